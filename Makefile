@@ -1,0 +1,49 @@
+# Every target sets up what it needs first; `make help` lists them.
+# PYTHON=... takes another Python; VIA=apt or VIA=conda overrides the choice between the two.
+
+SHELL = /bin/sh
+PYTHON ?= python3
+VIA ?=
+ARGS ?=
+IN = scripts/run.sh
+
+export PYTHON VIA
+
+.PHONY: help setup demo test test-slow lint reference docs bench bench-big clean
+
+help:            ## this list
+	@grep -E '^[a-z-]+: .*##' Makefile | sed -E 's/:[^#]*## /:\t/' | expand -t 14
+
+setup:           ## R, its packages and a Python environment that fits them
+	@scripts/setup.sh
+
+demo: setup      ## fit the sleepstudy data and print the result
+	@$(IN) python examples/sleepstudy.py
+
+test: setup      ## the tests, but for the slow ones (ARGS="-k name" goes to pytest)
+	@$(IN) python -m pytest $(ARGS)
+
+test-slow: setup ## all the tests
+	@$(IN) python -m pytest -m "slow or not slow" $(ARGS)
+
+lint:            ## ruff; needs no R
+	@scripts/setup.sh lint
+	@$(IN) ruff check .
+	@$(IN) ruff format --check .
+
+reference: setup ## write the reference numbers of tests/reference anew, with the R at hand
+	@set -e; for script in tests/reference/*.R; do echo "$$script"; $(IN) Rscript --vanilla "$$script"; done
+
+docs: setup      ## run every code block of the pages and build the site in docs/_build/site
+	@scripts/setup.sh docs
+	@$(IN) python docs/run_pages.py $(ARGS)
+	@$(IN) mkdocs build --quiet --strict
+
+bench: setup     ## the benchmarks
+	@$(IN) python bench/run.py $(ARGS)
+
+bench-big: setup ## the large benchmarks
+	@$(IN) python bench/run.py --big $(ARGS)
+
+clean:           ## remove what the other targets made
+	rm -rf .venv .conda build dist docs/_build .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,102 @@
+# All that Python keeps of a fit, as one plain named list.
+
+describe <- function(model, ddf, interval) {
+  random <- as.data.frame(lme4::VarCorr(model))
+  is_correlation <- !is.na(random$var2)
+  list(
+    fixed = fixed_table(model, ddf, interval),
+    vcov = unname(as.matrix(stats::vcov(model))),
+    aliased = names(attr(model@pp$X, "col.dropped")),
+    groups = group_sizes(model),
+    variances = data.frame(
+      group = random$grp, term = random$var1, variance = random$vcov, sd = random$sdcor
+    )[!is_correlation, , drop = FALSE],
+    correlations = data.frame(
+      group = random$grp, first = random$var1, second = random$var2, correlation = random$sdcor
+    )[is_correlation, , drop = FALSE],
+    ranef = lapply(lme4::ranef(model, condVar = FALSE), as.matrix),
+    fits = as.vector(model@resp$mu),
+    residuals = as.vector(model@resp$y - model@resp$mu),
+    omitted = as.vector(attr(model@frame, "na.action")),
+    statistics = fit_statistics(model),
+    convergence = convergence_record(model)
+  )
+}
+
+group_sizes <- function(model) {
+  sizes <- lme4::ngrps(model)
+  list(names = names(sizes), sizes = as.integer(sizes))
+}
+
+fit_statistics <- function(model) {
+  likelihood <- stats::logLik(model)
+  criterion <- model@devcomp$cmp[[if (lme4::isREML(model)) "REML" else "dev"]]
+  lapply(list(
+    AIC = stats::AIC(likelihood), BIC = stats::BIC(likelihood), log_likelihood = as.vector(likelihood),
+    n_parameters = attr(likelihood, "df"), n_used = nrow(model@frame), criterion = as.vector(criterion),
+    sigma = stats::sigma(model)
+  ), scalar)
+}
+
+convergence_record <- function(model) {
+  info <- model@optinfo
+  gradient <- info$derivs$gradient
+  list(
+    optimizer = scalar(if (is.character(info$optimizer)) info$optimizer else "user's function"),
+    code = scalar(as.integer(info$conv$opt)),
+    messages = as.character(c(info$conv$lme4$messages, unlist(info$warnings))),
+    max_gradient = scalar(if (is.null(gradient)) NA_real_ else max(abs(gradient))),
+    singular = scalar(lme4::isSingular(model)),
+    singular_terms = singular_terms(model)
+  )
+}
+
+# The random-effects terms whose covariance matrix is not of full rank.
+singular_terms <- function(model, tolerance = 1e-4) {
+  blocks <- lme4::getME(model, "Tlist")
+  flat <- vapply(blocks, function(block) min(svd(block, 0, 0)$d) < tolerance, logical(1))
+  names(blocks)[flat]
+}
+
+fixed_mixed <- function(model, ddf, interval) list(fixed = fixed_table(model, ddf, interval))
+
+# Coefficients, their tests and their limits. p comes from the far tail of t, never as 1 - pt().
+fixed_table <- function(model, ddf, interval) {
+  estimate <- lme4::fixef(model)
+  moments <- coefficient_moments(model, ddf)
+  statistic <- estimate / moments$se
+  p <- 2 * stats::pt(abs(statistic), moments$df, lower.tail = FALSE)
+  limits <- fixed_limits(model, interval, estimate, moments$se)
+  data.frame(
+    estimate = estimate, lower = limits$lower, upper = limits$upper, se = moments$se, df = moments$df,
+    statistic = statistic, p = if (is.null(limits$p)) p else limits$p,
+    row.names = as.character(names(estimate))
+  )
+}
+
+coefficient_moments <- function(model, ddf) {
+  V <- as.matrix(stats::vcov(model))
+  if (ddf == "Kenward-Roger") return(kenward_roger(model, V))
+  se <- sqrt(diag(V))
+  list(se = se, df = if (ddf == "Satterthwaite") satterthwaite_df(model, V) else rep(Inf, length(se)))
+}
+
+# Fai & Cornelius (1996), J. Stat. Comput. Simul. 54: 2 V^2 / (g' A g) for each coefficient,
+# g the gradient of its variance V in (theta, sigma), A the covariance of those.
+satterthwaite_df <- function(model, V) {
+  if (ncol(V) == 0) return(numeric())
+  gradient <- matrix(vapply(model@Jac_list, diag, numeric(ncol(V))), nrow = ncol(V))
+  2 * diag(V)^2 / rowSums((gradient %*% model@vcov_varpar) * gradient)
+}
+
+# Kenward & Roger (1997), Biometrics 53, as pbkrtest computes it.
+kenward_roger <- function(model, V) {
+  adjusted <- pbkrtest::vcovAdj(model)
+  unit <- diag(ncol(V))
+  df <- vapply(seq_len(ncol(V)), function(j) pbkrtest::Lb_ddf(unit[j, ], V, adjusted), numeric(1))
+  list(se = sqrt(diag(as.matrix(adjusted))), df = df)
+}
+
+design_matrix <- function(model) list(X = plain_matrix(lme4::getME(model, "X")))
+
+plain_matrix <- function(X) matrix(X, nrow(X), dimnames = list(NULL, colnames(X)))

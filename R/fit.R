@@ -1,0 +1,100 @@
+# Fit linear mixed models. The formula owns the environment that holds its data,
+# so that update, refit, profile and emmeans find it, here and in a new process.
+
+fit_mixed <- function(formula, data, weights = NULL, offset = NULL, REML = TRUE, control = NULL,
+                            verbose = 0L, ddf = "Satterthwaite", interval = NULL) {
+  env <- model_environment(data, weights, offset, control)
+  call <- model_call(formula, env, REML, weights, offset)
+  model <- fit_linear(call, env, verbose, ddf == "Satterthwaite")
+  c(describe(model, ddf, interval), list(model = model))
+}
+
+# `weights` and `offset` are the name of a column, a vector, or NULL.
+model_environment <- function(data, weights, offset, control) {
+  env <- new.env(parent = globalenv())
+  env$data <- data
+  if (is.numeric(weights)) env$.weights <- weights
+  if (is.numeric(offset)) env$.offset <- offset
+  if (!is.null(control)) env$control <- make_control(control)
+  env
+}
+
+# `control` is the text between the parentheses of lmerControl(), or its arguments as a list.
+make_control <- function(control) {
+  if (is.character(control)) {
+    return(eval(parse(text = paste0("lme4::lmerControl(", control, ")"), keep.source = FALSE), globalenv()))
+  }
+  do.call(lme4::lmerControl, control)
+}
+
+control_in <- function(env) if (is.null(env$control)) lme4::lmerControl() else env$control
+
+model_control <- function(model) control_in(environment(stats::formula(model)))
+
+# The call that is stored with the model: short, and free of data.
+model_call <- function(formula, env, REML, weights, offset) {
+  call <- quote(lmerTest::lmer(formula = NULL, data = data))
+  call$formula <- stats::as.formula(formula, env = env)
+  if (!REML) call$REML <- FALSE
+  if (!is.null(weights)) call$weights <- as.name(if (is.character(weights)) weights else ".weights")
+  if (!is.null(offset)) call$offset <- as.name(if (is.character(offset)) offset else ".offset")
+  if (!is.null(env$control)) call$control <- quote(control)
+  call
+}
+
+# The documented steps of lme4 (help("modular")): the deviance function stays at
+# hand, and one set of its values serves convergence checks and degrees of freedom.
+fit_linear <- function(call, env, verbose, satterthwaite) {
+  control <- control_in(env)
+  parts <- parse_model(call, env, control)
+  call$formula <- parts$formula
+  parts$formula <- NULL
+  devfun <- do.call(lme4::mkLmerDevfun, c(parts, list(start = NULL, verbose = verbose, control = control)))
+  optimum <- optimize_deviance(devfun, control, verbose)
+  theta <- environment(devfun)$pp$theta + 0
+  stencil <- if (wants_derivatives(control, devfun, nrow(parts$fr))) theta_stencil(devfun, optimum$par)
+  if (!is.null(stencil)) {
+    attr(optimum, "derivs") <- profiled_derivs(stencil)
+    devfun(theta)
+  }
+  convergence <- check_convergence(optimum, control, devfun, nrow(parts$fr))
+  model <- lme4::mkMerMod(environment(devfun), optimum, parts$reTrms, fr = parts$fr, mc = call, lme4conv = convergence)
+  if (satterthwaite) as_satterthwaite(model, devfun, stencil) else model
+}
+
+parse_model <- function(call, env, control) {
+  call[[1]] <- quote(lme4::lFormula)
+  call$control <- control
+  parts <- eval(call, env)
+  left_behind <- intersect(c("weights", "offset"), names(env))
+  rm(list = left_behind, envir = env)
+  parts
+}
+
+optimize_deviance <- function(devfun, control, verbose = 0L, start = environment(devfun)$pp$theta + 0) {
+  if (length(control$optimizer) == 0) {
+    return(list(par = start, fval = devfun(start), conv = 1000, message = "no optimization"))
+  }
+  lme4::optimizeLmer(
+    devfun,
+    optimizer = control$optimizer, restart_edge = control$restart_edge, boundary.tol = control$boundary.tol,
+    control = control$optCtrl, verbose = verbose, start = start, calc.derivs = FALSE,
+    use.last.params = control$use.last.params
+  )
+}
+
+# lme4 2 leaves the derivatives out of large problems unless they are asked for.
+wants_derivatives <- function(control, devfun, n) {
+  if (length(control$optimizer) == 0) return(FALSE)
+  if (!is.null(control$calc.derivs)) return(control$calc.derivs)
+  limits <- control$checkConv
+  n < limits$check.conv.nobsmax && length(environment(devfun)$lower) < limits$check.conv.nparmax
+}
+
+check_convergence <- function(optimum, control, devfun, n) {
+  rho <- environment(devfun)
+  arguments <- list(derivs = attr(optimum, "derivs"), coefs = optimum$par, ctrl = control$checkConv, lbound = rho$lower)
+  newer <- list(ubound = rho$upper, nobs = n, ndim = length(rho$lower))
+  known <- intersect(names(newer), names(formals(lme4::checkConv)))
+  do.call(lme4::checkConv, c(arguments, newer[known]))
+}

@@ -1,0 +1,80 @@
+# New responses from a fitted model, and refits to them.
+
+simulate_mixed <- function(model, n, conditional, seed) {
+  set_stream(seed)
+  draw <- response_drawer(model, conditional)
+  list(simulations = vapply(seq_len(n), function(i) draw(), numeric(nrow(model@frame))))
+}
+
+# A function that draws one response for the rows used: around the fitted values,
+# or around the population with random effects drawn anew.
+response_drawer <- function(model, conditional) {
+  n <- nrow(model@frame)
+  noise <- stats::sigma(model) / sqrt(model@resp$weights)
+  if (conditional) {
+    mean <- as.vector(model@resp$mu)
+    return(function() mean + noise * stats::rnorm(n))
+  }
+  mean <- as.vector(lme4::getME(model, "X") %*% lme4::fixef(model)) + model@resp$offset
+  loadings <- lme4::getME(model, "Lambdat") %*% lme4::getME(model, "Zt") * stats::sigma(model)
+  function() mean + as.vector(Matrix::crossprod(loadings, stats::rnorm(nrow(loadings)))) + noise * stats::rnorm(n)
+}
+
+bootstrap_mixed <- function(model, seeds) {
+  if (is.raw(model)) model <- unserialize(model)
+  list(draws = unname(bootstrap_draws(model, seeds)))
+}
+
+serialize_model <- function(model) list(bytes = serialize(as_lme4(model), NULL))
+
+# Parametric bootstrap: one row a seed, one column a parameter in the order of
+# confint(); a replicate that can't be fitted is a row of NA.
+bootstrap_draws <- function(model, seeds) {
+  replicate <- linear_refitter(model)
+  columns <- limit_names(model)
+  draws <- vapply(seeds, function(seed) {
+    set_stream(seed)
+    tryCatch(suppressWarnings(replicate()), error = function(e) rep(NA_real_, length(columns)))
+  }, numeric(length(columns)))
+  matrix(draws, ncol = length(columns), byrow = TRUE, dimnames = list(NULL, columns))
+}
+
+# A function that draws a response from the model, fits it, and returns the
+# parameters: sd and correlations, sigma, coefficients. It works on a deviance
+# function of its own, so the model is left alone and nothing is parsed again.
+linear_refitter <- function(model) {
+  devfun <- own_deviance(model)
+  rho <- environment(devfun)
+  theta <- lme4::getME(model, "theta") + 0
+  draw <- response_drawer(model, conditional = FALSE)
+  df <- nrow(model@frame) - if (lme4::isREML(model)) length(lme4::fixef(model)) else 0
+  sizes <- lengths(model@cnms)
+  control <- model_control(model)
+  function() {
+    rho$resp$setResp(draw())
+    rho$pp$setTheta(theta)
+    optimum <- optimize_deviance(devfun, control, start = theta)
+    devfun(optimum$par)
+    scale <- sqrt((rho$resp$wrss() + rho$pp$sqrL(1)) / df)
+    c(sd_and_correlations(optimum$par, sizes, scale), scale, rho$pp$beta(1))
+  }
+}
+
+own_deviance <- function(model) {
+  terms <- lme4::getME(model, c("Zt", "Lambdat", "Lind", "theta", "lower", "flist", "cnms", "Gp"))
+  lme4::mkLmerDevfun(model@frame, lme4::getME(model, "X"), terms, REML = lme4::isREML(model))
+}
+
+# Standard deviations on the diagonal and correlations below it, by column, for each term.
+sd_and_correlations <- function(theta, sizes, scale) {
+  ends <- cumsum(sizes * (sizes + 1) / 2)
+  unlist(Map(function(end, size) {
+    factor <- matrix(0, size, size)
+    below <- lower.tri(factor, diag = TRUE)
+    factor[below] <- theta[seq.int(to = end, length.out = sum(below))]
+    sd <- sqrt(rowSums(factor^2))
+    values <- tcrossprod(factor / sd)
+    diag(values) <- sd * scale
+    values[below]
+  }, ends, sizes), use.names = FALSE)
+}

@@ -1,0 +1,69 @@
+# The one door into R. A verb is a function of these files: it takes plain values
+# and returns a plain named list.
+
+# Answer one question. Errors, warnings, messages and interrupts come back with
+# the value; nothing is printed and R's random stream is left as it was.
+run_verb <- function(verb, arguments) {
+  warnings <- character()
+  messages <- character()
+  stream <- globalenv()[[".Random.seed"]]
+  on.exit(restore_stream(stream))
+  reply <- tryCatch(
+    withCallingHandlers(
+      list(value = do.call(get(verb, environment(run_verb), inherits = FALSE), arguments, quote = TRUE)),
+      warning = function(w) {
+        warnings <<- c(warnings, conditionMessage(w))
+        invokeRestart("muffleWarning")
+      },
+      message = function(m) {
+        messages <<- c(messages, sub("\n$", "", conditionMessage(m)))
+        invokeRestart("muffleMessage")
+      }
+    ),
+    error = function(e) list(error = scalar(conditionMessage(e))),
+    interrupt = function(i) list(interrupted = TRUE)
+  )
+  c(reply, list(warnings = warnings, messages = messages))
+}
+
+restore_stream <- function(stream) {
+  if (is.null(stream)) {
+    suppressWarnings(rm(".Random.seed", envir = globalenv()))
+  } else {
+    assign(".Random.seed", stream, envir = globalenv())
+  }
+}
+
+set_stream <- function(seed) {
+  set.seed(seed, kind = "Mersenne-Twister", normal.kind = "Inversion", sample.kind = "Rejection")
+}
+
+# Mark a value that is one number, text or truth value, not a vector of length one.
+scalar <- function(x) structure(x, class = "scalar")
+
+load_packages <- function(packages) {
+  for (package in packages) loadNamespace(package)
+  list(versions = lapply(setNames(nm = packages), function(p) scalar(as.character(utils::packageVersion(p)))))
+}
+
+echo <- function(value) value
+
+dataset <- function(name) {
+  for (package in c("lme4", "lmerTest", "emmeans", "datasets", "nlme", "MASS")) {
+    if (!nzchar(system.file(package = package))) next
+    place <- new.env()
+    found <- suppressWarnings(tryCatch(utils::data(list = name, package = package, envir = place), error = function(e) ""))
+    if (length(found) && exists(name, place, inherits = FALSE)) return(list(data = as_plain_frame(place[[name]])))
+  }
+  list(data = NULL)
+}
+
+# Plain columns only: classes such as groupedData and contrasts attributes are dropped.
+as_plain_frame <- function(data) {
+  if (!is.data.frame(data)) data <- as.data.frame(data)
+  columns <- lapply(data, function(column) {
+    attributes(column) <- attributes(column)[intersect(names(attributes(column)), c("levels", "class"))]
+    column
+  })
+  structure(columns, class = "data.frame", row.names = attr(data, "row.names"))
+}

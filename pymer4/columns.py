@@ -1,0 +1,196 @@
+"""Normalise data-frame columns to the four kinds that a model knows.
+
+R and patsy alike get their data through `normalise`, so a column means the
+same thing whichever engine fits it:
+
+| pandas | kind | values |
+| --- | --- | --- |
+| float, nullable or Arrow number | double | float64, NaN where missing |
+| integer | integer; double where it needs more than 32 bits or has gaps | int32 |
+| bool, nullable boolean | logical | int32: 0, 1, `NA` |
+| text, Categorical | factor | int32 codes from 1, `NA`; levels as text |
+
+The levels of a text column are sorted by code point, on every machine alike;
+a Categorical keeps its order. Whole numbers name one level whether they are
+stored as `1` or as `1.0`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from pymer4.errors import DataError
+
+NA = -(2**31)
+"""R's missing value in integer, logical and factor vectors."""
+
+_INT32_MAX = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column, ready to cross into R or into a native design.
+
+    Attributes:
+        kind: what the column is.
+        values: shape (n,); float64 for `double`, int32 for the others, with `NA` where missing.
+        levels: level names of a `factor`, in the order of its codes.
+        ordered: whether a `factor` is ordered.
+    """
+
+    kind: Literal["double", "integer", "logical", "factor"]
+    values: np.ndarray
+    levels: tuple[str, ...] = ()
+    ordered: bool = False
+
+    @property
+    def missing(self) -> np.ndarray:
+        """Where the value is missing, shape (n,)."""
+        return np.isnan(self.values) if self.kind == "double" else self.values == NA
+
+
+def normalise(data: pd.DataFrame, names: Iterable[str]) -> dict[str, Column]:
+    """Return the named columns of a frame in normal form, in the order given.
+
+    Args:
+        data: the user's frame; it is read, never changed.
+        names: columns to take; each has to be there once.
+
+    Returns:
+        Column name to `Column`.
+
+    Raises:
+        DataError: for duplicate columns, and for values that have no meaning in a
+            model (dates, nested values, text mixed with numbers).
+
+    Examples:
+        >>> import pandas as pd
+        >>> normalise(pd.DataFrame({"g": ["b", "a", None]}), ["g"])["g"].levels
+        ('a', 'b')
+    """
+    columns = {}
+    for name in names:
+        column = data[name]
+        if isinstance(column, pd.DataFrame):
+            raise DataError(
+                f"The data have {column.shape[1]} columns named {name!r}. "
+                "Rename or drop the duplicates: data.loc[:, ~data.columns.duplicated()]."
+            )
+        columns[name] = normalise_column(column, name)
+    return columns
+
+
+def normalise_column(column: pd.Series, name: str) -> Column:
+    """Return one Series in normal form; see `normalise`."""
+    dtype = column.dtype
+    if isinstance(dtype, pd.SparseDtype):
+        column, dtype = column.sparse.to_dense(), dtype.subtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        return _categorical(column.array, name)
+    if isinstance(dtype, pd.StringDtype):
+        return _text(column, name)
+    if dtype == object:
+        return _objects(column, name)
+    if isinstance(dtype, pd.ArrowDtype):
+        return _arrow(column, name)
+    if pd.api.types.is_bool_dtype(dtype):
+        return _logical(column)
+    if pd.api.types.is_complex_dtype(dtype) or not pd.api.types.is_numeric_dtype(dtype):
+        raise _unusable(name, dtype)
+    return _number(column)
+
+
+def level_name(value: object) -> str:
+    """Return the name of a factor level: text as it is, `1` and `1.0` alike as "1", booleans as R spells them."""
+    if isinstance(value, (bool, np.bool_)):
+        return "TRUE" if value else "FALSE"
+    if isinstance(value, (float, np.floating)):
+        return str(int(value)) if float(value).is_integer() else repr(float(value))
+    return str(value)
+
+
+def _number(column: pd.Series) -> Column:
+    if pd.api.types.is_integer_dtype(column.dtype) and not column.isna().any():
+        values = column.to_numpy()
+        if values.size == 0 or (values.min() > NA and values.max() <= _INT32_MAX):
+            return Column("integer", np.ascontiguousarray(values, dtype=np.int32))
+    return Column("double", np.ascontiguousarray(column.to_numpy(dtype=np.float64, na_value=np.nan)))
+
+
+def _logical(column: pd.Series) -> Column:
+    missing = column.isna().to_numpy(dtype=bool)
+    values = column.astype(object).where(~missing, False).to_numpy(dtype=bool).astype(np.int32)
+    values[missing] = NA
+    return Column("logical", values)
+
+
+def _text(column: pd.Series, name: str) -> Column:
+    codes, found = pd.factorize(column.array)
+    labels = [str(label) for label in found]
+    order = sorted(range(len(labels)), key=labels.__getitem__)
+    rank = np.empty(len(labels) + 1, dtype=np.int32)
+    rank[order] = np.arange(1, len(labels) + 1, dtype=np.int32)
+    rank[-1] = NA
+    return Column("factor", rank[codes], _checked_levels([labels[i] for i in order], name))
+
+
+def _categorical(values: pd.Categorical, name: str) -> Column:
+    levels = [level_name(c) for c in values.categories]
+    if not levels and len(values):
+        return Column("double", np.full(len(values), np.nan))
+    codes = np.asarray(values.codes, dtype=np.int32)
+    return Column("factor", np.where(codes < 0, NA, codes + 1).astype(np.int32), _checked_levels(levels, name), bool(values.ordered))
+
+
+def _objects(column: pd.Series, name: str) -> Column:
+    inferred = pd.api.types.infer_dtype(column, skipna=True)
+    if inferred == "string":
+        return _text(column, name)
+    if inferred == "boolean":
+        return _logical(column)
+    if inferred in ("integer", "floating", "mixed-integer-float", "decimal", "empty"):
+        numbers = pd.to_numeric(column, errors="coerce") if inferred != "empty" else column
+        return Column("double", np.full(len(column), np.nan)) if inferred == "empty" else _number(numbers)
+    if inferred == "categorical":
+        return _categorical(pd.Categorical(column), name)
+    raise _unusable(name, inferred)
+
+
+def _arrow(column: pd.Series, name: str) -> Column:
+    kind = column.dtype.kind
+    if kind in "iuf":
+        return _number(column)
+    if kind == "b":
+        return _logical(column)
+    if column.dtype.type is str:
+        return _text(column, name)
+    objects = column.astype(object)
+    if pd.api.types.infer_dtype(objects, skipna=True) in ("decimal", "empty"):
+        return _objects(objects, name)
+    if "dictionary" in str(column.dtype):
+        return _text(objects, name)
+    raise _unusable(name, column.dtype)
+
+
+def _checked_levels(levels: list[str], name: str) -> tuple[str, ...]:
+    for level in levels:
+        if "\0" in level or not level.isascii() and any("\ud800" <= c <= "\udfff" for c in level):
+            raise DataError(f"Column {name!r} has the value {level!r}, which R's text can't hold. Clean the text first.")
+    if len(set(levels)) < len(levels):
+        twice = next(level for i, level in enumerate(levels) if level in levels[:i])
+        raise DataError(f"Column {name!r} has two categories that are both called {twice!r}. Rename one of them.")
+    return tuple(levels)
+
+
+def _unusable(name: str, what: object) -> DataError:
+    what = {"mixed": "text mixed with other values", "mixed-integer": "text mixed with numbers"}.get(str(what), what)
+    return DataError(
+        f"Column {name!r} holds {what}, which a model has no use for. "
+        "Give numbers, booleans, text or a Categorical; for dates, a number such as days since the start: "
+        f"(data[{name!r}] - data[{name!r}].min()).dt.days."
+    )

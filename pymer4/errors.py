@@ -1,0 +1,81 @@
+"""The error tree: every failure says what was given, what is allowed, and what to do next.
+
+Errors about arguments and data are `ValueError`s as well, so that code which
+catches those keeps working. What R itself says arrives as `RError`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class Pymer4Error(Exception):
+    """Base class of every error that pymer4 raises on purpose."""
+
+
+class FormulaError(Pymer4Error, ValueError):
+    """A model formula that can't be read, or that names what is not there."""
+
+
+class DataError(Pymer4Error, ValueError):
+    """A data frame, or a column of one, that a model can't be fitted to."""
+
+
+class OptionError(Pymer4Error, ValueError):
+    """An argument whose value is not among the legal ones."""
+
+
+class NotFittedError(Pymer4Error, RuntimeError):
+    """A result was asked of a model before `fit()`."""
+
+
+class RError(Pymer4Error, RuntimeError):
+    """An error raised by R, in R's own words.
+
+    Attributes:
+        message: what R said.
+        verb: the question R was answering.
+        formula: the model formula, where there was one.
+    """
+
+    def __init__(self, message: str, verb: str, formula: str | None = None):
+        self.message, self.verb, self.formula = message, verb, formula
+        about = f"\n  formula: {formula}" if formula else ""
+        super().__init__(f"R stopped in {verb}: {message}{about}")
+
+
+class RUnavailable(Pymer4Error, ImportError):
+    """R can't be used here; the message ends with the command that mends it."""
+
+
+class ModelWarning(UserWarning):
+    """A warning about a model that was fitted nevertheless."""
+
+
+class ConvergenceWarning(ModelWarning):
+    """The optimizer stopped at a doubtful place, or at the edge of the parameter space."""
+
+
+def near(name: str, allowed: Iterable[str]) -> str:
+    """Return `" Did you mean 'x'?"` for the nearest legal name, or an empty text."""
+    found = difflib.get_close_matches(str(name), [str(a) for a in allowed], n=1)
+    return f" Did you mean {found[0]!r}?" if found else ""
+
+
+def one_of(argument: str, value: object, allowed: Iterable[object]) -> object:
+    """Return `value` if it is legal.
+
+    Args:
+        argument: the argument's name, for the message.
+        value: what was given.
+        allowed: the legal values.
+
+    Raises:
+        OptionError: naming the value, the legal ones, and the nearest of them.
+    """
+    allowed = tuple(allowed)
+    if any(value is a or (type(value) is type(a) and value == a) for a in allowed):
+        return value
+    legal = ", ".join(repr(a) for a in allowed)
+    raise OptionError(f"{argument}={value!r} is not known. Use one of: {legal}.{near(value, allowed)}")

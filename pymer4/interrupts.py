@@ -1,0 +1,67 @@
+"""Hand Ctrl-C to foreign code that runs on the main thread.
+
+While C code runs there, Python's own handler waits for it to return. Python
+does write a byte to its wake-up descriptor the moment a signal arrives, so a
+watcher thread can pass the interrupt on at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+
+
+@contextlib.contextmanager
+def forward_interrupts(interrupt: Callable[[], None], forget: Callable[[], None]) -> Iterator[None]:
+    """For the length of the block, pass SIGINT on through `interrupt`.
+
+    Off the main thread, and where SIGINT is ignored, nothing is done. At the end
+    the user's handler and wake-up descriptor are put back, a request that came
+    too late to be served is withdrawn with `forget`, and the signal is raised
+    once more for the handler that was there before.
+
+    Args:
+        interrupt: tells the foreign code to stop; called from another thread.
+        forget: withdraws that request.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        KeyboardInterrupt: after the block, by Python's default handler.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or handler in (None, signal.SIG_IGN):
+        yield
+        return
+    seen: list[int] = []
+    receive, send = os.pipe()
+    os.set_blocking(send, False)
+    signal.signal(signal.SIGINT, lambda number, _frame: seen.append(number))
+    descriptor = signal.set_wakeup_fd(send, warn_on_full_buffer=False)
+    watcher = threading.Thread(target=_watch, args=(receive, descriptor, interrupt), daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(descriptor)
+        os.close(send)
+        watcher.join()
+        os.close(receive)
+        forget()
+        signal.signal(signal.SIGINT, handler)
+        if seen:
+            signal.raise_signal(signal.SIGINT)
+
+
+def _watch(receive: int, onward: int, interrupt: Callable[[], None]) -> None:
+    """Serve one block: interrupt on SIGINT, pass every signal on to the descriptor that was there before."""
+    while received := os.read(receive, 64):
+        if signal.SIGINT in received:
+            interrupt()
+        if onward >= 0:
+            with contextlib.suppress(BlockingIOError):
+                os.write(onward, received)

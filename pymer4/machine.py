@@ -1,0 +1,315 @@
+"""What this machine has of R, and the one command that mends what it lacks.
+
+Everything here reads files, the environment and package metadata; rpy2 is never
+imported and R never started in this process. `probe()` starts R in a process of
+its own, because a broken R ends the process that starts it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+Kind = Literal["ok", "no R", "no rpy2", "mismatch", "package missing", "broken binary", "no start"]
+
+REQUIRED = ("lme4", "lmerTest", "emmeans", "pbkrtest")
+CRAN = "https://cloud.r-project.org"
+APT_LISTS = Path("/var/lib/apt/lists")
+
+# rpy2-rinterface calls R_getVar() from 3.6.6 on, which R has since 4.5.
+R_WITH_GETVAR = (4, 5)
+RPY2_WITH_GETVAR = (3, 6, 6)
+RPY2_FOR_OLD_R = "rpy2-rinterface<3.6.6"
+
+PROBE = "import rpy2.rinterface as ri; ri.initr()"
+PROBE_SECONDS = 120
+
+
+@dataclass(frozen=True, slots=True)
+class RInstall:
+    """An installation of R.
+
+    Attributes:
+        home: the directory that `R RHOME` prints.
+        version: such as "4.2.2".
+    """
+
+    home: Path
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What is wrong with the R of this machine, and what to do about it.
+
+    Attributes:
+        kind: one of `Kind`; "ok" where nothing is wrong.
+        what: a sentence that says what was found.
+        remedy: one line to type, empty where nothing is wrong.
+    """
+
+    kind: Kind
+    what: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.what}\nTo mend it:  {self.remedy}" if self.remedy else self.what
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """Return the leading numbers of a version: "3.6.5.dev1" gives (3, 6, 5)."""
+    leading = re.match(r"\d+(?:[.-]\d+)*", version)
+    return tuple(int(n) for n in re.split(r"[.-]", leading.group())) if leading else ()
+
+
+def _description_version(package: Path) -> str | None:
+    with contextlib.suppress(OSError):
+        found = re.search(r"^Version:\s*(\S+)", (package / "DESCRIPTION").read_text("utf-8", "replace"), re.MULTILINE)
+        return found.group(1) if found else None
+    return None
+
+
+def find_r() -> RInstall | None:
+    """Return the R that rpy2 would start: that of `R_HOME`, else that of `R` on the PATH."""
+    home = os.environ.get("R_HOME")
+    if not home and (command := shutil.which("R")):
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            told = subprocess.run([command, "RHOME"], capture_output=True, text=True, timeout=30, check=True)
+            home = told.stdout.strip()
+    version = _description_version(Path(home) / "library" / "base") if home else None
+    return RInstall(Path(home), version) if home and version else None
+
+
+def rpy2_version() -> str | None:
+    """Return the version of the installed rpy2-rinterface; conda calls the same thing rpy2."""
+    for name in ("rpy2-rinterface", "rpy2"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            return metadata.version(name)
+    return None
+
+
+def fits(rpy2: str, r: str) -> bool:
+    """Tell whether this release of rpy2-rinterface loads with this R."""
+    return numbers(r) >= R_WITH_GETVAR or numbers(rpy2) < RPY2_WITH_GETVAR
+
+
+def rpy2_requirement(r: str | None) -> str:
+    """Return the requirement for pip that fits this version of R."""
+    return RPY2_FOR_OLD_R if r and numbers(r) < R_WITH_GETVAR else "rpy2-rinterface"
+
+
+def library_paths(r: RInstall) -> list[Path]:
+    """Return the directories in which R looks for its packages, first one first."""
+    told = dict(os.environ)
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        command = [str(r.home / "bin" / "R"), "CMD", "env"]
+        lines = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.splitlines()
+        told |= dict(line.split("=", 1) for line in lines if "=" in line)
+
+    short = ".".join(r.version.split(".")[:2])
+    user = Path.home() / "R" / f"{told.get('R_PLATFORM', '')}-library" / short
+    if sys.platform == "darwin":
+        arch = told.get("R_PLATFORM", "").split("-")[0].replace("aarch64", "arm64")
+        user = Path.home() / "Library" / "R" / arch / short / "library"
+    meaning = {"%U": str(user), "%S": str(r.home / "site-library")}
+    named = [p for name in ("R_LIBS", "R_LIBS_USER", "R_LIBS_SITE") for p in told.get(name, "").split(os.pathsep)]
+    paths = [Path(meaning.get(p, p)).expanduser() for p in named if p]
+    return [*paths, r.home / "site-library", r.home / "library"]
+
+
+def package_version(package: str, paths: list[Path]) -> str | None:
+    """Return the version of an R package as it lies on disk, None where there is none."""
+    return next((v for path in paths if (v := _description_version(path / package))), None)
+
+
+def conda_of(path: Path) -> Path | None:
+    """Return the conda environment that a path lies in, None where it lies in none."""
+    return next((p for p in (path, *path.parents) if (p / "conda-meta").is_dir()), None)
+
+
+def apt_r(r: RInstall | None) -> bool:
+    """Tell whether R and its packages come from apt: Debian's R, or no R yet and apt at hand."""
+    return bool(shutil.which("apt-get")) and (r is None or r.home == Path("/usr/lib/R"))
+
+
+def _conda(prefix: Path, *packages: str, options: str = "") -> str:
+    tool = next((t for t in ("mamba", "conda", "micromamba") if shutil.which(t)), "conda")
+    active = os.environ.get("CONDA_PREFIX") == str(prefix)
+    where = "" if active else f"-p {shlex.quote(str(prefix))} "
+    return f"{tool} install {where}{options}-c conda-forge {' '.join(packages)}"
+
+
+def _apt(*packages: str) -> str:
+    sudo = "" if getattr(os, "geteuid", lambda: 0)() == 0 else "sudo "
+    update = "" if APT_LISTS.is_dir() and any(APT_LISTS.glob("*_Packages*")) else f"{sudo}apt-get update && "
+    return f"{update}{sudo}apt-get install {' '.join(packages)}"
+
+
+def _pip(*words: str) -> str:
+    beside = Path(shutil.which("pip") or "/").parent == Path(sys.executable).parent
+    pip = "pip" if beside else f"{shlex.quote(sys.executable)} -m pip"
+    return f"{pip} install {' '.join(words)}"
+
+
+def _rscript(r: RInstall | None, packages: tuple[str, ...], source: bool = False) -> str:
+    command = shlex.quote(str(r.home / "bin" / "Rscript")) if r and os.environ.get("R_HOME") else "Rscript"
+    names = ", ".join(f'"{p}"' for p in packages)
+    what = f"c({names})" if len(packages) > 1 else names
+    kind = ', type = "source"' if source else ""
+    return f"""{command} -e 'install.packages({what}, repos = "{CRAN}"{kind})'"""
+
+
+def remedy_r() -> str:
+    """Return the line that installs R with the packages pymer4 uses."""
+    active = os.environ.get("CONDA_PREFIX")
+    if prefix := conda_of(Path(sys.prefix)) or (Path(active) if active else None):
+        return _conda(prefix, "r-base", *(f"r-{p.lower()}" for p in REQUIRED), "rpy2")
+    if apt_r(None):
+        return _apt("r-base-dev", *(f"r-cran-{p.lower()}" for p in REQUIRED))
+    if shutil.which("brew"):
+        return f"brew install r && {_rscript(None, REQUIRED)}"
+    return f"install R from {CRAN}, then: {_rscript(None, REQUIRED)}"
+
+
+def remedy_rpy2(r: RInstall | None) -> str:
+    """Return the line that installs rpy2-rinterface in a release that fits this R."""
+    if prefix := conda_of(Path(sys.prefix)):
+        return _conda(prefix, "rpy2")
+    pin = [f'"{RPY2_FOR_OLD_R}"'] if r and numbers(r.version) < R_WITH_GETVAR else []
+    return _pip('"pymer4[r]"', *pin)
+
+
+def remedy_mismatch(r: RInstall | None) -> str:
+    """Return the line that builds rpy2-rinterface anew, for this R.
+
+    pip keeps what it built, so without `--no-cache-dir` a build for another R would come back.
+    """
+    if prefix := conda_of(Path(sys.prefix)):
+        return _conda(prefix, "rpy2", "r-base", options="--force-reinstall ")
+    return _pip("--force-reinstall", "--no-cache-dir", f'"{rpy2_requirement(r.version if r else None)}"')
+
+
+def remedy_packages(packages: tuple[str, ...], r: RInstall | None) -> str:
+    """Return the line that installs R packages the way this R got its others."""
+    if r and (prefix := conda_of(r.home)):
+        return _conda(prefix, *(f"r-{p.lower()}" for p in packages))
+    if apt_r(r):
+        return _apt(*(f"r-cran-{p.lower()}" for p in packages))
+    return _rscript(r, packages)
+
+
+def remedy_binary(packages: tuple[str, ...], r: RInstall | None) -> str:
+    """Return the line that builds R packages anew, against the ones they link to."""
+    if r and (prefix := conda_of(r.home)):
+        return _conda(prefix, "r-matrix", *(f"r-{p.lower()}" for p in packages), options="--force-reinstall ")
+    return _rscript(r, packages, source=True)
+
+
+_NO_PACKAGE = re.compile(r"there is no package called\W+([A-Za-z][\w.]*)")
+_NOT_PROVIDED = re.compile(r"function \W?(\w+)\W? not provided by package \W?Matrix")
+_BROKEN_LIBRARY = re.compile(r"[/\\]([A-Za-z][\w.]*)[/\\]libs[/\\][\w.\\/]*\.(?:so|dll|dylib)")
+_OLD_BUILD = re.compile(r"package \W?([A-Za-z][\w.]*)\W? was (?:installed|built) before R")
+_RPY2_LIBRARY = re.compile(r"R_getVar|_rinterface_cffi|undefined symbol|[Ss]ymbol not found|libR\.(?:so|dylib)|R\.dll")
+
+
+def _broken_package(evidence: str) -> str | None:
+    """Return the R package whose compiled code does not fit, None where the evidence names none."""
+    if _NOT_PROVIDED.search(evidence):
+        return "lme4"
+    if found := _BROKEN_LIBRARY.search(evidence) or _OLD_BUILD.search(evidence):
+        return found.group(1)
+    return None
+
+
+def diagnose(evidence: str = "") -> Diagnosis:
+    """Say what keeps R from being used here, and the one command that mends it.
+
+    Args:
+        evidence: the text of what failed (an import of rpy2, the start of R, the loading of
+            R packages, a first fit); empty to judge by what is installed.
+
+    Returns:
+        the first thing to mend; of kind "ok" where nothing is wrong.
+    """
+    r, rpy2 = find_r(), rpy2_version()
+    if r is None:
+        return Diagnosis("no R", "R was not found: R_HOME names none, and R is not on the PATH.", remedy_r())
+    if rpy2 is None:
+        return Diagnosis("no rpy2", f"rpy2-rinterface, which starts R {r.version}, is not installed.", remedy_rpy2(r))
+
+    if package := _broken_package(evidence):
+        what = f"The compiled code of the R package {package} does not fit this R or its Matrix package."
+        return Diagnosis("broken binary", what, remedy_binary((package,), r))
+
+    paths = library_paths(r)
+    missing = tuple(p for p in REQUIRED if package_version(p, paths) is None)
+    if found := _NO_PACKAGE.search(evidence):
+        missing = tuple(dict.fromkeys((*missing, found.group(1))))
+    ill_matched = not fits(rpy2, r.version) and conda_of(Path(sys.prefix)) is None
+    if ill_matched or (_RPY2_LIBRARY.search(evidence) and not missing):
+        what = f"rpy2-rinterface {rpy2} does not fit R {r.version} ({r.home})."
+        return Diagnosis("mismatch", what, remedy_mismatch(r))
+    if missing:
+        what = f"R {r.version} ({r.home}) lacks {', '.join(missing)}."
+        return Diagnosis("package missing", what, remedy_packages(missing, r))
+    if evidence:
+        last = evidence.strip().splitlines()[-1]
+        return Diagnosis("no start", f"R {r.version} ({r.home}) could not be used: {last}", remedy_mismatch(r))
+    return Diagnosis("ok", f"R {r.version} ({r.home}) with rpy2-rinterface {rpy2}.")
+
+
+def _fingerprint() -> str:
+    """Return a short text that changes whenever Python, R or rpy2 does."""
+    r = find_r()
+    stamps = []
+    for library in ("lib/libR.so", "lib/libR.dylib", "bin/x64/R.dll") if r else ():
+        with contextlib.suppress(OSError):
+            stamps.append((r.home / library).stat().st_mtime_ns)
+    return hashlib.sha256(repr((sys.executable, r, stamps, rpy2_version())).encode()).hexdigest()[:16]
+
+
+def _cache_file() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "pymer4" / f"r-starts-{_fingerprint()}"
+
+
+@cache
+def probe() -> str | None:
+    """Start R in a process of its own, before this one trusts it.
+
+    That R starts is remembered in the user's cache directory until Python, R or rpy2 changes;
+    a failure is not remembered.
+
+    Returns:
+        None where R starts, else what was said.
+    """
+    if not sys.executable:
+        return None
+    with contextlib.suppress(OSError, RuntimeError):
+        if _cache_file().exists():
+            return None
+    try:
+        run = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, errors="replace",
+                             stdin=subprocess.DEVNULL, timeout=PROBE_SECONDS)  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return f"R did not start within {PROBE_SECONDS} seconds."
+    if run.returncode:
+        told = run.stderr.strip()
+        died = f"The process that started R ended with signal {-run.returncode}."
+        return f"{told}\n{died}".strip() if run.returncode < 0 else told or f"exit status {run.returncode}"
+    with contextlib.suppress(OSError, RuntimeError):
+        file = _cache_file()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    return None

@@ -1,0 +1,128 @@
+"""What all models share: the user's data, the guard before results, warnings."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pymer4 import tables
+from pymer4.errors import DataError, ModelWarning, NotFittedError, OptionError, near
+
+
+class Model:
+    """A formula and the data it is fitted to.
+
+    The frame given is copied and never changed; `data` is another copy, to which
+    a fit adds the columns `fits` and `residuals`.
+
+    Attributes:
+        formula: the formula as given.
+        data: copy of the data, with `fits` and `residuals` once fitted.
+        family: error distribution.
+        fitted: whether `fit()` has succeeded.
+        warnings: what the last fit warned of, as text.
+        fits: fitted values as long as the data, NaN where a row was left out.
+        residuals: response residuals, shaped as `fits`.
+        coefs: table of population coefficients.
+        AIC: Akaike's information criterion.
+        BIC: Schwarz's information criterion.
+        logLike: log-likelihood (restricted, where the fit is by REML).
+    """
+
+    def __init__(self, formula: str, data: pd.DataFrame, family: str):
+        self._frame = _checked_frame(data)
+        self.formula = formula
+        self.family = family
+        self.data = self._frame.copy()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Drop the results of an earlier fit, so that a failed one leaves none behind."""
+        self.fitted = False
+        self.warnings: list[str] = []
+        self.fits: np.ndarray | None = None
+        self.residuals: np.ndarray | None = None
+        self.coefs: pd.DataFrame | None = None
+        self.AIC: float | None = None
+        self.BIC: float | None = None
+        self.logLike: float | None = None
+
+    def _require_fit(self, what: str) -> None:
+        if not self.fitted:
+            raise NotFittedError(f"{what} needs a fitted model. Call .fit() first.")
+
+    def _warn(self, texts: Iterable[str], kind: type[ModelWarning], quiet: bool) -> None:
+        """Keep each warning once, and issue it as a Python warning unless `quiet`."""
+        for text in texts:
+            if text not in self.warnings:
+                self.warnings.append(text)
+                if not quiet:
+                    warnings.warn(text, kind, stacklevel=_caller_level())
+
+    def _keep_fits(self, fits: np.ndarray, residuals: np.ndarray, used: np.ndarray, quiet: bool) -> None:
+        """Align fits and residuals with the data, and add them to `data` where the names are free."""
+        self.fits = _spread(fits, used)
+        self.residuals = _spread(residuals, used)
+        self.data = self._frame.copy()
+        for name, values in ((tables.FITS, self.fits), (tables.RESIDUALS, self.residuals)):
+            if name in self._frame.columns:
+                text = f"The data have a column {name!r} of their own, which stays as it is; the model's are in .{name}."
+                self._warn([text], ModelWarning, quiet)
+            else:
+                self.data[name] = values
+
+
+def _caller_level() -> int:
+    """Return the `stacklevel` that puts a warning of the calling function on the user's own line."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "pymer4":
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+def check_keywords(given: dict[str, Any], known: Iterable[str], method: str) -> None:
+    """Raise a TypeError for the first keyword that is not known, with the nearest one that is."""
+    known = tuple(known)
+    for name in given:
+        if name not in known:
+            raise TypeError(
+                f"{method} has no argument {name!r}.{near(name, known)} It takes: {', '.join(sorted(known))}."
+            )
+
+
+def confidence_level(level: float) -> float:
+    """Return a confidence level between 0 and 1; 95 means 0.95.
+
+    Raises:
+        OptionError: it is no such number.
+    """
+    if isinstance(level, (int, float)) and not isinstance(level, bool):
+        level = level / 100 if 1 < level < 100 else level
+        if 0 < level < 1:
+            return float(level)
+    raise OptionError(f"conf_level={level!r} has to lie between 0 and 1, such as 0.95.")
+
+
+def _checked_frame(data: Any) -> pd.DataFrame:
+    if not isinstance(data, pd.DataFrame):
+        raise DataError(f"data has to be a pandas DataFrame, not a {type(data).__name__}.")
+    if data.empty:
+        raise DataError(f"The data are empty ({data.shape[0]} rows, {data.shape[1]} columns). Give at least one row.")
+    if not data.columns.is_unique:
+        twice = list(dict.fromkeys(data.columns[data.columns.duplicated()]))
+        raise DataError(
+            f"The data have more than one column named {', '.join(map(repr, twice))}. "
+            "Rename them, or drop the later ones: data.loc[:, ~data.columns.duplicated()]."
+        )
+    return data.copy()
+
+
+def _spread(values: np.ndarray, used: np.ndarray) -> np.ndarray:
+    spread = np.full(len(used), np.nan)
+    spread[used] = values
+    return spread

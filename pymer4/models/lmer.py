@@ -1,0 +1,426 @@
+"""Linear mixed models, fitted by R's lme4 and lmerTest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+
+from pymer4 import bridge, display, intake, tables
+from pymer4.errors import ConvergenceWarning, DataError, ModelWarning, OptionError, one_of
+from pymer4.formula import columns_used, deparse, names_in, parse, parse_arguments, require_random
+from pymer4.models.base import Model, check_keywords, confidence_level
+from pymer4.models.lmer_plots import LmerPlots
+from pymer4.resample import count, map_chunks, seed_stream
+
+Method = Literal["Wald", "profile", "boot"]
+Ddf = Literal["Satterthwaite", "Kenward-Roger", "asymptotic"]
+
+
+@dataclass(frozen=True, slots=True)
+class Convergence:
+    """How the optimizer ended.
+
+    Attributes:
+        optimizer: its name, as lme4 calls it.
+        code: its return code; 0 is success.
+        messages: what the checks of lme4 said, in its words.
+        max_gradient: largest absolute derivative of the profiled deviance in theta; NaN where not computed.
+        singular: whether a random-effects covariance matrix is (almost) not of full rank.
+        singular_terms: which.
+    """
+
+    optimizer: str
+    code: int
+    messages: tuple[str, ...]
+    max_gradient: float
+    singular: bool
+    singular_terms: tuple[str, ...]
+
+
+class Lmer(LmerPlots, Model):
+    """A linear mixed model in R's formula language, fitted by lme4 in embedded R.
+
+    Text and bool columns are factors, a pandas Categorical keeps its order, rows
+    with a missing value are left out and come back as NaN in `fits`.
+
+    Args:
+        formula: an lme4 formula, such as `"Reaction ~ Days + (Days | Subject)"`.
+        data: one row an observation; it is copied.
+        family: error distribution; `"gaussian"`.
+        weights: prior weights: a column's name, or one number a row.
+        offset: a known part of the linear predictor, given likewise.
+
+    Attributes:
+        coefs: population coefficients with limits, standard error, df, t and p.
+        ranef: deviations of each group; a list where there are several grouping factors, in the order of `grps`.
+        fixef: coefficients of each group, shaped as `ranef`.
+        ranef_var: variances of the random effects and the residual.
+        ranef_corr: their correlations; None where there is none.
+        grps: grouping factor to its number of levels.
+        convergence: how the optimizer ended.
+        model_obj: the live R model, an `rpy2.rinterface` object; None before `fit()`.
+        ci_type: `"Wald"`, `"profile"` or `"boot (n)"`.
+        sig_type: `"parametric"` or `"bootstrapped"`.
+
+    Raises:
+        FormulaError: the formula can't be read, names what is not a column, or has no random part.
+        DataError: the data are no frame, empty, or have duplicate columns.
+        OptionError: unknown family.
+
+    Examples:
+        >>> from pymer4 import Lmer, load_dataset
+        >>> model = Lmer("Reaction ~ Days + (Days | Subject)", load_dataset("sleepstudy"))
+        >>> _ = model.fit(summarize=False)
+        >>> model.coefs["Estimate"].round(3).to_dict()
+        {'(Intercept)': 251.405, 'Days': 10.467}
+    """
+
+    def __init__(
+        self,
+        formula: str,
+        data: pd.DataFrame,
+        family: str = "gaussian",
+        *,
+        weights: str | Sequence[float] | None = None,
+        offset: str | Sequence[float] | None = None,
+    ):
+        one_of("family", family, ("gaussian",))
+        self._parsed = parse(formula)
+        require_random(self._parsed)
+        super().__init__(formula, data, family)
+        self._weights = intake.per_row("weights", weights, self._frame, least=0)
+        self._offset = intake.per_row("offset", offset, self._frame)
+        columns_used(self._parsed, list(self._frame.columns))
+
+    def _forget(self) -> None:
+        super()._forget()
+        self.grps: dict[str, int] | None = None
+        self.ranef: pd.DataFrame | list[pd.DataFrame] | None = None
+        self.fixef: pd.DataFrame | list[pd.DataFrame] | None = None
+        self.ranef_var: pd.DataFrame | None = None
+        self.ranef_corr: pd.DataFrame | None = None
+        self.convergence: Convergence | None = None
+        self.ci_type: str | None = None
+        self.sig_type: str | None = None
+        self._handle: bridge.Handle | None = None
+        self._used: np.ndarray | None = None
+        self._design: pd.DataFrame | None = None
+        self._facts: dict[str, Any] = {}
+
+    def fit(
+        self,
+        conf_int: Method = "Wald",
+        n_boot: int = 500,
+        *,
+        verbose: bool = False,
+        REML: bool = True,
+        no_warnings: bool = False,
+        control: str | Mapping[str, Any] = "",
+        old_optimizer: bool = False,
+        conf_level: float = 0.95,
+        ddf: Ddf = "Satterthwaite",
+        seed: int | None = None,
+        n_jobs: int = 1,
+        **kwargs: Any,
+    ) -> pd.DataFrame | None:
+        """Fit the model, print a summary and return its rounded table.
+
+        Args:
+            conf_int: limits by the normal quantile (`"Wald"`), by profile likelihood (`"profile"`), or as
+                percentiles of a parametric bootstrap (`"boot"`), from which then p comes too.
+            n_boot: number of bootstrap draws.
+            verbose: say what is fitted, and let the optimizer report.
+            REML: restricted maximum likelihood; False for maximum likelihood.
+            no_warnings: keep warnings in `.warnings` without issuing them.
+            control: arguments of R's `lmerControl`, as R text or as a dict.
+            old_optimizer: use bobyqa, the default of lme4 before 1.1-20; not together with `control`.
+            conf_level: level of the limits.
+            ddf: denominator df: `"Satterthwaite"`, `"Kenward-Roger"` (needs REML) or `"asymptotic"`.
+            seed: makes bootstrap draws repeatable.
+            n_jobs: worker processes for bootstrap draws; the numbers don't depend on it.
+            **kwargs: `summarize` (or `summary`) False prints nothing and returns None.
+
+        Returns:
+            The coefficient table rounded to 3 places, or None.
+
+        Raises:
+            DataError: data that identify no model; see the message.
+            OptionError: an argument out of its range.
+            RError: R could not fit the model; its own words.
+            RUnavailable: R can't be used here; the message says what mends it.
+        """
+        check_keywords(kwargs, ("summarize", "summary"), "Lmer.fit()")
+        one_of("conf_int", conf_int, get_args(Method))
+        one_of("ddf", ddf, get_args(Ddf))
+        if ddf == "Kenward-Roger" and not REML:
+            raise OptionError("ddf='Kenward-Roger' is defined for REML fits. Use REML=True, or ddf='Satterthwaite'.")
+        control = _control(control, old_optimizer)
+        level, n_boot = confidence_level(conf_level), count("n_boot", n_boot)
+        data = intake.take_in(self._parsed, self._frame, self._weights, self._offset)
+        intake.check_groups(self._parsed, data, _names_set(control))
+        seeds = seed_stream(seed, n_boot) if conf_int == "boot" else None
+        parallel = conf_int == "boot" and n_jobs != 1
+        if verbose:
+            print(f"Fitting {self.formula} by {'REML' if REML else 'ML'}, {level:.0%} {conf_int} limits")
+        self._forget()
+        reply = bridge.call(
+            "fit_mixed",
+            formula=deparse(self._parsed.node),
+            data=data.columns,
+            weights=data.weights,
+            offset=data.offset,
+            REML=REML,
+            control=control,
+            verbose=int(verbose),
+            ddf=ddf,
+            interval=_interval("Wald" if parallel else conf_int, level, seeds),
+        )
+        self._keep(reply, data, level, no_warnings)
+        if parallel:
+            interval = _interval("boot", level, seeds) | {"draws": self._draws(seeds, n_jobs)}
+            fixed = bridge.call("fixed_mixed", model=self._handle, ddf=ddf, interval=interval).value["fixed"]
+            self.coefs = tables.mixed_coefs(fixed, level)
+        self.ci_type = f"boot ({n_boot})" if conf_int == "boot" else conf_int
+        self.sig_type = "bootstrapped" if conf_int == "boot" else "parametric"
+        self._facts |= {"REML": REML, "ddf": ddf, "level": level}
+        self.fitted = True
+        return self.summary() if kwargs.get("summary", kwargs.get("summarize", True)) else None
+
+    def _keep(self, reply: bridge.Reply, data: intake.Intake, level: float, quiet: bool) -> None:
+        """Store an answer of `fit_mixed`."""
+        value = reply.value
+        self._handle = value["model"]
+        self._used = np.ones(data.n_rows, dtype=bool)
+        if value["omitted"] is not None:
+            self._used[value["omitted"] - 1] = False
+        record = value["convergence"]
+        record["messages"], record["singular_terms"] = tuple(record["messages"]), tuple(record["singular_terms"])
+        self.convergence = Convergence(**record)
+        self._keep_warnings(reply, value["aliased"], quiet)
+        self._keep_fits(value["fits"], value["residuals"], self._used, quiet)
+        statistics = value["statistics"]
+        self.AIC, self.BIC, self.logLike = (statistics[k] for k in ("AIC", "BIC", "log_likelihood"))
+        self.grps = dict(zip(value["groups"]["names"], map(int, value["groups"]["sizes"]), strict=True))
+        self.coefs = tables.mixed_coefs(value["fixed"], level)
+        self.ranef_var = tables.variance_table(value["variances"])
+        self.ranef_corr = tables.correlation_table(value["correlations"])
+        ranef = list(value["ranef"].values())
+        fixef = [tables.group_coefficients(self.coefs[tables.ESTIMATE], frame) for frame in ranef]
+        self.ranef, self.fixef = (ranef, fixef) if len(ranef) > 1 else (ranef[0], fixef[0])
+        self._facts = {"statistics": statistics, "vcov": value["vcov"]}
+
+    def _keep_warnings(self, reply: bridge.Reply, aliased: list[str] | None, quiet: bool) -> None:
+        texts = [*reply.warnings, *reply.messages]
+        if aliased:
+            texts.append(f"Left out, since other terms add up to them: {', '.join(aliased)}")
+        doubtful = [text for text in texts if text in self.convergence.messages or "converge" in text]
+        self._warn(doubtful, ConvergenceWarning, quiet)
+        self._warn(texts, ModelWarning, quiet)
+
+    def _draws(self, seeds: np.ndarray, n_jobs: int) -> np.ndarray:
+        """Return bootstrap draws from fresh worker processes, shape (n, parameters)."""
+        model = bridge.call("serialize_model", model=self._handle).value["bytes"]
+        return map_chunks(_bootstrap_chunk, seeds, n_jobs, model)
+
+    @property
+    def model_obj(self) -> Any:
+        """The live R model, usable with any rpy2 code; None before `fit()`."""
+        return None if self._handle is None else self._handle.sexp
+
+    @property
+    def design_matrix(self) -> pd.DataFrame | None:
+        """The fixed-effects design of the rows used, shape (rows, terms), with the user's index; None before `fit()`."""
+        if self._design is None and self.fitted:
+            matrix = bridge.call("design_matrix", model=self._handle).value["X"]
+            self._design = matrix.set_axis(self._frame.index[self._used])
+        return self._design
+
+    def summary(self) -> pd.DataFrame:
+        """Print the fit and return the coefficient table, rounded to 3 places.
+
+        Raises:
+            NotFittedError: before `fit()`.
+        """
+        self._require_fit("summary()")
+        shown = tables.rounded(self.coefs)
+        print(display.mixed_summary(self, self._facts, shown))
+        return shown
+
+    def confint(
+        self,
+        method: Method = "Wald",
+        *,
+        conf_level: float = 0.95,
+        n_boot: int = 500,
+        seed: int | None = None,
+        n_jobs: int = 1,
+    ) -> pd.DataFrame:
+        """Return confidence limits of all parameters: random-effects sd and correlations, sigma, coefficients.
+
+        Args:
+            method: `"Wald"` (NaN for the variances, as in R), `"profile"`, or `"boot"` (percentiles).
+            conf_level: level of the limits.
+            n_boot: bootstrap draws.
+            seed: makes them repeatable.
+            n_jobs: worker processes for them.
+
+        Returns:
+            One row a parameter, columns such as `2.5 %` and `97.5 %`.
+
+        Raises:
+            NotFittedError: before `fit()`.
+            OptionError: an argument out of its range.
+        """
+        self._require_fit("confint()")
+        one_of("method", method, get_args(Method))
+        level = confidence_level(conf_level)
+        seeds = seed_stream(seed, count("n_boot", n_boot)) if method == "boot" else None
+        interval = _interval(method, level, seeds)
+        if method == "boot" and n_jobs != 1:
+            interval |= {"draws": self._draws(seeds, n_jobs)}
+        reply = bridge.call("confint_mixed", model=self._handle, interval=interval)
+        if reply.value["failed"]:
+            text = f"{reply.value['failed']} of {n_boot} bootstrap fits failed and were left out."
+            self._warn([text], ConvergenceWarning, quiet=False)
+        return tables.confint_table(*(reply.value[k] for k in ("lower", "upper", "names")), level)
+
+    def predict(
+        self,
+        data: pd.DataFrame,
+        use_rfx: bool = False,
+        pred_type: Literal["response", "link"] = "response",
+        verbose: bool = False,
+        *,
+        skip_data_checks: bool = False,
+        verify_predictions: bool = False,
+        new_levels: Literal["error", "population"] = "error",
+    ) -> np.ndarray:
+        """Predict the outcome of rows old or new.
+
+        Args:
+            data: the raw predictors, any number of rows; with `use_rfx` the grouping variables too.
+            use_rfx: condition on the groups' random effects; else predict for the population.
+            pred_type: scale of the outcome; both are one for a gaussian model.
+            verbose: print R's warnings about the prediction.
+            skip_data_checks: accepted for old code; the checks cost nothing.
+            verify_predictions: accepted for old code.
+            new_levels: what groups do that the fit has not seen: stop, or get the population's prediction.
+
+        Returns:
+            Predictions, shape (rows,), NaN where a predictor is missing.
+
+        Raises:
+            DataError: a variable or a group is not known.
+            NotFittedError: before `fit()`.
+        """
+        self._require_fit("predict()")
+        one_of("pred_type", pred_type, ("response", "link"))
+        one_of("new_levels", new_levels, ("error", "population"))
+        columns, complete = intake.rows_for(self._predictors(use_rfx), data, "predict()")
+        offset = self._offset_of(data)
+        result = np.full(len(data), np.nan)
+        if complete.any():
+            reply = bridge.call(
+                "predict_mixed",
+                model=self._handle,
+                data=intake.subset(columns, complete),
+                conditional=bool(use_rfx),
+                type=pred_type,
+                unseen=new_levels,
+            )
+            if "unseen" in reply.value:
+                raise _unseen(reply.value["unseen"])
+            if verbose:
+                print(*reply.warnings, *reply.messages, sep="\n")
+            result[complete] = reply.value["prediction"]
+        return result if offset is None else result + offset
+
+    def _predictors(self, use_rfx: bool) -> list[str]:
+        """Return the columns that a prediction needs: those on the right of `~`, groups only where they count."""
+        outcome, fixed = names_in(self._parsed.response), names_in(self._parsed.fixed)
+        if self._parsed.uses_dot:
+            return [name for name in self._frame.columns if name not in outcome]
+        random = [name for term in self._parsed.random for name in names_in(term.node)] if use_rfx else []
+        return [name for name in dict.fromkeys([*fixed, *random]) if name in self._frame.columns]
+
+    def _offset_of(self, data: pd.DataFrame) -> np.ndarray | None:
+        if isinstance(self._offset, str):
+            if self._offset not in data.columns:
+                raise DataError(f"predict() needs the offset's column {self._offset!r}, which the data do not have.")
+            return data[self._offset].to_numpy(dtype=float)
+        if self._offset is not None and len(data) != len(self._offset):
+            raise DataError(
+                f"The offset was given as an array of {len(self._offset)} numbers and can't be matched to {len(data)} "
+                "rows. Put it into the data, and give its column's name as offset= when the model is made."
+            )
+        return self._offset
+
+    def simulate(
+        self, num_datasets: int, use_rfx: bool = True, verbose: bool = False, *, seed: int | None = None
+    ) -> pd.DataFrame:
+        """Draw new outcomes from the fitted model.
+
+        Args:
+            num_datasets: how many.
+            use_rfx: keep the groups' random effects; False draws new ones.
+            verbose: print R's warnings about the simulation.
+            seed: makes the draws repeatable.
+
+        Returns:
+            One row a row used, one column `sim_1`, `sim_2`, ... a dataset.
+
+        Raises:
+            NotFittedError: before `fit()`.
+        """
+        self._require_fit("simulate()")
+        reply = bridge.call(
+            "simulate_mixed",
+            model=self._handle,
+            n=count("num_datasets", num_datasets),
+            conditional=bool(use_rfx),
+            seed=int(seed_stream(seed, 1)[0]),
+        )
+        if verbose:
+            print(*reply.warnings, *reply.messages, sep="\n")
+        return tables.simulation_table(reply.value["simulations"], self._frame.index[self._used])
+
+
+def _bootstrap_chunk(model: bytes, seeds: np.ndarray) -> np.ndarray:
+    return bridge.call("bootstrap_mixed", model=model, seeds=seeds).value["draws"]
+
+
+def _interval(method: str, level: float, seeds: np.ndarray | None) -> dict[str, Any]:
+    return {"method": method, "level": level, "seeds": seeds}
+
+
+def _control(control: str | Mapping[str, Any], old_optimizer: bool) -> str | dict[str, Any] | None:
+    """Return R's control arguments, None for the default."""
+    if not isinstance(control, (str, Mapping)):
+        raise OptionError(
+            f"control has to be R text such as \"optimizer='bobyqa'\" or a dict, not a {type(control).__name__}."
+        )
+    if old_optimizer:
+        if control:
+            raise OptionError("old_optimizer=True is short for control=\"optimizer='bobyqa'\"; give one of the two.")
+        return {"optimizer": "bobyqa"}
+    return (control if isinstance(control, str) else dict(control)) or None
+
+
+def _names_set(control: str | Mapping[str, Any] | None) -> set[str]:
+    """Return the names of the arguments that `control` sets."""
+    return set(parse_arguments(control) if isinstance(control, str) else control or ())
+
+
+def _unseen(groups: Mapping[str, list[str]]) -> DataError:
+    shown = "; ".join(
+        f"{group}: {', '.join(levels[:8])}{f' and {len(levels) - 8} more' if len(levels) > 8 else ''}"
+        for group, levels in groups.items()
+    )
+    return DataError(
+        f"The model was not fitted to these groups ({shown}), so it has no random effects for them. Predict them for "
+        "the population with new_levels='population', or all rows with use_rfx=False."
+    )

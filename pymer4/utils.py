@@ -1,0 +1,16 @@
+"""Documented names of small utilities."""
+
+from __future__ import annotations
+
+import os
+from importlib import resources
+
+
+def get_resource_path() -> str:
+    """Return the folder of the bundled sample data, ending in a separator.
+
+    Examples:
+        >>> get_resource_path().endswith("/")
+        True
+    """
+    return os.path.join(str(resources.files("pymer4") / "resources"), "")

@@ -1,0 +1,182 @@
+#!/bin/sh
+# Make this machine ready to run and test pymer4: R with its packages, and a Python environment.
+#
+#   setup.sh        all of it
+#   setup.sh lint   ruff alone, without R
+#   setup.sh docs   the site builder of the documentation, on top of all of it
+#
+# With mamba, conda or micromamba on the PATH everything comes from environment.yml, into .conda.
+# Else apt brings what the system lacks, and pip the rest, into .venv. What is there already is used
+# as it is, and a second run only compares a stamp. VIA=apt or VIA=conda overrides the choice.
+set -eu
+cd "$(dirname "$0")/.."
+
+python=${PYTHON:-python3}
+r_packages='lme4 lmerTest emmeans pbkrtest jsonlite lattice performance sandwich'
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# Say what is wrong, then the lines to type, and end.
+stop() {
+    say "$1"
+    shift
+    [ $# = 0 ] || printf '    %s\n' "$@" >&2
+    exit 1
+}
+
+# ---- R
+
+debian_names() { for package in "$@"; do printf ' r-cran-%s' "$package" | tr '[:upper:]' '[:lower:]'; done; }
+
+install_line() {
+    names=$(printf '"%s", ' "$@")
+    printf "Rscript -e 'install.packages(c(%s), repos = \"https://cloud.r-project.org\")'" "${names%, }"
+}
+
+missing_r_packages() {
+    # shellcheck disable=SC2086
+    Rscript -e 'cat(Filter(function(p) !nzchar(system.file(package = p)), commandArgs(TRUE)))' $r_packages
+}
+
+# Does apt look after the R that is here?
+debian_r() { have apt-get && [ "$(R RHOME)" = /usr/lib/R ]; }
+
+# rpy2-rinterface uses a function of R 4.5 from 3.6.6 on.
+rpy2_requirement() {
+    Rscript -e 'cat(if (getRversion() < "4.5") "rpy2-rinterface<3.6.6" else "rpy2-rinterface")'
+}
+
+# ---- Python
+
+need_python() {
+    have "$python" || stop "$python was not found. Name the Python to use:" "make setup PYTHON=/path/to/python3"
+    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
+        stop "$("$python" -V) is too old, 3.10 is needed. Name a newer one:" "make setup PYTHON=python3.12"
+}
+
+can_make_venv() { "$python" -c 'import venv, ensurepip' >/dev/null 2>&1; }
+
+can_compile() {
+    have cc && "$python" -c 'import pathlib, sys, sysconfig
+sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())'
+}
+
+# Name the Debian package that goes with this very Python: "venv" gives python3.11-venv.
+debian_python() { "$python" -c 'import sys; print("python%d.%d-" % sys.version_info[:2] + sys.argv[1])' "$1"; }
+
+make_venv() {
+    if [ -x .venv/bin/python ] && [ "$(.venv/bin/python -V)" = "$("$python" -V)" ] && .venv/bin/python -m pip -V >/dev/null
+    then
+        return
+    fi
+    rm -rf .venv
+    "$python" -m venv .venv
+}
+
+pip_install() { .venv/bin/python -m pip install --quiet --disable-pip-version-check "$@" </dev/null; }
+
+# ---- the system's packages
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+# Install Debian packages, or end with the lines to type.
+system_install() {
+    if ! have apt-get; then
+        # shellcheck disable=SC2086
+        stop "neither apt nor conda is here. Install R, a compiler and a Python with venv, then type" \
+            "$(install_line $r_packages)" "make setup"
+    fi
+    if [ "$(id -u)" != 0 ] && ! have sudo; then
+        stop "some packages are missing. As root, type" "apt-get update" "apt-get install -y --no-install-recommends $*"
+    fi
+    say "installing $*"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq update </dev/null >&2 || say "going on with old package lists"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@" </dev/null >&2
+}
+
+# Bring what the system lacks, in one go.
+need_system() {
+    wanted=''
+    can_make_venv || wanted="$wanted $(debian_python venv)"
+    if [ "$1" = all ]; then
+        can_compile || ! have apt-get || wanted="$wanted gcc libc6-dev $(debian_python dev)"
+        # shellcheck disable=SC2086
+        if ! have Rscript; then
+            wanted="$wanted r-base-core r-base-dev$(debian_names $r_packages)"
+        elif missing=$(missing_r_packages) && [ -n "$missing" ]; then
+            debian_r || stop "R lacks $missing. Type" "$(install_line $missing)"
+            wanted="$wanted$(debian_names $missing)"
+        fi
+    fi
+    # shellcheck disable=SC2086
+    [ -z "$wanted" ] || system_install $wanted
+    can_make_venv || stop "$python can't make virtual environments. Name another:" "make setup PYTHON=/usr/bin/python3"
+}
+
+# ---- the two ways
+
+# What an environment depends on; when any of it changes, it is set up anew.
+fingerprint() {
+    pwd
+    cksum pyproject.toml environment.yml scripts/setup.sh
+    "$1/bin/python" -V
+    R --version 2>/dev/null | head -n 1
+}
+
+ready() { [ -x "$1/bin/python" ] && [ -f "$1/setup-stamp" ] && [ "$(fingerprint "$1")" = "$(cat "$1/setup-stamp")" ]; }
+
+setup_by_conda() {
+    PATH="$PWD/.conda/bin:$PATH"
+    ready .conda && return
+    say "making .conda from environment.yml with $conda"
+    verb=create
+    [ ! -x .conda/bin/python ] || verb=update
+    [ "$conda" = micromamba ] || verb="env $verb"
+    # shellcheck disable=SC2086
+    CONDA_ALWAYS_YES=1 MAMBA_ALWAYS_YES=1 "$conda" $verb -p "$PWD/.conda" -f environment.yml </dev/null >&2 ||
+        stop "$conda could not make the environment. To use the system's R instead, type" "make demo VIA=apt"
+    .conda/bin/python -m pip install --quiet --no-deps --no-build-isolation -e . </dev/null
+    fingerprint .conda >.conda/setup-stamp
+}
+
+setup_by_pip() {
+    ready .venv && return
+    need_python
+    need_system all
+    make_venv
+    say "installing pymer4 and what it needs into .venv"
+    # pip keeps what it built, and a build for another R must not come back.
+    .venv/bin/python -c 'import rpy2.rinterface as ri; ri.initr()' >/dev/null 2>&1 ||
+        pip_install --force-reinstall --no-cache-dir "$(rpy2_requirement)"
+    pip_install -e '.[test]' "$(rpy2_requirement)"
+    fingerprint .venv >.venv/setup-stamp
+}
+
+setup_lint() {
+    ruff=$(sed -n 's/.*"\(ruff[^"]*\)".*/\1/p' pyproject.toml)
+    ready .conda || ready .venv || [ "$(cat .venv/lint-stamp 2>/dev/null)" = "$ruff" ] && return
+    need_python
+    need_system venv
+    make_venv
+    pip_install "$ruff"
+    printf '%s\n' "$ruff" >.venv/lint-stamp
+}
+
+setup_docs() {
+    mkdocs=$(sed -n 's/.*"\(mkdocs[^"]*\)".*/\1/p' pyproject.toml)
+    scripts/run.sh python -c 'import mkdocs' 2>/dev/null || scripts/run.sh python -m pip install --quiet "$mkdocs" </dev/null
+}
+
+conda=''
+for tool in mamba conda micromamba; do
+    [ -n "$conda" ] || [ "${VIA:-}" = apt ] || ! have "$tool" || conda=$tool
+done
+[ "${VIA:-}" != conda ] || [ -n "$conda" ] || stop "VIA=conda needs mamba, conda or micromamba on the PATH."
+
+case ${1:-all} in
+all) if [ -n "$conda" ]; then setup_by_conda; else setup_by_pip; fi ;;
+lint) setup_lint ;;
+docs) setup_docs ;;
+*) stop "there is no '$1' to set up: all, lint or docs." ;;
+esac
