@@ -5,7 +5,7 @@ describe <- function(model, ddf, interval) {
   is_correlation <- !is.na(random$var2)
   list(
     fixed = fixed_table(model, ddf, interval),
-    vcov = unname(as.matrix(stats::vcov(model))),
+    vcov = unname(fixed_covariance(model)),
     aliased = names(attr(model@pp$X, "col.dropped")),
     groups = group_sizes(model),
     variances = data.frame(
@@ -74,8 +74,12 @@ fixed_table <- function(model, ddf, interval) {
   )
 }
 
+fixed_covariance <- function(model) {
+  if (methods::is(model, "lmerModLmerTest")) model@vcov_beta else as.matrix(stats::vcov(model))
+}
+
 coefficient_moments <- function(model, ddf) {
-  V <- as.matrix(stats::vcov(model))
+  V <- fixed_covariance(model)
   if (ddf == "Kenward-Roger") return(kenward_roger(model, V))
   se <- sqrt(diag(V))
   list(se = se, df = if (ddf == "Satterthwaite") satterthwaite_df(model, V) else rep(Inf, length(se)))

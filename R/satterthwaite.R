@@ -114,32 +114,48 @@ as_satterthwaite <- function(model, devfun, stencil = NULL) {
 }
 
 # What turns differences into errors: the weights of pwrss, ldL2 and ldRX2 in
-# the deviance at fixed sigma, its rounding error in a second difference of
-# four values, and the number of levels that inform each parameter. The
-# residuals behind pwrss are differences of numbers the size of y.
+# the deviance at fixed sigma, the rounding error of its second differences,
+# the number of levels that inform each parameter, and a first guess of its
+# scale. Beside the deviance itself, digits are lost to the size of y and X b
+# against the residuals, and in X'X, from which the Cholesky factor RX is downdated.
 .size <- function(model, k) {
   reml <- lme4::isREML(model)
   sigma <- stats::sigma(model)
   part <- model@devcomp$cmp
   weights <- c(1 / sigma^2, 1, reml)
-  y_norm <- sqrt(sum(model@resp$weights * model@resp$y^2))
-  magnitude <- sum(weights * abs(part[c("pwrss", "ldL2", "ldRX2")])) + 2 * y_norm / sigma
+  XtX <- diag(model@pp$VtV)
+  lost <- sqrt(sum(model@resp$weights * model@resp$y^2)) + sum(abs(model@beta) * sqrt(XtX))
+  magnitude <- sum(weights * abs(part[c("pwrss", "ldL2", "ldRX2")])) + 2 * lost / sigma +
+    2 * reml * sum(diag(model@pp$unsc()) * XtX)
   levels <- tabulate(model@pp$Lind)
   list(sigma = sigma, weights = weights,
        df = model@devcomp$dims[[if (reml) "nmp" else "n"]], pwrss = part[["pwrss"]],
-       rounding = 4 * .Machine$double.eps * magnitude,
-       levels = if (length(levels) == k) levels else rep(sum(levels) / k, k))
+       rounding = 8 * .Machine$double.eps * magnitude,
+       levels = if (length(levels) == k) levels else rep(sum(levels) / k, k),
+       scale = pmax(.effect_sd(model@pp, k), 0.05) / 3)
 }
+
+# The standard deviation, relative to sigma, of the random effect that each
+# parameter belongs to: the norm of its column of t(Lambda).
+.effect_sd <- function(pp, k) {
+  if (max(pp$Lind) != k) return(rep(sqrt(mean(pp$theta^2)), k))
+  Lt <- pp$Lambdat
+  columns <- findInterval(match(seq_len(k), pp$Lind) - 1L, Lt@p)
+  vapply(columns, function(j) sqrt(sum(Lt@x[(Lt@p[j] + 1L):Lt@p[j + 1L]]^2)), 0)
+}
+
+# The error of the df, about, above which a stencil is replaced.
+.df_tol <- 2e-5
 
 # Derivatives at the optimum that are good enough for the df: those of the
 # given stencil if they are, else those of one with a step for each parameter.
 .local_derivs <- function(devfun, par, size, stencil) {
   if (is.null(stencil) || !identical(stencil$par, par) || !.is_finite(stencil))
-    stencil <- .finite_stencil(devfun, par, .steps(pmax(abs(par), 0.05) / 3, size)$single)
+    stencil <- .finite_stencil(devfun, par, .steps(size$scale, size)$single)
   local <- .differences(stencil, size)
   error <- 0.3 * local$step^2 * local$curvature / size$levels +
     size$rounding / (local$step^2 * local$curvature)
-  if (max(error) <= 1e-5 * .separation(local, size)) return(local)
+  if (max(error) <= .df_tol * .separation(local, size)) return(local)
   .rescaled(devfun, par, size, local)
 }
 
@@ -194,7 +210,7 @@ as_satterthwaite <- function(model, devfun, stencil = NULL) {
     local <- measure(ifelse(known, local$step, scale / 50), corners = character())
   }
   steps <- .steps(scale, size)
-  if (steps$error <= 1e-5 * separation) return(measure(steps$single))
+  if (steps$error <= .df_tol * separation) return(measure(steps$single))
   coarse <- measure(steps$pair)
   fine <- measure(coarse$step / 2)
   for (part in c("hessian", "dpwrss", "dvcov")) fine[[part]] <- (4 * fine[[part]] - coarse[[part]]) / 3

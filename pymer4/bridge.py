@@ -37,7 +37,7 @@ import pandas as pd
 from pymer4 import machine
 from pymer4.columns import NA, Column, normalise, normalise_column
 from pymer4.errors import RError, RUnavailable
-from pymer4.interrupts import forward_interrupts
+from pymer4.interrupts import forward_interrupts, keep_interrupt_handler
 
 _lock = threading.RLock()
 _retired: deque[Any] = deque()
@@ -131,7 +131,8 @@ def _started() -> Any:
     if _door is None:
         rinterface = _import_rinterface()
         try:
-            rinterface.initr()
+            with keep_interrupt_handler():
+                rinterface.initr()
         except Exception as error:
             raise _unavailable(str(error)) from error
         private = rinterface.baseenv["new.env"](parent=rinterface.baseenv["asNamespace"](_strings(["stats"])))

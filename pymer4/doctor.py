@@ -61,14 +61,13 @@ def _own_version() -> str:
 
 
 def _first_fit() -> Check:
-    from pymer4.bridge import call, started
+    from pymer4 import Lmer, bridge, load_dataset
 
     try:
-        data = call("dataset", name="sleepstudy").value["data"]
-        call("fit_mixed", formula="Reaction ~ Days + (Days | Subject)", data=data)
+        Lmer("Reaction ~ Days + (Days | Subject)", load_dataset("sleepstudy")).fit(summarize=False)
     except Exception as error:
         state = machine.diagnose(str(error))
-        if started() and state.kind == "no start":
+        if bridge.started() and state.kind == "no start":
             return Check("a first model", "failed", str(error), machine.remedy_binary(("lme4",), machine.find_r()))
         return Check("a first model", "failed", state.what, state.remedy)
     return Check("a first model", "fitted")

@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 
 
@@ -55,6 +56,25 @@ def forward_interrupts(interrupt: Callable[[], None], forget: Callable[[], None]
         signal.signal(signal.SIGINT, handler)
         if seen:
             signal.raise_signal(signal.SIGINT)
+
+
+@contextlib.contextmanager
+def keep_interrupt_handler() -> Iterator[None]:
+    """Put SIGINT's handler back after a block that takes it, as the start of R does on the main thread.
+
+    Off the main thread R warns that it can't have the signal; it is not meant to, so that is not shown.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="R is not initialized by the main thread")
+            yield
+        return
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        if handler is not None:
+            signal.signal(signal.SIGINT, handler)
 
 
 def _watch(receive: int, onward: int, interrupt: Callable[[], None]) -> None:

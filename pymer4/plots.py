@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .errors import DataError, one_of
+from pymer4 import axes
+from pymer4.errors import DataError, one_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,7 +44,7 @@ def forest(
     fmt: str = "o",
     points_alpha: float = 0.5,
     orient: str = "v",
-    xlabel: str = "Estimate",
+    xlabel: str = "",
     ylabel: str = "",
     ax: Axes | None = None,
 ) -> Axes:
@@ -89,8 +90,8 @@ def forest(
     rows = np.arange(middle.size)
 
     axis = "y" if down else "x"
-    ax = _axes(ax, figsize, axis)
-    pitch = _pitch(ax, axis, rows.size)
+    ax = axes.dress(ax, figsize, axis)
+    pitch = axes.pitch(ax, axis, rows.size)
     place, value = _strewn(points, list(estimates.index), pitch)
     ends = _span(middle, low, high, value) if axlim is None else axlim
     low, high = np.where(low == -np.inf, ends[0], low), np.where(high == np.inf, ends[1], high)
@@ -101,9 +102,9 @@ def forest(
     color = _markers(ax, *_turned(down, middle, rows), fmt, size=min(9, 0.6 * pitch))
     (ax.hlines if down else ax.vlines)(rows, low, high, colors=color, linewidth=min(2.2, 0.3 * pitch), zorder=2.3)
     (ax.set_xlim if down else ax.set_ylim)(ends)
-    _name(ax, axis, rows, estimates.index)
+    axes.name(ax, axis, rows, estimates.index)
     ax.set(**{f"{axis}lim": (rows.size - 0.5, -0.5) if down else (-0.5, rows.size - 0.5)})
-    return _titled(ax, *_turned(down, xlabel, ylabel))
+    return axes.label(ax, *_turned(down, xlabel, ylabel))
 
 
 def group_lines(
@@ -153,9 +154,9 @@ def group_lines(
     """
     names = [str(label) for label in labels]
     values = _matching("curves", curves, (len(names), len(x)))
-    made, ax = ax is None, _axes(ax, figsize)
-    blank, floor = not ax.has_data(), _floor(ax)
-    at, categories = _positions(ax, x)
+    made, ax = ax is None, axes.dress(ax, figsize)
+    blank, floor = not ax.has_data(), axes.floor(ax)
+    at, categories = axes.positions(ax, x)
     steps = categories or len(at) == 1
     marker = "o" if steps else ""
     if len(names) > len(DISTINCT):
@@ -172,9 +173,9 @@ def group_lines(
     if blank and 0 < len(names) <= len(DISTINCT):
         _legend(ax, values, population, outside=made)
     if blank and categories:
-        _name(ax, "x", at, x)
+        axes.name(ax, "x", at, x)
     ax.autoscale_view()
-    return _titled(ax, xlabel, ylabel)
+    return axes.label(ax, xlabel, ylabel)
 
 
 def caterpillar(
@@ -227,8 +228,8 @@ def caterpillar(
     order = order[np.isfinite(middle[order])]
     rows, crowded = np.arange(order.size), order.size > MANY
 
-    ax = _axes(ax, figsize, "y")
-    floor, pitch = _floor(ax), _pitch(ax, "y", order.size)
+    ax = axes.dress(ax, figsize, "y")
+    floor, pitch = axes.floor(ax), axes.pitch(ax, "y", order.size)
     if lower is not None and upper is not None and np.isfinite([lower, upper]).all():
         ax.axvspan(lower, upper, color=INK, alpha=0.14, linewidth=0, zorder=floor + 0.1)
     if population is not None:
@@ -243,39 +244,10 @@ def caterpillar(
     ax.plot(middle[order], rows, "o", color=GROUP, zorder=floor + 0.4, **dots)
     ax.set_ylim(-0.5, rows.size - 0.5)
     if pitch >= LEGIBLE:
-        _name(ax, "y", rows, values.index[order])
-        return _titled(ax, xlabel, ylabel)
+        axes.name(ax, "y", rows, values.index[order])
+        return axes.label(ax, xlabel, ylabel)
     ax.set_yticks([])
-    return _titled(ax, xlabel, ylabel or f"{rows.size:,} groups")
-
-
-def _axes(ax: Axes | None, figsize: tuple[float, float], rows: str = "") -> Axes:
-    """Return `ax`, or new axes of that size; axes that hold nothing yet are dressed, that of `rows` barest."""
-    if ax is None:
-        import matplotlib.pyplot as plt
-
-        ax = plt.subplots(figsize=figsize, layout="constrained")[1]
-        ax.tick_params(labelsize="large")
-        ax.xaxis.label.set_size("x-large")
-        ax.yaxis.label.set_size("x-large")
-    if not ax.has_data():
-        ax.spines[["top", "right"]].set_visible(False)
-        if rows:
-            ax.spines["left" if rows == "y" else "bottom"].set_visible(False)
-            ax.tick_params(axis=rows, length=0)
-    return ax
-
-
-def _titled(ax: Axes, xlabel: str, ylabel: str) -> Axes:
-    """Label both axes, and keep a label that is there where the new one is empty."""
-    ax.set(**{key: text for key, text in (("xlabel", xlabel), ("ylabel", ylabel)) if text})
-    return ax
-
-
-def _floor(ax: Axes) -> float:
-    """Return the zorder from which up to a half more is behind all that is drawn, and above the grid."""
-    drawn = (*ax.lines, *ax.collections, *ax.patches, *ax.images, *ax.texts, *ax.artists, *ax.tables)
-    return min((artist.get_zorder() for artist in drawn), default=2.5) - 0.5
+    return axes.label(ax, xlabel, ylabel or f"{rows.size:,} groups")
 
 
 def _matching(name: str, values: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
@@ -346,18 +318,6 @@ def _markers(ax: Axes, x: np.ndarray, y: np.ndarray, fmt: str, size: float) -> s
     return line.get_color()
 
 
-def _positions(ax: Axes, x: ArrayLike | Sequence[str]) -> tuple[np.ndarray, bool]:
-    """Return places on the x axis, and whether they are categories.
-
-    Categories go through the axis, so that they meet those which are on it already.
-    """
-    if not any(isinstance(value, str) for value in x):
-        return np.asarray(x, dtype=float), False
-    names = [str(value) for value in x]
-    ax.xaxis.update_units(names)
-    return np.asarray(ax.convert_xunits(names), dtype=float), True
-
-
 def _bundle(ax: Axes, at: np.ndarray, values: np.ndarray, marker: str, zorder: float) -> None:
     """Draw many lines as one artist, and their marks, if any, as a second."""
     from matplotlib.collections import LineCollection
@@ -385,56 +345,3 @@ def _legend(ax: Axes, values: np.ndarray, population: ArrayLike | None, outside:
     where = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5), "fontsize": "large"} if outside else {"loc": "best"}
     for text in ax.legend(handles=handles, frameon=False, **where).get_texts():
         text.set_parse_math(False)
-
-
-def _pitch(ax: Axes, axis: str, count: int) -> float:
-    """Return the room, in points, that each of `count` rows has along an axis."""
-    box = ax.get_window_extent()
-    return 72 * (box.height if axis == "y" else box.width) / ax.figure.dpi / count
-
-
-def _name(ax: Axes, axis: str, at: np.ndarray, names: Sequence[object]) -> None:
-    """Name places of an axis in names that are broken, shrunk, turned or shortened as the room asks."""
-    texts, pitch = [str(name) for name in names], _pitch(ax, axis, len(names))
-    size = getattr(ax, f"{axis}axis").get_major_ticks(1)[0].label1.get_fontsize()
-    look = {}
-    if axis == "y":
-        broken = [_broken(text, 34) for text in texts]
-        room = 1.25 * size * max(text.count("\n") + 1 for text in broken) <= pitch
-        texts, size = _shortened(broken if room else texts, 60), min(size, 0.8 * pitch)
-    else:
-        texts, size, look = _side_by_side(texts, pitch, size)
-    getattr(ax, f"set_{axis}ticks")(at, texts, fontsize=size, parse_math=False, **look)
-
-
-def _side_by_side(texts: list[str], pitch: float, size: float) -> tuple[list[str], float, dict]:
-    """Return names for an x axis, their size, and how they are turned where they can't lie."""
-    for small in (size, 0.85 * size, 0.7 * size):
-        width = int(pitch / (0.55 * small))
-        broken = [_broken(text, width) for text in texts]
-        if max(len(line) for text in broken for line in text.split("\n")) <= width:
-            return broken, small, {}
-    size = min(size, 10, 0.8 * pitch)
-    turn = {"rotation": 45, "va": "top"} if pitch > 1.6 * size else {"rotation": 90, "va": "center"}
-    return _shortened(texts, 32), size, {"ha": "right", "rotation_mode": "anchor", **turn}
-
-
-def _broken(name: str, width: int) -> str:
-    """Break a name that is wider than that, after its colons first, then after blanks and before brackets."""
-    lines = [""]
-    for part in re.split("(?<=:)", name) if len(name) > width else [name]:
-        for piece in re.split(r"(?<= )|(?=\[)", part) if len(part) > width else [part]:
-            if lines[-1] and len(lines[-1]) + len(piece.rstrip()) > width:
-                lines.append("")
-            lines[-1] += piece
-    return "\n".join(line.rstrip() for line in lines if line)
-
-
-def _shortened(texts: list[str], most: int) -> list[str]:
-    """Leave out the middle of lines longer than `most` characters, or than what keeps the names apart."""
-    for limit in range(most, max(map(len, texts)), 4):
-        keep = limit // 2 - 1
-        short = [re.sub(f"(?m)^(.{{{keep}}}).{{3,}}(.{{{keep}}})$", r"\1…\2", text) for text in texts]
-        if len(set(short)) == len(set(texts)):
-            return short
-    return texts

@@ -92,7 +92,8 @@ system_install() {
     fi
     say "installing $*"
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq update </dev/null >&2 || say "going on with old package lists"
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@" </dev/null >&2
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 install -y \
+        --no-install-recommends "$@" </dev/null >&2
 }
 
 # Bring what the system lacks, in one go.
@@ -147,9 +148,10 @@ setup_by_pip() {
     make_venv
     say "installing pymer4 and what it needs into .venv"
     # pip keeps what it built, and a build for another R must not come back.
+    rpy2=$(rpy2_requirement)
     .venv/bin/python -c 'import rpy2.rinterface as ri; ri.initr()' >/dev/null 2>&1 ||
-        pip_install --force-reinstall --no-cache-dir "$(rpy2_requirement)"
-    pip_install -e '.[test]' "$(rpy2_requirement)"
+        pip_install --force-reinstall --no-cache-dir "$rpy2"
+    pip_install -e '.[test]' "$rpy2"
     fingerprint .venv >.venv/setup-stamp
 }
 

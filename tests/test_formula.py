@@ -12,9 +12,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pymer4 import formula as module
+from pymer4 import formula as formula_module
+from pymer4 import syntax
 from pymer4.errors import FormulaError
-from pymer4.formula import Call, Literal, Name, columns_used, deparse, parse, parse_arguments, require_random
+from pymer4.formula import columns_used, parse, parse_arguments, require_random
+from pymer4.syntax import Call, Literal, Name, deparse
 
 
 def tree(text):
@@ -42,8 +44,9 @@ def culprit(message):
 
 
 def test_the_examples_in_the_docstrings_run():
-    outcome = doctest.testmod(module)
-    assert outcome.attempted >= 8 and outcome.failed == 0
+    outcomes = [doctest.testmod(module) for module in (formula_module, syntax)]
+    assert sum(outcome.attempted for outcome in outcomes) >= 8
+    assert sum(outcome.failed for outcome in outcomes) == 0
 
 
 # --- the tree ---

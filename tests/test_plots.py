@@ -94,14 +94,14 @@ def test_forest_draws_estimates_bars_and_zero(ax, orient):
 
 
 def test_forest_lists_terms_from_the_top(ax):
-    forest(B, LOW, HIGH, ylabel="Term", ax=ax)
+    forest(B, LOW, HIGH, xlabel="Estimate", ylabel="Term", ax=ax)
     assert names(ax) == ["(Intercept)", "Days"]
     assert ax.get_ylim() == (1.5, -0.5)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("Estimate", "Term")
 
 
 def test_forest_lists_terms_from_the_left_and_turns_the_labels(ax):
-    forest(B, LOW, HIGH, orient="h", ylabel="Term", ax=ax)
+    forest(B, LOW, HIGH, orient="h", xlabel="Estimate", ylabel="Term", ax=ax)
     assert names(ax, "x") == ["(Intercept)", "Days"]
     assert ax.get_xlim() == (-0.5, 1.5)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("Term", "Estimate")

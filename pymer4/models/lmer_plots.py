@@ -77,6 +77,7 @@ class LmerPlots:
             fmt=coef_fmt,
             points_alpha=ranef_alpha,
             orient=orient,
+            xlabel=tables.ESTIMATE,
             ax=ax,
         )
 

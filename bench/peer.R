@@ -1,0 +1,33 @@
+# The other side of the benchmark: answers requests on standard input, one a line,
+# with the seconds that plain R took.
+
+suppressMessages({
+  library(lme4)
+  library(lmerTest)
+})
+
+read_simulated <- function(folder, n) {
+  column <- function(name) readBin(file.path(folder, name), "double", n)
+  data.frame(y = column("y"), x = column("x"), g = factor(column("g")))
+}
+
+requests <- file("stdin", "r")
+data <- NULL
+repeat {
+  line <- readLines(requests, 1)
+  if (length(line) == 0) break
+  words <- strsplit(line, "\t", fixed = TRUE)[[1]]
+  if (words[1] == "data") {
+    data <- if (words[2] == "simulated") read_simulated(words[3], as.integer(words[4])) else get(words[2])
+    seconds <- 0
+  } else {
+    formula <- as.formula(words[2])
+    invisible(gc())
+    seconds <- system.time(switch(words[1],
+      lmerTest = summary(lmerTest::lmer(formula, data)),
+      lme4 = lme4::lmer(formula, data)
+    ))[["elapsed"]]
+  }
+  cat(seconds, "\n", sep = "")
+  flush(stdout())
+}

@@ -1,0 +1,186 @@
+"""How long pymer4 takes, as ratios to plain R on the same machine in the same run.
+
+    python bench/run.py            sleepstudy, InstEval, 100,000 simulated rows, a cold process
+    python bench/run.py --big      1,000,000 simulated rows, with peak memory
+    python bench/run.py sleepstudy cold     only these rows
+
+Each ratio is a median of warm runs that alternate with R's. `R` is
+`summary(lmerTest::lmer(...))`, which computes less than `Lmer.fit` does;
+`lme4` is `lme4::lmer(...)`, which has neither df nor p.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+HERE = Path(__file__).parent
+SLOPES = "y ~ x + (x | g)"
+FITS = {
+    "sleepstudy": ("Reaction ~ Days + (Days | Subject)", 0, 25, 1.0),
+    "InstEval": ("y ~ service + (1 | s) + (1 | d)", 0, 3, 0.6),
+    "100,000 rows": (SLOPES, 100_000, 3, 0.6),
+    "1,000,000 rows": (SLOPES, 1_000_000, 3, 0.6),
+}
+
+
+class Peer:
+    """A warm R process that times what it is asked to run."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            ["Rscript", "--vanilla", str(HERE / "peer.R")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def ask(self, *words: object) -> float:
+        """Send one request, and return the seconds that R reports."""
+        self.process.stdin.write("\t".join(map(str, words)) + "\n")
+        self.process.stdin.flush()
+        return float(self.process.stdout.readline())
+
+    def close(self) -> None:
+        """End the process."""
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def simulated(n: int, groups: int = 1000, seed: int = 1) -> pd.DataFrame:
+    """Return n rows with a random intercept and slope in each of the groups."""
+    rng = np.random.default_rng(seed)
+    g = np.arange(n) % groups
+    x = rng.normal(size=n)
+    u = rng.normal(size=(groups, 2)) * [1.0, 0.5]
+    return pd.DataFrame({"y": 1 + 0.5 * x + u[g, 0] + u[g, 1] * x + rng.normal(size=n), "x": x, "g": g})
+
+
+def write_columns(data: pd.DataFrame, folder: str) -> None:
+    """Write the columns as raw doubles, for R to read."""
+    for name in data.columns:
+        data[name].to_numpy(dtype=float).tofile(Path(folder) / name)
+
+
+def fit_ratio(name: str) -> str:
+    """Return a row of the table: medians of pymer4, R and lme4, and their ratios."""
+    from pymer4 import Lmer, load_dataset
+
+    formula, rows, runs, bound = FITS[name]
+    with tempfile.TemporaryDirectory() as folder:
+        peer = Peer()
+        if rows:
+            data = simulated(rows)
+            write_columns(data, folder)
+            peer.ask("data", "simulated", folder, rows)
+            data["g"] = data["g"].astype("category")
+        else:
+            data = load_dataset(name)
+            peer.ask("data", name)
+        model = Lmer(formula, data)
+        times = alternate(
+            runs,
+            pymer4=lambda: timed(lambda: model.fit(summarize=False, no_warnings=True)),
+            R=lambda: peer.ask("lmerTest", formula),
+            lme4=lambda: peer.ask("lme4", formula),
+        )
+        peer.close()
+    ours, theirs, plain = (statistics.median(times[k]) for k in ("pymer4", "R", "lme4"))
+    return (
+        f"{name:<16}{ours:>10.3f}{theirs:>10.3f}{plain:>10.3f}{ours / theirs:>12.2f}{plain / theirs:>12.2f}{bound:>8.1f}"
+    )
+
+
+def alternate(runs: int, **sides: Callable[[], float]) -> dict[str, list[float]]:
+    """Return the seconds of each side, run in turn, after one turn that does not count."""
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    for turn in range(runs + 1):
+        for name, run in sides.items():
+            seconds = run()
+            if turn:
+                times[name].append(seconds)
+    return times
+
+
+def timed(run: Callable[[], object]) -> float:
+    """Return the seconds that one call takes."""
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def child(*command: str) -> tuple[float, float]:
+    """Run a command to its end; return its wall seconds and its peak memory in MiB."""
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise RuntimeError(f"{' '.join(command)} ended with status {status}")
+    return time.perf_counter() - start, usage.ru_maxrss / 1024
+
+
+def cold_ratio() -> str:
+    """Return a row: a process from its start to its first fit, over bare Python plus an Rscript that fits the same."""
+    fit = (
+        "import pandas, pymer4; d = pymer4.load_dataset('sleepstudy');"
+        "pymer4.Lmer('Reaction ~ Days + (Days | Subject)', d).fit(summarize=False)"
+    )
+    script = "library(lmerTest); m <- lmer(Reaction ~ Days + (Days | Subject), lme4::sleepstudy); s <- summary(m)"
+    times = alternate(
+        7,
+        pymer4=lambda: child(sys.executable, "-c", fit)[0],
+        python=lambda: child(sys.executable, "-c", "import numpy, pandas")[0],
+        R=lambda: child("Rscript", "--vanilla", "-e", script)[0],
+    )
+    ours, python, theirs = (statistics.median(times[k]) for k in ("pymer4", "python", "R"))
+    return f"{'cold process':<16}{ours:>10.3f}{python + theirs:>10.3f}{'':>10}{ours / (python + theirs):>12.2f}{'':>12}{1.3:>8.1f}"
+
+
+def memory_ratio(rows: int = 1_000_000) -> str:
+    """Return a row: peak memory of a process that fits the simulated rows, over that of an Rscript."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_columns(simulated(rows), folder)
+        read = f"np.fromfile('{folder}/' + k)"
+        ours = child(
+            sys.executable,
+            "-c",
+            "import numpy as np, pandas as pd, pymer4;"
+            f"d = pd.DataFrame({{k: {read} for k in 'yxg'}}); d['g'] = d['g'].astype(int).astype('category');"
+            f"pymer4.Lmer('{SLOPES}', d).fit(summarize=False)",
+        )[1]
+        column = f"readBin(file.path('{folder}', name), 'double', {rows})"
+        theirs = child(
+            "Rscript",
+            "--vanilla",
+            "-e",
+            f"library(lmerTest); read <- function(name) {column};"
+            f"d <- data.frame(y = read('y'), x = read('x'), g = factor(read('g'))); s <- summary(lmer({SLOPES}, d))",
+        )[1]
+    return f"{'peak MiB, 1e6':<16}{ours:>10.0f}{theirs:>10.0f}{'':>10}{ours / theirs:>12.2f}{'':>12}{1.2:>8.1f}"
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--big", action="store_true", help="the million rows")
+    parser.add_argument("rows", nargs="*", help="rows of the table, by the start of their names")
+    given = parser.parse_args()
+    small = {name: lambda name=name: fit_ratio(name) for name in list(FITS)[:3]} | {"cold process": cold_ratio}
+    big = {"1,000,000 rows": lambda: fit_ratio("1,000,000 rows"), "peak memory": memory_ratio}
+    table = big if given.big else small
+    if given.rows:
+        table = {name: row for name, row in table.items() if name.startswith(tuple(given.rows))}
+    print(f"{'':<16}{'pymer4':>10}{'R':>10}{'lme4':>10}{'pymer4/R':>12}{'lme4/R':>12}{'at most':>8}", flush=True)
+    for row in table.values():
+        print(row(), flush=True)
+
+
+if __name__ == "__main__":
+    main()
