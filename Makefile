@@ -32,7 +32,7 @@ lint:            ## ruff; needs no R
 	@$(IN) ruff format --check .
 
 reference: setup ## write the reference numbers of tests/reference anew, with the R at hand
-	@set -e; for script in tests/reference/*.R; do echo "$$script"; $(IN) Rscript --vanilla "$$script"; done
+	@set -e; for script in tests/reference/*.R; do echo "$$script"; $(IN) Rscript "$$script"; done
 
 docs: setup      ## run every code block of the pages and build the site in docs/_build/site
 	@scripts/setup.sh docs

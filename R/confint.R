@@ -1,17 +1,12 @@
 # Confidence limits: Wald, profile likelihood, parametric bootstrap.
 
 confint_mixed <- function(model, interval) {
-  names <- limit_names(model)
   limits <- switch(interval$method,
     Wald = wald_limits(model, interval$level),
     profile = profile_limits(model, interval$level),
     boot = draw_limits(draws_of(model, interval), interval$level)
   )
-  failed <- attr(limits, "failed")
-  list(
-    lower = as.vector(limits[, 1]), upper = as.vector(limits[, 2]), names = names,
-    failed = scalar(if (is.null(failed)) 0L else failed)
-  )
+  list(lower = as.vector(limits[, 1]), upper = as.vector(limits[, 2]), names = limit_names(model))
 }
 
 # Draws that workers have made, or new ones.
@@ -47,8 +42,10 @@ p_of_draws <- function(draws) {
 draw_limits <- function(draws, level) {
   tail <- (1 - level) / 2
   kept <- draws[stats::complete.cases(draws), , drop = FALSE]
-  limits <- t(apply(kept, 2, stats::quantile, probs = c(tail, 1 - tail), names = FALSE))
-  structure(limits, failed = nrow(draws) - nrow(kept))
+  if (nrow(kept) == 0) stop("none of the ", nrow(draws), " bootstrap fits succeeded")
+  failed <- nrow(draws) - nrow(kept)
+  if (failed > 0) warning(failed, " of ", nrow(draws), " bootstrap fits failed and were left out")
+  t(apply(kept, 2, stats::quantile, probs = c(tail, 1 - tail), names = FALSE))
 }
 
 wald_limits <- function(model, level) {

@@ -33,6 +33,7 @@ def mixed_summary(model: Any, facts: Mapping[str, Any], shown: pd.DataFrame) -> 
         "",
         f"Fixed effects ({facts['level']:.0%} limits: {model.ci_type}; p: {model.sig_type}):",
         _block(shown),
+        *(f"Warning: {text.strip()}" for text in model.warnings),
     ]
     return "\n".join(parts)
 

@@ -137,6 +137,7 @@ setup_by_conda() {
     # shellcheck disable=SC2086
     CONDA_ALWAYS_YES=1 MAMBA_ALWAYS_YES=1 "$conda" $verb -p "$PWD/.conda" -f environment.yml </dev/null >&2 ||
         stop "$conda could not make the environment. To use the system's R instead, type" "make demo VIA=apt"
+    printf '*\n' >.conda/.gitignore
     .conda/bin/python -m pip install --quiet --no-deps --no-build-isolation -e . </dev/null
     fingerprint .conda >.conda/setup-stamp
 }

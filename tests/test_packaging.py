@@ -114,7 +114,7 @@ def test_both_wheels_are_the_same(built):
 
 def test_the_wheel_carries_the_sample_data_and_the_licence(built):
     names = zipfile.ZipFile(built["wheel"]).namelist()
-    resources = [p.name for p in (ROOT / "pymer4/resources").iterdir() if p.is_file() and p.suffix != ".py"]
+    resources = [p.name for p in (ROOT / "pymer4/resources").glob("*") if p.is_file() and p.suffix != ".py"]
     assert {f"pymer4/resources/{name}" for name in resources} <= set(names)
     assert f"pymer4-{__version__}.dist-info/licenses/LICENSE" in names
 

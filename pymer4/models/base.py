@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -38,12 +39,12 @@ class Model:
         self._frame = _checked_frame(data)
         self.formula = formula
         self.family = family
-        self.data = self._frame.copy()
         self._forget()
 
     def _forget(self) -> None:
         """Drop the results of an earlier fit, so that a failed one leaves none behind."""
         self.fitted = False
+        self.data = self._frame.copy()
         self.warnings: list[str] = []
         self.fits: np.ndarray | None = None
         self.residuals: np.ndarray | None = None
@@ -62,13 +63,12 @@ class Model:
             if text not in self.warnings:
                 self.warnings.append(text)
                 if not quiet:
-                    warnings.warn(text, kind, stacklevel=_caller_level())
+                    issue(text, kind)
 
     def _keep_fits(self, fits: np.ndarray, residuals: np.ndarray, used: np.ndarray, quiet: bool) -> None:
         """Align fits and residuals with the data, and add them to `data` where the names are free."""
         self.fits = _spread(fits, used)
         self.residuals = _spread(residuals, used)
-        self.data = self._frame.copy()
         for name, values in ((tables.FITS, self.fits), (tables.RESIDUALS, self.residuals)):
             if name in self._frame.columns:
                 text = f"The data have a column {name!r} of their own, which stays as it is; the model's are in .{name}."
@@ -77,22 +77,27 @@ class Model:
                 self.data[name] = values
 
 
-def _caller_level() -> int:
-    """Return the `stacklevel` that puts a warning of the calling function on the user's own line."""
-    level, frame = 1, sys._getframe(1)
+def issue(text: str, kind: type[ModelWarning]) -> None:
+    """Issue a Python warning on the user's own line, the nearest one outside this package."""
+    level, frame = 1, sys._getframe(0)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "pymer4":
         level, frame = level + 1, frame.f_back
-    return level
+    warnings.warn(text, kind, stacklevel=level)
 
 
-def check_keywords(given: dict[str, Any], known: Iterable[str], method: str) -> None:
-    """Raise a TypeError for the first keyword that is not known, with the nearest one that is."""
-    known = tuple(known)
+def check_keywords(given: dict[str, Any], extra: Iterable[str], method: Callable) -> None:
+    """Raise a TypeError for the first keyword that a method does not know, with the nearest one that it does.
+
+    Args:
+        given: what the method's `**kwargs` caught.
+        extra: names that are legal there.
+        method: the method; its own arguments are legal too.
+    """
+    named = [name for name, p in inspect.signature(method).parameters.items() if p.kind is not p.VAR_KEYWORD]
+    known = [*named[1:], *extra]
     for name in given:
-        if name not in known:
-            raise TypeError(
-                f"{method} has no argument {name!r}.{near(name, known)} It takes: {', '.join(sorted(known))}."
-            )
+        if name not in extra:
+            raise TypeError(f"{method.__qualname__}() has no argument {name!r}.{near(name, known)} It takes: {', '.join(known)}.")
 
 
 def confidence_level(level: float) -> float:

@@ -12,7 +12,7 @@ import pandas as pd
 from pymer4 import bridge, display, intake, tables
 from pymer4.errors import ConvergenceWarning, DataError, ModelWarning, OptionError, one_of
 from pymer4.formula import columns_used, deparse, names_in, parse, parse_arguments, require_random
-from pymer4.models.base import Model, check_keywords, confidence_level
+from pymer4.models.base import Model, check_keywords, confidence_level, issue
 from pymer4.models.lmer_plots import LmerPlots
 from pymer4.resample import count, map_chunks, seed_stream
 
@@ -153,7 +153,7 @@ class Lmer(LmerPlots, Model):
             RError: R could not fit the model; its own words.
             RUnavailable: R can't be used here; the message says what mends it.
         """
-        check_keywords(kwargs, ("summarize", "summary"), "Lmer.fit()")
+        check_keywords(kwargs, ("summarize", "summary"), Lmer.fit)
         one_of("conf_int", conf_int, get_args(Method))
         one_of("ddf", ddf, get_args(Ddf))
         if ddf == "Kenward-Roger" and not REML:
@@ -182,8 +182,9 @@ class Lmer(LmerPlots, Model):
         self._keep(reply, data, level, no_warnings)
         if parallel:
             interval = _interval("boot", level, seeds) | {"draws": self._draws(seeds, n_jobs)}
-            fixed = bridge.call("fixed_mixed", model=self._handle, ddf=ddf, interval=interval).value["fixed"]
-            self.coefs = tables.mixed_coefs(fixed, level)
+            reply = bridge.call("fixed_mixed", model=self._handle, ddf=ddf, interval=interval)
+            self._warn(reply.warnings, ModelWarning, no_warnings)
+            self.coefs = tables.mixed_coefs(reply.value["fixed"], level)
         self.ci_type = f"boot ({n_boot})" if conf_int == "boot" else conf_int
         self.sig_type = "bootstrapped" if conf_int == "boot" else "parametric"
         self._facts |= {"REML": REML, "ddf": ddf, "level": level}
@@ -283,9 +284,8 @@ class Lmer(LmerPlots, Model):
         if method == "boot" and n_jobs != 1:
             interval |= {"draws": self._draws(seeds, n_jobs)}
         reply = bridge.call("confint_mixed", model=self._handle, interval=interval)
-        if reply.value["failed"]:
-            text = f"{reply.value['failed']} of {n_boot} bootstrap fits failed and were left out."
-            self._warn([text], ConvergenceWarning, quiet=False)
+        for text in reply.warnings:
+            issue(text, ModelWarning)
         return tables.confint_table(*(reply.value[k] for k in ("lower", "upper", "names")), level)
 
     def predict(
@@ -334,8 +334,7 @@ class Lmer(LmerPlots, Model):
             )
             if "unseen" in reply.value:
                 raise _unseen(reply.value["unseen"])
-            if verbose:
-                print(*reply.warnings, *reply.messages, sep="\n")
+            _say(reply, verbose)
             result[complete] = reply.value["prediction"]
         return result if offset is None else result + offset
 
@@ -384,13 +383,17 @@ class Lmer(LmerPlots, Model):
             conditional=bool(use_rfx),
             seed=int(seed_stream(seed, 1)[0]),
         )
-        if verbose:
-            print(*reply.warnings, *reply.messages, sep="\n")
+        _say(reply, verbose)
         return tables.simulation_table(reply.value["simulations"], self._frame.index[self._used])
 
 
 def _bootstrap_chunk(model: bytes, seeds: np.ndarray) -> np.ndarray:
     return bridge.call("bootstrap_mixed", model=model, seeds=seeds).value["draws"]
+
+
+def _say(reply: bridge.Reply, verbose: bool) -> None:
+    for text in (*reply.warnings, *reply.messages) if verbose else ():
+        print(text)
 
 
 def _interval(method: str, level: float, seeds: np.ndarray | None) -> dict[str, Any]:
