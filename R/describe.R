@@ -16,7 +16,7 @@ describe <- function(model, ddf, interval) {
     )[is_correlation, , drop = FALSE],
     ranef = lapply(lme4::ranef(model, condVar = FALSE), as.matrix),
     fits = as.vector(model@resp$mu),
-    residuals = as.vector(model@resp$y - model@resp$mu),
+    residuals = as.vector(if (lme4::isLMM(model)) model@resp$y - model@resp$mu else stats::residuals(model)),
     omitted = as.vector(attr(model@frame, "na.action")),
     statistics = fit_statistics(model),
     convergence = convergence_record(model)
@@ -30,7 +30,7 @@ group_sizes <- function(model) {
 
 fit_statistics <- function(model) {
   likelihood <- stats::logLik(model)
-  criterion <- model@devcomp$cmp[[if (lme4::isREML(model)) "REML" else "dev"]]
+  criterion <- if (lme4::isREML(model)) model@devcomp$cmp[["REML"]] else -2 * as.vector(likelihood)
   lapply(list(
     AIC = stats::AIC(likelihood), BIC = stats::BIC(likelihood), log_likelihood = as.vector(likelihood),
     n_parameters = attr(likelihood, "df"), n_used = nrow(model@frame), criterion = as.vector(criterion),
@@ -82,7 +82,7 @@ coefficient_moments <- function(model, ddf) {
   V <- fixed_covariance(model)
   if (ddf == "Kenward-Roger") return(kenward_roger(model, V))
   se <- sqrt(diag(V))
-  list(se = se, df = if (ddf == "Satterthwaite") satterthwaite_df(model, V) else rep(Inf, length(se)))
+  list(se = se, df = if (ddf == "Satterthwaite" && lme4::isLMM(model)) satterthwaite_df(model, V) else rep(Inf, length(se)))
 }
 
 # Fai & Cornelius (1996), J. Stat. Comput. Simul. 54: 2 V^2 / (g' A g) for each coefficient,

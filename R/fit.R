@@ -1,11 +1,18 @@
 # Fit linear mixed models. The formula owns the environment that holds its data,
 # so that update, refit, profile and emmeans find it, here and in a new process.
 
-fit_mixed <- function(formula, data, weights = NULL, offset = NULL, REML = TRUE, control = NULL,
-                            verbose = 0L, ddf = "Satterthwaite", interval = NULL) {
-  env <- model_environment(data, weights, offset, control)
-  call <- model_call(formula, env, REML, weights, offset)
-  model <- fit_linear(call, env, verbose, ddf == "Satterthwaite")
+# `family` is NULL for a linear mixed model, else a list of name and link.
+fit_mixed <- function(formula, data, weights = NULL, offset = NULL, REML = TRUE, control = NULL, verbose = 0L,
+                      family = NULL, nAGQ = 1L, ddf = "Satterthwaite", interval = NULL) {
+  maker <- if (is.null(family)) lme4::lmerControl else lme4::glmerControl
+  env <- model_environment(data, weights, offset, make_control(control, maker))
+  call <- model_call(formula, env, weights, offset)
+  model <- if (is.null(family)) {
+    if (!REML) call$REML <- FALSE
+    fit_linear(call, env, verbose, ddf == "Satterthwaite")
+  } else {
+    fit_generalized(call, env, family, nAGQ, verbose)
+  }
   c(describe(model, ddf, interval), list(model = model))
 }
 
@@ -15,27 +22,24 @@ model_environment <- function(data, weights, offset, control) {
   env$data <- data
   if (is.numeric(weights)) env$.weights <- weights
   if (is.numeric(offset)) env$.offset <- offset
-  if (!is.null(control)) env$control <- make_control(control)
+  env$control <- control
   env
 }
 
-# `control` is the text between the parentheses of lmerControl(), or its arguments as a list.
-make_control <- function(control) {
-  if (is.character(control)) {
-    return(eval(parse(text = paste0("lme4::lmerControl(", control, ")"), keep.source = FALSE), globalenv()))
-  }
-  do.call(lme4::lmerControl, control)
+# `control` is the text between the parentheses of lmerControl(), or its arguments
+# as a list; an optimizer's settings that are left out are lme4's.
+make_control <- function(control, maker) {
+  if (is.null(control)) return(NULL)
+  if (!is.character(control)) return(do.call(maker, control))
+  eval(as.call(c(maker, as.list(str2lang(paste0("list(", control, ")")))[-1])), globalenv())
 }
 
-control_in <- function(env) if (is.null(env$control)) lme4::lmerControl() else env$control
-
-model_control <- function(model) control_in(environment(stats::formula(model)))
+linear_control <- function(env) if (is.null(env$control)) lme4::lmerControl() else env$control
 
 # The call that is stored with the model: short, and free of data.
-model_call <- function(formula, env, REML, weights, offset) {
+model_call <- function(formula, env, weights, offset) {
   call <- quote(lmerTest::lmer(formula = NULL, data = data))
   call$formula <- stats::as.formula(formula, env = env)
-  if (!REML) call$REML <- FALSE
   if (!is.null(weights)) call$weights <- as.name(if (is.character(weights)) weights else ".weights")
   if (!is.null(offset)) call$offset <- as.name(if (is.character(offset)) offset else ".offset")
   if (!is.null(env$control)) call$control <- quote(control)
@@ -45,7 +49,7 @@ model_call <- function(formula, env, REML, weights, offset) {
 # The documented steps of lme4 (help("modular")): the deviance function stays at
 # hand, and one set of its values serves convergence checks and degrees of freedom.
 fit_linear <- function(call, env, verbose, satterthwaite) {
-  control <- control_in(env)
+  control <- linear_control(env)
   parts <- parse_model(call, env, control)
   call$formula <- parts$formula
   parts$formula <- NULL
@@ -66,10 +70,12 @@ parse_model <- function(call, env, control) {
   call[[1]] <- quote(lme4::lFormula)
   call$control <- control
   parts <- eval(call, env)
-  left_behind <- intersect(c("weights", "offset"), names(env))
-  rm(list = left_behind, envir = env)
+  tidy_environment(env)
   parts
 }
+
+# lme4 leaves the functions of these names where it looked for arguments.
+tidy_environment <- function(env) rm(list = intersect(c("weights", "offset"), names(env)), envir = env)
 
 optimize_deviance <- function(devfun, control, verbose = 0L, start = environment(devfun)$pp$theta + 0) {
   if (length(control$optimizer) == 0) {

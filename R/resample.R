@@ -2,8 +2,19 @@
 
 simulate_mixed <- function(model, n, conditional, seed) {
   set_stream(seed)
-  draw <- response_drawer(model, conditional)
-  list(simulations = vapply(seq_len(n), function(i) draw(), numeric(nrow(model@frame))))
+  if (lme4::isLMM(model)) {
+    draw <- response_drawer(model, conditional)
+    return(list(simulations = vapply(seq_len(n), function(i) draw(), numeric(nrow(model@frame)))))
+  }
+  drawn <- stats::simulate(model, n, re.form = if (conditional) NULL else NA)
+  list(simulations = vapply(drawn, as_outcome, numeric(nrow(model@frame)), USE.NAMES = FALSE))
+}
+
+# A drawn response as numbers: successes where it counts successes and failures,
+# 0 and 1 where it is a factor.
+as_outcome <- function(drawn) {
+  if (is.matrix(drawn)) drawn <- drawn[, 1]
+  if (is.factor(drawn)) as.numeric(drawn) - 1 else as.numeric(drawn)
 }
 
 # A function that draws one response for the rows used: around the fitted values,
@@ -30,7 +41,7 @@ serialize_model <- function(model) list(bytes = serialize(as_lme4(model), NULL))
 # Parametric bootstrap: one row a seed, one column a parameter in the order of
 # confint(); a replicate that can't be fitted is a row of NA.
 bootstrap_draws <- function(model, seeds) {
-  replicate <- linear_refitter(model)
+  replicate <- if (lme4::isLMM(model)) linear_refitter(model) else generalized_refitter(model)
   columns <- limit_names(model)
   draws <- vapply(seeds, function(seed) {
     set_stream(seed)
@@ -49,7 +60,7 @@ linear_refitter <- function(model) {
   draw <- response_drawer(model, conditional = FALSE)
   df <- nrow(model@frame) - if (lme4::isREML(model)) length(lme4::fixef(model)) else 0
   sizes <- lengths(model@cnms)
-  control <- model_control(model)
+  control <- linear_control(environment(stats::formula(model)))
   function() {
     rho$resp$setResp(draw())
     rho$pp$setTheta(theta)

@@ -180,14 +180,14 @@ as_satterthwaite <- function(model, devfun, stencil = NULL) {
        vcov = stencil$vcov$centre)
 }
 
-# Steps as fractions of the scale of each parameter, chosen so that truncation
-# and rounding are equal. With u the squared fraction, D of one level near
-# 2 log(theta) + b^2 / theta^2 has relative truncation 0.3 u for one step and
-# 0.013 u^2 for a pair (h, h / 2) extrapolated; rounding is r / u and 5.6 r / u.
+# Steps that balance truncation and rounding. With u the square of a step, in
+# scales of its parameter, a single step has a relative error of 0.3 u + r / u,
+# a pair (h, h / 2), extrapolated, one of 0.3 u^2 + 5.6 r / u; 0.3 is that of
+# 2 log(theta) + b^2 / theta^2, the deviance of one large level, at its minimum.
 .steps <- function(scale, size) {
   r <- size$rounding / size$levels
   list(single = scale * sqrt(sqrt(r / 0.3)), error = 2 * sqrt(0.3 * max(r)),
-       pair = scale * sqrt(pmin((215 * r)^(1 / 3), 0.01)))
+       pair = scale * sqrt(pmin((9 * r)^(1 / 3), 0.01)))
 }
 
 # The smallest eigenvalue of the Hessian in (theta, sigma), in units of the

@@ -93,9 +93,7 @@ def fit_ratio(name: str) -> str:
         )
         peer.close()
     ours, theirs, plain = (statistics.median(times[k]) for k in ("pymer4", "R", "lme4"))
-    return (
-        f"{name:<16}{ours:>10.3f}{theirs:>10.3f}{plain:>10.3f}{ours / theirs:>12.2f}{plain / theirs:>12.2f}{bound:>8.1f}"
-    )
+    return f"{name:<16}{ours:>10.3f}{theirs:>10.3f}{plain:>10.3f}{ours / theirs:>12.2f}{plain / theirs:>12.2f}{bound:>8.1f}"
 
 
 def alternate(runs: int, **sides: Callable[[], float]) -> dict[str, list[float]]:

@@ -9,9 +9,9 @@ import matplotlib
 
 matplotlib.use("Agg")
 
-import pandas as pd  # noqa: E402
+import pandas as pd
 
-from pymer4 import Lmer, load_dataset  # noqa: E402
+from pymer4 import Lmer, load_dataset
 
 here = Path(__file__).parent
 sleepstudy = load_dataset("sleepstudy")

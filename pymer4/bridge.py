@@ -98,13 +98,26 @@ def call(verb: str, /, **arguments: Any) -> Reply:
     with _lock:
         _retired.clear()
         door = _started()
-        with forward_interrupts(_interrupt, _forget_interrupt):
-            answer = from_r(door(verb, to_r(arguments)))
+        with forward_interrupts(_interrupt, _forget_interrupt) as seen:
+            answer = _answer(door, verb, arguments, seen)
     if "interrupted" in answer:
         raise KeyboardInterrupt
     if "error" in answer:
         _raise(answer["error"], verb, arguments.get("formula"))
     return Reply(answer["value"], tuple(answer["warnings"]), tuple(answer["messages"]))
+
+
+def _answer(door: Any, verb: str, arguments: Mapping[str, Any], seen: Sequence[int]) -> dict[str, Any]:
+    """Return R's answer; a Ctrl-C outside the trap that R sets for it counts as one inside."""
+    given = to_r(arguments)
+    if seen:
+        return {"interrupted": True}
+    try:
+        return from_r(door(verb, given))
+    except _ri.embedded.RRuntimeError:
+        if seen:
+            return {"interrupted": True}
+        raise
 
 
 def started() -> bool:

@@ -144,7 +144,12 @@ def _categorical(values: pd.Categorical, name: str) -> Column:
     if not levels and len(values):
         return Column("double", np.full(len(values), np.nan))
     codes = np.asarray(values.codes, dtype=np.int32)
-    return Column("factor", np.where(codes < 0, NA, codes + 1).astype(np.int32), _checked_levels(levels, name), bool(values.ordered))
+    return Column(
+        "factor",
+        np.where(codes < 0, NA, codes + 1).astype(np.int32),
+        _checked_levels(levels, name),
+        bool(values.ordered),
+    )
 
 
 def _objects(column: pd.Series, name: str) -> Column:
@@ -179,8 +184,10 @@ def _arrow(column: pd.Series, name: str) -> Column:
 
 def _checked_levels(levels: list[str], name: str) -> tuple[str, ...]:
     for level in levels:
-        if "\0" in level or not level.isascii() and any("\ud800" <= c <= "\udfff" for c in level):
-            raise DataError(f"Column {name!r} has the value {level!r}, which R's text can't hold. Clean the text first.")
+        if "\0" in level or (not level.isascii() and any("\ud800" <= c <= "\udfff" for c in level)):
+            raise DataError(
+                f"Column {name!r} has the value {level!r}, which R's text can't hold. Clean the text first."
+            )
     if len(set(levels)) < len(levels):
         twice = next(level for i, level in enumerate(levels) if level in levels[:i])
         raise DataError(f"Column {name!r} has two categories that are both called {twice!r}. Rename one of them.")

@@ -25,7 +25,9 @@ def mixed_summary(model: Any, facts: Mapping[str, Any], shown: pd.DataFrame) -> 
         f"Formula: {model.formula}",
         "",
         f"{_observations(model, statistics)}   Groups: {', '.join(f'{k} {n}' for k, n in model.grps.items())}",
-        tables.lifted({"AIC": model.AIC, "BIC": model.BIC, "Log-likelihood": model.logLike, criterion: statistics["criterion"]}),
+        tables.lifted(
+            {"AIC": model.AIC, "BIC": model.BIC, "Log-likelihood": model.logLike, criterion: statistics["criterion"]}
+        ),
         "",
         "Random effects:",
         _block(tables.rounded(model.ranef_var)),
@@ -47,7 +49,9 @@ _TESTS = {
 
 def _observations(model: Any, statistics: Mapping[str, Any]) -> str:
     used, given = statistics["n_used"], len(model.fits)
-    return f"Observations: {used}" + (f" of {given} ({given - used} with missing values left out)" if used < given else "")
+    return f"Observations: {used}" + (
+        f" of {given} ({given - used} with missing values left out)" if used < given else ""
+    )
 
 
 def _block(table: pd.DataFrame) -> str:

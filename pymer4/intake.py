@@ -130,7 +130,7 @@ def check_groups(formula: Formula, intake: Intake, skipped: Iterable[str]) -> No
                 raise DataError(
                     f"The grouping variable {label!r} has as many levels as there are rows ({n_used}), so its effect "
                     "can't be told from the residual. Use a grouping with several rows a group, or switch the check "
-                    "off with control='check.nobs.vs.nlev=\"ignore\", check.nobs.vs.nRE=\"ignore\"'."
+                    'off with control=\'check.nobs.vs.nlev="ignore", check.nobs.vs.nRE="ignore"\'.'
                 )
 
 
@@ -195,5 +195,3 @@ def subset(columns: Mapping[str, Column], rows: np.ndarray) -> dict[str, Column]
     if rows.all():
         return dict(columns)
     return {name: Column(c.kind, c.values[rows], c.levels, c.ordered) for name, c in columns.items()}
-
-

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 
 
 @contextlib.contextmanager
-def forward_interrupts(interrupt: Callable[[], None], forget: Callable[[], None]) -> Iterator[None]:
+def forward_interrupts(interrupt: Callable[[], None], forget: Callable[[], None]) -> Iterator[list[int]]:
     """For the length of the block, pass SIGINT on through `interrupt`.
 
     Off the main thread, and where SIGINT is ignored, nothing is done. At the end
@@ -29,33 +29,57 @@ def forward_interrupts(interrupt: Callable[[], None], forget: Callable[[], None]
         forget: withdraws that request.
 
     Yields:
-        Nothing.
+        The signals that came since the block began: empty while there was none.
 
     Raises:
         KeyboardInterrupt: after the block, by Python's default handler.
     """
     handler = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or handler in (None, signal.SIG_IGN):
-        yield
-        return
     seen: list[int] = []
-    receive, send = os.pipe()
-    os.set_blocking(send, False)
+    if threading.current_thread() is not threading.main_thread() or handler in (None, signal.SIG_IGN):
+        yield seen
+        return
     signal.signal(signal.SIGINT, lambda number, _frame: seen.append(number))
-    descriptor = signal.set_wakeup_fd(send, warn_on_full_buffer=False)
-    watcher = threading.Thread(target=_watch, args=(receive, descriptor, interrupt), daemon=True)
-    watcher.start()
     try:
-        yield
+        with _watched(interrupt):
+            yield seen
     finally:
-        signal.set_wakeup_fd(descriptor)
-        os.close(send)
-        watcher.join()
-        os.close(receive)
         forget()
         signal.signal(signal.SIGINT, handler)
         if seen:
             signal.raise_signal(signal.SIGINT)
+
+
+@contextlib.contextmanager
+def _watched(interrupt: Callable[[], None]) -> Iterator[None]:
+    """For the length of the block, have a thread read the wake-up descriptor."""
+    receive, send = os.pipe()
+    os.set_blocking(send, False)
+    descriptor = signal.set_wakeup_fd(send, warn_on_full_buffer=False)
+    watcher = threading.Thread(target=_watch, args=(receive, descriptor, interrupt), daemon=True)
+    try:
+        watcher.start()
+        yield
+    finally:
+        signal.set_wakeup_fd(descriptor, warn_on_full_buffer=False)
+        os.close(send)
+        if watcher.ident is not None:
+            watcher.join()
+        os.close(receive)
+
+
+def _watch(receive: int, onward: int, interrupt: Callable[[], None]) -> None:
+    """Serve one block: interrupt on SIGINT, pass other signals on to the descriptor that was there before.
+
+    SIGINT is not passed on: it is raised again after the block, and would count twice.
+    """
+    while received := os.read(receive, 64):
+        if signal.SIGINT in received:
+            interrupt()
+        others = received.replace(bytes([signal.SIGINT]), b"")
+        if others and onward >= 0:
+            with contextlib.suppress(BlockingIOError):
+                os.write(onward, others)
 
 
 @contextlib.contextmanager
@@ -75,13 +99,3 @@ def keep_interrupt_handler() -> Iterator[None]:
     finally:
         if handler is not None:
             signal.signal(signal.SIGINT, handler)
-
-
-def _watch(receive: int, onward: int, interrupt: Callable[[], None]) -> None:
-    """Serve one block: interrupt on SIGINT, pass every signal on to the descriptor that was there before."""
-    while received := os.read(receive, 64):
-        if signal.SIGINT in received:
-            interrupt()
-        if onward >= 0:
-            with contextlib.suppress(BlockingIOError):
-                os.write(onward, received)

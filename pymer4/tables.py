@@ -62,7 +62,11 @@ def variance_table(variances: pd.DataFrame) -> pd.DataFrame:
     """Return the random-effects variances, one row a term, indexed by grouping factor."""
     names = ["" if pd.isna(term) else term for term in variances["term"]]
     return pd.DataFrame(
-        {NAME: pd.array(names, dtype=object), VARIANCE: variances["variance"].to_numpy(), STD: variances["sd"].to_numpy()},
+        {
+            NAME: pd.array(names, dtype=object),
+            VARIANCE: variances["variance"].to_numpy(),
+            STD: variances["sd"].to_numpy(),
+        },
         index=pd.Index(list(variances["group"]), dtype=object),
     )
 
@@ -71,7 +75,10 @@ def correlation_table(correlations: pd.DataFrame) -> pd.DataFrame | None:
     """Return the random-effects correlations, indexed by grouping factor; None where there is none."""
     if correlations.empty:
         return None
-    values = (correlations[c].to_numpy(dtype=kind) for c, kind in (("first", object), ("second", object), ("correlation", float)))
+    values = (
+        correlations[c].to_numpy(dtype=kind)
+        for c, kind in (("first", object), ("second", object), ("correlation", float))
+    )
     index = pd.Index(list(correlations["group"]), dtype=object)
     return pd.DataFrame(dict(zip(CORRELATION, values, strict=True)), index=index)
 

@@ -71,7 +71,9 @@ class Model:
         self.residuals = _spread(residuals, used)
         for name, values in ((tables.FITS, self.fits), (tables.RESIDUALS, self.residuals)):
             if name in self._frame.columns:
-                text = f"The data have a column {name!r} of their own, which stays as it is; the model's are in .{name}."
+                text = (
+                    f"The data have a column {name!r} of their own, which stays as it is; the model's are in .{name}."
+                )
                 self._warn([text], ModelWarning, quiet)
             else:
                 self.data[name] = values
@@ -97,7 +99,9 @@ def check_keywords(given: dict[str, Any], extra: Iterable[str], method: Callable
     known = [*named[1:], *extra]
     for name in given:
         if name not in extra:
-            raise TypeError(f"{method.__qualname__}() has no argument {name!r}.{near(name, known)} It takes: {', '.join(known)}.")
+            raise TypeError(
+                f"{method.__qualname__}() has no argument {name!r}.{near(name, known)} It takes: {', '.join(known)}."
+            )
 
 
 def confidence_level(level: float) -> float:

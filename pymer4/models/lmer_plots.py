@@ -125,14 +125,18 @@ class LmerPlots:
             labels = [str(label) for label in grps]
             unknown = [label for label in labels if label not in groups.index]
             if unknown:
-                raise OptionError(f"grps has {', '.join(unknown)}, not among the groups: {', '.join(groups.index[:12])}.")
+                raise OptionError(
+                    f"grps has {', '.join(unknown)}, not among the groups: {', '.join(groups.index[:12])}."
+                )
             groups = groups.loc[labels]
         predictors = [name for name in self._predictors(use_rfx=False) if name not in self.grps]
         if param in predictors:
             return self._plot_predictor(param, groups, figsize, xlabel, ylabel, plot_fixef, plot_ci, ax)
         if param not in groups.columns:
             known = list(dict.fromkeys([*predictors, *groups.columns]))
-            raise OptionError(f"param={param!r} is not in the model. Use one of: {', '.join(known)}.{near(param, known)}")
+            raise OptionError(
+                f"param={param!r} is not in the model. Use one of: {', '.join(known)}.{near(param, known)}"
+            )
         return self._plot_coefficient(param, groups, figsize, xlabel, ylabel, plot_fixef, plot_ci, ax)
 
     def _groups_at(self, index: int) -> pd.DataFrame:
