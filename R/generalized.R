@@ -1,14 +1,14 @@
 # Fit generalized linear mixed models with lme4's own drivers.
 
 fit_generalized <- function(call, env, family, nAGQ, verbose) {
-  call[[1]] <- if (family$name == "nbinom") quote(lme4::glmer.nb) else quote(lme4::glmer)
-  call$verbose <- if (verbose > 0) verbose
-  if (family$name != "nbinom") {
+  if (family$name == "nbinom") {
+    call[[1]] <- quote(lme4::glmer.nb)
+  } else {
+    call[[1]] <- quote(lme4::glmer)
     call$family <- family_call(family)
-    if (nAGQ != 1) call$nAGQ <- nAGQ
-  } else if (!is.null(family$link)) {
-    call$link <- family$link
   }
+  if (nAGQ != 1) call$nAGQ <- nAGQ
+  if (verbose > 0) call$verbose <- verbose
   model <- eval(call, env)
   tidy_environment(env)
   model

@@ -145,7 +145,7 @@ as_satterthwaite <- function(model, devfun, stencil = NULL) {
 }
 
 # The error of the df, about, above which a stencil is replaced.
-.df_tol <- 2e-5
+.df_tol <- 1e-5
 
 # Derivatives at the optimum that are good enough for the df: those of the
 # given stencil if they are, else those of one with a step for each parameter.

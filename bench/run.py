@@ -93,7 +93,13 @@ def fit_ratio(name: str) -> str:
         )
         peer.close()
     ours, theirs, plain = (statistics.median(times[k]) for k in ("pymer4", "R", "lme4"))
-    return f"{name:<16}{ours:>10.3f}{theirs:>10.3f}{plain:>10.3f}{ours / theirs:>12.2f}{plain / theirs:>12.2f}{bound:>8.1f}"
+    return row(name, ours, theirs, bound, plain)
+
+
+def row(name: str, ours: float, theirs: float, bound: float, plain: float | None = None) -> str:
+    """Return a line of the table."""
+    middle, last = ("", "") if plain is None else (f"{plain:.3f}", f"{plain / theirs:.2f}")
+    return f"{name:<16}{ours:>10.3f}{theirs:>10.3f}{middle:>10}{ours / theirs:>12.2f}{last:>12}{bound:>8.1f}"
 
 
 def alternate(runs: int, **sides: Callable[[], float]) -> dict[str, list[float]]:
@@ -138,7 +144,7 @@ def cold_ratio() -> str:
         R=lambda: child("Rscript", "--vanilla", "-e", script)[0],
     )
     ours, python, theirs = (statistics.median(times[k]) for k in ("pymer4", "python", "R"))
-    return f"{'cold process':<16}{ours:>10.3f}{python + theirs:>10.3f}{'':>10}{ours / (python + theirs):>12.2f}{'':>12}{1.3:>8.1f}"
+    return row("cold process", ours, python + theirs, 1.3)
 
 
 def memory_ratio(rows: int = 1_000_000) -> str:
@@ -161,7 +167,7 @@ def memory_ratio(rows: int = 1_000_000) -> str:
             f"library(lmerTest); read <- function(name) {column};"
             f"d <- data.frame(y = read('y'), x = read('x'), g = factor(read('g'))); s <- summary(lmer({SLOPES}, d))",
         )[1]
-    return f"{'peak MiB, 1e6':<16}{ours:>10.0f}{theirs:>10.0f}{'':>10}{ours / theirs:>12.2f}{'':>12}{1.2:>8.1f}"
+    return row("peak MiB, 1e6", ours, theirs, 1.2)
 
 
 def main() -> None:
@@ -174,10 +180,10 @@ def main() -> None:
     big = {"1,000,000 rows": lambda: fit_ratio("1,000,000 rows"), "peak memory": memory_ratio}
     table = big if given.big else small
     if given.rows:
-        table = {name: row for name, row in table.items() if name.startswith(tuple(given.rows))}
+        table = {name: measure for name, measure in table.items() if name.startswith(tuple(given.rows))}
     print(f"{'':<16}{'pymer4':>10}{'R':>10}{'lme4':>10}{'pymer4/R':>12}{'lme4/R':>12}{'at most':>8}", flush=True)
-    for row in table.values():
-        print(row(), flush=True)
+    for measure in table.values():
+        print(measure(), flush=True)
 
 
 if __name__ == "__main__":

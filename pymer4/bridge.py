@@ -37,7 +37,7 @@ import pandas as pd
 from pymer4 import machine
 from pymer4.columns import NA, Column, normalise, normalise_column
 from pymer4.errors import RError, RUnavailable
-from pymer4.interrupts import forward_interrupts, keep_interrupt_handler
+from pymer4.interrupts import Interrupts, hold_interrupts, keep_interrupt_handler
 
 _lock = threading.RLock()
 _retired: deque[Any] = deque()
@@ -98,8 +98,8 @@ def call(verb: str, /, **arguments: Any) -> Reply:
     with _lock:
         _retired.clear()
         door = _started()
-        with forward_interrupts(_interrupt, _forget_interrupt) as seen:
-            answer = _answer(door, verb, arguments, seen)
+        with hold_interrupts(_interrupt, _forget_interrupt) as interrupts:
+            answer = _answer(door, verb, arguments, interrupts)
     if "interrupted" in answer:
         raise KeyboardInterrupt
     if "error" in answer:
@@ -107,17 +107,20 @@ def call(verb: str, /, **arguments: Any) -> Reply:
     return Reply(answer["value"], tuple(answer["warnings"]), tuple(answer["messages"]))
 
 
-def _answer(door: Any, verb: str, arguments: Mapping[str, Any], seen: Sequence[int]) -> dict[str, Any]:
-    """Return R's answer; a Ctrl-C outside the trap that R sets for it counts as one inside."""
+def _answer(door: Any, verb: str, arguments: Mapping[str, Any], interrupts: Interrupts) -> dict[str, Any]:
+    """Return what R answers; a Ctrl-C that R meets outside its own trap counts as one inside."""
     given = to_r(arguments)
-    if seen:
-        return {"interrupted": True}
     try:
-        return from_r(door(verb, given))
+        # Elsewhere than under the door's R_tryEval an interrupt would leave R through a stack frame that is gone.
+        with interrupts.passed_on():
+            if interrupts.seen:
+                return {"interrupted": True}
+            told = door(verb, given)
     except _ri.embedded.RRuntimeError:
-        if seen:
+        if interrupts.seen:
             return {"interrupted": True}
         raise
+    return from_r(told)
 
 
 def started() -> bool:

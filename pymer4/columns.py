@@ -94,7 +94,7 @@ def normalise_column(column: pd.Series, name: str) -> Column:
         return _categorical(column.array, name)
     if isinstance(dtype, pd.StringDtype):
         return _text(column, name)
-    if dtype == object:
+    if pd.api.types.is_object_dtype(dtype):
         return _objects(column, name)
     if isinstance(dtype, pd.ArrowDtype):
         return _arrow(column, name)

@@ -8,10 +8,11 @@ from typing import Any
 import pandas as pd
 
 from pymer4 import tables
+from pymer4.families import is_linear
 
 
 def mixed_summary(model: Any, facts: Mapping[str, Any], shown: pd.DataFrame) -> str:
-    """Return the summary of a linear mixed model as text.
+    """Return the summary of a mixed model as text.
 
     Args:
         model: the fitted model.
@@ -21,7 +22,7 @@ def mixed_summary(model: Any, facts: Mapping[str, Any], shown: pd.DataFrame) -> 
     statistics = facts["statistics"]
     criterion = "REML criterion" if facts["REML"] else "Deviance"
     parts = [
-        f"Linear mixed model fit by {'REML' if facts['REML'] else 'maximum likelihood'}; {_TESTS[facts['ddf']]}",
+        _title(model, facts),
         f"Formula: {model.formula}",
         "",
         f"{_observations(model, statistics)}   Groups: {', '.join(f'{k} {n}' for k, n in model.grps.items())}",
@@ -38,6 +39,12 @@ def mixed_summary(model: Any, facts: Mapping[str, Any], shown: pd.DataFrame) -> 
         *(f"Warning: {text.strip()}" for text in model.warnings),
     ]
     return "\n".join(parts)
+
+
+def _title(model: Any, facts: Mapping[str, Any]) -> str:
+    if is_linear(model.family, model.link):
+        return f"Linear mixed model fit by {'REML' if facts['REML'] else 'maximum likelihood'}; {_TESTS[facts['ddf']]}"
+    return f"Generalized linear mixed model fit by maximum likelihood; family {model.family}, link {model.link}"
 
 
 _TESTS = {

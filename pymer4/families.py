@@ -18,7 +18,7 @@ LINKS: dict[str, tuple[str, ...]] = {
     "poisson": ("log", "sqrt", "identity"),
     "gamma": ("inverse", "log", "identity"),
     "inverse_gaussian": ("1/mu^2", "inverse", "log", "identity"),
-    "nbinom": ("log", "sqrt", "identity"),
+    "nbinom": ("log",),
 }
 """The links of each family, its default first."""
 

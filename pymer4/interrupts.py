@@ -15,48 +15,79 @@ import warnings
 from collections.abc import Callable, Iterator
 
 
+class Interrupts:
+    """SIGINT during one block: noted at once, passed on only while foreign code runs that can stop for it.
+
+    Attributes:
+        seen: whether the signal came since the block began.
+    """
+
+    def __init__(self, interrupt: Callable[[], None], forget: Callable[[], None]):
+        self.seen = False
+        self._interrupt, self._forget = interrupt, forget
+        self._lock, self._open, self._passed = threading.Lock(), False, False
+
+    def note(self) -> None:
+        """Take note of the signal, and pass the first one on where the foreign code listens."""
+        with self._lock:
+            self.seen = True
+            if self._open and not self._passed:
+                self._passed = True
+                self._interrupt()
+
+    @contextlib.contextmanager
+    def passed_on(self) -> Iterator[None]:
+        """Pass the signal on for the length of a block; a request that was not served is withdrawn after it."""
+        with self._lock:
+            self._open = True
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._open = False
+                self._forget()
+
+
 @contextlib.contextmanager
-def forward_interrupts(interrupt: Callable[[], None], forget: Callable[[], None]) -> Iterator[list[int]]:
-    """For the length of the block, pass SIGINT on through `interrupt`.
+def hold_interrupts(interrupt: Callable[[], None], forget: Callable[[], None]) -> Iterator[Interrupts]:
+    """For the length of the block, keep SIGINT from the user's handler.
 
     Off the main thread, and where SIGINT is ignored, nothing is done. At the end
-    the user's handler and wake-up descriptor are put back, a request that came
-    too late to be served is withdrawn with `forget`, and the signal is raised
-    once more for the handler that was there before.
+    the user's handler and wake-up descriptor are put back, and a signal that came
+    is raised once more for that handler.
 
     Args:
         interrupt: tells the foreign code to stop; called from another thread.
         forget: withdraws that request.
 
     Yields:
-        The signals that came since the block began: empty while there was none.
+        What is known of the signal, and the means to pass it on.
 
     Raises:
         KeyboardInterrupt: after the block, by Python's default handler.
     """
     handler = signal.getsignal(signal.SIGINT)
-    seen: list[int] = []
+    interrupts = Interrupts(interrupt, forget)
     if threading.current_thread() is not threading.main_thread() or handler in (None, signal.SIG_IGN):
-        yield seen
+        yield interrupts
         return
-    signal.signal(signal.SIGINT, lambda number, _frame: seen.append(number))
+    signal.signal(signal.SIGINT, lambda _number, _frame: setattr(interrupts, "seen", True))
     try:
-        with _watched(interrupt):
-            yield seen
+        with _watched(interrupts.note):
+            yield interrupts
     finally:
-        forget()
         signal.signal(signal.SIGINT, handler)
-        if seen:
+        if interrupts.seen:
             signal.raise_signal(signal.SIGINT)
 
 
 @contextlib.contextmanager
-def _watched(interrupt: Callable[[], None]) -> Iterator[None]:
+def _watched(note: Callable[[], None]) -> Iterator[None]:
     """For the length of the block, have a thread read the wake-up descriptor."""
     receive, send = os.pipe()
     os.set_blocking(send, False)
     descriptor = signal.set_wakeup_fd(send, warn_on_full_buffer=False)
-    watcher = threading.Thread(target=_watch, args=(receive, descriptor, interrupt), daemon=True)
+    watcher = threading.Thread(target=_watch, args=(receive, descriptor, note), daemon=True)
     try:
         watcher.start()
         yield
@@ -68,14 +99,14 @@ def _watched(interrupt: Callable[[], None]) -> Iterator[None]:
         os.close(receive)
 
 
-def _watch(receive: int, onward: int, interrupt: Callable[[], None]) -> None:
-    """Serve one block: interrupt on SIGINT, pass other signals on to the descriptor that was there before.
+def _watch(receive: int, onward: int, note: Callable[[], None]) -> None:
+    """Note each SIGINT, and pass other signals on to the descriptor that was there before.
 
     SIGINT is not passed on: it is raised again after the block, and would count twice.
     """
     while received := os.read(receive, 64):
         if signal.SIGINT in received:
-            interrupt()
+            note()
         others = received.replace(bytes([signal.SIGINT]), b"")
         if others and onward >= 0:
             with contextlib.suppress(BlockingIOError):

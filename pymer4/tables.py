@@ -15,6 +15,9 @@ ESTIMATE = "Estimate"
 SE = "SE"
 DF = "DF"
 T_STAT = "T-stat"
+Z_STAT = "Z-stat"
+ODDS_RATIO = "OR"
+PROBABILITY = "Prob"
 P_VAL = "P-val"
 SIG = "Sig"
 NAME = "Name"
@@ -37,25 +40,36 @@ def stars(p: Sequence[float]) -> list[str]:
     return [next((mark for bound, mark in _STARS if value <= bound), "") for value in p]
 
 
-def mixed_coefs(fixed: pd.DataFrame, level: float) -> pd.DataFrame:
-    """Return the coefficient table of a linear mixed model.
+def mixed_coefs(fixed: pd.DataFrame, level: float, family: str = "gaussian", link: str = "identity") -> pd.DataFrame:
+    """Return the coefficient table of a mixed model.
+
+    Linear models have df. Families with a scale of their own have t, the others z. Binomial models
+    have odds ratios, exp(Estimate), and `Prob`, plogis(Estimate); NaN unless the link is logit.
 
     Args:
         fixed: one row a term, with columns estimate, lower, upper, se, df, statistic and p.
         level: confidence level of `lower` and `upper`.
+        family: error distribution.
+        link: its link.
     """
     lower, upper = limit_columns(level)
-    columns = {
-        ESTIMATE: fixed["estimate"],
-        lower: fixed["lower"],
-        upper: fixed["upper"],
-        SE: fixed["se"],
-        DF: fixed["df"],
-        T_STAT: fixed["statistic"],
-        P_VAL: fixed["p"],
-        SIG: pd.Series(stars(fixed["p"]), index=fixed.index, dtype=object),
-    }
+    columns: dict[str, pd.Series] = {ESTIMATE: fixed["estimate"], lower: fixed["lower"], upper: fixed["upper"]}
+    columns[SE] = fixed["se"]
+    if family == "binomial":
+        columns |= _odds(fixed, (lower, upper), link)
+    if (family, link) == ("gaussian", "identity"):
+        columns[DF] = fixed["df"]
+    columns[Z_STAT if family in ("binomial", "poisson", "nbinom") else T_STAT] = fixed["statistic"]
+    columns[P_VAL] = fixed["p"]
+    columns[SIG] = pd.Series(stars(fixed["p"]), index=fixed.index, dtype=object)
     return pd.DataFrame(columns, index=fixed.index.astype(object))
+
+
+def _odds(fixed: pd.DataFrame, limits: tuple[str, str], link: str) -> dict[str, pd.Series]:
+    values = fixed[["estimate", "lower", "upper"]] * (1.0 if link == "logit" else np.nan)
+    names = ("", f"_{limits[0]}", f"_{limits[1]}")
+    odds = {f"{ODDS_RATIO}{name}": np.exp(values[column]) for name, column in zip(names, values, strict=True)}
+    return odds | {key.replace(ODDS_RATIO, PROBABILITY, 1): 1 / (1 + 1 / ratio) for key, ratio in odds.items()}
 
 
 def variance_table(variances: pd.DataFrame) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Linear mixed models, fitted by R's lme4 and lmerTest."""
+"""Linear and generalized linear mixed models, fitted by R's lme4 and lmerTest."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pandas as pd
 
 from pymer4 import bridge, display, intake, tables
 from pymer4.errors import ConvergenceWarning, ModelWarning, OptionError, one_of
+from pymer4.families import Family, check_family, check_outcome, is_linear
 from pymer4.formula import columns_used, deparse, parse, parse_arguments, require_random
 from pymer4.models.base import Model, check_keywords, confidence_level, issue
 from pymer4.models.lmer_plots import LmerPlots
@@ -43,7 +44,7 @@ class Convergence:
 
 
 class Lmer(LmerPredictions, LmerPlots, Model):
-    """A linear mixed model in R's formula language, fitted by lme4 in embedded R.
+    """A mixed model in R's formula language, fitted by lme4 in embedded R.
 
     Text and bool columns are factors, a pandas Categorical keeps its order, rows
     with a missing value are left out and come back as NaN in `fits`.
@@ -51,7 +52,8 @@ class Lmer(LmerPredictions, LmerPlots, Model):
     Args:
         formula: an lme4 formula, such as `"Reaction ~ Days + (Days | Subject)"`.
         data: one row an observation; it is copied.
-        family: error distribution; `"gaussian"`.
+        family: error distribution: gaussian, binomial, poisson, gamma, inverse_gaussian or nbinom.
+        link: its link, by default R's; a gaussian model with another link than identity is a generalized one.
         weights: prior weights: a column's name, or one number a row.
         offset: a known part of the linear predictor, given likewise.
 
@@ -70,7 +72,7 @@ class Lmer(LmerPredictions, LmerPlots, Model):
     Raises:
         FormulaError: the formula can't be read, names what is not a column, or has no random part.
         DataError: the data are no frame, empty, or have duplicate columns.
-        OptionError: unknown family.
+        OptionError: unknown family, or a link that it does not have.
 
     Examples:
         >>> from pymer4 import Lmer, load_dataset
@@ -84,12 +86,13 @@ class Lmer(LmerPredictions, LmerPlots, Model):
         self,
         formula: str,
         data: pd.DataFrame,
-        family: str = "gaussian",
+        family: Family = "gaussian",
         *,
+        link: str | None = None,
         weights: str | Sequence[float] | None = None,
         offset: str | Sequence[float] | None = None,
     ):
-        one_of("family", family, ("gaussian",))
+        self.link = check_family(family, link)
         self._parsed = parse(formula)
         require_random(self._parsed)
         super().__init__(formula, data, family)
@@ -124,6 +127,7 @@ class Lmer(LmerPredictions, LmerPlots, Model):
         old_optimizer: bool = False,
         conf_level: float = 0.95,
         ddf: Ddf = "Satterthwaite",
+        nAGQ: int = 1,
         seed: int | None = None,
         n_jobs: int = 1,
         **kwargs: Any,
@@ -135,12 +139,13 @@ class Lmer(LmerPredictions, LmerPlots, Model):
                 percentiles of a parametric bootstrap (`"boot"`), from which then p comes too.
             n_boot: number of bootstrap draws.
             verbose: say what is fitted, and let the optimizer report.
-            REML: restricted maximum likelihood; False for maximum likelihood.
+            REML: restricted maximum likelihood; False for maximum likelihood, which generalized models always use.
             no_warnings: keep warnings in `.warnings` without issuing them.
             control: arguments of R's `lmerControl`, as R text or as a dict.
             old_optimizer: use bobyqa, the default of lme4 before 1.1-20; not together with `control`.
             conf_level: level of the limits.
-            ddf: denominator df: `"Satterthwaite"`, `"Kenward-Roger"` (needs REML) or `"asymptotic"`.
+            ddf: denominator df of a linear model: `"Satterthwaite"`, `"Kenward-Roger"` (needs REML) or `"asymptotic"`.
+            nAGQ: quadrature points of a generalized model; 1 is Laplace's approximation, 0 a faster and coarser one.
             seed: makes bootstrap draws repeatable.
             n_jobs: worker processes for bootstrap draws; the numbers don't depend on it.
             **kwargs: `summarize` (or `summary`) False prints nothing and returns None.
@@ -159,14 +164,16 @@ class Lmer(LmerPredictions, LmerPlots, Model):
         one_of("ddf", ddf, get_args(Ddf))
         if ddf == "Kenward-Roger" and not REML:
             raise OptionError("ddf='Kenward-Roger' is defined for REML fits. Use REML=True, or ddf='Satterthwaite'.")
+        nAGQ = count("nAGQ", nAGQ, least=0)
+        if self._linear and nAGQ != 1:
+            raise OptionError(f"nAGQ={nAGQ} is for generalized models; a linear mixed model needs no quadrature.")
         control = _control(control, old_optimizer)
         level, n_boot = confidence_level(conf_level), count("n_boot", n_boot)
-        data = intake.take_in(self._parsed, self._frame, self._weights, self._offset)
-        intake.check_groups(self._parsed, data, _names_set(control))
+        data = self._take_in(control)
         seeds = seed_stream(seed, n_boot) if conf_int == "boot" else None
         parallel = conf_int == "boot" and n_jobs != 1
         if verbose:
-            print(f"Fitting {self.formula} by {'REML' if REML else 'ML'}, {level:.0%} {conf_int} limits")
+            print(f"Fitting {self.formula} ({self.family}, {self.link}), {level:.0%} {conf_int} limits")
         self._forget()
         reply = bridge.call(
             "fit_mixed",
@@ -177,6 +184,8 @@ class Lmer(LmerPredictions, LmerPlots, Model):
             REML=REML,
             control=control,
             verbose=int(verbose),
+            family=None if self._linear else {"name": self.family, "link": self.link},
+            nAGQ=nAGQ,
             ddf=ddf,
             interval=_interval("Wald" if parallel else conf_int, level, seeds),
         )
@@ -185,12 +194,25 @@ class Lmer(LmerPredictions, LmerPlots, Model):
             interval = _interval("boot", level, seeds) | {"draws": self._draws(seeds, n_jobs)}
             reply = bridge.call("fixed_mixed", model=self._handle, ddf=ddf, interval=interval)
             self._warn(reply.warnings, ModelWarning, no_warnings)
-            self.coefs = tables.mixed_coefs(reply.value["fixed"], level)
+            self.coefs = tables.mixed_coefs(reply.value["fixed"], level, self.family, self.link)
         self.ci_type = f"boot ({n_boot})" if conf_int == "boot" else conf_int
         self.sig_type = "bootstrapped" if conf_int == "boot" else "parametric"
-        self._facts |= {"REML": REML, "ddf": ddf, "level": level}
+        self._facts |= {"REML": REML and self._linear, "ddf": ddf, "level": level}
         self.fitted = True
         return self.summary() if kwargs.get("summary", kwargs.get("summarize", True)) else None
+
+    @property
+    def _linear(self) -> bool:
+        return is_linear(self.family, self.link)
+
+    def _take_in(self, control: str | Mapping[str, Any] | None) -> intake.Intake:
+        """Return the data of a fit, screened."""
+        data = intake.take_in(self._parsed, self._frame, self._weights, self._offset)
+        if self._linear:
+            intake.check_groups(self._parsed, data, _names_set(control))
+        weighted = self._weights is not None
+        check_outcome(self.family, self._parsed.response, data.columns, data.complete, weighted)
+        return data
 
     def _keep(self, reply: bridge.Reply, data: intake.Intake, level: float, quiet: bool) -> None:
         """Store an answer of `fit_mixed`."""
@@ -207,7 +229,7 @@ class Lmer(LmerPredictions, LmerPlots, Model):
         statistics = value["statistics"]
         self.AIC, self.BIC, self.logLike = (statistics[k] for k in ("AIC", "BIC", "log_likelihood"))
         self.grps = dict(zip(value["groups"]["names"], map(int, value["groups"]["sizes"]), strict=True))
-        self.coefs = tables.mixed_coefs(value["fixed"], level)
+        self.coefs = tables.mixed_coefs(value["fixed"], level, self.family, self.link)
         self.ranef_var = tables.variance_table(value["variances"])
         self.ranef_corr = tables.correlation_table(value["correlations"])
         ranef = list(value["ranef"].values())
@@ -235,7 +257,7 @@ class Lmer(LmerPredictions, LmerPlots, Model):
 
     @property
     def design_matrix(self) -> pd.DataFrame | None:
-        """The fixed-effects design of the rows used, shape (rows, terms), with the user's index; None before `fit()`."""
+        """The fixed-effects design of the rows used, with the user's index; None before `fit()`."""
         if self._design is None and self.fitted:
             matrix = bridge.call("design_matrix", model=self._handle).value["X"]
             self._design = matrix.set_axis(self._frame.index[self._used])
