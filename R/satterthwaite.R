@@ -223,7 +223,7 @@ as_satterthwaite <- function(model, devfun, stencil = NULL) {
 # A deviance that is not finite, or an error of its factorisation, asks for a
 # stencil closer to the optimum.
 .finite_stencil <- function(devfun, par, step, corners = c("++", "--")) {
-  for (attempt in 1:8) {
+  for (attempt in 1:4) {
     stencil <- tryCatch(theta_stencil(devfun, par, step, corners), error = function(e) NULL)
     if (!is.null(stencil) && .is_finite(stencil)) return(stencil)
     step <- step / 10

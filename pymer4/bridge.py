@@ -183,7 +183,7 @@ def _import_rinterface() -> Any:
 
 def _unavailable(evidence: str) -> RUnavailable:
     found = machine.diagnose(evidence)
-    return RUnavailable(f"{found.what}\nMend it with:\n    {found.remedy}\nSeen: {evidence.strip()}")
+    return RUnavailable(f"{found.what}\nSeen: {evidence.strip()}\nMend it with:\n    {found.remedy}")
 
 
 def _interrupt() -> None:

@@ -110,7 +110,7 @@ def level_name(value: object) -> str:
     if isinstance(value, (bool, np.bool_)):
         return "TRUE" if value else "FALSE"
     if isinstance(value, (float, np.floating)):
-        return str(int(value)) if float(value).is_integer() else repr(float(value))
+        return str(int(value)) if float(value).is_integer() else str(value)
     return str(value)
 
 
@@ -123,9 +123,9 @@ def _number(column: pd.Series) -> Column:
 
 
 def _logical(column: pd.Series) -> Column:
-    missing = column.isna().to_numpy(dtype=bool)
-    values = column.astype(object).where(~missing, False).to_numpy(dtype=bool).astype(np.int32)
-    values[missing] = NA
+    there = column.notna().to_numpy(dtype=bool)
+    values = np.full(len(column), NA, dtype=np.int32)
+    values[there] = column[there].to_numpy(dtype=bool)
     return Column("logical", values)
 
 
@@ -153,17 +153,22 @@ def _categorical(values: pd.Categorical, name: str) -> Column:
 
 
 def _objects(column: pd.Series, name: str) -> Column:
+    values = column.to_numpy(copy=True)
+    values[column.isna().to_numpy()] = np.nan
+    column = pd.Series(values, dtype=object)
     inferred = pd.api.types.infer_dtype(column, skipna=True)
+    if inferred == "empty":
+        return Column("double", values.astype(np.float64))
     if inferred == "string":
         return _text(column, name)
     if inferred == "boolean":
         return _logical(column)
-    if inferred in ("integer", "floating", "mixed-integer-float", "decimal", "empty"):
-        numbers = pd.to_numeric(column, errors="coerce") if inferred != "empty" else column
-        return Column("double", np.full(len(column), np.nan)) if inferred == "empty" else _number(numbers)
+    if inferred in ("integer", "floating", "mixed-integer-float", "decimal"):
+        return _number(pd.to_numeric(column, errors="coerce"))
     if inferred == "categorical":
         return _categorical(pd.Categorical(column), name)
-    raise _unusable(name, inferred)
+    kinds = sorted({type(value).__name__ for value in column.dropna()})
+    raise _unusable(name, f"values of type {', '.join(kinds)}")
 
 
 def _arrow(column: pd.Series, name: str) -> Column:
@@ -178,7 +183,7 @@ def _arrow(column: pd.Series, name: str) -> Column:
     if pd.api.types.infer_dtype(objects, skipna=True) in ("decimal", "empty"):
         return _objects(objects, name)
     if "dictionary" in str(column.dtype):
-        return _text(objects, name)
+        return _categorical(pd.Categorical(objects), name)
     raise _unusable(name, column.dtype)
 
 
@@ -195,7 +200,6 @@ def _checked_levels(levels: list[str], name: str) -> tuple[str, ...]:
 
 
 def _unusable(name: str, what: object) -> DataError:
-    what = {"mixed": "text mixed with other values", "mixed-integer": "text mixed with numbers"}.get(str(what), what)
     return DataError(
         f"Column {name!r} holds {what}, which a model has no use for. "
         "Give numbers, booleans, text or a Categorical; for dates, a number such as days since the start: "

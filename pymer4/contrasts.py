@@ -24,9 +24,8 @@ coefficients seldom mean much.
 
 from __future__ import annotations
 
-import math
 import numbers
-from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +37,7 @@ from pymer4.errors import DataError, OptionError, near
 _ZERO = 1e-8
 """Largest sum of weights, and shortest independent part of a contrast, taken for zero (relative to the weights)."""
 
-_SHOWN = 12
+_LISTED = 12
 """How many levels an error message lists."""
 
 
@@ -86,24 +85,18 @@ def con2R(arr: object, names: Iterable[str] | None = None) -> np.ndarray | pd.Da
         ['A.vs.rest', '2']
     """
     contrasts = np.atleast_2d(_numbers(arr, "con2R"))
-    if contrasts.ndim != 2 or contrasts.shape[1] < 2:
-        raise OptionError(
-            f"con2R was given an array of shape {np.shape(arr)}. "
-            "Give one row for each contrast and one column for each level, two levels or more."
-        )
-    given, free = len(contrasts), contrasts.shape[1] - 1
+    if contrasts.ndim != 2:
+        raise OptionError(f"con2R was given {contrasts.ndim} dimensions. Give a row a contrast, a column a level.")
+    _require_contrasts(contrasts, (), "con2R")
+    matrix = _coding_matrix(contrasts)
     if names is None:
-        _require_contrasts(contrasts, range(1, given + 1), "con2R")
-        return _coding_matrix(contrasts)
-    names = _listed(names, "con2R: names", "one name for each contrast")
-    _require_contrasts(contrasts, range(1, given + 1), "con2R")
-    if not given <= len(names) <= free:
-        legal = str(given) if given == free else f"{given} to {free}"
-        raise OptionError(
-            f"con2R was given {len(names)} names for {given} contrasts. "
-            f"Give {legal}: those beyond the contrasts written are for the ones solved for."
-        )
-    return pd.DataFrame(_coding_matrix(contrasts), columns=_extended(_checked_names(names, "con2R"), free))
+        return matrix
+    names = _checked_names(_listed(names, "names", "one name for each contrast"), "con2R")
+    given, most = len(contrasts), matrix.shape[1]
+    if not given <= len(names) <= most:
+        more = f", and up to {most - given} more for those that are solved for" if given < most else ""
+        raise OptionError(f"con2R was given {len(names)} names for {given} contrasts. Give one for each{more}.")
+    return pd.DataFrame(matrix, columns=_extended(names, most))
 
 
 def R2con(arr: object) -> np.ndarray:
@@ -133,26 +126,18 @@ def R2con(arr: object) -> np.ndarray:
             f"R2con was given an array of shape {matrix.shape}. Give a coding matrix: one row for each "
             "level, and one column fewer than there are rows, as R's contrasts() prints it."
         )
-    lengths = np.linalg.norm(matrix, axis=0)
-    if (lengths > 0).all():
-        columns = np.column_stack([np.ones(len(matrix)), matrix / lengths])
-        if np.linalg.cond(columns) < 1 / _ZERO:
-            return np.linalg.inv(columns) / np.r_[1.0, lengths][:, None]
-    raise OptionError(
-        "R2con was given a matrix whose columns depend on each other or on the intercept. "
-        "Each column has to add something new; R's contr.treatment, contr.sum, contr.helmert and contr.poly all do."
-    )
+    whole = np.column_stack([np.ones(len(matrix)), matrix])
+    scale = np.abs(whole).max(axis=0)
+    if not scale.all() or np.linalg.cond(whole / scale) > 1 / _ZERO:
+        raise OptionError(
+            "R2con was given columns that depend on each other or on the intercept. Each column has to "
+            "add something new, as those of R's contr.treatment, contr.sum, contr.helmert and contr.poly do."
+        )
+    return np.linalg.inv(whole / scale) / scale[:, None]
 
 
 def treatment(k: int) -> np.ndarray:
-    """Return the coding that compares each level with the first, shape (k, k - 1).
-
-    Examples:
-        >>> treatment(3)
-        array([[0., 0.],
-               [1., 0.],
-               [0., 1.]])
-    """
+    """Return the coding that compares each level with the first, shape (k, k - 1)."""
     return np.eye(k)[:, 1:]
 
 
@@ -175,26 +160,6 @@ def polynomial(k: int) -> np.ndarray:
     _, vectors = np.linalg.eigh(np.diag(beside, 1) + np.diag(beside, -1))
     values = (vectors * np.sign(vectors[0])).T[:, 1:]
     return (values + values[::-1] * (-1.0) ** degree) / 2
-
-
-def polynomial_names(k: int) -> tuple[str, ...]:
-    """Return R's names of the columns of `polynomial(k)`.
-
-    Examples:
-        >>> polynomial_names(5)
-        ('.L', '.Q', '.C', '^4')
-    """
-    return (".L", ".Q", ".C", *(f"^{degree}" for degree in range(4, k)))[: k - 1]
-
-
-def present_levels(column: Column) -> tuple[str, ...]:
-    """Return the levels that occur in a column: a factor's in their order, numbers from the lowest, FALSE before TRUE.
-
-    Examples:
-        >>> present_levels(Column("double", np.array([2.0, 0.5, np.nan, 2.0])))
-        ('0.5', '2')
-    """
-    return _occurring(column)[0]
 
 
 def coding(column_name: str, spec: object, column: Column, ordered: bool = False) -> Coding:
@@ -223,19 +188,21 @@ def coding(column_name: str, spec: object, column: Column, ordered: bool = False
         ('A', 'B')
         >>> coding("g", ["A", "B", "C"], column, ordered=True).names
         ('.L', '.Q')
-        >>> coding("g", {"A": 1, "B": -0.5, "C": -0.5}, column).names
-        ('1', '2')
         >>> coding("g", {"rest": {"A": 1, "B": -0.5, "C": -0.5}}, column).names
         ('rest', '2')
     """
-    held = _Held.of(column_name, column)
+    held = _Held(f"factors[{column_name!r}]", column, present_levels(column))
+    if len(held.levels) < 2:
+        only = f"one value only, {held.levels[0]!r}" if held.levels else "no values, only missing ones"
+        raise DataError(f"Column {column_name!r} has {only}. A factor has two levels or more: drop it from factors=.")
     if isinstance(spec, Mapping):
         levels, names, weights = _written(spec, held)
-        _require_contrasts(weights, names or range(1, len(weights) + 1), held.where)
+        _require_contrasts(weights, names, held.where)
         return Coding(levels, _coding_matrix(weights), _extended(names, len(levels) - 1), requested=weights)
-    levels = held.match(_listed(spec, held.where, f"the levels {held.shown()} in the order you want"))
+    levels = held.match(_listed(spec, held.where, f"the levels {held.listing()} in the order you want"))
     if ordered:
-        return Coding(levels, polynomial(len(levels)), polynomial_names(len(levels)), ordered=True)
+        names = (".L", ".Q", ".C", *(f"^{degree}" for degree in range(4, len(levels))))
+        return Coding(levels, polynomial(len(levels)), names[: len(levels) - 1], ordered=True)
     return Coding(levels, treatment(len(levels)), levels[1:])
 
 
@@ -243,7 +210,7 @@ def recode(column: Column, coding: Coding) -> Column:
     """Return a column as the factor that a coding describes, its levels in the order asked for.
 
     Args:
-        column: text, numbers or booleans: the column that was coded, or the same column of new data.
+        column: the column that was coded, or the same one of new data.
         coding: from `coding()`.
 
     Returns:
@@ -257,7 +224,7 @@ def recode(column: Column, coding: Coding) -> Column:
         >>> recode(column, coding("dose", [2, 1], column)).values
         array([2, 1, 2], dtype=int32)
     """
-    present, values = _occurring(column)
+    present, positions = _occurring(column)
     place = {level: code for code, level in enumerate(coding.levels, start=1)}
     new = [level for level in present if level not in place]
     if new:
@@ -266,7 +233,12 @@ def recode(column: Column, coding: Coding) -> Column:
             "Leave those rows out, or fit the model to data that have them."
         )
     codes = np.array([*(place[level] for level in present), NA], dtype=np.int32)
-    return Column("factor", codes[values], coding.levels, coding.ordered)
+    return Column("factor", codes[positions], coding.levels, coding.ordered)
+
+
+def present_levels(column: Column) -> tuple[str, ...]:
+    """Return the levels that occur: a factor's in their order, numbers from the lowest, FALSE before TRUE."""
+    return _occurring(column)[0]
 
 
 # --- levels ---
@@ -274,59 +246,44 @@ def recode(column: Column, coding: Coding) -> Column:
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """The levels that a column holds, and how messages speak of them."""
+    """The levels that a column holds, and what messages call the argument that names them."""
 
-    name: str
-    kind: str
+    where: str
+    column: Column
     levels: tuple[str, ...]
-    unused: frozenset[str]
 
-    @classmethod
-    def of(cls, name: str, column: Column) -> _Held:
-        levels = present_levels(column)
-        if len(levels) < 2:
-            only = f"has one value only, {levels[0]!r}" if levels else "has no values, only missing ones"
-            raise DataError(f"Column {name!r} {only}. A factor needs two levels or more: drop it from factors=.")
-        return cls(name, column.kind, levels, frozenset(column.levels) - set(levels))
+    def listing(self, levels: Sequence[str] | None = None) -> str:
+        return _listing(self.levels if levels is None else levels, self.column.kind)
 
-    @property
-    def where(self) -> str:
-        return f"factors[{self.name!r}]"
-
-    def shown(self, levels: Sequence[str] | None = None) -> str:
-        return _listing(self.levels if levels is None else levels, self.kind)
-
-    def match(self, written: Sequence[object]) -> tuple[str, ...]:
+    def match(self, written: Iterable[object]) -> tuple[str, ...]:
         """Return the column's names of the levels written; every one has to be there once."""
         found = tuple(self._level(level) for level in written)
-        if len(set(found)) < len(found):
-            twice = next(level for i, level in enumerate(found) if level in found[:i])
+        twice = [level for i, level in enumerate(found) if level in found[:i]]
+        if twice:
             raise OptionError(
-                f"{self.where} names the level {self.shown([twice])} twice. Name each once: {self.shown()}."
+                f"{self.where} names the level {self.listing(twice[:1])} twice. Name each once: {self.listing()}."
             )
         left_out = [level for level in self.levels if level not in found]
         if left_out:
             raise OptionError(
-                f"{self.where} leaves out {self.shown(left_out)}. Name every level in the data: {self.shown()}. "
+                f"{self.where} leaves out {self.listing(left_out)}. Name every level in the data: {self.listing()}. "
                 "To leave a level out of a contrast give it the weight 0; to leave it out of the model, drop its rows."
             )
         return found
 
     def _level(self, written: object) -> str:
-        missing = isinstance(written, numbers.Real) and math.isnan(written)
-        if missing or not isinstance(written, (str, bool, np.bool_, numbers.Real)):
-            raise OptionError(f"{self.where} has {written!r} for a level. The levels in the data are {self.shown()}.")
-        name = level_name(written)
+        if not isinstance(written, (str, np.bool_, numbers.Real)) or written != written:
+            raise OptionError(f"{self.where} has {written!r} for a level. The levels in the data are {self.listing()}.")
+        name, kind = level_name(written), self.column.kind
         if name in self.levels:
             return name
-        number = _number_of(written)
-        if not isinstance(written, str) or self.kind in ("double", "integer"):
-            same = [level for level in self.levels if _number_of(level, self.kind) == number]
+        if not isinstance(written, str) or kind in ("double", "integer"):
+            same = [level for level in self.levels if _number_of(level, kind) == _number_of(written)]
             if len(same) == 1:
                 return same[0]
-        unused = f" ({name!r} is a category without rows.)" if name in self.unused else near(name, self.levels)
+        hint = f" {name!r} is a category without rows." if name in self.column.levels else near(name, self.levels)
         raise OptionError(
-            f"{self.where} names the level {written!r}, which the data do not have. Their levels are {self.shown()}.{unused}"
+            f"{self.where} names the level {written!r}, which the data lack. Their levels are {self.listing()}.{hint}"
         )
 
 
@@ -336,10 +293,8 @@ def _occurring(column: Column) -> tuple[tuple[str, ...], np.ndarray]:
     distinct, inverse = np.unique(column.values[here], return_inverse=True)
     if column.kind == "factor":
         levels = tuple(column.levels[code - 1] for code in distinct)
-    elif column.kind == "logical":
-        levels = tuple(level_name(bool(value)) for value in distinct)
     else:
-        levels = tuple(level_name(value) for value in distinct)
+        levels = tuple(level_name(value) for value in (distinct > 0 if column.kind == "logical" else distinct))
     positions = np.full(len(column.values), -1)
     positions[here] = inverse
     return levels, positions
@@ -352,17 +307,18 @@ def _number_of(level: object, kind: str = "") -> float:
     try:
         return float(level)
     except (ValueError, OverflowError):
-        return math.nan
+        return np.nan
 
 
 def _listing(levels: Sequence[str], kind: str = "factor") -> str:
     spell = {"factor": repr, "logical": str.capitalize}.get(kind, str)
-    text = ", ".join(spell(level) for level in levels[:_SHOWN])
-    return text if len(levels) <= _SHOWN else f"{text}, .. ({len(levels)} in all)"
+    text = ", ".join(spell(level) for level in levels[:_LISTED])
+    return text if len(levels) <= _LISTED else f"{text}, .. ({len(levels)} in all)"
 
 
 def _listed(given: object, where: str, wanted: str) -> list:
-    if isinstance(given, (str, bytes, Mapping, Set)) or not isinstance(given, Iterable) or np.ndim(given) > 1:
+    no_list = isinstance(given, (str, bytes, Mapping, Set)) or not isinstance(given, Iterable)
+    if no_list or getattr(given, "ndim", 1) != 1:
         raise OptionError(f"{where} is {given!r}. Give a list: {wanted}.")
     return list(given)
 
@@ -375,44 +331,35 @@ def _written(spec: Mapping, held: _Held) -> tuple[tuple[str, ...], tuple[str, ..
     values = list(spec.values())
     if values and all(isinstance(value, Mapping) for value in values):
         names = _checked_names(spec, held.where)
-        levels = held.match(list(values[0]))
-        rows = [dict(zip(held.match(list(row)), row.values(), strict=True)) for row in values]
-        weights = [[_weight(row[level], level, held) for level in levels] for row in rows]
-        return levels, names, np.array(weights)
-    several = [isinstance(value, (list, tuple, np.ndarray, pd.Series)) and np.ndim(value) == 1 for value in values]
-    if any(several) and not all(several) or any(isinstance(value, Mapping) for value in values):
-        raise OptionError(f"{held.where} mixes ways to write contrasts. Use one of: {_forms(held)}.")
-    levels = held.match(list(spec))
-    columns = [list(value) if many else [value] for value, many in zip(values, several, strict=True)]
-    lengths = [len(column) for column in columns]
-    if len(set(lengths)) > 1 or lengths[0] == 0:
-        counts = ", ".join(f"{level!r}: {n}" for level, n in zip(levels, lengths, strict=True))
+        levels = held.match(values[0])
+        rows = [dict(zip(held.match(row), row.values(), strict=True)) for row in values]
+        return levels, names, np.array([[_weight(row[level], level, held) for level in levels] for row in rows])
+    levels = held.match(spec)
+    vectors = [isinstance(value, (list, tuple)) or getattr(value, "ndim", 0) == 1 for value in values]
+    columns = [list(value) if vector else [value] for value, vector in zip(values, vectors, strict=True)]
+    counts = [len(column) for column in columns]
+    if len(set(vectors)) > 1 or len(set(counts)) > 1 or not counts[0]:
+        given = ", ".join(f"{level}: {n}" for level, n in zip(map(repr, spec), counts, strict=True))
         raise OptionError(
-            f"{held.where} gives the levels different numbers of weights, or none ({counts}). "
-            f"Give each level one weight for each contrast, 1 to {len(levels) - 1} in all."
+            f"{held.where} gives the levels different numbers of weights, or none ({given}). "
+            f"Give each level a number, or each a list of as many as there are contrasts, 1 to {len(levels) - 1}."
         )
     weights = [[_weight(w, level, held) for w in column] for level, column in zip(levels, columns, strict=True)]
     return levels, (), np.array(weights).T
 
 
 def _weight(value: object, level: str, held: _Held) -> float:
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
-        raise OptionError(
-            f"{held.where} gives the level {level!r} the weight {value!r}, which is not a number. "
-            f"Use one of: {_forms(held)}; or a list of the levels."
-        )
-    return float(value)
-
-
-def _forms(held: _Held) -> str:
-    first, second = (held.shown([level]) for level in held.levels[:2])
-    return (
-        f"{{{first}: 1, {second}: -1, ..}} for one contrast, {{{first}: [1, 0], {second}: [-1, 1], ..}} for several, "
-        f"{{'name': {{{first}: 1, {second}: -1, ..}}, ..}} for contrasts with names"
+    if isinstance(value, numbers.Real) and not isinstance(value, bool) and np.isfinite(float(value)):
+        return float(value)
+    a, b = (held.listing([level]) for level in held.levels[:2])
+    raise OptionError(
+        f"{held.where} gives the level {held.listing([level])} the weight {value!r}, which is not a finite number. "
+        f"Give a list of the levels, or {{{a}: 1, {b}: -1, ..}} for one contrast, {{{a}: [1, 0], {b}: [-1, 1], ..}} "
+        f"for several, {{'name': {{{a}: 1, {b}: -1, ..}}, ..}} for contrasts with names."
     )
 
 
-def _checked_names(names: Iterable[Hashable], where: str) -> tuple[str, ...]:
+def _checked_names(names: Iterable[object], where: str) -> tuple[str, ...]:
     texts = tuple(level_name(name) for name in names)
     if len(set(texts)) < len(texts) or "" in texts:
         raise OptionError(f"{where} names its contrasts {', '.join(map(repr, texts))}. Give each a name of its own.")
@@ -423,69 +370,53 @@ def _extended(names: Sequence[str], n: int) -> tuple[str, ...]:
     """Return n names: those given, then positions, passing over a number that is already taken."""
     names = list(names)
     while len(names) < n:
-        position = len(names) + 1
-        while str(position) in names:
-            position += 1
-        names.append(str(position))
+        names.append(next(str(i) for i in range(len(names) + 1, 2 * n + 1) if str(i) not in names))
     return tuple(names)
 
 
 def _numbers(arr: object, where: str) -> np.ndarray:
     try:
-        return np.array(arr, dtype=np.float64)
+        array = np.array(arr, dtype=np.float64)
     except (TypeError, ValueError):
-        raise OptionError(f"{where} was given {arr!r}. Give rows of numbers, all of one length.") from None
+        array = np.array(np.nan)
+    if not np.isfinite(array).all():
+        raise OptionError(f"{where} was given {arr!r}. Give rows of finite numbers, all of one length.")
+    return array
 
 
-def _require_contrasts(weights: np.ndarray, names: Iterable[object], where: str) -> None:
+def _require_contrasts(weights: np.ndarray, names: Sequence[str], where: str) -> None:
     """Raise OptionError unless the rows are independent contrasts, fewer than levels; shape (m, k)."""
     m, k = weights.shape
     if not 0 < m < k:
-        raise OptionError(f"{where} gives {m} contrasts for {k} levels. Give 1 to {k - 1}; the others are solved for.")
-    for i, (row, name) in enumerate(zip(weights, names, strict=True)):
-        this = f"Contrast {name!r} of {where}, {_row(row)},"
-        if not np.isfinite(row).all():
-            raise OptionError(f"{this} has a weight that is not finite. Give each level a number; 0 leaves it out.")
+        legal = f"Give 1 to {k - 1}; the others are solved for" if k > 1 else "Give two levels or more"
+        raise OptionError(f"{where} gives {m} contrasts for {k} levels. {legal}.")
+    rows = weights / np.maximum(np.abs(weights).max(axis=1, keepdims=True), np.finfo(float).tiny)
+    for i, row in enumerate(rows):
         if not row.any():
-            raise OptionError(f"{this} compares nothing. Give weights that are not all zero, with sum 0.")
-        if np.ptp(row) == 0:
-            raise OptionError(f"{this} is the mean row, which the intercept stands for. Leave it out.")
-        if abs(row.sum()) > _ZERO * np.abs(row).max():
-            raise OptionError(
-                f"{this} sums to {row.sum():.6g}. The weights of a contrast sum to 0, "
-                "as 1, -0.5, -0.5 do; write a third as 1/3, not as 0.33."
+            fault = "compares nothing. Give weights that are not all zero, with sum 0"
+        elif np.ptp(row) == 0:
+            fault = "is the mean row, which the intercept stands for. Leave it out"
+        elif abs(row.sum()) > _ZERO:
+            fault = (
+                f"sums to {weights[i].sum():.6g}. Weights sum to 0, as 1, -0.5, -0.5 do; for thirds write 1/3, not 0.33"
             )
-        if i and _apart(row, weights[:i]) < _ZERO:
-            raise OptionError(
-                f"{this} says nothing new: it is a multiple or a sum of those before it. "
-                f"Change or leave it out; up to {k - 1} contrasts are independent, and missing ones are solved for."
-            )
+        elif i and _distance(row, rows[:i]) < _ZERO * np.linalg.norm(row):
+            fault = "is a multiple or a sum of those before it. Leave it out, and one that is independent is solved for"
+        else:
+            continue
+        name = repr(names[i]) if names else i + 1
+        raise OptionError(f"Contrast {name} of {where}, ({', '.join(f'{w:.6g}' for w in weights[i])}), {fault}.")
 
 
-def _row(row: np.ndarray) -> str:
-    return "[" + ", ".join(f"{weight:.6g}" for weight in row) + "]"
-
-
-def _apart(row: np.ndarray, others: np.ndarray) -> float:
-    """Return the part of a row, as a share of its length, that lies outside the span of the others."""
-    basis = _unit(others)[0].T
-    row = _unit(row[None])[0][0]
-    return float(np.linalg.norm(row - basis @ np.linalg.lstsq(basis, row, rcond=None)[0]))
-
-
-def _unit(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return rows of unit length, and their lengths, shape (m, 1)."""
-    size = np.abs(rows).max(axis=1, keepdims=True)
-    lengths = size * np.linalg.norm(rows / size, axis=1, keepdims=True)
-    return rows / lengths, lengths
+def _distance(row: np.ndarray, others: np.ndarray) -> float:
+    """Return how far a row is from the span of the others."""
+    return float(np.linalg.norm(row - others.T @ np.linalg.lstsq(others.T, row, rcond=None)[0]))
 
 
 def _coding_matrix(contrasts: np.ndarray) -> np.ndarray:
     """Return the coding, shape (k, k - 1), of independent contrasts, shape (m, k)."""
-    rows, lengths = _unit(contrasts)
-    m, k = rows.shape
-    if m < k - 1:
-        Q, _ = np.linalg.qr(np.column_stack([np.ones(k), np.linalg.pinv(rows)]), mode="complete")
-        rows = np.vstack([rows, Q[:, m + 1 :].T])
-        lengths = np.vstack([lengths, np.ones((k - 1 - m, 1))])
-    return np.linalg.inv(np.vstack([np.full(k, 1 / k), rows]))[:, 1:] / lengths.T
+    m, k = contrasts.shape
+    scale = np.r_[np.abs(contrasts).max(axis=1), np.ones(k - 1 - m)]
+    rows = contrasts / scale[:m, None]
+    Q, _ = np.linalg.qr(np.column_stack([np.ones(k), np.linalg.pinv(rows)]), mode="complete")
+    return np.linalg.inv(np.vstack([np.full(k, 1 / k), rows, Q[:, m + 1 :].T]))[:, 1:] / scale

@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from importlib import resources
 
+from pymer4.contrasts import R2con, con2R
+
+__all__ = ["R2con", "con2R", "get_resource_path"]
+
 
 def get_resource_path() -> str:
     """Return the folder of the bundled sample data, ending in a separator.
