@@ -32,12 +32,11 @@ theta_stencil <- function(devfun, par, delta = 1e-4,
   }
   pairs <- .pairs(if (length(corners)) k else 0L)
   corner <- function(signs) {
-    first <- if (startsWith(signs, "+")) up else down
-    second <- if (endsWith(signs, "+")) up else down
+    to <- list(`+` = up, `-` = down)[strsplit(signs, "")[[1L]]]
     points <- matrix(0, 4L, ncol(pairs))
     for (m in seq_len(ncol(pairs))) {
       ij <- pairs[, m]
-      points[, m] <- look$point(replace(par, ij, c(first[ij[1L]], second[ij[2L]])))
+      points[, m] <- look$point(replace(par, ij, c(to[[1L]][ij[1L]], to[[2L]][ij[2L]])))
     }
     points
   }
@@ -59,12 +58,11 @@ profiled_derivs <- function(stencil) {
 }
 
 # An lmerMod as the lmerModLmerTest that lmerTest would make of it. `devfun` is
-# the deviance function of the model, `stencil` a theta_stencil() at its
-# optimum; the stencil is replaced where it is missing, elsewhere, or too
-# coarse or too noisy for the df. Leaves devfun at the model's optimum.
+# the deviance function of the model, at its optimum before and after;
+# `stencil` is a theta_stencil() there, and is replaced where it is missing,
+# elsewhere, or too coarse or too noisy for the df.
 as_satterthwaite <- function(model, devfun, stencil = NULL) {
   par <- .optimum(model, devfun)
-  on.exit(devfun(par))
   size <- .size(model, length(par))
   local <- .local_derivs(devfun, par, size, stencil)
 
@@ -75,8 +73,7 @@ as_satterthwaite <- function(model, devfun, stencil = NULL) {
   dimnames(vcov_beta) <- rep(list(colnames(model@pp$X)), 2L)
   jacobian <- cbind(sigma^2 * local$dvcov, 2 * sigma * local$vcov)
 
-  result <- methods::new(methods::getClass("lmerModLmerTest", where = asNamespace("lmerTest")))
-  for (name in methods::slotNames(model)) methods::slot(result, name) <- methods::slot(model, name)
+  result <- methods::as(model, "lmerModLmerTest")
   result@sigma <- sigma
   result@vcov_beta <- vcov_beta
   result@vcov_varpar <- .varpar_vcov(.varpar_hessian(local, size))
@@ -144,18 +141,23 @@ as_satterthwaite <- function(model, devfun, stencil = NULL) {
   vapply(columns, function(j) sqrt(sum(Lt@x[(Lt@p[j] + 1L):Lt@p[j + 1L]]^2)), 0)
 }
 
-# The error of the df, about, above which a stencil is replaced.
+# The relative error of the df, about, above which a stencil is replaced.
 .df_tol <- 1e-5
 
 # Derivatives at the optimum that are good enough for the df: those of the
 # given stencil if they are, else those of one with a step for each parameter.
 .local_derivs <- function(devfun, par, size, stencil) {
-  if (is.null(stencil) || !identical(stencil$par, par) || !.is_finite(stencil))
-    stencil <- .finite_stencil(devfun, par, .steps(size$scale, size)$single)
-  local <- .differences(stencil, size)
-  error <- 0.3 * local$step^2 * local$curvature / size$levels +
-    size$rounding / (local$step^2 * local$curvature)
-  if (max(error) <= .df_tol * .separation(local, size)) return(local)
+  given <- !is.null(stencil) && length(stencil$par) == length(par) &&
+    all(stencil$par == par) && .is_finite(stencil)
+  if (given) {
+    local <- .differences(stencil, size)
+    if (.df_error(local, size) <= .df_tol) return(local)
+  }
+  on.exit(devfun(par))
+  if (!given) {
+    local <- .differences(.finite_stencil(devfun, par, .steps(size$scale, size)$single), size)
+    if (.df_error(local, size) <= .df_tol) return(local)
+  }
   .rescaled(devfun, par, size, local)
 }
 
@@ -190,6 +192,11 @@ as_satterthwaite <- function(model, devfun, stencil = NULL) {
        pair = scale * sqrt(pmin((9 * r)^(1 / 3), 0.01)))
 }
 
+.df_error <- function(local, size) {
+  u <- local$step^2 * local$curvature / size$levels
+  max(0.3 * u + size$rounding / size$levels / u) / .separation(local, size)
+}
+
 # The smallest eigenvalue of the Hessian in (theta, sigma), in units of the
 # curvature: what divides a relative error of the Hessian on its way to the df.
 .separation <- function(local, size) {
@@ -198,6 +205,8 @@ as_satterthwaite <- function(model, devfun, stencil = NULL) {
   max(0, min(eigen(scaled, symmetric = TRUE, only.values = TRUE)$values))
 }
 
+# Derivatives with steps that follow from the scale of each parameter. A step
+# beyond the scale, or a curvature lost in rounding, only bounds the scale.
 .rescaled <- function(devfun, par, size, local) {
   measure <- function(step, corners = c("++", "--"))
     .differences(.finite_stencil(devfun, par, step, corners), size)
@@ -218,7 +227,7 @@ as_satterthwaite <- function(model, devfun, stencil = NULL) {
 }
 
 .is_finite <- function(stencil)
-  all(is.finite(unlist(stencil[c("centre", "plus", "minus", "corners")])))
+  all(is.finite(unlist(stencil[c("centre", "plus", "minus", "corners", "vcov")])))
 
 # A deviance that is not finite, or an error of its factorisation, asks for a
 # stencil closer to the optimum.

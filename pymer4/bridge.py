@@ -267,6 +267,8 @@ def _column(column: Column) -> Any:
 
 def _array(values: np.ndarray) -> Any:
     if values.dtype.kind not in "biuf":
+        if values.ndim > 1:
+            raise TypeError(f"An array of {values.dtype} in {values.ndim} dimensions can't cross into R.")
         return _column(normalise_column(pd.Series(values.ravel()), "values"))
     flat = values.ravel(order="F")
     if values.dtype.kind == "b":

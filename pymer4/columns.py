@@ -140,7 +140,9 @@ def _text(column: pd.Series, name: str) -> Column:
 
 
 def _categorical(values: pd.Categorical, name: str) -> Column:
-    levels = [level_name(c) for c in values.categories]
+    categories = values.categories
+    # An Index hands out Python's floats: 0.1 of 32 bits would be called 0.10000000149011612.
+    levels = [level_name(c) for c in (categories.to_numpy() if categories.dtype.kind == "f" else categories)]
     if not levels and len(values):
         return Column("double", np.full(len(values), np.nan))
     codes = np.asarray(values.codes, dtype=np.int32)
