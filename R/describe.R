@@ -1,10 +1,10 @@
 # All that Python keeps of a fit, as one plain named list.
 
-describe <- function(model, ddf, interval) {
+describe <- function(model, ddf, interval, permute = NULL) {
   random <- as.data.frame(lme4::VarCorr(model))
   is_correlation <- !is.na(random$var2)
   list(
-    fixed = fixed_table(model, ddf, interval),
+    fixed = fixed_table(model, ddf, interval, permute),
     vcov = unname(fixed_covariance(model)),
     aliased = names(attr(model@pp$X, "col.dropped")),
     groups = group_sizes(model),
@@ -58,18 +58,22 @@ singular_terms <- function(model, tolerance = 1e-4) {
   names(blocks)[flat]
 }
 
-fixed_mixed <- function(model, ddf, interval) list(fixed = fixed_table(model, ddf, interval))
+fixed_mixed <- function(model, ddf, interval, permute = NULL) {
+  list(fixed = fixed_table(model, ddf, interval, permute))
+}
 
 # Coefficients, their tests and their limits. p comes from the far tail of t, never as 1 - pt().
-fixed_table <- function(model, ddf, interval) {
+fixed_table <- function(model, ddf, interval, permute = NULL) {
   estimate <- lme4::fixef(model)
   moments <- coefficient_moments(model, ddf)
   statistic <- estimate / moments$se
   p <- 2 * stats::pt(abs(statistic), moments$df, lower.tail = FALSE)
   limits <- fixed_limits(model, interval, estimate, moments$se)
+  if (!is.null(limits$p)) p <- limits$p
+  if (!is.null(permute)) p <- permutation_p(model, statistic, permute)
   data.frame(
     estimate = estimate, lower = limits$lower, upper = limits$upper, se = moments$se, df = moments$df,
-    statistic = statistic, p = if (is.null(limits$p)) p else limits$p,
+    statistic = statistic, p = p,
     row.names = as.character(names(estimate))
   )
 }

@@ -3,7 +3,9 @@
 
 # `family` is NULL for a linear mixed model, else a list of name and link.
 fit_mixed <- function(formula, data, weights = NULL, offset = NULL, REML = TRUE, control = NULL, verbose = 0L,
-                      family = NULL, nAGQ = 1L, ddf = "Satterthwaite", interval = NULL) {
+                      family = NULL, nAGQ = 1L, contrasts = NULL, ddf = "Satterthwaite",
+                      interval = list(method = "Wald", level = 0.95), permute = NULL) {
+  for (name in names(contrasts)) data[[name]] <- with_contrasts(data[[name]], contrasts[[name]])
   maker <- if (is.null(family)) lme4::lmerControl else lme4::glmerControl
   env <- model_environment(data, weights, offset, make_control(control, maker))
   call <- model_call(formula, env, weights, offset)
@@ -13,7 +15,15 @@ fit_mixed <- function(formula, data, weights = NULL, offset = NULL, REML = TRUE,
   } else {
     fit_generalized(call, env, family, nAGQ, verbose)
   }
-  c(describe(model, ddf, interval), list(model = model))
+  c(describe(model, ddf, interval, permute), list(model = model))
+}
+
+# `coding` is a matrix, one row a level, and the names of its columns.
+with_contrasts <- function(column, coding) {
+  matrix <- coding$matrix
+  dimnames(matrix) <- list(levels(column), coding$names)
+  stats::contrasts(column) <- matrix
+  column
 }
 
 # `weights` and `offset` are the name of a column, a vector, or NULL.

@@ -23,15 +23,14 @@ family_call <- function(family) {
   if (is.null(family$link)) as.call(list(maker)) else as.call(list(maker, link = family$link))
 }
 
-# Draw a response from the model and fit it: lme4's own steps, since the deviance
-# of a generalized model depends on its coefficients too.
+# As linear_refitter(), by lme4's own steps: the deviance depends on the coefficients too.
 generalized_refitter <- function(model) {
-  sizes <- lengths(model@cnms)
   has_scale <- model@devcomp$dims[["useSc"]] == 1
-  function() {
-    fit <- lme4::refit(model, stats::simulate(model, 1)[[1]])
-    scale <- if (has_scale) stats::sigma(fit) else 1
-    spread <- sd_and_correlations(lme4::getME(fit, "theta"), sizes, scale)
-    c(spread, if (has_scale) scale, lme4::fixef(fit))
+  function(response) {
+    fit <- lme4::refit(model, response)
+    list(
+      theta = lme4::getME(fit, "theta"), scale = if (has_scale) stats::sigma(fit), beta = lme4::fixef(fit),
+      se = sqrt(diag(as.matrix(stats::vcov(fit))))
+    )
   }
 }

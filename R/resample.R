@@ -41,33 +41,40 @@ serialize_model <- function(model) list(bytes = serialize(as_lme4(model), NULL))
 # Parametric bootstrap: one row a seed, one column a parameter in the order of
 # confint(); a replicate that can't be fitted is a row of NA.
 bootstrap_draws <- function(model, seeds) {
-  replicate <- if (lme4::isLMM(model)) linear_refitter(model) else generalized_refitter(model)
-  columns <- limit_names(model)
-  draws <- vapply(seeds, function(seed) {
-    set_stream(seed)
-    tryCatch(suppressWarnings(replicate()), error = function(e) rep(NA_real_, length(columns)))
-  }, numeric(length(columns)))
-  matrix(draws, ncol = length(columns), byrow = TRUE, dimnames = list(NULL, columns))
+  draw <- if (lme4::isLMM(model)) response_drawer(model, FALSE) else function() stats::simulate(model, 1)[[1]]
+  sizes <- lengths(model@cnms)
+  replicates(model, seeds, limit_names(model), draw, function(fit) {
+    spread <- sd_and_correlations(fit$theta, sizes, if (is.null(fit$scale)) 1 else fit$scale)
+    c(spread, fit$scale, fit$beta)
+  })
 }
 
-# A function that draws a response from the model, fits it, and returns the
-# parameters: sd and correlations, sigma, coefficients. It works on a deviance
-# function of its own, so the model is left alone and nothing is parsed again.
+# Fit the model to one response a seed; returns a row of `summary` for each.
+replicates <- function(model, seeds, columns, draw, summary) {
+  refit <- if (lme4::isLMM(model)) linear_refitter(model) else generalized_refitter(model)
+  rows <- vapply(seeds, function(seed) {
+    set_stream(seed)
+    tryCatch(suppressWarnings(summary(refit(draw()))), error = function(e) rep(NA_real_, length(columns)))
+  }, numeric(length(columns)))
+  matrix(rows, ncol = length(columns), byrow = TRUE, dimnames = list(NULL, columns))
+}
+
+# A function that fits the model to another response, and returns its parameters and the standard
+# errors of the coefficients. It works on a deviance function of its own, so the model is left alone
+# and nothing is parsed again.
 linear_refitter <- function(model) {
   devfun <- own_deviance(model)
   rho <- environment(devfun)
   theta <- lme4::getME(model, "theta") + 0
-  draw <- response_drawer(model, conditional = FALSE)
   df <- nrow(model@frame) - if (lme4::isREML(model)) length(lme4::fixef(model)) else 0
-  sizes <- lengths(model@cnms)
   control <- linear_control(environment(stats::formula(model)))
-  function() {
-    rho$resp$setResp(draw())
+  function(response) {
+    rho$resp$setResp(response)
     rho$pp$setTheta(theta)
     optimum <- optimize_deviance(devfun, control, start = theta)
     devfun(optimum$par)
     scale <- sqrt((rho$resp$wrss() + rho$pp$sqrL(1)) / df)
-    c(sd_and_correlations(optimum$par, sizes, scale), scale, rho$pp$beta(1))
+    list(theta = optimum$par, scale = scale, beta = rho$pp$beta(1), se = scale * sqrt(diag(rho$pp$unsc())))
   }
 }
 

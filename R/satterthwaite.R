@@ -232,10 +232,10 @@ as_satterthwaite <- function(model, devfun, stencil = NULL) {
 # A deviance that is not finite, or an error of its factorisation, asks for a
 # stencil closer to the optimum.
 .finite_stencil <- function(devfun, par, step, corners = c("++", "--")) {
-  for (attempt in 1:4) {
+  for (attempt in 1:6) {
     stencil <- tryCatch(theta_stencil(devfun, par, step, corners), error = function(e) NULL)
     if (!is.null(stencil) && .is_finite(stencil)) return(stencil)
-    step <- step / 10
+    step <- step / 4
   }
   stop("the deviance is not finite next to the estimate: no Satterthwaite df", call. = FALSE)
 }

@@ -350,12 +350,20 @@ def _vector_from_r(value: Any, kind: int) -> Any:
     if kind == types.RAWSXP:
         return bytes(_ri.openrlib.ffi.buffer(_ri.openrlib.RAW(value.__sexp__._cdata), len(value)))
     if kind == types.REALSXP:
-        return _buffer(value, np.float64)
+        return _quiet(_buffer(value, np.float64))
     numbers = _buffer(value, np.int32)
     gaps = numbers == NA
     if kind == types.LGLSXP:
         return np.where(gaps, None, numbers != 0) if gaps.any() else numbers != 0
     return np.where(gaps, np.nan, numbers) if gaps.any() else numbers
+
+
+def _quiet(values: np.ndarray) -> np.ndarray:
+    """Return numbers with NumPy's NaN for R's NA, a signalling one that makes arithmetic warn."""
+    gaps = np.isnan(values)
+    if gaps.any():
+        values[gaps] = np.nan
+    return values
 
 
 def _scalar(plain: Any) -> Any:

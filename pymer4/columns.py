@@ -130,7 +130,7 @@ def _logical(column: pd.Series) -> Column:
 
 
 def _text(column: pd.Series, name: str) -> Column:
-    codes, found = pd.factorize(column.array)
+    codes, found = column.factorize()
     labels = [str(label) for label in found]
     order = sorted(range(len(labels)), key=labels.__getitem__)
     rank = np.empty(len(labels) + 1, dtype=np.int32)

@@ -19,6 +19,8 @@ Z_STAT = "Z-stat"
 ODDS_RATIO = "OR"
 PROBABILITY = "Prob"
 P_VAL = "P-val"
+PERM_P_VAL = "Perm-P-val"
+NUM_PERM = "Num_perm"
 SIG = "Sig"
 NAME = "Name"
 VARIANCE = "Var"
@@ -40,7 +42,9 @@ def stars(p: Sequence[float]) -> list[str]:
     return [next((mark for bound, mark in _STARS if value <= bound), "") for value in p]
 
 
-def mixed_coefs(fixed: pd.DataFrame, level: float, family: str = "gaussian", link: str = "identity") -> pd.DataFrame:
+def mixed_coefs(
+    fixed: pd.DataFrame, level: float, family: str = "gaussian", link: str = "identity", n_permuted: int = 0
+) -> pd.DataFrame:
     """Return the coefficient table of a mixed model.
 
     Linear models have df. Families with a scale of their own have t, the others z. Binomial models
@@ -51,16 +55,19 @@ def mixed_coefs(fixed: pd.DataFrame, level: float, family: str = "gaussian", lin
         level: confidence level of `lower` and `upper`.
         family: error distribution.
         link: its link.
+        n_permuted: number of permutations that p comes from; it stands where df would.
     """
     lower, upper = limit_columns(level)
     columns: dict[str, pd.Series] = {ESTIMATE: fixed["estimate"], lower: fixed["lower"], upper: fixed["upper"]}
     columns[SE] = fixed["se"]
     if family == "binomial":
         columns |= _odds(fixed, (lower, upper), link)
-    if (family, link) == ("gaussian", "identity"):
+    if n_permuted:
+        columns[NUM_PERM] = pd.Series(n_permuted, index=fixed.index)
+    elif (family, link) == ("gaussian", "identity"):
         columns[DF] = fixed["df"]
     columns[Z_STAT if family in ("binomial", "poisson", "nbinom") else T_STAT] = fixed["statistic"]
-    columns[P_VAL] = fixed["p"]
+    columns[PERM_P_VAL if n_permuted else P_VAL] = fixed["p"]
     columns[SIG] = pd.Series(stars(fixed["p"]), index=fixed.index, dtype=object)
     return pd.DataFrame(columns, index=fixed.index.astype(object))
 

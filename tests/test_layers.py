@@ -41,6 +41,8 @@ LAYERS = {
     "pymer4.display": 5,
     "pymer4.models.lmer_plots": 5,
     "pymer4.models.lmer_predict": 5,
+    "pymer4.models.lmer_resample": 5,
+    "pymer4.recoding": 5,
     "pymer4.models.lmer": 6,
     "pymer4.models": 7,
     "pymer4.doctor": 8,

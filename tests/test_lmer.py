@@ -550,8 +550,7 @@ def test_a_quiet_fit_prints_nothing_and_returns_none(keyword, capfd):
 
 
 def test_nothing_but_fit_and_summary_prints(capfd):
-    model = fitted("factors")
-    capfd.readouterr()
+    model = refit("factors")
     model.predict(model.data, use_rfx=True)
     model.simulate(2)
     model.confint()
@@ -574,18 +573,21 @@ def test_verbose_says_which_model_and_interval_are_fitted(capfd):
     assert "profile" in out
 
 
-@pytest.mark.parametrize("method", get_args(Method))
+LEVELS = {0.95: ["2.5", "97.5"], 0.9: ["5", "95"], 0.99: ["0.5", "99.5"], 0.5: ["25", "75"]}
+
+
 @pytest.mark.parametrize(
-    ("level", "names"), [(0.95, ["2.5", "97.5"]), (0.9, ["5", "95"]), (0.99, ["0.5", "99.5"]), (0.5, ["25", "75"])]
+    ("method", "level"), [(m, level) for m in get_args(Method) for level in (LEVELS if m == "Wald" else [0.9])]
 )
-def test_the_limit_columns_carry_the_level(method, level, names):
-    model = refit("crossed", conf_int=method, conf_level=level, n_boot=40, seed=2)
+def test_the_limit_columns_carry_the_level(method, level):
+    names = LEVELS[level]
+    model = refit("holes", conf_int=method, conf_level=level, n_boot=40, seed=2)
     assert list(model.coefs.columns) == [COEFS[0], *(f"{name}_ci" for name in names), *COEFS[3:]]
     table = model.confint(method, conf_level=level, n_boot=40, seed=2)
     assert list(table.columns) == [f"{name} %" for name in names]
-    row = model.coefs.loc["(Intercept)"]
+    row = model.coefs.loc["x"]
     half = stats.norm.ppf((1 + level) / 2) * row["SE"]
-    # Wald by definition; the others are near it: plates and samples are balanced, so the likelihood is too
+    # Wald by definition; a profile is near it, and 40 draws place a limit to 0.3 of a SE
     wanted = 1e-8 if method == "Wald" else 0.6
     np.testing.assert_allclose(row.iloc[1:3].astype(float), [row.iloc[0] - half, row.iloc[0] + half], atol=wanted * row["SE"])
     assert model.ci_type == {"Wald": "Wald", "profile": "profile", "boot": "boot (40)"}[method]
@@ -629,8 +631,8 @@ def test_control_as_text_and_as_dict_are_one():
     text = refit("nelder", control="optimizer='Nelder_Mead', optCtrl=list(FtolAbs=1e-8, XtolRel=1e-8)")
     given = refit("nelder", control={"optimizer": "Nelder_Mead", "optCtrl": {"FtolAbs": 1e-8, "XtolRel": 1e-8}})
     pd.testing.assert_frame_equal(text.coefs, given.coefs, rtol=1e-12)
-    loose = refit("nelder", control={"optimizer": "Nelder_Mead", "optCtrl": {"FtolAbs": 10, "XtolRel": 1}})
-    assert not np.allclose(loose.ranef_var["Var"], given.ranef_var["Var"], rtol=1e-6)
+    short = refit("nelder", control={"optimizer": "Nelder_Mead", "optCtrl": {"maxfun": 10}})
+    assert not np.allclose(short.ranef_var["Var"], given.ranef_var["Var"], rtol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -730,14 +732,34 @@ def test_bootstrap_limits_lie_near_profile_limits(boot, reference):
     assert (fixed < 0.45).all(axis=None)
 
 
+@pytest.mark.parametrize("method", ["profile", "boot"])
+def test_limits_leave_the_fit_alone(method):
+    """Refits work on a copy: what is read afterwards, from Python or R, is still the fit."""
+    plain = refit("holes")
+    asked = refit("holes")
+    asked.confint(method, n_boot=3, seed=1)
+    for model in (asked, refit("holes", conf_int=method, n_boot=3, seed=1)):
+        pd.testing.assert_frame_equal(model.ranef, plain.ranef)
+        pd.testing.assert_frame_equal(model.fixef, plain.fixef)
+        pd.testing.assert_frame_equal(model.ranef_var, plain.ranef_var)
+        np.testing.assert_array_equal(model.fits, plain.fits)
+        for use_rfx in (True, False):
+            found = model.predict(model.data, use_rfx=use_rfx)
+            np.testing.assert_array_equal(found, plain.predict(plain.data, use_rfx=use_rfx))
+            pd.testing.assert_frame_equal(model.simulate(1, use_rfx, seed=1), plain.simulate(1, use_rfx, seed=1))
+        told = rinterface.evalr("function(m) lme4::ranef(m)$g[[1]]")(model.model_obj)
+        np.testing.assert_array_equal(told, plain.ranef["(Intercept)"])
+
+
 def test_the_bootstrap_knows_weights_and_offset():
     table = refit("weighted", conf_int="boot", conf_level=0.6827, n_boot=200, seed=5).coefs
     lower, upper = table.iloc[:, 1], table.iloc[:, 2]
     # limits of one standard error either way: 200 draws give their middle to 0.1, their distance to 10 %
     assert (((lower + upper) / 2 - table["Estimate"]).abs() < 0.35 * table["SE"]).all()
     np.testing.assert_allclose((upper - lower) / 2, table["SE"], rtol=0.25)
-    sigma = fitted("weighted").ranef_var["Std"].iloc[-1]
-    low, high = fitted("weighted").confint("boot", conf_level=0.99, n_boot=100, seed=5).loc["sigma"]
+    model = refit("weighted")
+    sigma = model.ranef_var["Std"].iloc[-1]
+    low, high = model.confint("boot", conf_level=0.99, n_boot=100, seed=5).loc["sigma"]
     assert low < sigma < high
 
 
@@ -745,7 +767,7 @@ def test_bootstrapped_p_inverts_the_percentiles():
     """With 21 draws the percentiles k/20 are the draws themselves, so levels of 1 - 2k/20 read them off."""
     n, cases = 21, {}
     for k in range(11):
-        level = float(np.clip(1 - 2 * k / 20, 1e-9, 1 - 1e-9))
+        level = float(np.clip(1 - 2 * k / 20, 1e-5, 1 - 1e-5))
         model = Lmer("y ~ z + s + (1 | g)", trial())
         model.fit(conf_int="boot", n_boot=n, seed=3, conf_level=level, summarize=False)
         table = model.coefs
@@ -756,7 +778,7 @@ def test_bootstrapped_p_inverts_the_percentiles():
     counted = []
     for term, found in cases.items():
         draws = np.array([found[k] for k in range(n)])
-        assert (np.diff(draws) >= -1e-9).all()
+        assert (np.diff(draws) > 0).all()
         p = min(1, 2 * min(1 + (draws <= 0).sum(), 1 + (draws >= 0).sum()) / (n + 1))
         assert table.loc[term, "P-val"] == pytest.approx(p, abs=1e-12)
         assert table.loc[term, "Sig"] == ("." if p <= 0.1 else "")
@@ -780,13 +802,14 @@ def test_bootstrap_draws_repeat_with_their_seed(boot):
 def test_bootstrap_does_not_depend_on_the_number_of_jobs():
     one, two = (refit("holes", conf_int="boot", n_boot=7, seed=9, n_jobs=n) for n in (1, 2))
     pd.testing.assert_frame_equal(one.coefs, two.coefs, rtol=1e-12)
+    pd.testing.assert_frame_equal(one.ranef, two.ranef, rtol=1e-12)
     assert (two.ci_type, two.sig_type, two.fitted) == ("boot (7)", "bootstrapped", True)
     limits = [two.confint("boot", n_boot=7, seed=9, n_jobs=n) for n in (1, 2)]
     pd.testing.assert_frame_equal(*limits, rtol=1e-12)
 
 
 def test_random_streams_of_the_user_are_left_alone():
-    run, model = rinterface.evalr, fitted("holes")
+    run, model = rinterface.evalr, refit("holes")
     expected = run("{set.seed(3); runif(1)}")[0]
     np.random.seed(3)
     first = np.random.get_state()
@@ -856,6 +879,7 @@ RECAST = {
     "other categories": lambda d: d.assign(cond=pd.Categorical(d.cond, ["zz", "b", "C", "a"])),
     "other order": lambda d: d.assign(dose=pd.Categorical(d.dose.astype(str), ["high", "mid", "low"])),
     "float groups": lambda d: d.assign(g=d.g.astype(float)),
+    "groups as categories": lambda d: d.assign(h=pd.Categorical(d.h, sorted(set(d.h))[::-1])),
     "nullable": lambda d: d.assign(flag=d.flag.astype("boolean"), g=d.g.astype("Int64"), x=d.x.astype("Float64")),
     "object": lambda d: d.assign(flag=d.flag.astype(object), x=d.x.astype(object)),
     "arrow": lambda d: d.convert_dtypes(dtype_backend="pyarrow"),
@@ -1116,7 +1140,7 @@ def test_changing_a_frame_later_changes_no_fit():
     expected = fit("y ~ x + (1 | g)", trial())
     pd.testing.assert_frame_equal(model.coefs, expected.coefs)
     model.data["y"] = 1.0
-    model.data.drop(columns="g", inplace=True)
+    del model.data["g"]
     model.fit(summarize=False)
     pd.testing.assert_frame_equal(model.coefs, expected.coefs)
     pd.testing.assert_frame_equal(model.data, expected.data)

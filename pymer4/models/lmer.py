@@ -11,14 +11,16 @@ import pandas as pd
 
 from pymer4 import bridge, display, intake, tables
 from pymer4.errors import ConvergenceWarning, ModelWarning, OptionError, one_of
+from pymer4.factors import Coding
 from pymer4.families import Family, check_family, check_outcome, is_linear
 from pymer4.formula import columns_used, deparse, parse, parse_arguments, require_random
-from pymer4.models.base import Model, check_keywords, confidence_level, issue
+from pymer4.models.base import Model, check_keywords, confidence_level
 from pymer4.models.lmer_plots import LmerPlots
 from pymer4.models.lmer_predict import LmerPredictions
-from pymer4.resample import count, map_chunks, seed_stream
+from pymer4.models.lmer_resample import LmerResampling, Method, interval
+from pymer4.recoding import codings, contrast_matrices, with_factors, with_ranks
+from pymer4.resample import count
 
-Method = Literal["Wald", "profile", "boot"]
 Ddf = Literal["Satterthwaite", "Kenward-Roger", "asymptotic"]
 
 
@@ -43,7 +45,7 @@ class Convergence:
     singular_terms: tuple[str, ...]
 
 
-class Lmer(LmerPredictions, LmerPlots, Model):
+class Lmer(LmerPredictions, LmerResampling, LmerPlots, Model):
     """A mixed model in R's formula language, fitted by lme4 in embedded R.
 
     Text and bool columns are factors, a pandas Categorical keeps its order, rows
@@ -67,7 +69,10 @@ class Lmer(LmerPredictions, LmerPlots, Model):
         convergence: how the optimizer ended.
         model_obj: the live R model, an `rpy2.rinterface` object; None before `fit()`.
         ci_type: `"Wald"`, `"profile"` or `"boot (n)"`.
-        sig_type: `"parametric"` or `"bootstrapped"`.
+        sig_type: `"parametric"`, `"bootstrapped"` or `"permutation (n)"`.
+        factors: what `fit(factors=)` was given.
+        contrast_codes: column to its coding matrix, shape (levels, levels - 1), as R's `contrasts()` has it.
+        ranked_data: whether ranks were fitted.
 
     Raises:
         FormulaError: the formula can't be read, names what is not a column, or has no random part.
@@ -110,6 +115,10 @@ class Lmer(LmerPredictions, LmerPlots, Model):
         self.convergence: Convergence | None = None
         self.ci_type: str | None = None
         self.sig_type: str | None = None
+        self.factors: Mapping[str, Any] | None = None
+        self.contrast_codes: dict[str, np.ndarray] | None = None
+        self.ranked_data = False
+        self._codings: dict[str, Coding] = {}
         self._handle: bridge.Handle | None = None
         self._used: np.ndarray | None = None
         self._design: pd.DataFrame | None = None
@@ -119,17 +128,24 @@ class Lmer(LmerPredictions, LmerPlots, Model):
         self,
         conf_int: Method = "Wald",
         n_boot: int = 500,
-        *,
+        factors: Mapping[str, Any] | None = None,
+        permute: int | bool = False,
+        ordered: bool = False,
         verbose: bool = False,
         REML: bool = True,
+        rank: bool = False,
+        rank_group: str = "",
+        rank_exclude_cols: str | Sequence[str] = (),
         no_warnings: bool = False,
         control: str | Mapping[str, Any] = "",
         old_optimizer: bool = False,
+        *,
         conf_level: float = 0.95,
         ddf: Ddf = "Satterthwaite",
         nAGQ: int = 1,
         seed: int | None = None,
         n_jobs: int = 1,
+        permute_within: str | None = None,
         **kwargs: Any,
     ) -> pd.DataFrame | None:
         """Fit the model, print a summary and return its rounded table.
@@ -138,16 +154,26 @@ class Lmer(LmerPredictions, LmerPlots, Model):
             conf_int: limits by the normal quantile (`"Wald"`), by profile likelihood (`"profile"`), or as
                 percentiles of a parametric bootstrap (`"boot"`), from which then p comes too.
             n_boot: number of bootstrap draws.
+            factors: column to its levels in order, the first the reference (`["A", "B", "C"]`); to one contrast
+                (`{"A": 1, "B": -.5, "C": -.5}`), to several (`{"A": [1, 0], "B": [-1, 1], "C": [0, -1]}`), or to
+                several with names (`{"a_b": {"A": 1, "B": -1, "C": 0}, ...}`). Contrasts are weights of cell means;
+                those not written are solved for, orthogonal to the others. Numeric columns become factors.
+            permute: number of shuffles of the outcome within clusters, whose statistics then give p; False for none.
+            ordered: give `factors` with a list of levels orthogonal polynomials (`.L`, `.Q`, `.C`, `^4`).
             verbose: say what is fitted, and let the optimizer report.
             REML: restricted maximum likelihood; False for maximum likelihood, which generalized models always use.
+            rank: rank the outcome and the numeric fixed predictors before the fit; `data` keeps its values.
+            rank_group: rank within the groups of this column.
+            rank_exclude_cols: columns that are not ranked.
             no_warnings: keep warnings in `.warnings` without issuing them.
-            control: arguments of R's `lmerControl`, as R text or as a dict.
+            control: arguments of R's `lmerControl` (or `glmerControl`), as R text or as a dict.
             old_optimizer: use bobyqa, the default of lme4 before 1.1-20; not together with `control`.
             conf_level: level of the limits.
             ddf: denominator df of a linear model: `"Satterthwaite"`, `"Kenward-Roger"` (needs REML) or `"asymptotic"`.
             nAGQ: quadrature points of a generalized model; 1 is Laplace's approximation, 0 a faster and coarser one.
-            seed: makes bootstrap draws repeatable.
-            n_jobs: worker processes for bootstrap draws; the numbers don't depend on it.
+            seed: makes bootstrap draws and permutations repeatable.
+            n_jobs: worker processes for them; the numbers don't depend on it.
+            permute_within: grouping factor to shuffle in; by default the first of `grps`.
             **kwargs: `summarize` (or `summary`) False prints nothing and returns None.
 
         Returns:
@@ -160,21 +186,21 @@ class Lmer(LmerPredictions, LmerPlots, Model):
             RUnavailable: R can't be used here; the message says what mends it.
         """
         check_keywords(kwargs, ("summarize", "summary"), Lmer.fit)
-        one_of("conf_int", conf_int, get_args(Method))
-        one_of("ddf", ddf, get_args(Ddf))
-        if ddf == "Kenward-Roger" and not REML:
-            raise OptionError("ddf='Kenward-Roger' is defined for REML fits. Use REML=True, or ddf='Satterthwaite'.")
-        nAGQ = count("nAGQ", nAGQ, least=0)
-        if self._linear and nAGQ != 1:
-            raise OptionError(f"nAGQ={nAGQ} is for generalized models; a linear mixed model needs no quadrature.")
+        self._check_options(conf_int, ddf, REML, nAGQ)
         control = _control(control, old_optimizer)
         level, n_boot = confidence_level(conf_level), count("n_boot", n_boot)
+        permute = count("permute", int(permute), least=0)
         data = self._take_in(control)
-        seeds = seed_stream(seed, n_boot) if conf_int == "boot" else None
-        parallel = conf_int == "boot" and n_jobs != 1
+        coded = codings(data, factors, ordered)
+        data = with_factors(data, coded)
+        if rank:
+            excluded = [rank_exclude_cols] if isinstance(rank_exclude_cols, str) else list(rank_exclude_cols)
+            data = with_ranks(data, self._parsed, rank_group, excluded)
+        resampling = self._resampling(conf_int, level, n_boot, permute, permute_within, seed)
         if verbose:
             print(f"Fitting {self.formula} ({self.family}, {self.link}), {level:.0%} {conf_int} limits")
         self._forget()
+        in_workers = n_jobs != 1 and (conf_int == "boot" or permute > 0)
         reply = bridge.call(
             "fit_mixed",
             formula=deparse(self._parsed.node),
@@ -186,20 +212,40 @@ class Lmer(LmerPredictions, LmerPlots, Model):
             verbose=int(verbose),
             family=None if self._linear else {"name": self.family, "link": self.link},
             nAGQ=nAGQ,
+            contrasts=contrast_matrices(coded),
             ddf=ddf,
-            interval=_interval("Wald" if parallel else conf_int, level, seeds),
+            **({"interval": interval("Wald", level, None)} if in_workers else resampling),
         )
-        self._keep(reply, data, level, no_warnings)
-        if parallel:
-            interval = _interval("boot", level, seeds) | {"draws": self._draws(seeds, n_jobs)}
-            reply = bridge.call("fixed_mixed", model=self._handle, ddf=ddf, interval=interval)
-            self._warn(reply.warnings, ModelWarning, no_warnings)
-            self.coefs = tables.mixed_coefs(reply.value["fixed"], level, self.family, self.link)
+        self._facts = {"REML": REML and self._linear, "ddf": ddf, "level": level, "permute": permute}
+        self._keep(reply, data, no_warnings)
+        if in_workers:
+            self._resample_in_workers(resampling, n_jobs, no_warnings)
         self.ci_type = f"boot ({n_boot})" if conf_int == "boot" else conf_int
         self.sig_type = "bootstrapped" if conf_int == "boot" else "parametric"
-        self._facts |= {"REML": REML and self._linear, "ddf": ddf, "level": level}
+        if permute:
+            self.sig_type = f"permutation ({permute})"
+            self._warn_of_untested(no_warnings)
+        self.factors, self._codings, self.ranked_data = factors, coded, bool(rank)
+        self.contrast_codes = {name: how.matrix for name, how in coded.items()} or None
         self.fitted = True
         return self.summary() if kwargs.get("summary", kwargs.get("summarize", True)) else None
+
+    def _check_options(self, conf_int: str, ddf: str, REML: bool, nAGQ: int) -> None:
+        one_of("conf_int", conf_int, get_args(Method))
+        one_of("ddf", ddf, get_args(Ddf))
+        if ddf == "Kenward-Roger" and not (REML and self._linear):
+            raise OptionError(
+                "ddf='Kenward-Roger' is defined for linear models fitted with REML=True. Use ddf='Satterthwaite'."
+            )
+        count("nAGQ", nAGQ, least=0)
+        if self._linear and nAGQ != 1:
+            raise OptionError(f"nAGQ={nAGQ} is for generalized models; a linear mixed model needs no quadrature.")
+        if self.family == "nbinom" and nAGQ > 1:
+            raise OptionError(f"nAGQ={nAGQ} can't be used for family 'nbinom', whose theta is estimated: use 0 or 1.")
+
+    def _coef_table(self, fixed: pd.DataFrame) -> pd.DataFrame:
+        facts = self._facts
+        return tables.mixed_coefs(fixed, facts["level"], self.family, self.link, facts["permute"])
 
     @property
     def _linear(self) -> bool:
@@ -214,7 +260,7 @@ class Lmer(LmerPredictions, LmerPlots, Model):
         check_outcome(self.family, self._parsed.response, data.columns, data.complete, weighted)
         return data
 
-    def _keep(self, reply: bridge.Reply, data: intake.Intake, level: float, quiet: bool) -> None:
+    def _keep(self, reply: bridge.Reply, data: intake.Intake, quiet: bool) -> None:
         """Store an answer of `fit_mixed`."""
         value = reply.value
         self._handle = value["model"]
@@ -229,13 +275,13 @@ class Lmer(LmerPredictions, LmerPlots, Model):
         statistics = value["statistics"]
         self.AIC, self.BIC, self.logLike = (statistics[k] for k in ("AIC", "BIC", "log_likelihood"))
         self.grps = dict(zip(value["groups"]["names"], map(int, value["groups"]["sizes"]), strict=True))
-        self.coefs = tables.mixed_coefs(value["fixed"], level, self.family, self.link)
+        self.coefs = self._coef_table(value["fixed"])
         self.ranef_var = tables.variance_table(value["variances"])
         self.ranef_corr = tables.correlation_table(value["correlations"])
         ranef = list(value["ranef"].values())
         fixef = [tables.group_coefficients(self.coefs[tables.ESTIMATE], frame) for frame in ranef]
         self.ranef, self.fixef = (ranef, fixef) if len(ranef) > 1 else (ranef[0], fixef[0])
-        self._facts = {"statistics": statistics, "vcov": value["vcov"]}
+        self._facts |= {"statistics": statistics, "vcov": value["vcov"]}
 
     def _keep_warnings(self, reply: bridge.Reply, aliased: list[str] | None, quiet: bool) -> None:
         texts = [*reply.warnings, *reply.messages]
@@ -244,11 +290,6 @@ class Lmer(LmerPredictions, LmerPlots, Model):
         doubtful = [text for text in texts if text in self.convergence.messages or "converge" in text]
         self._warn(doubtful, ConvergenceWarning, quiet)
         self._warn(texts, ModelWarning, quiet)
-
-    def _draws(self, seeds: np.ndarray, n_jobs: int) -> np.ndarray:
-        """Return bootstrap draws from fresh worker processes, shape (n, parameters)."""
-        model = bridge.call("serialize_model", model=self._handle).value["bytes"]
-        return map_chunks(_bootstrap_chunk, seeds, n_jobs, model)
 
     @property
     def model_obj(self) -> Any:
@@ -273,51 +314,6 @@ class Lmer(LmerPredictions, LmerPlots, Model):
         shown = tables.rounded(self.coefs)
         print(display.mixed_summary(self, self._facts, shown))
         return shown
-
-    def confint(
-        self,
-        method: Method = "Wald",
-        *,
-        conf_level: float = 0.95,
-        n_boot: int = 500,
-        seed: int | None = None,
-        n_jobs: int = 1,
-    ) -> pd.DataFrame:
-        """Return confidence limits of all parameters: random-effects sd and correlations, sigma, coefficients.
-
-        Args:
-            method: `"Wald"` (NaN for the variances, as in R), `"profile"`, or `"boot"` (percentiles).
-            conf_level: level of the limits.
-            n_boot: bootstrap draws.
-            seed: makes them repeatable.
-            n_jobs: worker processes for them.
-
-        Returns:
-            One row a parameter, columns such as `2.5 %` and `97.5 %`.
-
-        Raises:
-            NotFittedError: before `fit()`.
-            OptionError: an argument out of its range.
-        """
-        self._require_fit("confint()")
-        one_of("method", method, get_args(Method))
-        level = confidence_level(conf_level)
-        seeds = seed_stream(seed, count("n_boot", n_boot)) if method == "boot" else None
-        interval = _interval(method, level, seeds)
-        if method == "boot" and n_jobs != 1:
-            interval |= {"draws": self._draws(seeds, n_jobs)}
-        reply = bridge.call("confint_mixed", model=self._handle, interval=interval)
-        for text in reply.warnings:
-            issue(text, ModelWarning)
-        return tables.confint_table(*(reply.value[k] for k in ("lower", "upper", "names")), level)
-
-
-def _bootstrap_chunk(model: bytes, seeds: np.ndarray) -> np.ndarray:
-    return bridge.call("bootstrap_mixed", model=model, seeds=seeds).value["draws"]
-
-
-def _interval(method: str, level: float, seeds: np.ndarray | None) -> dict[str, Any]:
-    return {"method": method, "level": level, "seeds": seeds}
 
 
 def _control(control: str | Mapping[str, Any], old_optimizer: bool) -> str | dict[str, Any] | None:

@@ -188,7 +188,7 @@ class LmerPlots:
     def _grid(self, param: str) -> tuple[Any, np.ndarray]:
         """Return places along a predictor and their rows of the fixed design, shape (places, coefficients)."""
         names = self._predictors(use_rfx=False)
-        columns, _ = intake.rows_for(names, self._frame[self._used], "plot()")
+        columns = self._coded(intake.rows_for(names, self._frame[self._used], "plot()")[0])
         column = columns[param]
         if column.kind == "factor":
             x, along = list(column.levels), replace(column, values=np.arange(1, len(column.levels) + 1, dtype=np.int32))

@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 
 from pymer4 import bridge, intake, tables
+from pymer4.columns import Column
 from pymer4.errors import DataError, one_of
+from pymer4.factors import recode
 from pymer4.formula import names_in
 from pymer4.resample import count, seed_stream
 
@@ -56,7 +58,7 @@ class LmerPredictions:
             reply = bridge.call(
                 "predict_mixed",
                 model=self._handle,
-                data=intake.subset(columns, complete),
+                data=self._coded(intake.subset(columns, complete)),
                 conditional=bool(use_rfx),
                 type=pred_type,
                 unseen=new_levels,
@@ -74,6 +76,10 @@ class LmerPredictions:
             return [name for name in self._frame.columns if name not in outcome]
         random = [name for term in self._parsed.random for name in names_in(term.node)] if use_rfx else []
         return [name for name in dict.fromkeys([*fixed, *random]) if name in self._frame.columns]
+
+    def _coded(self, columns: Mapping[str, Column]) -> dict[str, Column]:
+        """Return new columns with the factors of the fit as it had them."""
+        return {name: recode(c, self._codings[name]) if name in self._codings else c for name, c in columns.items()}
 
     def _offset_of(self, data: pd.DataFrame) -> np.ndarray | None:
         if isinstance(self._offset, str):

@@ -3,19 +3,8 @@
 
 source("tests/reference/lib/frames.R")
 source("tests/reference/lib/tables.R")
+source("tests/reference/lib/fits.R")
 suppressMessages(library(lmerTest))
-
-fit_case <- function(case) {
-  env <- new.env()
-  env$data <- case_data(case)
-  call <- quote(lmer(formula = NULL, data = data))
-  call$formula <- stats::as.formula(case$formula, env)
-  call$REML <- case$REML == "TRUE"
-  if (nzchar(case$weights)) call$weights <- as.name(case$weights)
-  if (nzchar(case$offset)) call$offset <- as.name(case$offset)
-  if (nzchar(case$control)) call$control <- str2lang(paste0("lmerControl(", case$control, ")"))
-  listen(eval(call, env))
-}
 
 describe_case <- function(case, model, said) {
   tell <- function(table, value) long(case$id, table, value)
@@ -44,7 +33,7 @@ describe_case <- function(case, model, said) {
   by_group <- lapply(names(deviations), function(group) {
     list(
       tell(paste("ranef", group), cut_long(deviations[[group]], 20)),
-      tell(paste("coef", group), cut_long(coefficients[[group]], 20))
+      tell(paste("coef", group), cut_long(coefficients[[group]], 8))
     )
   })
   c(parts, unlist(by_group, recursive = FALSE), predictions(case, model, tell), profile_limits(case, model, tell))

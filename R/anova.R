@@ -1,0 +1,149 @@
+# Tests of model terms, of random-effects terms, and what a comparison of models needs.
+
+# `type` is 1, 2 or 3; `ddf` counts for linear models only, generalized ones have Wald tests.
+anova_mixed <- function(model, type, ddf) {
+  labels <- attr(stats::terms(model), "term.labels")
+  list(table = if (lme4::isLMM(model)) f_tests(model, labels, type, ddf) else wald_tests(model, labels, type))
+}
+
+# lmerTest's F tests, a row for each term in the order of the formula. Where no df are
+# asked for, F is that of Satterthwaite's method, which does not depend on them.
+f_tests <- function(model, labels, type, ddf) {
+  asymptotic <- ddf == "asymptotic"
+  found <- stats::anova(tested_model(model), type = type, ddf = if (asymptotic) "Satterthwaite" else ddf)
+  found <- found[match(labels, rownames(found)), ]
+  table <- data.frame(
+    ss = found[["Sum Sq"]], ms = found[["Mean Sq"]], df1 = found[["NumDF"]], df2 = found[["DenDF"]],
+    f = found[["F value"]], p = found[["Pr(>F)"]], row.names = labels
+  )
+  if (asymptotic) {
+    table$df2 <- ifelse(is.na(table$f), NA, Inf)
+    table$p <- stats::pchisq(table$f * table$df1, table$df1, lower.tail = FALSE)
+  }
+  table
+}
+
+# The model as lmerTest takes it, also where it was fitted without Satterthwaite's df.
+tested_model <- function(model) {
+  if (methods::is(model, "lmerModLmerTest")) model else as_satterthwaite(model, own_deviance(model))
+}
+
+# A term without a column of its own in the design has no test.
+wald_tests <- function(model, labels, type) {
+  terms <- seq_along(labels)
+  if (type == 3) {
+    hypotheses <- type3_hypotheses(model, labels)
+    chisq <- vapply(terms, function(t) wald_statistic(model, hypotheses[[t]]), 0)
+    df <- vapply(hypotheses, nrow, 0L)
+  } else {
+    assigned <- attr(lme4::getME(model, "X"), "assign")
+    unit <- diag(length(assigned))
+    statistic <- function(tested) wald_statistic(model, unit[assigned %in% tested, , drop = FALSE])
+    left_out <- if (type == 1) lapply(terms, function(t) terms[terms > t]) else containing_terms(model, terms)
+    chisq <- vapply(terms, function(t) statistic(c(t, left_out[[t]])) - statistic(left_out[[t]]), 0)
+    df <- vapply(terms, function(t) sum(assigned == t), 0L)
+  }
+  chisq[df == 0] <- NaN
+  p <- stats::pchisq(chisq, df, lower.tail = FALSE)
+  data.frame(chisq = chisq, df = df, p = p, row.names = labels)
+}
+
+# W = (L b)' (L V L')^-1 (L b). The terms t are tested in a model without the terms s by
+# W(t and s) - W(s): s is the later terms in type 1, those that contain t in type 2. That is
+# the Wald test of Fox & Weisberg (2019), An R Companion to Applied Regression, ch. 6.
+wald_statistic <- function(model, L) {
+  if (nrow(L) == 0) return(0)
+  estimate <- as.vector(L %*% lme4::fixef(model))
+  sum(estimate * solve(L %*% fixed_covariance(model) %*% t(L), estimate))
+}
+
+# The hypotheses of type 3, a matrix L for each term, after Goodnight (1976), The General Linear
+# Models Procedure, Proc. SAS Users Group: estimable functions of the over-parametrized model, with
+# an indicator for every level, that involve a term and those that contain it alone, and are
+# orthogonal to those that involve the containing ones alone. No coding of factors enters.
+type3_hypotheses <- function(model, labels) {
+  X <- lme4::getME(model, "X")
+  indicators <- indicator_design(model, unique(attr(X, "assign")))
+  parts <- qr(indicators$D)
+  rows <- seq_len(parts$rank)
+  # Estimable functions are combinations of the rows of R, here in the order of D's columns.
+  R <- qr.R(parts)[rows, order(parts$pivot), drop = FALSE]
+  onto_coefficients <- qr.qty(parts, matrix(X, nrow(X)))[rows, , drop = FALSE]
+  containing <- containing_terms(model, seq_along(labels), same_covariates = TRUE)
+  involving <- function(terms) null_space(R[, !indicators$assign %in% terms, drop = FALSE])
+  lapply(seq_along(labels), function(t) {
+    functions <- involving(c(t, containing[[t]]))
+    others <- involving(containing[[t]])
+    free <- null_space(crossprod(functions, tcrossprod(R)) %*% others)
+    t(functions %*% free) %*% onto_coefficients
+  })
+}
+
+# The design with an indicator for every level of every factor; terms that lme4 dropped stay out.
+indicator_design <- function(model, kept) {
+  frame <- model@frame
+  used <- fixed_variables(model)
+  factors <- used[vapply(frame[used], is_categorical, NA)]
+  frame[factors] <- lapply(frame[factors], as.factor)
+  codings <- lapply(frame[factors], stats::contrasts, contrasts = FALSE)
+  D <- stats::model.matrix(
+    stats::delete.response(stats::terms(model)), frame, contrasts.arg = if (length(factors)) codings
+  )
+  columns <- attr(D, "assign") %in% kept
+  empty <- colnames(D)[columns & colSums(D != 0) == 0]
+  if (length(empty)) {
+    message("Missing cells for: ", paste(empty, collapse = ", "), ". Interpret type III hypotheses with care.")
+  }
+  list(D = matrix(D[, columns], nrow(D)), assign = attr(D, "assign")[columns])
+}
+
+is_categorical <- function(column) is.factor(column) || is.character(column) || is.logical(column)
+
+# The variables of the fixed part under their names in the model's frame, in the order of `terms`.
+fixed_variables <- function(model) {
+  variables <- as.list(attr(stats::terms(model), "variables"))[-1]
+  vapply(variables, function(variable) paste(deparse(variable, 500L), collapse = " "), "")
+}
+
+# For each term those that have all its variables and more; with `same_covariates` only factors more.
+containing_terms <- function(model, terms, same_covariates = FALSE) {
+  if (length(terms) == 0) return(list())
+  has <- attr(stats::terms(model), "factors") > 0
+  covariate <- !vapply(model@frame[fixed_variables(model)], is_categorical, NA)
+  contains <- function(larger, smaller) {
+    more <- has[, larger] & !has[, smaller]
+    all(has[has[, smaller], larger]) && any(more) && !(same_covariates && any(more & covariate))
+  }
+  lapply(terms, function(t) Filter(function(other) contains(other, t), terms))
+}
+
+# An orthonormal basis of all v with t(M) v = 0.
+null_space <- function(M) {
+  if (ncol(M) == 0) return(diag(nrow(M)))
+  parts <- qr(M)
+  qr.Q(parts, complete = TRUE)[, seq_len(nrow(M)) > parts$rank, drop = FALSE]
+}
+
+# Likelihood-ratio tests of the random-effects terms. lmerTest refits the stored call in the
+# frame that it is called from: that has to see the model's data.
+ranova_mixed <- function(model) {
+  place <- list2env(list(model = model), parent = environment(stats::formula(model)))
+  found <- eval(quote(lmerTest::ranova(model)), place)
+  list(table = data.frame(
+    npar = found[["npar"]], log_likelihood = found[["logLik"]], AIC = found[["AIC"]], chisq = found[["LRT"]],
+    df = found[["Df"]], p = found[["Pr(>Chisq)"]], row.names = rownames(found)
+  ))
+}
+
+# What a likelihood-ratio test needs of a model, by ML where `refit`; the model itself stays as it is.
+likelihood_mixed <- function(model, refit) {
+  if (refit && lme4::isREML(model)) model <- lme4::refitML(model)
+  likelihood <- stats::logLik(model)
+  list(
+    n_parameters = scalar(as.integer(attr(likelihood, "df"))), log_likelihood = scalar(as.vector(likelihood)),
+    AIC = scalar(stats::AIC(likelihood)), BIC = scalar(stats::BIC(likelihood)),
+    restricted = scalar(lme4::isREML(model)), quadrature = scalar(isTRUE(model@devcomp$dims[["nAGQ"]] > 1)),
+    fixed = as.character(names(lme4::fixef(model))),
+    outcome = as.vector(model@resp$y), weights = as.vector(model@resp$weights)
+  )
+}

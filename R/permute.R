@@ -1,0 +1,54 @@
+# Permutation tests of the coefficients: the outcome is shuffled within clusters.
+
+permute_mixed <- function(model, within, seeds) {
+  if (is.raw(model)) model <- unserialize(model)
+  list(statistics = unname(permuted_statistics(model, within, seeds)))
+}
+
+# Statistics of each coefficient, one row a seed. `within` is a grouping factor, NULL for the first.
+permuted_statistics <- function(model, within, seeds) {
+  response <- stats::model.response(stats::model.frame(model))
+  cluster <- clusters(model, within)
+  together <- order(cluster)
+  draw <- function() {
+    shuffled <- order(cluster, stats::runif(length(cluster)))
+    if (is.matrix(response)) {
+      response[together, ] <- response[shuffled, ]
+    } else {
+      response[together] <- response[shuffled]
+    }
+    response
+  }
+  replicates(model, seeds, names(lme4::fixef(model)), draw, function(fit) fit$beta / fit$se)
+}
+
+clusters <- function(model, within) {
+  factors <- lme4::getME(model, "flist")
+  if (is.null(within)) within <- 1L
+  if (is.character(within) && !within %in% names(factors)) {
+    stop("permute_within = \"", within, "\" is not a grouping factor: use one of ", toString(names(factors)))
+  }
+  as.integer(factors[[within]])
+}
+
+# p = (1 + hits) / (n + 1); NA for a coefficient whose predictor is constant within every cluster,
+# since shuffling there leaves its hypothesis untested.
+permutation_p <- function(model, statistic, permute) {
+  drawn <- permute$statistics
+  if (is.null(drawn)) drawn <- permuted_statistics(model, permute$within, permute$seeds)
+  kept <- drawn[stats::complete.cases(drawn), , drop = FALSE]
+  if (nrow(kept) == 0) stop("none of the ", nrow(drawn), " permuted fits succeeded")
+  failed <- nrow(drawn) - nrow(kept)
+  if (failed > 0) warning(failed, " of ", nrow(drawn), " permuted fits failed and were left out")
+  hits <- colSums(abs(kept) >= rep(abs(statistic) * (1 - 1e-10), each = nrow(kept)))
+  p <- (1 + hits) / (nrow(kept) + 1)
+  p[constant_within(model, permute$within)] <- NA
+  p
+}
+
+constant_within <- function(model, within) {
+  X <- lme4::getME(model, "X")
+  cluster <- clusters(model, within)
+  first <- match(cluster, cluster)
+  apply(X, 2, function(x) all(abs(x - x[first]) <= 1e-12 * max(1, abs(x))))
+}

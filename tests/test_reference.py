@@ -1,0 +1,399 @@
+"""`Lmer` against numbers that lmerTest wrote: frozen ones first, then those of the R at hand.
+
+`tests/reference/linear_cases.csv` names the models, `linear.R` fits them without
+pymer4, and the frames are made here by the rules of `lib/frames.R`.
+"""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import warnings
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import rpy2.rinterface as rinterface
+
+from pymer4 import Lmer, load_dataset
+
+pytestmark = pytest.mark.r
+
+ROOT = Path(__file__).parents[1]
+REFERENCE = ROOT / "tests" / "reference"
+
+# Relative tolerances, with the software of the file's header or the live R. lmerTest and Lmer run one
+# optimizer on one deviance function and arrive at one theta, so what follows from theta agrees to rounding.
+ESTIMATES = 1e-6  # estimates (on the scale of their errors), SE, t, vcov, logLik, AIC, BIC, sigma, limits by Wald
+RANDOM = 1e-6  # variances, sd, correlations, BLUPs, coefficients of groups
+FITS = 1e-6  # fits, residuals, predictions
+PROFILE = 1e-6
+DF = 1e-4  # second derivatives by differences: R's are numDeriv's
+P_ABSOLUTE = 1e-6
+P_OWN = 1e-10  # against R's pt() at our own t and df
+OTHER_VERSIONS = 1e-4  # of everything, where the header names other software than that at hand
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the case file; all fields are text, empty for none."""
+
+    id: str
+    data: str
+    formula: str
+    REML: str
+    weights: str
+    offset: str
+    missing: str
+    control: str
+    added: str
+    profile: str
+    moved: str
+    unseen: str
+
+
+def read_cases() -> dict[str, Case]:
+    with (REFERENCE / "linear_cases.csv").open(newline="") as file:
+        return {row["id"]: Case(**row) for row in csv.DictReader(file)}
+
+
+CASES = read_cases()
+every = pytest.mark.parametrize("case", CASES)
+on_both = pytest.mark.parametrize("source", ["frozen", "live"])
+
+
+def pieces(text: str) -> list[str]:
+    return text.split(";") if text else []
+
+
+def full_data(case: Case) -> pd.DataFrame:
+    data = load_dataset(case.data)
+    if len(data) > 5000:
+        data = data.iloc[np.arange(5000) * (len(data) // 5000)].reset_index(drop=True)
+    for name in pieces(case.added):
+        data[name] = added_column(name, data)
+    return data
+
+
+def added_column(name: str, data: pd.DataFrame) -> np.ndarray | pd.Series:
+    i = np.arange(1, len(data) + 1)
+    rules = {
+        "weight": lambda: 1 + (i % 5) / 4,
+        "shift": lambda: ((7 * i) % 11) / 4,
+        "wave": lambda: ((37 * i) % 101) / 64,
+        "tide": lambda: ((53 * i) % 89) / 32,
+        "nights awake": lambda: data["Days"] + 1,
+        "huge": lambda: data["Days"] * 1e6,
+        "tiny": lambda: data["Reaction"] * 1e-6,
+        "steep": lambda: 30 * data["Days"] + (data["Subject"].cat.codes + 1) % 5 + ((13 * i) % 17) / 4,
+    }
+    return rules[name]()
+
+
+def case_data(case: Case) -> pd.DataFrame:
+    data = full_data(case)
+    i = np.arange(1, len(data) + 1)
+    for rule in pieces(case.missing):
+        name, divisor, rest = rule.split(":")
+        data[name] = data[name].mask(i % int(divisor) == int(rest))
+    return data
+
+
+def new_data(case: Case) -> pd.DataFrame:
+    data = full_data(case)
+    rows = data.iloc[np.arange(8) * (len(data) // 8)].copy()
+    for name in pieces(case.moved):
+        rows[name] = rows[name] + 2.5
+    return rows
+
+
+def unseen_data(case: Case) -> pd.DataFrame:
+    rows = new_data(case)
+    labels = rows[case.unseen].astype(str).to_numpy(dtype=object)
+    labels[:4] = "unseen"
+    return rows.assign(**{case.unseen: labels})
+
+
+def make(case: Case, **changes) -> Lmer:
+    given = {"weights": case.weights or None, "offset": case.offset or None} | changes
+    return Lmer(case.formula, case_data(case), **given)
+
+
+@cache
+def fitted(case: str) -> Lmer:
+    """Return a case fitted once for the whole file; tests only read it."""
+    spec = CASES[case]
+    model = make(spec)
+    model.fit(REML=spec.REML == "TRUE", control=spec.control, summarize=False, no_warnings=True)
+    return model
+
+
+class Reference:
+    """A file of `linear.R`: its header, and its tables by case and name."""
+
+    def __init__(self, path: Path):
+        lines = path.read_text().splitlines(keepends=True)
+        n_header = next(i for i, line in enumerate(lines) if not line.startswith("#"))
+        self.header = [line.strip("# \n") for line in lines[:n_header]]
+        self.strict = True
+        self._tables: dict[tuple[str, str], list[tuple[str, str, str]]] = {}
+        for case, table, *cell in csv.reader(lines[n_header + 1 :]):
+            self._tables.setdefault((case, table), []).append(tuple(cell))
+
+    def __contains__(self, key: tuple[str, str]) -> bool:
+        return key in self._tables
+
+    def text(self, case: str, table: str) -> pd.DataFrame:
+        cells = self._tables.get((case, table), [])
+        columns = list(dict.fromkeys(column for _, column, _ in cells))
+        rows = [row for row, column, _ in cells if column == columns[0]]
+        values = np.array([value for *_, value in cells], dtype=object).reshape(len(columns), -1).T
+        return pd.DataFrame(values, index=rows, columns=columns)
+
+    def numbers(self, case: str, table: str) -> pd.DataFrame:
+        return self.text(case, table).replace("NA", "nan").astype(float)
+
+    def strings(self, case: str, table: str) -> list[str]:
+        return [value for *_, value in self._tables.get((case, table), [])]
+
+    def tables(self, case: str, prefix: str) -> dict[str, pd.DataFrame]:
+        """Return the tables called by a prefix and a group's name, by that name."""
+        names = [name for key, name in self._tables if key == case and name.startswith(f"{prefix} ")]
+        return {name.partition(" ")[2]: self.numbers(case, name) for name in names}
+
+    def close(self, found, expected, rtol: float, scale=0.0) -> None:
+        """Compare to `rtol` of each number and of `scale`; told rather than refused up to 1e-4 for other software."""
+        found, expected = np.asarray(found, dtype=float), np.asarray(expected, dtype=float)
+        assert found.shape == expected.shape
+        bound = np.abs(expected) + scale
+        if not self.strict:
+            with np.errstate(invalid="ignore", divide="ignore"):
+                apart = np.nanmax(np.abs(found - expected) / bound, initial=0.0)
+            if apart > rtol:
+                warnings.warn(f"{apart:.1e} from the frozen numbers, made by {', '.join(self.header)}", stacklevel=2)
+            rtol = max(rtol, OTHER_VERSIONS)
+        agree = (np.abs(found - expected) <= rtol * bound) | (np.isnan(found) & np.isnan(expected)) | (found == expected)
+        assert agree.all(), pd.DataFrame({"found": found[~agree], "expected": expected[~agree]}).to_string()
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory) -> Reference:
+    """What the R at hand says; a machine without R fails here."""
+    folder = tmp_path_factory.mktemp("live")
+    rscript("linear.R", folder)
+    return Reference(folder / "linear.csv")
+
+
+@pytest.fixture
+def reference(source: str, live: Reference) -> Reference:
+    if source == "live":
+        return live
+    frozen = Reference(REFERENCE / "linear.csv")
+    frozen.strict = frozen.header == live.header
+    return frozen
+
+
+def rscript(name: str, *arguments: object, given: str | None = None) -> str:
+    command = ["Rscript", "--vanilla", str(REFERENCE.relative_to(ROOT) / name), *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, input=given, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def cut(values) -> np.ndarray:
+    """Return the sums and the sums of squares that close a long table of `linear.R`."""
+    return np.vstack([values, values.sum(axis=0), (values**2).sum(axis=0)])
+
+
+def close_long(reference: Reference, found, expected: pd.DataFrame, rtol: float) -> None:
+    """Compare a table of which R wrote the first rows and two sums, each on the scale of its column."""
+    found = np.asarray(found, dtype=float).reshape(len(found), -1)
+    kept = len(expected) - 2
+    sums = cut(found)[len(found) :]
+    size = np.abs(found)
+    scale = np.vstack([np.tile(size.max(axis=0), (kept, 1)), size.sum(axis=0), 0 * sums[0]])
+    reference.close(np.vstack([found[:kept], sums]), expected, rtol, scale)
+
+
+def by_group(model: Lmer, value) -> dict[str, pd.DataFrame]:
+    return dict(zip(model.grps, value if isinstance(value, list) else [value], strict=True))
+
+
+def used_rows(model: Lmer) -> np.ndarray:
+    return np.flatnonzero(~np.isnan(model.fits))
+
+
+def slot(value, *names: str):
+    """Return a slot of an R object, then elements of it by name, as Python values."""
+    value = value.do_slot(names[0])
+    for name in names[1:]:
+        value = value[list(value.do_slot("names")).index(name)] if len(value) and name in value.names else []
+    return list(value)
+
+
+@on_both
+@every
+def test_coefficients(case, reference):
+    found, expected = fitted(case).coefs, reference.numbers(case, "coefs")
+    assert list(found.index) == list(expected.index)
+    reference.close(found["Estimate"], expected["Estimate"], ESTIMATES, scale=expected["Std. Error"])
+    reference.close(found["SE"], expected["Std. Error"], ESTIMATES)
+    reference.close(found["T-stat"], expected["t value"], ESTIMATES, scale=1)
+
+
+@on_both
+@every
+def test_df_and_p(case, reference):
+    found, expected = fitted(case).coefs, reference.numbers(case, "coefs")
+    reference.close(found["DF"], expected["df"], DF)
+    reference.close(found["P-val"], expected["Pr(>|t|)"], 0, scale=P_ABSOLUTE)
+
+
+@on_both
+@every
+def test_covariance(case, reference):
+    found, expected = np.asarray(fitted(case)._facts["vcov"]), reference.numbers(case, "vcov")
+    kept = len(expected) - 2
+    se = np.sqrt(np.diag(found))
+    scale = np.vstack([np.outer(se, se)[:kept], np.abs(found).sum(axis=0), (found**2).sum(axis=0)])
+    reference.close(np.vstack([found[:kept], cut(found)[-2:]]), expected, ESTIMATES, scale)
+
+
+@on_both
+@every
+def test_wald_limits(case, reference):
+    model, expected = fitted(case), reference.numbers(case, "wald")
+    found, se = model.confint(), model.coefs["SE"].to_numpy()[:, None]
+    assert list(found.index) == list(expected.index)
+    assert list(found.columns) == list(expected.columns)
+    n = len(found) - len(se)
+    assert found[:n].isna().all(axis=None)
+    assert expected[:n].isna().all(axis=None)
+    reference.close(found[n:], expected[n:], ESTIMATES, se)
+    reference.close(model.coefs[["2.5_ci", "97.5_ci"]], expected[n:], ESTIMATES, se)
+
+
+@on_both
+@pytest.mark.parametrize("case", [id for id, case in CASES.items() if case.profile])
+def test_profile_limits(case, reference):
+    found, expected = fitted(case).confint("profile"), reference.numbers(case, "profile")
+    assert list(found.index) == list(expected.index)
+    reference.close(found, expected, PROFILE, scale=1)
+
+
+@on_both
+@every
+def test_likelihood(case, reference):
+    model, expected = fitted(case), reference.numbers(case, "facts")["1"]
+    reference.close([model.logLike, model.AIC, model.BIC], expected[["logLik", "AIC", "BIC"]], ESTIMATES)
+    facts = model._facts["statistics"]
+    reference.close([facts["sigma"], facts["criterion"]], expected[["sigma", "criterion"]], ESTIMATES)
+    assert (len(used_rows(model)), facts["n_used"], facts["n_parameters"]) == (
+        expected["nobs"], expected["nobs"], expected["npar"],
+    )
+
+
+@on_both
+@every
+def test_variances(case, reference):
+    model, told = fitted(case), reference.text(case, "variances")
+    values = told[["var", "sd"]].replace("NA", "nan").astype(float).to_numpy()
+    is_correlation = (told["second"] != "NA").to_numpy()
+    found, expected = model.ranef_var, told[~is_correlation]
+    assert list(found.index) == list(expected["group"])
+    assert list(found["Name"]) == list(expected["first"].replace("NA", ""))
+    reference.close(found[["Var", "Std"]], values[~is_correlation], RANDOM)
+    found, expected = model.ranef_corr, told[is_correlation]
+    if not is_correlation.any():
+        assert found is None
+        return
+    assert list(found.index) == list(expected["group"])
+    assert found[["IV1", "IV2"]].to_numpy().tolist() == expected[["first", "second"]].to_numpy().tolist()
+    reference.close(found["Corr"], values[is_correlation, 1], RANDOM, scale=1)
+
+
+@on_both
+@every
+def test_group_effects(case, reference):
+    model = fitted(case)
+    assert model.grps == {name: int(n) for name, n in reference.numbers(case, "groups")["1"].items()}
+    for prefix, value in {"ranef": model.ranef, "coef": model.fixef}.items():
+        found, expected = by_group(model, value), reference.tables(case, prefix)
+        assert list(found) == list(expected)
+        for group, frame in found.items():
+            kept = len(expected[group]) - 2
+            assert list(frame.columns) == list(expected[group].columns)
+            assert list(frame.index[:kept]) == list(expected[group].index[:kept])
+            close_long(reference, frame, expected[group], RANDOM)
+
+
+@on_both
+@every
+@pytest.mark.parametrize("quantity", ["fitted", "residuals"])
+def test_fits(case, quantity, reference):
+    model, expected = fitted(case), reference.numbers(case, quantity)
+    values = model.fits if quantity == "fitted" else model.residuals
+    rows = used_rows(model)
+    assert [str(row + 1) for row in rows[: len(expected) - 2]] == list(expected.index[:-2])
+    close_long(reference, values[rows], expected, FITS)
+
+
+@on_both
+@pytest.mark.parametrize("case", [id for id, case in CASES.items() if case.unseen])
+def test_predictions(case, reference):
+    model, expected = fitted(case), reference.numbers(case, "predictions")
+    new = new_data(CASES[case])
+    found = {
+        "population": model.predict(new),
+        "group": model.predict(new, use_rfx=True),
+        "unseen": model.predict(unseen_data(CASES[case]), use_rfx=True, new_levels="population"),
+    }
+    for column, values in found.items():
+        reference.close(values, expected[column], FITS)
+
+
+@on_both
+@every
+def test_convergence(case, reference):
+    """Compare code, checks and warnings, whose wording holds digits of the gradient and of eigenvalues."""
+    model = fitted(case)
+    warned, told = (reference.strings(case, table) for table in ("warnings", "messages"))
+    checks = reference.strings(case, "checks") + reference.strings(case, "optimizer_warnings")
+    expected = list(dict.fromkeys([*warned, *told]))
+    assert [text for text in model.warnings if not text.startswith("Left out")] == expected
+    assert list(model.convergence.messages) == checks
+    assert [model.convergence.optimizer] == (reference.strings(case, "optimizer") or ["user's function"])
+    codes = reference.text(case, "codes")["1"]
+    assert str(model.convergence.code) == codes["optimizer"]
+    assert [str(code) for code in slot(model.model_obj, "optinfo", "conv", "lme4", "code")] == list(codes[1:])
+    assert model.convergence.singular == bool(reference.numbers(case, "facts")["1"]["singular"])
+    if (case, "gradient") in reference:
+        gradient = reference.numbers(case, "gradient")["1"]
+        reference.close(model.convergence.max_gradient, np.abs(gradient).max(), 1e-6, scale=1e-3)
+    else:
+        assert np.isnan(model.convergence.max_gradient)
+
+
+@every
+def test_theta_is_the_same_to_the_last_bit(case, live):
+    assert slot(fitted(case).model_obj, "theta") == list(live.numbers(case, "theta")["1"])
+
+
+def test_p_is_of_the_far_tail():
+    """Compare p with R's own pt(), of every coefficient of every case."""
+    table = pd.concat([fitted(case).coefs for case in CASES])
+    lines = "".join(f"{t!r} {df!r}\n" for t, df in zip(table["T-stat"].tolist(), table["DF"].tolist(), strict=True))
+    expected = [float(p) for p in rscript("lib/pt.R", given=lines).split()]
+    np.testing.assert_allclose(table["P-val"], expected, rtol=P_OWN, atol=0)
+    assert 1e-301 < table["P-val"].min() < 1e-297
+
+
+def test_old_optimizer_is_bobyqa(live):
+    case = CASES["bobyqa"]
+    model = make(case)
+    model.fit(old_optimizer=True, summarize=False)
+    pd.testing.assert_frame_equal(model.coefs, fitted("bobyqa").coefs, check_exact=True)
+    assert model.convergence == fitted("bobyqa").convergence
