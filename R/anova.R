@@ -139,10 +139,11 @@ ranova_mixed <- function(model) {
 likelihood_mixed <- function(model, refit) {
   if (refit && lme4::isREML(model)) model <- lme4::refitML(model)
   likelihood <- stats::logLik(model)
+  points <- model@devcomp$dims["nAGQ"]
   list(
     n_parameters = scalar(as.integer(attr(likelihood, "df"))), log_likelihood = scalar(as.vector(likelihood)),
     AIC = scalar(stats::AIC(likelihood)), BIC = scalar(stats::BIC(likelihood)),
-    restricted = scalar(lme4::isREML(model)), quadrature = scalar(isTRUE(model@devcomp$dims[["nAGQ"]] > 1)),
+    restricted = scalar(lme4::isREML(model)), quadrature = scalar(!is.na(points) && points > 1),
     fixed = as.character(names(lme4::fixef(model))),
     outcome = as.vector(model@resp$y), weights = as.vector(model@resp$weights)
   )

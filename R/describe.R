@@ -1,25 +1,40 @@
 # All that Python keeps of a fit, as one plain named list.
 
 describe <- function(model, ddf, interval, permute = NULL) {
-  random <- as.data.frame(lme4::VarCorr(model))
-  is_correlation <- !is.na(random$var2)
+  random <- variance_tables(model)
   list(
     fixed = fixed_table(model, ddf, interval, permute),
     vcov = unname(fixed_covariance(model)),
     aliased = names(attr(model@pp$X, "col.dropped")),
     groups = group_sizes(model),
-    variances = data.frame(
-      group = random$grp, term = random$var1, variance = random$vcov, sd = random$sdcor
-    )[!is_correlation, , drop = FALSE],
-    correlations = data.frame(
-      group = random$grp, first = random$var1, second = random$var2, correlation = random$sdcor
-    )[is_correlation, , drop = FALSE],
+    variances = random$variances,
+    correlations = random$correlations,
     ranef = lapply(lme4::ranef(model, condVar = FALSE), as.matrix),
     fits = as.vector(model@resp$mu),
     residuals = as.vector(if (lme4::isLMM(model)) model@resp$y - model@resp$mu else stats::residuals(model)),
     omitted = as.vector(attr(model@frame, "na.action")),
     statistics = fit_statistics(model),
     convergence = convergence_record(model)
+  )
+}
+
+# Variances and correlations of each random-effects term, under the names that VarCorr() gives the terms.
+variance_tables <- function(model) {
+  blocks <- lme4::VarCorr(model)
+  sizes <- lengths(lapply(blocks, diag))
+  scale <- if (isTRUE(attr(blocks, "useSc"))) attr(blocks, "sc")
+  sd <- c(unlist(lapply(blocks, attr, "stddev"), use.names = FALSE), scale)
+  pairs <- lapply(sizes, function(size) which(lower.tri(diag(size)), arr.ind = TRUE))
+  chosen <- function(column) unlist(Map(function(block, pair) rownames(block)[pair[, column]], blocks, pairs), use.names = FALSE)
+  list(
+    variances = plain_frame(list(
+      group = c(rep(names(blocks), sizes), if (!is.null(scale)) "Residual"),
+      term = c(unlist(lapply(blocks, rownames), use.names = FALSE), if (!is.null(scale)) NA), variance = sd^2, sd = sd
+    )),
+    correlations = plain_frame(list(
+      group = rep(names(blocks), vapply(pairs, nrow, 1L)), first = as.character(chosen(2)), second = as.character(chosen(1)),
+      correlation = as.numeric(unlist(Map(function(block, pair) attr(block, "correlation")[pair], blocks, pairs)))
+    ))
   )
 }
 
@@ -71,11 +86,11 @@ fixed_table <- function(model, ddf, interval, permute = NULL) {
   limits <- fixed_limits(model, interval, estimate, moments$se)
   if (!is.null(limits$p)) p <- limits$p
   if (!is.null(permute)) p <- permutation_p(model, statistic, permute)
-  data.frame(
+  columns <- list(
     estimate = estimate, lower = limits$lower, upper = limits$upper, se = moments$se, df = moments$df,
-    statistic = statistic, p = p,
-    row.names = as.character(names(estimate))
+    statistic = statistic, p = p
   )
+  plain_frame(lapply(columns, unname), as.character(names(estimate)))
 }
 
 fixed_covariance <- function(model) {

@@ -48,6 +48,11 @@ load_packages <- function(packages) {
 
 echo <- function(value) value
 
+# A data frame from columns of one length, without the checks of data.frame().
+plain_frame <- function(columns, rows = .set_row_names(length(columns[[1]]))) {
+  structure(columns, class = "data.frame", row.names = rows)
+}
+
 dataset <- function(name) {
   for (package in c("lme4", "lmerTest", "emmeans", "datasets", "nlme", "MASS")) {
     if (!nzchar(system.file(package = package))) next
@@ -65,5 +70,5 @@ as_plain_frame <- function(data) {
     attributes(column) <- attributes(column)[intersect(names(attributes(column)), c("levels", "class"))]
     column
   })
-  structure(columns, class = "data.frame", row.names = attr(data, "row.names"))
+  plain_frame(columns, attr(data, "row.names"))
 }

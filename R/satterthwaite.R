@@ -58,9 +58,9 @@ profiled_derivs <- function(stencil) {
 }
 
 # An lmerMod as the lmerModLmerTest that lmerTest would make of it. `devfun` is
-# the deviance function of the model, at its optimum before and after;
-# `stencil` is a theta_stencil() there, and is replaced where it is missing,
-# elsewhere, or too coarse or too noisy for the df.
+# the deviance function of the model, left at its optimum; `stencil` is a
+# theta_stencil() there, and is replaced where it is missing, elsewhere, or too
+# coarse or too noisy for the df.
 as_satterthwaite <- function(model, devfun, stencil = NULL) {
   par <- .optimum(model, devfun)
   size <- .size(model, length(par))
@@ -147,17 +147,12 @@ as_satterthwaite <- function(model, devfun, stencil = NULL) {
 # Derivatives at the optimum that are good enough for the df: those of the
 # given stencil if they are, else those of one with a step for each parameter.
 .local_derivs <- function(devfun, par, size, stencil) {
+  on.exit(devfun(par))
   given <- !is.null(stencil) && length(stencil$par) == length(par) &&
     all(stencil$par == par) && .is_finite(stencil)
-  if (given) {
-    local <- .differences(stencil, size)
-    if (.df_error(local, size) <= .df_tol) return(local)
-  }
-  on.exit(devfun(par))
-  if (!given) {
-    local <- .differences(.finite_stencil(devfun, par, .steps(size$scale, size)$single), size)
-    if (.df_error(local, size) <= .df_tol) return(local)
-  }
+  if (!given) stencil <- .finite_stencil(devfun, par, .steps(size$scale, size)$single)
+  local <- .differences(stencil, size)
+  if (.df_error(local, size) <= .df_tol) return(local)
   .rescaled(devfun, par, size, local)
 }
 

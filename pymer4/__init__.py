@@ -12,6 +12,8 @@ __version__ = "0.9.0"
 
 _HOMES = {
     "Lmer": "pymer4.models.lmer",
+    "compare": "pymer4.comparison",
+    "lrt": "pymer4.comparison",
     "R2con": "pymer4.contrasts",
     "con2R": "pymer4.contrasts",
     "load_dataset": "pymer4.datasets",

@@ -386,6 +386,7 @@ def _list_from_r(value: Any, attributes: dict[str, Any], classes: Sequence[str])
         rows = attributes["row.names"]
         n_rows = abs(int(rows[1])) if len(rows) == 2 and rows[0] == NA else len(rows)
         index = pd.RangeIndex(n_rows) if isinstance(rows, np.ndarray) else pd.Index(rows)
-        frame = pd.DataFrame({i: pd.Series(item, index=index) for i, item in enumerate(items)}, index=index)
-        return frame.set_axis(names or [], axis=1)
+        frame = pd.DataFrame(dict(enumerate(items)), index=index)
+        frame.columns = names or []
+        return frame
     return dict(zip(names, items, strict=True)) if names is not None else items

@@ -7,6 +7,7 @@ precision; only `rounded` makes a copy for the eye.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,9 +26,18 @@ SIG = "Sig"
 NAME = "Name"
 VARIANCE = "Var"
 STD = "Std"
+SS = "SS"
+MS = "MS"
+NUM_DF = "NumDF"
+DENOM_DF = "DenomDF"
+F_STAT = "F-stat"
+CHISQ = "Chisq"
+CHISQ_DF = "Df"
 CORRELATION = ("IV1", "IV2", "Corr")
 FITS = "fits"
 RESIDUALS = "residuals"
+
+_COMPARED = ("model", "npar", "AIC", "BIC", "log-likelihood", "deviance")
 
 _STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"), (0.1, "."))
 
@@ -58,25 +68,29 @@ def mixed_coefs(
         n_permuted: number of permutations that p comes from; it stands where df would.
     """
     lower, upper = limit_columns(level)
-    columns: dict[str, pd.Series] = {ESTIMATE: fixed["estimate"], lower: fixed["lower"], upper: fixed["upper"]}
-    columns[SE] = fixed["se"]
+    values = {name: fixed[name].to_numpy() for name in fixed.columns}
+    columns: dict[str, object] = {ESTIMATE: values["estimate"], lower: values["lower"], upper: values["upper"]}
+    columns[SE] = values["se"]
     if family == "binomial":
-        columns |= _odds(fixed, (lower, upper), link)
+        columns |= _odds(values, (lower, upper), link)
     if n_permuted:
-        columns[NUM_PERM] = pd.Series(n_permuted, index=fixed.index)
+        columns[NUM_PERM] = np.full(len(fixed), n_permuted)
     elif (family, link) == ("gaussian", "identity"):
-        columns[DF] = fixed["df"]
-    columns[Z_STAT if family in ("binomial", "poisson", "nbinom") else T_STAT] = fixed["statistic"]
-    columns[PERM_P_VAL if n_permuted else P_VAL] = fixed["p"]
-    columns[SIG] = pd.Series(stars(fixed["p"]), index=fixed.index, dtype=object)
+        columns[DF] = values["df"]
+    columns[Z_STAT if family in ("binomial", "poisson", "nbinom") else T_STAT] = values["statistic"]
+    columns[PERM_P_VAL if n_permuted else P_VAL] = values["p"]
+    columns[SIG] = np.array(stars(values["p"]), dtype=object)
     return pd.DataFrame(columns, index=fixed.index.astype(object))
 
 
-def _odds(fixed: pd.DataFrame, limits: tuple[str, str], link: str) -> dict[str, pd.Series]:
-    values = fixed[["estimate", "lower", "upper"]] * (1.0 if link == "logit" else np.nan)
-    names = ("", f"_{limits[0]}", f"_{limits[1]}")
-    odds = {f"{ODDS_RATIO}{name}": np.exp(values[column]) for name, column in zip(names, values, strict=True)}
-    return odds | {key.replace(ODDS_RATIO, PROBABILITY, 1): 1 / (1 + 1 / ratio) for key, ratio in odds.items()}
+def _odds(values: Mapping[str, np.ndarray], limits: tuple[str, str], link: str) -> dict[str, np.ndarray]:
+    known = 1.0 if link == "logit" else np.nan
+    odds = {
+        f"{ODDS_RATIO}{name}": np.exp(known * values[column])
+        for name, column in (("", "estimate"), (f"_{limits[0]}", "lower"), (f"_{limits[1]}", "upper"))
+    }
+    with np.errstate(divide="ignore"):
+        return odds | {key.replace(ODDS_RATIO, PROBABILITY, 1): 1 / (1 + 1 / ratio) for key, ratio in odds.items()}
 
 
 def variance_table(variances: pd.DataFrame) -> pd.DataFrame:
@@ -115,10 +129,9 @@ def group_coefficients(estimates: pd.Series, ranef: pd.DataFrame) -> pd.DataFram
     """
     extra = [term for term in ranef.columns if term not in estimates.index]
     terms = [*extra, *estimates.index]
-    values = pd.DataFrame(0.0, index=ranef.index, columns=pd.Index(terms, dtype=object))
-    values[list(estimates.index)] = np.tile(estimates.to_numpy(dtype=float), (len(ranef), 1))
-    values[list(ranef.columns)] += ranef.to_numpy()
-    return values
+    values = np.tile(np.concatenate([np.zeros(len(extra)), estimates.to_numpy(dtype=float)]), (len(ranef), 1))
+    values[:, [terms.index(term) for term in ranef.columns]] += ranef.to_numpy()
+    return pd.DataFrame(values, index=ranef.index, columns=pd.Index(terms, dtype=object))
 
 
 def confint_table(lower: np.ndarray, upper: np.ndarray, names: Sequence[str], level: float) -> pd.DataFrame:
@@ -130,6 +143,50 @@ def confint_table(lower: np.ndarray, upper: np.ndarray, names: Sequence[str], le
 def simulation_table(draws: np.ndarray, index: pd.Index) -> pd.DataFrame:
     """Return simulated responses, one column `sim_1`, `sim_2`, ... a dataset."""
     return pd.DataFrame(draws, index=index, columns=[f"sim_{i + 1}" for i in range(draws.shape[1])])
+
+
+def f_tests(found: pd.DataFrame) -> pd.DataFrame:
+    """Return the F tests of model terms; columns ss, ms, df1, df2, f and p, one row a term."""
+    names = {"ss": SS, "ms": MS, "df1": NUM_DF, "df2": DENOM_DF, "f": F_STAT, "p": P_VAL}
+    return _with_stars(found[list(names)].rename(columns=names))
+
+
+def chisq_tests(found: pd.DataFrame) -> pd.DataFrame:
+    """Return the chi-square tests of model terms; columns chisq, df and p, one row a term."""
+    names = {"chisq": CHISQ, "df": CHISQ_DF, "p": P_VAL}
+    return _with_stars(found[list(names)].rename(columns=names))
+
+
+def random_tests(found: pd.DataFrame) -> pd.DataFrame:
+    """Return the tests of random-effects terms; columns npar, log_likelihood, AIC, chisq, df and p, one row a term."""
+    names = {"npar": _COMPARED[1], "log_likelihood": _COMPARED[4], "AIC": _COMPARED[2]}
+    names |= {"chisq": CHISQ, "df": CHISQ_DF, "p": P_VAL}
+    table = _with_stars(found[list(names)].rename(columns=names))
+    return table.astype({_COMPARED[1]: int})
+
+
+def comparison_table(models: Sequence[Any], chisq: np.ndarray, df: np.ndarray, p: np.ndarray) -> pd.DataFrame:
+    """Return the comparison of k models, each tested against the one above it.
+
+    Args:
+        models: k records with formula, n_parameters, AIC, BIC and log_likelihood, in the order of the rows.
+        chisq: statistics, shape (k - 1,).
+        df: their df, shape (k - 1,).
+        p: their p, shape (k - 1,).
+    """
+    rows = [(m.formula, m.n_parameters, m.AIC, m.BIC, m.log_likelihood, -2 * m.log_likelihood) for m in models]
+    columns = dict(zip(_COMPARED, zip(*rows, strict=True), strict=True))
+    columns |= {name: np.r_[np.nan, values] for name, values in ((CHISQ, chisq), (CHISQ_DF, df), (P_VAL, p))}
+    columns[_COMPARED[0]] = pd.array(columns[_COMPARED[0]], dtype=object)
+    columns[SIG] = pd.array(stars(columns[P_VAL]), dtype=object)
+    return pd.DataFrame(columns)
+
+
+def _with_stars(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of tests with its stars; numbers are float64, the index is of plain text."""
+    table = table.astype(float).set_axis(table.index.astype(object))
+    table[SIG] = pd.array(stars(table[P_VAL]), dtype=object)
+    return table
 
 
 def rounded(table: pd.DataFrame, places: int = 3) -> pd.DataFrame:

@@ -768,13 +768,13 @@ def test_bootstrapped_p_inverts_the_percentiles():
     n, cases = 21, {}
     for k in range(11):
         level = float(np.clip(1 - 2 * k / 20, 1e-5, 1 - 1e-5))
-        model = Lmer("y ~ z + s + (1 | g)", trial())
+        model = Lmer("y ~ z + w + (1 | g)", trial())
         model.fit(conf_int="boot", n_boot=n, seed=3, conf_level=level, summarize=False)
         table = model.coefs
         for term in table.index:
             cases.setdefault(term, {})[k] = table.loc[term].iloc[1]
             cases[term][20 - k] = table.loc[term].iloc[2]
-    plain = fit("y ~ z + s + (1 | g)", trial()).coefs
+    plain = fit("y ~ z + w + (1 | g)", trial()).coefs
     counted = []
     for term, found in cases.items():
         draws = np.array([found[k] for k in range(n)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -18,10 +18,9 @@ from pymer4.models.base import Model, check_keywords, confidence_level
 from pymer4.models.lmer_plots import LmerPlots
 from pymer4.models.lmer_predict import LmerPredictions
 from pymer4.models.lmer_resample import LmerResampling, Method, interval
+from pymer4.models.lmer_tests import Ddf, LmerTests
 from pymer4.recoding import codings, contrast_matrices, with_factors, with_ranks
 from pymer4.resample import count
-
-Ddf = Literal["Satterthwaite", "Kenward-Roger", "asymptotic"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,7 @@ class Convergence:
     singular_terms: tuple[str, ...]
 
 
-class Lmer(LmerPredictions, LmerResampling, LmerPlots, Model):
+class Lmer(LmerPredictions, LmerTests, LmerResampling, LmerPlots, Model):
     """A mixed model in R's formula language, fitted by lme4 in embedded R.
 
     Text and bool columns are factors, a pandas Categorical keeps its order, rows
@@ -73,6 +72,8 @@ class Lmer(LmerPredictions, LmerResampling, LmerPlots, Model):
         factors: what `fit(factors=)` was given.
         contrast_codes: column to its coding matrix, shape (levels, levels - 1), as R's `contrasts()` has it.
         ranked_data: whether ranks were fitted.
+        anova_results: what `anova()` last returned.
+        factors_prev_: `factors` before `anova(force_orthogonal=True)` put polynomials in their place.
 
     Raises:
         FormulaError: the formula can't be read, names what is not a column, or has no random part.
@@ -117,7 +118,10 @@ class Lmer(LmerPredictions, LmerResampling, LmerPlots, Model):
         self.sig_type: str | None = None
         self.factors: Mapping[str, Any] | None = None
         self.contrast_codes: dict[str, np.ndarray] | None = None
+        self.factors_prev_: Mapping[str, Any] | None = None
+        self.anova_results: pd.DataFrame | None = None
         self.ranked_data = False
+        self._settings: dict[str, Any] = {}
         self._codings: dict[str, Coding] = {}
         self._handle: bridge.Handle | None = None
         self._used: np.ndarray | None = None
@@ -185,6 +189,7 @@ class Lmer(LmerPredictions, LmerResampling, LmerPlots, Model):
             RError: R could not fit the model; its own words.
             RUnavailable: R can't be used here; the message says what mends it.
         """
+        settings = {name: value for name, value in locals().items() if name not in ("self", "kwargs")}
         check_keywords(kwargs, ("summarize", "summary"), Lmer.fit)
         self._check_options(conf_int, ddf, REML, nAGQ)
         control = _control(control, old_optimizer)
@@ -227,6 +232,7 @@ class Lmer(LmerPredictions, LmerResampling, LmerPlots, Model):
             self._warn_of_untested(no_warnings)
         self.factors, self._codings, self.ranked_data = factors, coded, bool(rank)
         self.contrast_codes = {name: how.matrix for name, how in coded.items()} or None
+        self._settings = settings
         self.fitted = True
         return self.summary() if kwargs.get("summary", kwargs.get("summarize", True)) else None
 
