@@ -39,23 +39,29 @@ p_of_draws <- function(draws) {
   pmin(1, 2 * hits / (nrow(draws) + 1))
 }
 
+# The draws that could be fitted. A correlation is missing too where a variance is drawn as 0.
+fitted_draws <- function(draws, kind) {
+  failed <- rowSums(!is.na(draws)) == 0
+  if (all(failed)) stop("none of the ", nrow(draws), " ", kind, " fits succeeded")
+  if (any(failed)) warning(sum(failed), " of ", nrow(draws), " ", kind, " fits failed and were left out")
+  draws[!failed, , drop = FALSE]
+}
+
 draw_limits <- function(draws, level) {
   tail <- (1 - level) / 2
-  kept <- draws[stats::complete.cases(draws), , drop = FALSE]
-  if (nrow(kept) == 0) stop("none of the ", nrow(draws), " bootstrap fits succeeded")
-  failed <- nrow(draws) - nrow(kept)
-  if (failed > 0) warning(failed, " of ", nrow(draws), " bootstrap fits failed and were left out")
-  t(apply(kept, 2, stats::quantile, probs = c(tail, 1 - tail), names = FALSE))
+  kept <- fitted_draws(draws, "bootstrap")
+  t(apply(kept, 2, stats::quantile, probs = c(tail, 1 - tail), names = FALSE, na.rm = TRUE))
 }
 
 wald_limits <- function(model, level) {
-  suppressMessages(stats::confint(as_lme4(model), level = level, method = "Wald", oldNames = FALSE))
+  stats::confint(as_lme4(model), level = level, method = "Wald", oldNames = FALSE)
 }
 
-# Profiling refits the deviance function of the object it is given: it gets a copy.
+# Profiling refits the deviance function of the object it is given: it gets a copy. Under their old names,
+# such as .sigma, parameters can't be taken for predictors.
 profile_limits <- function(model, level) {
   copy <- unserialize(serialize(as_lme4(model), NULL))
-  suppressMessages(stats::confint(copy, level = level, method = "profile", oldNames = FALSE, quiet = TRUE))
+  stats::confint(copy, level = level, method = "profile", oldNames = TRUE, quiet = TRUE)
 }
 
 as_lme4 <- function(model) {

@@ -83,7 +83,7 @@ fixed_table <- function(model, ddf, interval, permute = NULL) {
   moments <- coefficient_moments(model, ddf)
   statistic <- estimate / moments$se
   p <- 2 * stats::pt(abs(statistic), moments$df, lower.tail = FALSE)
-  limits <- fixed_limits(model, interval, estimate, moments$se)
+  limits <- fixed_limits(model, interval, estimate, sqrt(diag(fixed_covariance(model))))
   if (!is.null(limits$p)) p <- limits$p
   if (!is.null(permute)) p <- permutation_p(model, statistic, permute)
   columns <- list(
@@ -114,6 +114,7 @@ satterthwaite_df <- function(model, V) {
 
 # Kenward & Roger (1997), Biometrics 53, as pbkrtest computes it.
 kenward_roger <- function(model, V) {
+  if (any(model@resp$weights != 1)) warning("pbkrtest computes Kenward-Roger's df as if there were no weights")
   adjusted <- pbkrtest::vcovAdj(model)
   unit <- diag(ncol(V))
   df <- vapply(seq_len(ncol(V)), function(j) pbkrtest::Lb_ddf(unit[j, ], V, adjusted), numeric(1))

@@ -5,43 +5,113 @@
 # where they were given so, the cells that they belong to; the answer to weights that fit no cells is the cells.
 marginal_mixed <- function(model, specs, by = NULL, at = NULL, trend = NULL, contrasts = NULL, adjust = "none",
                            type = "response", level = 0.95, ddf = "Satterthwaite", seed = 1L) {
-  restore <- options(emmeans = NULL)
+  restore <- options(emmeans = plain_options)
   on.exit(options(restore))
   set_stream(seed)
-  grid <- if (is.null(trend)) mean_grid(model, at, ddf) else slope_grid(model, trend, at, type, ddf)
+  model <- model_with_df(model, ddf)
+  grid <- if (is.null(trend)) mean_grid(model, ddf, at) else slope_grid(model, ddf, at, trend, type)
   means <- emmeans::emmeans(grid, if (length(specs)) specs else "1", by = by)
-  found <- list(estimates = estimate_table(means, type, level, overall = length(specs) == 0))
-  cells <- cell_labels(found$estimates$labels, by)
+  transformed <- is_transformed(means)
+  estimates <- marginal_table(means, type, level, transformed, c(TRUE, FALSE))
+  if (length(specs) == 0) estimates$labels <- estimates$labels[names(estimates$labels) != "1"]
+  cells <- cell_labels(estimates)
   if (is.list(contrasts)) {
     if (!all(vapply(contrasts, fits_cells, NA, cells = cells))) return(list(cells = cells))
     contrasts <- lapply(contrasts, cell_weights, cells = cells)
   } else if (length(cells) < 2) {
     contrasts <- NULL
   }
-  if (is.null(contrasts)) return(found)
-  compared <- emmeans::contrast(means, contrasts, adjust = adjust)
-  c(found, list(contrasts = contrast_table(compared, type, level, is_transformed(means))))
+  compared <- if (!is.null(contrasts)) emmeans::contrast(means, contrasts, adjust = adjust)
+  list(
+    estimates = estimates,
+    contrasts = if (!is.null(compared)) marginal_table(compared, type, level, transformed, c(TRUE, TRUE))
+  )
+}
+
+# F tests of the terms of the fixed part, covariates one unit to either side of their means: a table as
+# emmeans::joint_tests() makes it, and the values of `by` for each row.
+joint_mixed <- function(model, by = NULL, ddf = "Satterthwaite") {
+  # emmeans rounds the hypotheses that it tells to as many digits as R prints.
+  restore <- options(emmeans = plain_options, digits = 15L)
+  on.exit(options(restore))
+  grid <- mean_grid(model_with_df(model, ddf), ddf, cov.reduce = function(x) mean(x) + c(-1, 1))
+  tests <- emmeans::joint_tests(grid, by = by)
+  columns <- unclass(tests)
+  exact <- exact_tests(grid, columns[["model term"]], columns[["df1"]], attr(tests, "est.fcns"))
+  f <- ifelse(is.na(exact$f), columns[["F.ratio"]], exact$f)
+  df2 <- ifelse(is.na(exact$df), columns[["df2"]], exact$df)
+  list(
+    labels = columns[by], terms = as.character(columns[["model term"]]),
+    values = list(df1 = columns[["df1"]], df2 = df2, f = f, chisq = f * columns[["df1"]], p = columns[["p.value"]]),
+    notes = as.character(attr(tests, "mesg"))
+  )
+}
+
+# Where emmeans rounds F to 3 and df to 2 places: both from the hypotheses themselves, an orthonormal
+# matrix a row of the table. NA where they are not told, as of what is confounded.
+exact_tests <- function(grid, terms, df1, hypotheses) {
+  estimated <- !is.na(grid@bhat)
+  f <- df <- rep(NA_real_, length(terms))
+  for (term in names(hypotheses)) {
+    rows <- which(terms == term)
+    found <- hypotheses[[term]]
+    if (is.matrix(found)) found <- list(found)
+    if (!identical(as.numeric(vapply(found, nrow, 0L)), as.numeric(df1[rows]))) next
+    for (i in seq_along(rows)) {
+      L <- found[[i]][, estimated, drop = FALSE]
+      b <- L %*% grid@bhat[estimated]
+      f[rows[i]] <- sum(b * solve(L %*% grid@V %*% t(L), b)) / nrow(L)
+      df[rows[i]] <- min(apply(L, 1, function(k) grid@dffun(k, grid@dfargs)))
+    }
+  }
+  list(f = f, df = df)
+}
+
+# The variables of the fixed part: factors with their levels; covariates with their values where these are two
+# at most, which a reference grid keeps as levels, else with none.
+marginal_variables <- function(model) {
+  data <- fitted_data(model)
+  terms <- stats::delete.response(stats::terms(model))
+  variables <- as.list(attr(terms, "variables"))[-1]
+  counts <- if (length(attr(terms, "factors"))) rowSums(attr(terms, "factors")) else numeric(length(variables))
+  variables <- variables[counts > 0 | seq_along(variables) %in% attr(terms, "offset")]
+  columns <- vapply(variables, function(variable) paste(deparse(variable, 500L), collapse = " "), "")
+  made <- variables[vapply(model@frame[columns], is.factor, NA)]
+  used <- setNames(nm = intersect(unlist(lapply(variables, all.vars)), names(data)))
+  is_factor <- vapply(used, function(name) is_categorical(data[[name]]) || name %in% unlist(lapply(made, all.vars)), NA)
+  values <- lapply(used, function(name) {
+    column <- data[[name]]
+    if (is.factor(column)) levels(droplevels(column)) else sort(unique(as.vector(column)))
+  })
+  list(
+    factors = values[is_factor],
+    covariates = lapply(values[!is_factor], function(found) if (length(found) > 2) numeric() else as.numeric(found))
+  )
+}
+
+# The rows that were fitted, as they were given.
+fitted_data <- function(model) {
+  data <- environment(stats::formula(model))$data
+  omitted <- attr(model@frame, "na.action")
+  if (length(omitted)) data[-omitted, , drop = FALSE] else data
 }
 
 # Predictions at the levels of all factors, covariates at their means.
-mean_grid <- function(model, at, ddf, ...) {
-  grid <- do.call(emmeans::ref_grid, c(grid_arguments(model, at, ddf), list(...)))
-  if (identical(attr(grid@dffun, "mesg"), "satterthwaite")) with_plain_df(grid, tested_model(model)) else grid
+mean_grid <- function(model, ddf, at = NULL, ...) {
+  with_plain_df(do.call(emmeans::ref_grid, c(grid_arguments(model, ddf, at), list(...))), model)
 }
 
-# Their difference quotients; those of a transformed outcome on its own scale where `type` asks for it.
-slope_grid <- function(model, trend, at, type, ddf) {
+# Difference quotients of these, of a transformed outcome on its own scale where `type` asks for that.
+slope_grid <- function(model, ddf, at, trend, type) {
   may_transform <- lme4::isGLMM(model) || is.call(stats::formula(model)[[2]])
-  back <- type == "response" && may_transform && is_transformed(mean_grid(model, at, ddf))
-  arguments <- c(grid_arguments(model, at, ddf), list(var = trend), if (back) list(regrid = "response"))
-  grid <- do.call(emmeans::emtrends, arguments)
-  if (identical(attr(grid@dffun, "mesg"), "satterthwaite")) with_plain_df(grid, tested_model(model)) else grid
+  back <- type == "response" && may_transform && is_transformed(mean_grid(model, ddf, at))
+  arguments <- c(grid_arguments(model, ddf, at), list(var = trend), if (back) list(regrid = "response"))
+  with_plain_df(do.call(emmeans::emtrends, arguments), model)
 }
 
-# `params` are the names in the formula that are no variables, such as pi. emmeans turns to
-# infinite df above 3,000 rows unless told otherwise.
-grid_arguments <- function(model, at, ddf) {
-  if (ddf == "Satterthwaite" && lme4::isLMM(model)) model <- tested_model(model)
+# `params` are names in the formula that are no variables, such as pi. Without limits emmeans keeps
+# its df above 3,000 rows.
+grid_arguments <- function(model, ddf, at) {
   if (ddf == "Kenward-Roger") loadNamespace("pbkrtest")
   named <- all.vars(stats::delete.response(stats::terms(model)))
   arguments <- list(
@@ -49,4 +119,70 @@ grid_arguments <- function(model, at, ddf) {
     lmer.df = tolower(ddf), lmerTest.limit = Inf, pbkrtest.limit = Inf
   )
   if (length(at)) c(arguments, list(at = at)) else arguments
+}
+
+model_with_df <- function(model, ddf) if (ddf == "Satterthwaite" && lme4::isLMM(model)) tested_model(model) else model
+
+# Satterthwaite's df from the model's matrices alone: emmeans asks for them one row at a time.
+with_plain_df <- function(grid, model) {
+  if (!identical(attr(grid@dffun, "mesg"), "satterthwaite")) return(grid)
+  df <- function(k, dfargs) {
+    gradient <- vapply(dfargs$jacobian, function(J) sum(k * (J %*% k)), 0)
+    2 * sum(k * (dfargs$V %*% k))^2 / sum(gradient * (dfargs$A %*% gradient))
+  }
+  environment(df) <- baseenv()
+  grid@dffun <- structure(df, mesg = "satterthwaite")
+  grid@dfargs <- list(V = model@vcov_beta, jacobian = model@Jac_list, A = model@vcov_varpar)
+  grid
+}
+
+# Nothing that a user set; without the QR decomposition of the design that only submodels need.
+plain_options <- list(enable.submodel = FALSE)
+
+is_transformed <- function(grid) !is.null(grid@misc$tran)
+
+# A summary of emmeans, a value a row: `labels`, what each row is, and `values`, under names of their own.
+marginal_table <- function(object, type, level, transformed, infer) {
+  shown <- summary(object, infer = infer, type = type, level = level)
+  columns <- unclass(shown)
+  n_labels <- length(setdiff(names(object@grid), c(object@roles$responses, ".offset.", ".wgt.")))
+  labels <- columns[seq_len(n_labels)]
+  found <- columns[-seq_len(n_labels)]
+  by <- as.character(attr(shown, "by.vars"))
+  # Beside ratios the summary writes text in the place of every label.
+  if (nrow(object@grid) == nrow(shown)) labels[by] <- object@grid[by]
+  limits <- attr(shown, "clNames")
+  statistic <- intersect(c("t.ratio", "z.ratio"), names(found))
+  values <- list(
+    estimate = found[[attr(shown, "estName")]], lower = found[[limits[1]]], upper = found[[limits[2]]],
+    se = found[["SE"]], df = found[["df"]]
+  )
+  if (infer[2]) values <- c(values, list(statistic = found[[statistic]], p = found[["p.value"]]))
+  undone <- !transformed || !is.null(attr(shown, "linkname"))
+  list(
+    labels = labels, values = lapply(values, as.numeric), by = by, name = scalar(attr(shown, "estName")),
+    scale = scalar(if (type == "response" && undone) "response" else "link"),
+    adjust = scalar(attr(shown, "adjust")), z = scalar(identical(statistic, "z.ratio")),
+    notes = as.character(attr(shown, "mesg"))
+  )
+}
+
+# What the cells compared are called, in each group alike: their levels with a blank between.
+cell_labels <- function(estimates) {
+  labels <- lapply(estimates$labels, as.character)
+  groups <- do.call(paste, c(list(rep("", length(estimates$values$estimate))), labels[estimates$by]))
+  specs <- setdiff(names(labels), estimates$by)
+  if (length(specs) == 0) return("")
+  do.call(paste, unname(lapply(labels[specs], function(label) label[groups == groups[1]])))
+}
+
+fits_cells <- function(contrast, cells) {
+  if (is.null(contrast$cells)) length(contrast$weights) == length(cells) else all(contrast$cells %in% cells)
+}
+
+# Cells that are not named have weight 0.
+cell_weights <- function(contrast, cells) {
+  if (is.null(contrast$cells)) return(contrast$weights)
+  weights <- contrast$weights[match(cells, contrast$cells)]
+  replace(weights, is.na(weights), 0)
 }

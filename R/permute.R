@@ -36,10 +36,7 @@ clusters <- function(model, within) {
 permutation_p <- function(model, statistic, permute) {
   drawn <- permute$statistics
   if (is.null(drawn)) drawn <- permuted_statistics(model, permute$within, permute$seeds)
-  kept <- drawn[stats::complete.cases(drawn), , drop = FALSE]
-  if (nrow(kept) == 0) stop("none of the ", nrow(drawn), " permuted fits succeeded")
-  failed <- nrow(drawn) - nrow(kept)
-  if (failed > 0) warning(failed, " of ", nrow(drawn), " permuted fits failed and were left out")
+  kept <- fitted_draws(drawn, "permuted")
   hits <- colSums(abs(kept) >= rep(abs(statistic) * (1 - 1e-10), each = nrow(kept)))
   p <- (1 + hits) / (nrow(kept) + 1)
   p[constant_within(model, permute$within)] <- NA

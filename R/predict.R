@@ -1,7 +1,9 @@
 # Predictions for new rows; rows with missing values give NA in place.
 
 # `unseen` is "error" or "population": what a group does that the model was not fitted to.
-predict_mixed <- function(model, data, conditional, type, unseen) {
+# `n` is the number of rows, for a model that needs no column.
+predict_mixed <- function(model, data, n, conditional, type, unseen) {
+  if (length(data) == 0) data <- plain_frame(list(), .set_row_names(n))
   if (conditional && unseen == "error") {
     unknown <- unseen_groups(model, data)
     if (length(unknown)) return(list(unseen = unknown))
@@ -13,17 +15,39 @@ predict_mixed <- function(model, data, conditional, type, unseen) {
   list(prediction = as.vector(prediction))
 }
 
+# How the outcome runs along a grid: of the population with its Wald band, and of each level of the
+# grouping factor `group`, whose random-effects terms are the text `random`.
+predictor_curves <- function(model, grid, group, random, level) {
+  inverse <- if (lme4::isLMM(model)) identity else model@resp$family$linkinv
+  middle <- as.vector(stats::predict(model, newdata = grid, re.form = NA, type = "link"))
+  X <- fixed_design(model, grid)
+  half <- stats::qnorm((1 + level) / 2) * sqrt(rowSums((X %*% fixed_covariance(model)) * X))
+  rows <- group_rows(model, group)
+  held <- rows[rep(seq_len(nrow(rows)), each = nrow(grid)), , drop = FALSE]
+  held[names(grid)] <- lapply(grid, rep, times = nrow(rows))
+  curves <- stats::predict(model, newdata = held, re.form = stats::as.formula(random, globalenv()), type = "response")
+  list(
+    population = inverse(middle), lower = inverse(middle - half), upper = inverse(middle + half),
+    curves = matrix(curves, nrow(rows), byrow = TRUE)
+  )
+}
+
+# A row of the data for each level of a grouping factor.
+group_rows <- function(model, group) {
+  data <- environment(stats::formula(model))$data
+  omitted <- attr(model@frame, "na.action")
+  used <- if (is.null(omitted)) seq_len(nrow(data)) else seq_len(nrow(data))[-omitted]
+  factor <- lme4::getME(model, "flist")[[group]]
+  data[used[match(levels(factor), factor)], , drop = FALSE]
+}
+
 # Rows of the fixed design for new data, as predict() makes them.
 fixed_design <- function(model, data) {
   X <- lme4::getME(model, "X")
-  frame <- stats::model.frame(
-    stats::delete.response(stats::terms(model, fixed.only = TRUE)), data, na.action = stats::na.pass,
-    xlev = fixed_levels(model)
-  )
-  full <- stats::model.matrix(stats::delete.response(stats::terms(model, fixed.only = TRUE)), frame,
-    contrasts.arg = attr(X, "contrasts")
-  )
-  list(X = matrix(full[, colnames(X)], nrow(full)))
+  terms <- stats::delete.response(stats::terms(model, fixed.only = TRUE))
+  frame <- stats::model.frame(terms, data, na.action = stats::na.pass, xlev = fixed_levels(model))
+  full <- stats::model.matrix(terms, frame, contrasts.arg = attr(X, "contrasts"))
+  full[, colnames(X), drop = FALSE]
 }
 
 fixed_levels <- function(model) {

@@ -78,9 +78,14 @@ linear_refitter <- function(model) {
   }
 }
 
+# lme4 writes into the vectors that a deviance function is made of: this one gets copies.
 own_deviance <- function(model) {
   terms <- lme4::getME(model, c("Zt", "Lambdat", "Lind", "theta", "lower", "flist", "cnms", "Gp"))
-  lme4::mkLmerDevfun(model@frame, lme4::getME(model, "X"), terms, REML = lme4::isREML(model))
+  terms$theta <- terms$theta + 0
+  terms$Lambdat@x <- terms$Lambdat@x + 0
+  frame <- model@frame
+  frame[[1]] <- frame[[1]] + 0
+  lme4::mkLmerDevfun(frame, lme4::getME(model, "X") + 0, terms, REML = lme4::isREML(model))
 }
 
 # Standard deviations on the diagonal and correlations below it, by column, for each term.

@@ -105,6 +105,17 @@ def normalise_column(column: pd.Series, name: str) -> Column:
     return _number(column)
 
 
+def as_factor(column: Column) -> Column:
+    """Return a column as a factor; the levels of numbers are sorted, and named by `level_name`."""
+    if column.kind == "factor":
+        return column
+    found, codes = np.unique(column.values[~column.missing], return_inverse=True)
+    values = np.full(len(column.values), NA, dtype=np.int32)
+    values[~column.missing] = codes.ravel() + 1
+    kind = bool if column.kind == "logical" else float
+    return Column("factor", values, tuple(level_name(kind(value)) for value in found))
+
+
 def level_name(value: object) -> str:
     """Return the name of a factor level: text as it is, `1` and `1.0` alike as "1", booleans as R spells them."""
     if isinstance(value, (bool, np.bool_)):

@@ -34,7 +34,7 @@ def mixed_summary(model: Any, facts: Mapping[str, Any], shown: pd.DataFrame) -> 
         _block(tables.rounded(model.ranef_var)),
         *([] if model.ranef_corr is None else ["", "Correlations:", _block(tables.rounded(model.ranef_corr))]),
         "",
-        f"Fixed effects ({facts['level']:.0%} limits: {model.ci_type}; p: {model.sig_type}):",
+        f"Fixed effects ({100 * facts['level']:g}% limits: {model.ci_type}; p: {model.sig_type}):",
         _block(shown),
         *(f"Warning: {text.strip()}" for text in model.warnings),
     ]

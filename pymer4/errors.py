@@ -59,8 +59,9 @@ class ConvergenceWarning(ModelWarning):
 
 def near(name: str, allowed: Iterable[str]) -> str:
     """Return `" Did you mean 'x'?"` for the nearest legal name, or an empty text."""
-    found = difflib.get_close_matches(str(name), [str(a) for a in allowed], n=1)
-    return f" Did you mean {found[0]!r}?" if found else ""
+    legal = {str(a).lower(): a for a in allowed}
+    found = difflib.get_close_matches(str(name).lower(), legal, n=1)
+    return f" Did you mean {str(legal[found[0]])!r}?" if found else ""
 
 
 def one_of(argument: str, value: object, allowed: Iterable[object]) -> object:

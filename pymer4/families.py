@@ -59,6 +59,8 @@ def check_outcome(
     Raises:
         DataError: naming the outcome, what it holds, and what the family takes.
     """
+    if family == "gaussian" and isinstance(response, Name):
+        _check_varies(response.name, columns, complete)
     for name in _outcome_columns(family, response):
         if name not in columns:
             continue
@@ -67,6 +69,14 @@ def check_outcome(
             _check_factor(family, name, column, complete)
         elif column.kind != "logical" or family != "binomial":
             _check_numbers(family, name, column.values[complete].astype(float), isinstance(response, Name), weighted)
+
+
+def _check_varies(name: str, columns: dict[str, Column], complete: np.ndarray) -> None:
+    column = columns.get(name)
+    if column is not None and column.kind in ("double", "integer") and np.ptp(column.values[complete]) == 0:
+        raise DataError(
+            f"The outcome {name!r} is {column.values[complete][0]:g} in every row used: there is nothing to explain."
+        )
 
 
 def _outcome_columns(family: str, response: Node) -> list[str]:

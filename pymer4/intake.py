@@ -62,14 +62,14 @@ def take_in(
     return Intake(columns, ~missing, weights, offset)
 
 
-def per_row(argument: str, given: object, data: pd.DataFrame, least: float = -np.inf) -> str | np.ndarray | None:
+def per_row(argument: str, given: object, data: pd.DataFrame, positive: bool = False) -> str | np.ndarray | None:
     """Return weights or an offset as a column's name, an array of shape (n,), or None.
 
     Args:
         argument: "weights" or "offset", for the messages.
         given: a column's name, or one number a row.
         data: the user's frame.
-        least: smallest value that is legal.
+        positive: whether each has to be above 0.
 
     Raises:
         OptionError: no such column.
@@ -94,8 +94,8 @@ def per_row(argument: str, given: object, data: pd.DataFrame, least: float = -np
             raise DataError(f"{argument} has to be a column's name or one number a row: {error}") from error
         if values.shape != (len(data),):
             raise DataError(f"{argument} has shape {values.shape}; the data have {len(data)} rows: one number a row.")
-    if np.isinf(values).any() or (values < least).any():
-        bound = "finite" if np.isneginf(least) else f"finite and at least {least:g}"
+    if np.isinf(values).any() or (positive and (values <= 0).any()):
+        bound = "finite and above 0 (drop rows that are not to count)" if positive else "finite"
         raise DataError(f"{argument} has to be {bound}; it ranges from {np.nanmin(values):g} to {np.nanmax(values):g}.")
     return given if isinstance(given, str) else values
 
@@ -116,7 +116,7 @@ def check_groups(formula: Formula, intake: Intake, skipped: Iterable[str]) -> No
     skipped = set(skipped)
     n_used = int(intake.complete.sum())
     for term in formula.random:
-        for group in _crossings(term.group):
+        for group in crossings(term.group):
             codes = _codes(group, intake)
             if codes is None:
                 continue
@@ -145,15 +145,15 @@ def _refuse_infinite(columns: Mapping[str, Column]) -> None:
             )
 
 
-def _crossings(group: Node) -> list[Node]:
+def crossings(group: Node) -> list[Node]:
     """Return the groupings that a group names: `a/b` stands for `a` and `a:b`."""
     if isinstance(group, Call) and group.function == "(":
-        return _crossings(group.args[0][1])
+        return crossings(group.args[0][1])
     if isinstance(group, Call) and group.function == "/" and len(group.args) == 2:
         outer, inner = (node for _, node in group.args)
-        return [*_crossings(outer), Call(":", ((None, outer), (None, inner)))]
+        return [*crossings(outer), Call(":", ((None, outer), (None, inner)))]
     if isinstance(group, Call) and group.function == "+" and len(group.args) == 2:
-        return [crossing for _, node in group.args for crossing in _crossings(node)]
+        return [crossing for _, node in group.args for crossing in crossings(node)]
     return [group]
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymer4.columns import NA, Column
-from pymer4.errors import OptionError, near
+from pymer4.columns import NA, Column, as_factor
+from pymer4.errors import DataError, OptionError, near
 from pymer4.factors import Coding, coding, recode
 from pymer4.formula import Formula, names_in
 from pymer4.intake import Intake
@@ -58,6 +58,63 @@ def contrast_matrices(codings: Mapping[str, Coding]) -> dict[str, dict[str, Any]
         for name, how in codings.items()
         if how.requested is not None
     }
+
+
+def with_groups(data: Intake, formula: Formula) -> Intake:
+    """Return the data with numbers that only name groups as factors, so that 1e5, 100000 and "100000" are one group."""
+    terms = [formula.response, formula.fixed, *(term.expression for term in formula.random)]
+    counted = {name for node in terms for name in names_in(node)}
+    groups = [name for name in formula.group_names if name in data.columns and name not in counted]
+    numbers = {name: as_factor(c) for name in groups if (c := data.columns[name]).kind in ("double", "integer")}
+    return replace(data, columns={**data.columns, **numbers})
+
+
+def conform(column: Column, fitted: Column, name: str, grouping: bool) -> Column:
+    """Return a column of new data as the kind of column that the model was fitted to.
+
+    Args:
+        column: the new column.
+        fitted: the column of the fit; its kind and levels count.
+        name: its name, for messages.
+        grouping: whether it only names groups; levels that are new then stay, behind those of the fit.
+
+    Raises:
+        DataError: another kind of values, or a level that the fit has not seen.
+    """
+    if fitted.kind == "factor":
+        return _with_levels(as_factor(column), fitted, name, grouping)
+    if fitted.kind == "logical":
+        return _truths(column, name)
+    if column.kind == "factor":
+        raise DataError(f"Column {name!r} holds text; the model was fitted to numbers there.")
+    if column.kind == "logical":
+        return Column("double", np.where(column.missing, np.nan, column.values))
+    return column
+
+
+def _with_levels(column: Column, fitted: Column, name: str, grouping: bool) -> Column:
+    present = np.unique(column.values[~column.missing]) - 1
+    unseen = [column.levels[code] for code in present if column.levels[code] not in fitted.levels]
+    if unseen and not grouping:
+        raise DataError(
+            f"Column {name!r} has the level(s) {', '.join(map(repr, unseen[:8]))}, which the model was not fitted to. "
+            f"It knows: {', '.join(map(repr, fitted.levels[:12]))}{', ...' if len(fitted.levels) > 12 else ''}."
+        )
+    levels = (*fitted.levels, *unseen)
+    place = {level: code for code, level in enumerate(levels, 1)}
+    codes = np.array([place.get(level, NA) for level in column.levels] + [NA], dtype=np.int32)
+    return Column("factor", codes[np.where(column.missing, -1, column.values - 1)], levels, fitted.ordered)
+
+
+def _truths(column: Column, name: str) -> Column:
+    factor = as_factor(column)
+    truth = {"0": 0, "1": 1, "FALSE": 0, "TRUE": 1, "False": 0, "True": 1}
+    used = {factor.levels[code] for code in np.unique(factor.values[~factor.missing]) - 1}
+    if not used <= truth.keys():
+        shown = ", ".join(sorted(used - truth.keys())[:8])
+        raise DataError(f"Column {name!r} holds {shown}; the model was fitted to booleans there.")
+    codes = np.array([truth.get(level, NA) for level in factor.levels] + [NA], dtype=np.int32)
+    return Column("logical", codes[np.where(factor.missing, -1, factor.values - 1)])
 
 
 def with_ranks(data: Intake, formula: Formula, within: str, excluded: Collection[str]) -> Intake:

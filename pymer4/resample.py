@@ -41,6 +41,17 @@ def count(argument: str, value: Any, least: int = 1) -> int:
     return int(value)
 
 
+def workers(n_jobs: Any) -> int:
+    """Return a number of workers as joblib counts them: 1, 2, ..., or -1 for all cores, -2 for all but one.
+
+    Raises:
+        OptionError: it is no such number.
+    """
+    if isinstance(n_jobs, bool) or not isinstance(n_jobs, (int, np.integer)) or n_jobs == 0:
+        raise OptionError(f"n_jobs={n_jobs!r} is not a number of workers. Use 1, 2, ... or -1 for all cores.")
+    return int(n_jobs)
+
+
 def map_chunks(work: Callable[..., np.ndarray], items: np.ndarray, n_jobs: int, *fixed: Any) -> np.ndarray:
     """Return `work(*fixed, chunk)` of every chunk of `items`, stacked in order.
 

@@ -33,6 +33,7 @@ DENOM_DF = "DenomDF"
 F_STAT = "F-stat"
 CHISQ = "Chisq"
 CHISQ_DF = "Df"
+CONTRAST = "Contrast"
 CORRELATION = ("IV1", "IV2", "Corr")
 FITS = "fits"
 RESIDUALS = "residuals"
@@ -177,15 +178,73 @@ def comparison_table(models: Sequence[Any], chisq: np.ndarray, df: np.ndarray, p
     rows = [(m.formula, m.n_parameters, m.AIC, m.BIC, m.log_likelihood, -2 * m.log_likelihood) for m in models]
     columns = dict(zip(_COMPARED, zip(*rows, strict=True), strict=True))
     columns |= {name: np.r_[np.nan, values] for name, values in ((CHISQ, chisq), (CHISQ_DF, df), (P_VAL, p))}
-    columns[_COMPARED[0]] = pd.array(columns[_COMPARED[0]], dtype=object)
-    columns[SIG] = pd.array(stars(columns[P_VAL]), dtype=object)
+    columns[_COMPARED[0]] = pd.Series(columns[_COMPARED[0]], dtype=object)
+    columns[SIG] = pd.Series(stars(columns[P_VAL]), dtype=object)
     return pd.DataFrame(columns)
+
+
+def marginal_estimates(found: Mapping[str, Any], level: float) -> pd.DataFrame:
+    """Return marginal means or slopes, one a row.
+
+    Args:
+        found: `labels`, the values of each variable; `values`: estimate, lower, upper, se and df.
+        level: confidence level of `lower` and `upper`.
+    """
+    return _numbered([*dict(found["labels"] or {}).items(), *_estimated(found["values"], level)])
+
+
+def marginal_contrasts(found: Mapping[str, Any], level: float) -> pd.DataFrame:
+    """Return contrasts of marginal means or slopes, one a row.
+
+    Args:
+        found: `labels`, what the contrasts are called, and the values of each variable in `by`; `values` as those
+            of estimates, with statistic and p as well; `z`, whether the statistic is one.
+        level: confidence level of the limits.
+    """
+    labels, values = found["labels"], found["values"]
+    contrast = next(name for name in labels if name not in found["by"])
+    columns = [(CONTRAST, np.array([str(text) for text in labels[contrast]], dtype=object))]
+    columns += [(name, labels[name]) for name in found["by"]]
+    columns += _estimated(values, level)
+    columns += [(Z_STAT if found["z"] else T_STAT, values["statistic"]), *_tested(values["p"])]
+    return _numbered(columns)
+
+
+def joint_table(found: Mapping[str, Any], linear: bool) -> pd.DataFrame:
+    """Return joint tests of model terms, one a row.
+
+    Args:
+        found: `terms`; `labels`, the values of each variable that tests are made by; `values`: df1, df2, f, chisq, p.
+        linear: whether they are F tests; else chi-square tests.
+    """
+    values = found["values"]
+    kinds = {NUM_DF: "df1", DENOM_DF: "df2", F_STAT: "f"} if linear else {CHISQ: "chisq", CHISQ_DF: "df1"}
+    tests = [(name, values[key]) for name, key in kinds.items()]
+    table = _numbered([*dict(found["labels"] or {}).items(), *tests, *_tested(values["p"])])
+    return table.set_axis(pd.Index(found["terms"], dtype=object))
+
+
+def _estimated(values: Mapping[str, np.ndarray], level: float) -> list[tuple[str, np.ndarray]]:
+    names = (ESTIMATE, *limit_columns(level), SE, DF)
+    return list(zip(names, (values[key] for key in ("estimate", "lower", "upper", "se", "df")), strict=True))
+
+
+def _tested(p: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    return [(P_VAL, p), (SIG, np.array(stars(p), dtype=object))]
+
+
+def _numbered(columns: Sequence[tuple[str, Any]]) -> pd.DataFrame:
+    """Return a table with the index "1", "2", ..; a user's variable may have the name of a column of ours."""
+    index = pd.Index([str(i + 1) for i in range(len(columns[-1][1]))], dtype=object)
+    table = pd.DataFrame({position: values for position, (_, values) in enumerate(columns)}, index=index)
+    table.columns = pd.Index([name for name, _ in columns], dtype=object)
+    return table
 
 
 def _with_stars(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table of tests with its stars; numbers are float64, the index is of plain text."""
     table = table.astype(float).set_axis(table.index.astype(object))
-    table[SIG] = pd.array(stars(table[P_VAL]), dtype=object)
+    table[SIG] = pd.Series(stars(table[P_VAL]), index=table.index, dtype=object)
     return table
 
 

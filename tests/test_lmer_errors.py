@@ -1,4 +1,4 @@
-"""What `Lmer` says when something is wrong: errors that name the thing and the remedy, warnings once, no half-way state."""
+"""What `Lmer` says when something is wrong: errors name thing and remedy, warnings come once, no state is half-way."""
 
 from __future__ import annotations
 
@@ -65,7 +65,12 @@ def says(error: BaseException, *words: str) -> None:
 
 # What Python can know: before R is asked
 
-INFINITE = {"x": np.inf, "y": -np.inf}
+
+def infinite(column: pd.Series, value: float = np.inf) -> pd.Series:
+    return column.where(column.index != 4, value)
+
+
+DAY = pd.Timestamp("2020")
 BAD_DATA = {
     "missing predictor": (FormulaError, ["'xx'", "'x'", "y ~ xx"], lambda d: fit("y ~ xx + (1 | g)", d)),
     "missing outcome": (FormulaError, ["'yy'", "'y'"], lambda d: fit("yy ~ x + (1 | g)", d)),
@@ -101,17 +106,19 @@ BAD_DATA = {
     "all missing between them": (
         DataError, ["x", "y", "missing"], lambda d: fit(data=d.assign(x=d.x.where(d.g < 6), y=d.y.where(d.g >= 6))),
     ),
-    "infinite predictor": (DataError, ["'x'", "infinite", "nan"], lambda d: fit(data=d.assign(x=d.x.where(d.index != 4, np.inf)))),
-    "infinite outcome": (DataError, ["'y'", "infinite"], lambda d: fit(data=d.assign(y=d.y.where(d.index != 4, -np.inf)))),
-    "infinite inside a call": (DataError, ["'x'", "infinite"], lambda d: fit("y ~ exp(x) + (1 | g)", d.assign(x=-np.inf))),
+    "infinite predictor": (DataError, ["'x'", "infinite", "nan"], lambda d: fit(data=d.assign(x=infinite(d.x)))),
+    "infinite outcome": (DataError, ["'y'", "infinite"], lambda d: fit(data=d.assign(y=infinite(d.y, -np.inf)))),
+    "infinite in a call": (DataError, ["'x'", "infinite"], lambda d: fit("y ~ exp(x) + (1 | g)", d.assign(x=-np.inf))),
     "infinite, nullable": (
-        DataError, ["'x'", "infinite"], lambda d: fit(data=d.assign(x=d.x.where(d.index != 4, np.inf).astype("Float64"))),
+        DataError, ["'x'", "infinite"], lambda d: fit(data=d.assign(x=infinite(d.x).astype("Float64"))),
     ),
-    "dates": (DataError, ["'t'", "datetime", ".dt.days"], lambda d: fit("y ~ t + (1 | g)", d.assign(t=pd.Timestamp("2020")))),
-    "dates as group": (DataError, ["'t'"], lambda d: fit("y ~ x + (1 | t)", d.assign(t=pd.Timestamp("2020")))),
+    "dates": (DataError, ["'t'", "datetime", ".dt.days"], lambda d: fit("y ~ t + (1 | g)", d.assign(t=DAY))),
+    "dates as group": (DataError, ["'t'"], lambda d: fit("y ~ x + (1 | t)", d.assign(t=DAY))),
     "durations": (DataError, ["'t'"], lambda d: fit("y ~ t + (1 | g)", d.assign(t=pd.Timedelta("1D")))),
     "lists": (DataError, ["'t'"], lambda d: fit("y ~ t + (1 | g)", d.assign(t=[[1]] * 120))),
-    "text and numbers": (DataError, ["'t'", "text"], lambda d: fit("y ~ t + (1 | g)", d.assign(t=pd.Series([1, "a"] * 60)))),
+    "text and numbers": (
+        DataError, ["'t'", "text"], lambda d: fit("y ~ t + (1 | g)", d.assign(t=pd.Series([1, "a"] * 60))),
+    ),
     "complex": (DataError, ["'t'", "complex"], lambda d: fit("y ~ t + (1 | g)", d.assign(t=1j))),
     "unknown family": (OptionError, ["'gausian'", "'gaussian'"], lambda d: fit(family="gausian")),
     "family None": (OptionError, ["none", "'gaussian'"], lambda d: fit(family=None)),
@@ -132,7 +139,7 @@ def test_bad_data_and_formulas_are_named_before_r_is_asked(case):
 @pytest.mark.parametrize(
     "data",
     [
-        trial().assign(z=np.inf, t=pd.Timestamp("2020"), more=[[1]] * 120),
+        trial().assign(z=np.inf, t=DAY, more=[[1]] * 120),
         pd.concat([trial(), pd.DataFrame({"all": np.full(120, np.nan)})], axis=1),
     ],
 )
@@ -271,29 +278,30 @@ def test_an_unknown_keyword_is_a_type_error(ask):
         ask(Lmer(FORMULA, trial()))
 
 
-@pytest.mark.parametrize(
-    ("ask", "words"),
-    [
-        (lambda m: m.predict(trial(), pred_type="resp"), ["pred_type", "'response'", "'link'"]),
-        (lambda m: m.predict(trial(), new_levels="pop"), ["new_levels", "'population'", "'error'"]),
-        (lambda m: m.confint("wald"), ["method", "'Wald'"]),
-        (lambda m: m.confint(conf_level=1), ["conf_level"]),
-        (lambda m: m.confint("boot", n_boot=0), ["n_boot"]),
-        (lambda m: m.confint("boot", n_boot=2, seed=-1), ["seed"]),
-        (lambda m: m.confint("boot", n_boot=2, n_jobs=0), ["n_jobs"]),
-        (lambda m: m.simulate(0), ["num_datasets"]),
-        (lambda m: m.simulate(2.5), ["num_datasets"]),
-        (lambda m: m.simulate("3"), ["num_datasets"]),
-        (lambda m: m.simulate(1, seed="x"), ["seed"]),
-        (lambda m: m.plot("xx"), ["'xx'", "'x'"]),
-        (lambda m: m.plot("x", grps=["99"]), ["grps", "99"]),
-        (lambda m: m.plot_summary(error_bars="sd"), ["error_bars", "'ci'", "'se'"]),
-        (lambda m: m.plot_summary(orient="x"), ["orient", "'v'", "'h'"]),
-        (lambda m: m.plot_summary(ranef_idx=1), ["ranef_idx", "g"]),
-        (lambda m: m.plot_summary(ranef_idx=-1), ["ranef_idx", "g"]),
-    ],
-)
-def test_bad_options_of_the_other_methods_are_named(ask, words, plain):
+BAD_ARGUMENTS = {
+    "predict pred_type": (lambda m: m.predict(trial(), pred_type="resp"), ["pred_type", "'response'", "'link'"]),
+    "predict new_levels": (lambda m: m.predict(trial(), new_levels="pop"), ["new_levels", "'population'", "'error'"]),
+    "confint method": (lambda m: m.confint("wald"), ["method", "'Wald'"]),
+    "confint conf_level": (lambda m: m.confint(conf_level=1), ["conf_level"]),
+    "confint n_boot": (lambda m: m.confint("boot", n_boot=0), ["n_boot"]),
+    "confint seed": (lambda m: m.confint("boot", n_boot=2, seed=-1), ["seed"]),
+    "confint n_jobs": (lambda m: m.confint("boot", n_boot=2, n_jobs=0), ["n_jobs"]),
+    "simulate none": (lambda m: m.simulate(0), ["num_datasets"]),
+    "simulate a part": (lambda m: m.simulate(2.5), ["num_datasets"]),
+    "simulate text": (lambda m: m.simulate("3"), ["num_datasets"]),
+    "simulate seed": (lambda m: m.simulate(1, seed="x"), ["seed"]),
+    "plot param": (lambda m: m.plot("xx"), ["'xx'", "'x'"]),
+    "plot grps": (lambda m: m.plot("x", grps=["99"]), ["grps", "99"]),
+    "error_bars": (lambda m: m.plot_summary(error_bars="sd"), ["error_bars", "'ci'", "'se'"]),
+    "orient": (lambda m: m.plot_summary(orient="x"), ["orient", "'v'", "'h'"]),
+    "ranef_idx": (lambda m: m.plot_summary(ranef_idx=1), ["ranef_idx", "g"]),
+    "ranef_idx negative": (lambda m: m.plot_summary(ranef_idx=-1), ["ranef_idx", "g"]),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ARGUMENTS)
+def test_bad_arguments_of_the_other_methods_are_named(case, plain):
+    ask, words = BAD_ARGUMENTS[case]
     with pytest.raises(OptionError) as caught:
         ask(plain)
     says(caught.value, *words)
@@ -331,7 +339,7 @@ def test_predict_names_a_level_that_the_fit_has_not_seen(rich, use_rfx):
 
 
 @pytest.mark.parametrize(
-    ("column", "values"), [("c", 1.5), ("x", "text"), ("flag", "maybe"), ("x", pd.Timestamp("2020")), ("flag", 2.5)]
+    ("column", "values"), [("c", 1.5), ("x", "text"), ("flag", "maybe"), ("x", DAY), ("flag", 2.5)]
 )
 def test_predict_names_a_column_of_another_kind(rich, column, values):
     with pytest.raises(DataError, match=repr(column)):

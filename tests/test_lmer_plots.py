@@ -47,7 +47,8 @@ def trial() -> pd.DataFrame:
     frame["flag"] = rng.random(n) < 0.5
     g, h = rng.normal(size=(3, 12)), rng.normal(size=10)
     i, j = np.repeat(np.arange(12), 20), np.arange(n) % 10
-    frame["y"] = frame.x * (1 + g[0][i]) + 0.3 * g[2][i] * frame.z + (frame.cond == "a") + g[1][i] + h[j] + rng.normal(size=n)
+    slopes = frame.x * (1 + g[0][i]) + 0.3 * g[2][i] * frame.z
+    frame["y"] = slopes + (frame.cond == "a") + g[1][i] + h[j] + rng.normal(size=n)
     return frame
 
 
@@ -142,7 +143,8 @@ def test_population_line_and_its_band_come_from_the_full_covariance(sleep):
     x, y = population(ax)
     assert (x.min(), x.max()) == (0, 9)
     L = np.column_stack([np.ones_like(x), x])
-    middle, half = L @ sleep.coefs["Estimate"].to_numpy(), Z * np.sqrt(np.einsum("ij,jk,ik->i", L, covariance(sleep), L))
+    middle = L @ sleep.coefs["Estimate"].to_numpy()
+    half = Z * np.sqrt(np.einsum("ij,jk,ik->i", L, covariance(sleep), L))
     np.testing.assert_allclose(y, middle, rtol=EXACT)
     lower, upper = band(ax, x)
     np.testing.assert_allclose(lower, middle - half, rtol=EXACT)
@@ -241,12 +243,13 @@ def test_missing_values_and_weights_do_not_matter_to_a_plot():
 
 
 @pytest.mark.parametrize(
-    ("param", "levels", "values"), [("cond", ["C", "a", "b"], ["C", "a", "b"]), ("flag", ["FALSE", "TRUE"], [False, True])]
+    ("param", "levels", "values"),
+    [("cond", ["C", "a", "b"], ["C", "a", "b"]), ("flag", ["FALSE", "TRUE"], [False, True])],
 )
 def test_a_factor_is_drawn_level_by_level(rich, param, levels, values):
     ax = rich.plot(param)
     assert [t for t in ticks(ax, "x") if t] == levels
-    x, y = population(ax)
+    _, y = population(ax)
     rows = pd.concat([held(rich, **{param: value}) for value in values])
     np.testing.assert_allclose(y, rich.predict(rows), rtol=EXACT)
     L = pd.DataFrame(0.0, index=range(len(levels)), columns=rich.coefs.index)
@@ -272,7 +275,8 @@ def test_a_coefficient_is_drawn_group_by_group(rich):
     assert set(line.get_xdata()) == {rich.coefs.loc["(Intercept)", "Estimate"]}
     (span,) = ax.patches
     box = span.get_extents().transformed(ax.transData.inverted())
-    np.testing.assert_allclose([box.x0, box.x1], rich.coefs.loc["(Intercept)", ["2.5_ci", "97.5_ci"]].astype(float), rtol=1e-6)
+    limits = rich.coefs.loc["(Intercept)", ["2.5_ci", "97.5_ci"]].astype(float)
+    np.testing.assert_allclose([box.x0, box.x1], limits, rtol=1e-6)
 
 
 # plot: the rest of its arguments
@@ -325,7 +329,7 @@ def test_all_goes_behind_what_is_there(rich, param):
 
 
 def test_what_is_not_in_the_model_is_refused(rich):
-    with pytest.raises(OptionError, match="'xx'.*x"):
+    with pytest.raises(OptionError, match=r"'xx'.*x"):
         rich.plot("xx")
     with pytest.raises(OptionError, match="ranef_idx"):
         rich.plot("x", ranef_idx=2)

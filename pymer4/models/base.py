@@ -104,6 +104,17 @@ def check_keywords(given: dict[str, Any], extra: Iterable[str], method: Callable
             )
 
 
+def truth(argument: str, value: Any) -> bool:
+    """Return True or False, given as such or as 1 or 0.
+
+    Raises:
+        OptionError: `value` is neither; `argument` names it.
+    """
+    if isinstance(value, (bool, np.bool_)) or (isinstance(value, int) and value in (0, 1)):
+        return bool(value)
+    raise OptionError(f"{argument}={value!r} has to be True or False.")
+
+
 def confidence_level(level: float) -> float:
     """Return a confidence level between 0 and 1; 95 means 0.95.
 

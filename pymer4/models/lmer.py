@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 
 from pymer4 import bridge, display, intake, tables
+from pymer4.columns import Column
 from pymer4.errors import ConvergenceWarning, ModelWarning, OptionError, one_of
 from pymer4.factors import Coding
 from pymer4.families import Family, check_family, check_outcome, is_linear
 from pymer4.formula import columns_used, deparse, parse, parse_arguments, require_random
-from pymer4.models.base import Model, check_keywords, confidence_level
+from pymer4.models.base import Model, check_keywords, confidence_level, truth
+from pymer4.models.lmer_marginal import LmerMarginal
 from pymer4.models.lmer_plots import LmerPlots
 from pymer4.models.lmer_predict import LmerPredictions
 from pymer4.models.lmer_resample import LmerResampling, Method, interval
 from pymer4.models.lmer_tests import Ddf, LmerTests
-from pymer4.recoding import codings, contrast_matrices, with_factors, with_ranks
-from pymer4.resample import count
+from pymer4.recoding import codings, contrast_matrices, with_factors, with_groups, with_ranks
+from pymer4.resample import count, workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Convergence:
     singular_terms: tuple[str, ...]
 
 
-class Lmer(LmerPredictions, LmerTests, LmerResampling, LmerPlots, Model):
+class Lmer(LmerPredictions, LmerTests, LmerMarginal, LmerResampling, LmerPlots, Model):
     """A mixed model in R's formula language, fitted by lme4 in embedded R.
 
     Text and bool columns are factors, a pandas Categorical keeps its order, rows
@@ -73,6 +75,8 @@ class Lmer(LmerPredictions, LmerTests, LmerResampling, LmerPlots, Model):
         contrast_codes: column to its coding matrix, shape (levels, levels - 1), as R's `contrasts()` has it.
         ranked_data: whether ranks were fitted.
         anova_results: what `anova()` last returned.
+        marginal_estimates: the means or slopes that `post_hoc()`, `emmeans()` or `emtrends()` last returned.
+        marginal_contrasts: their contrasts.
         factors_prev_: `factors` before `anova(force_orthogonal=True)` put polynomials in their place.
 
     Raises:
@@ -102,7 +106,7 @@ class Lmer(LmerPredictions, LmerTests, LmerResampling, LmerPlots, Model):
         self._parsed = parse(formula)
         require_random(self._parsed)
         super().__init__(formula, data, family)
-        self._weights = intake.per_row("weights", weights, self._frame, least=0)
+        self._weights = intake.per_row("weights", weights, self._frame, positive=True)
         self._offset = intake.per_row("offset", offset, self._frame)
         columns_used(self._parsed, list(self._frame.columns))
 
@@ -120,9 +124,12 @@ class Lmer(LmerPredictions, LmerTests, LmerResampling, LmerPlots, Model):
         self.contrast_codes: dict[str, np.ndarray] | None = None
         self.factors_prev_: Mapping[str, Any] | None = None
         self.anova_results: pd.DataFrame | None = None
+        self.marginal_estimates: pd.DataFrame | None = None
+        self.marginal_contrasts: pd.DataFrame | None = None
         self.ranked_data = False
         self._settings: dict[str, Any] = {}
         self._codings: dict[str, Coding] = {}
+        self._kinds: dict[str, Column] = {}
         self._handle: bridge.Handle | None = None
         self._used: np.ndarray | None = None
         self._design: pd.DataFrame | None = None
@@ -191,21 +198,16 @@ class Lmer(LmerPredictions, LmerTests, LmerResampling, LmerPlots, Model):
         """
         settings = {name: value for name, value in locals().items() if name not in ("self", "kwargs")}
         check_keywords(kwargs, ("summarize", "summary"), Lmer.fit)
-        self._check_options(conf_int, ddf, REML, nAGQ)
+        self._check_options(settings)
         control = _control(control, old_optimizer)
         level, n_boot = confidence_level(conf_level), count("n_boot", n_boot)
-        permute = count("permute", int(permute), least=0)
-        data = self._take_in(control)
-        coded = codings(data, factors, ordered)
-        data = with_factors(data, coded)
-        if rank:
-            excluded = [rank_exclude_cols] if isinstance(rank_exclude_cols, str) else list(rank_exclude_cols)
-            data = with_ranks(data, self._parsed, rank_group, excluded)
+        permute = 0 if permute is False else count("permute", permute, least=0)
+        data, coded = self._take_in(control, settings)
         resampling = self._resampling(conf_int, level, n_boot, permute, permute_within, seed)
+        in_workers = workers(n_jobs) != 1 and (conf_int == "boot" or permute > 0)
         if verbose:
-            print(f"Fitting {self.formula} ({self.family}, {self.link}), {level:.0%} {conf_int} limits")
+            print(f"Fitting {self.formula} ({self.family}, {self.link}), {100 * level:g}% {conf_int} limits")
         self._forget()
-        in_workers = n_jobs != 1 and (conf_int == "boot" or permute > 0)
         reply = bridge.call(
             "fit_mixed",
             formula=deparse(self._parsed.node),
@@ -222,23 +224,31 @@ class Lmer(LmerPredictions, LmerTests, LmerResampling, LmerPlots, Model):
             **({"interval": interval("Wald", level, None)} if in_workers else resampling),
         )
         self._facts = {"REML": REML and self._linear, "ddf": ddf, "level": level, "permute": permute}
-        self._keep(reply, data, no_warnings)
-        if in_workers:
-            self._resample_in_workers(resampling, n_jobs, no_warnings)
         self.ci_type = f"boot ({n_boot})" if conf_int == "boot" else conf_int
         self.sig_type = "bootstrapped" if conf_int == "boot" else "parametric"
         if permute:
             self.sig_type = f"permutation ({permute})"
-            self._warn_of_untested(no_warnings)
         self.factors, self._codings, self.ranked_data = factors, coded, bool(rank)
         self.contrast_codes = {name: how.matrix for name, how in coded.items()} or None
         self._settings = settings
+        try:
+            self._keep(reply, data, no_warnings)
+            if in_workers:
+                self._resample_in_workers(resampling, n_jobs, no_warnings)
+            if permute:
+                self._warn_of_untested(no_warnings)
+        except BaseException:
+            self._forget()
+            raise
         self.fitted = True
         return self.summary() if kwargs.get("summary", kwargs.get("summarize", True)) else None
 
-    def _check_options(self, conf_int: str, ddf: str, REML: bool, nAGQ: int) -> None:
+    def _check_options(self, given: Mapping[str, Any]) -> None:
+        conf_int, ddf, REML, nAGQ = (given[name] for name in ("conf_int", "ddf", "REML", "nAGQ"))
         one_of("conf_int", conf_int, get_args(Method))
         one_of("ddf", ddf, get_args(Ddf))
+        for name in ("REML", "ordered", "rank", "verbose", "no_warnings", "old_optimizer"):
+            truth(name, given[name])
         if ddf == "Kenward-Roger" and not (REML and self._linear):
             raise OptionError(
                 "ddf='Kenward-Roger' is defined for linear models fitted with REML=True. Use ddf='Satterthwaite'."
@@ -257,19 +267,26 @@ class Lmer(LmerPredictions, LmerTests, LmerResampling, LmerPlots, Model):
     def _linear(self) -> bool:
         return is_linear(self.family, self.link)
 
-    def _take_in(self, control: str | Mapping[str, Any] | None) -> intake.Intake:
-        """Return the data of a fit, screened."""
+    def _take_in(self, control: str | Mapping[str, Any] | None, given: Mapping[str, Any]) -> tuple[intake.Intake, dict]:
+        """Return the data of a fit, screened and recoded, and the coding of each factor that was asked for."""
         data = intake.take_in(self._parsed, self._frame, self._weights, self._offset)
         if self._linear:
             intake.check_groups(self._parsed, data, _names_set(control))
         weighted = self._weights is not None
         check_outcome(self.family, self._parsed.response, data.columns, data.complete, weighted)
-        return data
+        coded = codings(data, given["factors"], given["ordered"])
+        data = with_groups(with_factors(data, coded), self._parsed)
+        if given["rank"]:
+            excluded = given["rank_exclude_cols"]
+            excluded = [excluded] if isinstance(excluded, str) else list(excluded)
+            data = with_ranks(data, self._parsed, given["rank_group"], excluded)
+        return data, coded
 
     def _keep(self, reply: bridge.Reply, data: intake.Intake, quiet: bool) -> None:
         """Store an answer of `fit_mixed`."""
         value = reply.value
         self._handle = value["model"]
+        self._kinds = {name: replace(column, values=column.values[:0]) for name, column in data.columns.items()}
         self._used = np.ones(data.n_rows, dtype=bool)
         if value["omitted"] is not None:
             self._used[value["omitted"] - 1] = False

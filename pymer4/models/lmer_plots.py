@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import pandas as pd
 from pymer4 import bridge, intake, plots, tables
 from pymer4.columns import Column
 from pymer4.errors import OptionError, near, one_of
-from pymer4.formula import deparse
+from pymer4.formula import Name, deparse, names_in, parse
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -131,7 +130,7 @@ class LmerPlots:
             groups = groups.loc[labels]
         predictors = [name for name in self._predictors(use_rfx=False) if name not in self.grps]
         if param in predictors:
-            return self._plot_predictor(param, groups, figsize, xlabel, ylabel, plot_fixef, plot_ci, ax)
+            return self._plot_predictor(param, groups, ranef_idx, figsize, xlabel, ylabel, plot_fixef, plot_ci, ax)
         if param not in groups.columns:
             known = list(dict.fromkeys([*predictors, *groups.columns]))
             raise OptionError(
@@ -147,29 +146,43 @@ class LmerPlots:
             raise OptionError(f"ranef_idx={index!r} is not a grouping factor. Use one of: {listed}.")
         return frames[index]
 
-    def _plot_predictor(self, param, groups, figsize, xlabel, ylabel, plot_fixef, plot_ci, ax) -> Axes:
-        x, L = self._grid(param)
-        estimates = self.coefs[tables.ESTIMATE].to_numpy()
-        middle = half = None
-        if plot_fixef:
-            middle = L @ estimates
-            if plot_ci:
-                tail = NormalDist().inv_cdf((1 + self._facts["level"]) / 2)
-                half = tail * np.sqrt(np.einsum("ij,jk,ik->i", L, self._facts["vcov"], L))
-        shift = groups.drop(columns=list(self.coefs.index)).get("(Intercept)", 0.0)
-        curves = groups[list(self.coefs.index)].to_numpy() @ L.T + np.asarray(shift).reshape(-1, 1)
+    def _plot_predictor(self, param, groups, index, figsize, xlabel, ylabel, plot_fixef, plot_ci, ax) -> Axes:
+        x, grid = self._grid(param)
+        name = list(self.grps)[index]
+        value = bridge.call(
+            "predictor_curves",
+            model=self._handle,
+            grid=grid,
+            group=name,
+            random=self._random_part(name),
+            level=self._facts["level"],
+        ).value
+        chosen = [self._groups_at(index).index.get_loc(label) for label in groups.index]
+        with_band = plot_fixef and plot_ci
         return plots.group_lines(
             x,
-            curves,
+            value["curves"][chosen],
             labels=list(groups.index),
-            population=middle,
-            lower=None if half is None else middle - half,
-            upper=None if half is None else middle + half,
+            population=value["population"] if plot_fixef else None,
+            lower=value["lower"] if with_band else None,
+            upper=value["upper"] if with_band else None,
             figsize=figsize,
             xlabel=xlabel or param,
             ylabel=ylabel or deparse(self._parsed.response),
             ax=ax,
         )
+
+    def _random_part(self, group: str) -> str:
+        """Return the random-effects terms of one grouping factor as a formula, such as `~(1 + x | g)`."""
+        plain = group in self._frame.columns
+        text = deparse(Name(group)) if plain else group
+        names = {group} if plain else set(names_in(parse(f"y ~ (1 | {group})").random[0].group))
+        terms = [
+            f"({deparse(term.expression)} {'|' if term.correlated else '||'} {text})"
+            for term in self._parsed.random
+            if any(set(names_in(crossing)) == names for crossing in intake.crossings(term.group))
+        ]
+        return "~" + " + ".join(terms)
 
     def _plot_coefficient(self, param, groups, figsize, xlabel, ylabel, plot_fixef, plot_ci, ax) -> Axes:
         row = self.coefs.loc[param] if plot_fixef and param in self.coefs.index else None
@@ -185,10 +198,10 @@ class LmerPlots:
             ax=ax,
         )
 
-    def _grid(self, param: str) -> tuple[Any, np.ndarray]:
-        """Return places along a predictor and their rows of the fixed design, shape (places, coefficients)."""
-        names = self._predictors(use_rfx=False)
-        columns = self._coded(intake.rows_for(names, self._frame[self._used], "plot()")[0])
+    def _grid(self, param: str) -> tuple[Any, dict[str, Column]]:
+        """Return places along a predictor, and new data there with the others held."""
+        names = list(dict.fromkeys([*self._predictors(use_rfx=False), *self._varying()]))
+        columns = self._conformed(intake.rows_for(names, self._frame[self._used], "plot()")[0])
         column = columns[param]
         if column.kind == "factor":
             x, along = list(column.levels), replace(column, values=np.arange(1, len(column.levels) + 1, dtype=np.int32))
@@ -197,8 +210,12 @@ class LmerPlots:
         else:
             x = np.linspace(column.values.min(), column.values.max(), _GRID)
             along = Column("double", x)
-        grid = {name: along if name == param else _held(columns[name], len(x)) for name in names}
-        return x, bridge.call("fixed_design", model=self._handle, data=grid).value["X"]
+        return x, {name: along if name == param else _held(columns[name], len(x)) for name in names}
+
+    def _varying(self) -> list[str]:
+        """Return the columns whose coefficients vary between groups."""
+        names = [name for term in self._parsed.random for name in names_in(term.expression)]
+        return [name for name in names if name in self._frame.columns]
 
 
 def _held(column: Column, n: int) -> Column:

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from pymer4 import bridge, intake, tables
-from pymer4.columns import Column
+from pymer4.columns import Column, normalise
 from pymer4.errors import DataError, one_of
-from pymer4.factors import recode
 from pymer4.formula import names_in
+from pymer4.recoding import conform
 from pymer4.resample import count, seed_stream
 
 
@@ -58,7 +58,8 @@ class LmerPredictions:
             reply = bridge.call(
                 "predict_mixed",
                 model=self._handle,
-                data=self._coded(intake.subset(columns, complete)),
+                data=self._conformed(intake.subset(columns, complete)),
+                n=int(complete.sum()),
                 conditional=bool(use_rfx),
                 type=pred_type,
                 unseen=new_levels,
@@ -77,15 +78,20 @@ class LmerPredictions:
         random = [name for term in self._parsed.random for name in names_in(term.node)] if use_rfx else []
         return [name for name in dict.fromkeys([*fixed, *random]) if name in self._frame.columns]
 
-    def _coded(self, columns: Mapping[str, Column]) -> dict[str, Column]:
-        """Return new columns with the factors of the fit as it had them."""
-        return {name: recode(c, self._codings[name]) if name in self._codings else c for name, c in columns.items()}
+    def _conformed(self, columns: Mapping[str, Column]) -> dict[str, Column]:
+        """Return new columns as the kinds of column that the model was fitted to."""
+        fixed = names_in(self._parsed.fixed)
+        groups = [name for name in self._parsed.group_names if name not in fixed]
+        return {name: conform(c, self._kinds[name], name, name in groups) for name, c in columns.items()}
 
     def _offset_of(self, data: pd.DataFrame) -> np.ndarray | None:
         if isinstance(self._offset, str):
             if self._offset not in data.columns:
                 raise DataError(f"predict() needs the offset's column {self._offset!r}, which the data do not have.")
-            return data[self._offset].to_numpy(dtype=float)
+            column = normalise(data, [self._offset])[self._offset]
+            if column.kind not in ("double", "integer"):
+                raise DataError(f"The offset's column {self._offset!r} has to hold numbers.")
+            return np.where(column.missing, np.nan, column.values.astype(float))
         if self._offset is not None and len(data) != len(self._offset):
             raise DataError(
                 f"The offset was given as an array of {len(self._offset)} numbers and can't be matched to {len(data)} "

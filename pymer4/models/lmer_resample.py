@@ -11,7 +11,7 @@ import pandas as pd
 from pymer4 import bridge, tables
 from pymer4.errors import ModelWarning, one_of
 from pymer4.models.base import confidence_level, issue
-from pymer4.resample import count, map_chunks, seed_stream
+from pymer4.resample import count, map_chunks, seed_stream, workers
 
 Method = Literal["Wald", "profile", "boot"]
 
@@ -45,6 +45,7 @@ class LmerResampling:
             OptionError: an argument out of its range.
         """
         self._require_fit("confint()")
+        n_jobs = workers(n_jobs)
         one_of("method", method, get_args(Method))
         level = confidence_level(conf_level)
         seeds = seed_stream(seed, count("n_boot", n_boot)) if method == "boot" else None
@@ -52,7 +53,7 @@ class LmerResampling:
         if method == "boot" and n_jobs != 1:
             asked["draws"] = self._draws(_bootstrap_chunk, seeds, n_jobs)
         reply = bridge.call("confint_mixed", model=self._handle, interval=asked)
-        for text in reply.warnings:
+        for text in dict.fromkeys((*reply.warnings, *reply.messages)):
             issue(text, ModelWarning)
         return tables.confint_table(*(reply.value[k] for k in ("lower", "upper", "names")), level)
 

@@ -1,0 +1,196 @@
+"""What users ask of a reference grid: variables, values and comparisons, checked against a model's predictors."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from pymer4.columns import level_name
+from pymer4.errors import OptionError, near, one_of
+
+Adjust = Literal[
+    "none", "tukey", "bonferroni", "holm", "hochberg", "hommel", "fdr", "BH", "BY", "sidak", "scheffe", "dunnettx",
+    "mvt", "bonf", "dunnet",
+]  # fmt: skip
+"""Adjustments for several tests under R's names, and two short ones."""
+
+Family = Literal["pairwise", "trt.vs.ctrl", "consec", "poly", "eff"]
+"""Families of contrasts under R's names."""
+
+Scale = Literal["response", "link"]
+
+_R_NAMES = {"bonf": "bonferroni", "dunnet": "dunnettx"}
+_LISTED = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Predictors:
+    """The variables of the fixed part of a model.
+
+    Attributes:
+        factors: factor to its levels in order; text, truth values, or numbers that the formula makes a factor.
+        covariates: covariate to its values where these are two at most, which a grid keeps as levels; else empty.
+    """
+
+    factors: Mapping[str, tuple[Any, ...]]
+    covariates: Mapping[str, tuple[float, ...]]
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is such a variable."""
+        return name in self.factors or name in self.covariates
+
+    def named(self, argument: str, given: str | Sequence[str] | None) -> list[str]:
+        """Return the variables that an argument names, each once; an empty list for None.
+
+        Raises:
+            OptionError: one of them is not in the fixed part of the model.
+        """
+        listed = [] if given is None else [given] if isinstance(given, str) else given
+        if isinstance(listed, Mapping) or not isinstance(listed, Iterable):
+            raise OptionError(
+                f"{argument}={given!r} is not the name of a variable, nor a list of names. {self.known()}"
+            )
+        names = list(dict.fromkeys(listed))
+        for name in names:
+            if name not in self:
+                hint = near(name, [*self.factors, *self.covariates])
+                raise OptionError(
+                    f"{argument} names {name!r}, which is not in the fixed part of the model.{hint} {self.known()}"
+                )
+        return names
+
+    def known(self) -> str:
+        """Return a sentence that lists the variables."""
+        kinds = (("factors", self.factors), ("covariates", self.covariates))
+        return f"It has {'; '.join(f'{kind}: {_listing(names)}' for kind, names in kinds)}."
+
+    def values(self, at: Mapping[str, Any] | None) -> dict[str, np.ndarray | list[str]] | None:
+        """Return the values that `at` asks for, as R takes them: text, truth values or numbers.
+
+        Args:
+            at: variable to one value, or to a sequence of values.
+
+        Raises:
+            OptionError: an unknown variable, an unknown level of a factor, or a covariate's value that is no number.
+        """
+        if at is None:
+            return None
+        if not isinstance(at, Mapping):
+            raise OptionError(f"at={at!r} is not a dict of variables and values, such as {{'x': [0, 1]}}.")
+        self.named("at", list(at))
+        return {name: self._chosen(name, values) for name, values in at.items()}
+
+    def _chosen(self, name: str, values: Any) -> np.ndarray | list[str]:
+        single = isinstance(values, (str, bytes)) or not isinstance(values, Iterable)
+        wanted = [values] if single else list(values)
+        if not wanted:
+            raise OptionError(f"at[{name!r}] is empty. Give at least one value, or leave it out.")
+        if name in self.covariates:
+            if not all(_is_number(value) for value in wanted):
+                raise OptionError(f"at[{name!r}]={values!r} has to be numbers: {name!r} is a covariate.")
+            return np.array(wanted, dtype=float)
+        levels = {level_name(level): level for level in self.factors[name]}
+        unknown = [value for value in wanted if level_name(value) not in levels]
+        if unknown:
+            raise OptionError(
+                f"at[{name!r}] has {unknown[0]!r}, not among the levels: {_listing(levels)}."
+                f"{near(level_name(unknown[0]), levels)}"
+            )
+        chosen = [levels[level_name(value)] for value in wanted]
+        return chosen if isinstance(chosen[0], str) else np.array(chosen)
+
+
+def require_apart(first: str, names: Sequence[str], second: str, others: Sequence[str]) -> None:
+    """Raise OptionError for a variable that two arguments name."""
+    both = [name for name in names if name in others]
+    if both:
+        raise OptionError(f"{both[0]!r} is in {first} and in {second}. Name it in one of the two.")
+
+
+def adjustment(argument: str, value: object) -> str:
+    """Return R's name of an adjustment for several tests.
+
+    Raises:
+        OptionError: there is none of this name; the message lists those there are.
+
+    Examples:
+        >>> adjustment("p_adjust", "bonf")
+        'bonferroni'
+    """
+    one_of(argument, value, get_args(Adjust))
+    return _R_NAMES.get(value, value)
+
+
+def comparisons(contrasts: object) -> str | dict[str, dict[str, Any]] | None:
+    """Return contrasts as R takes them: a family's name, or weights and perhaps the cells they belong to.
+
+    Args:
+        contrasts: None, a family, or name to weights: a sequence in the order of the cells, or a dict by cell,
+            a level or a tuple of levels, where a cell that is left out has weight 0.
+
+    Raises:
+        OptionError: no such family, or weights that are none.
+
+    Examples:
+        >>> comparisons({"a or b": {"a": 0.5, "b": 0.5, "c": -1}})["a or b"]["cells"]
+        ['a', 'b', 'c']
+    """
+    if contrasts is None:
+        return None
+    if not isinstance(contrasts, Mapping):
+        if isinstance(contrasts, str) and contrasts in get_args(Family):
+            return contrasts
+        legal = ", ".join(map(repr, get_args(Family)))
+        raise OptionError(
+            f"contrasts={contrasts!r} is not known. Use one of: {legal}, None for none, or a dict of weights such as "
+            f"{{'a - b': [1, -1]}}.{near(str(contrasts), get_args(Family))}"
+        )
+    if not contrasts:
+        raise OptionError("contrasts={} names no contrast. Use None for none, or {'name': weights}.")
+    return {str(name): _weights(name, given) for name, given in contrasts.items()}
+
+
+def unfit(contrasts: Mapping[str, Mapping[str, Any]], cells: Sequence[str]) -> OptionError:
+    """Return the error for weights of which some fit none of the cells."""
+    for name, contrast in contrasts.items():
+        unknown = [cell for cell in contrast["cells"] or () if cell not in cells]
+        if unknown:
+            fault = f"has a weight for {unknown[0]!r}, which is no cell.{near(unknown[0], cells)}"
+        elif contrast["cells"] is None and len(contrast["weights"]) != len(cells):
+            fault = f"has {len(contrast['weights'])} weights for {len(cells)} cells."
+        else:
+            continue
+        return OptionError(f"contrasts[{name!r}] {fault} The cells are, in this order: {_listing(cells)}.")
+    raise AssertionError("every contrast fits the cells")
+
+
+def _weights(name: object, given: Any) -> dict[str, Any]:
+    cells = None
+    if isinstance(given, Mapping):
+        cells = [_cell_name(cell) for cell in given]
+        given = list(given.values())
+    listed = [] if isinstance(given, (str, bytes)) or not isinstance(given, Iterable) else list(given)
+    if not listed or not all(_is_number(weight) for weight in listed):
+        raise OptionError(
+            f"contrasts[{name!r}] is {given!r}. Give one finite number a cell, in a list or in a dict by cell."
+        )
+    return {"cells": cells, "weights": np.array(listed, dtype=float)}
+
+
+def _cell_name(cell: object) -> str:
+    return " ".join(level_name(level) for level in (cell if isinstance(cell, tuple) else (cell,)))
+
+
+def _is_number(value: object) -> bool:
+    return (
+        isinstance(value, (numbers.Real, np.number)) and not isinstance(value, bool) and bool(np.isfinite(float(value)))
+    )
+
+
+def _listing(names: Iterable[str]) -> str:
+    names = list(names)
+    return ", ".join(names[:_LISTED]) + (f", and {len(names) - _LISTED} more" if len(names) > _LISTED else "") or "none"

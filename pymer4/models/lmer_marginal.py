@@ -1,0 +1,333 @@
+"""Marginal means and slopes of a fitted `Lmer`, and their contrasts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
+
+import pandas as pd
+
+from pymer4 import bridge, grid_request, tables
+from pymer4.errors import ModelWarning, OptionError, one_of
+from pymer4.grid_request import Adjust, Family, Predictors, Scale
+from pymer4.models.base import issue
+from pymer4.models.lmer_tests import Ddf
+
+Frames = tuple[pd.DataFrame, pd.DataFrame | None]
+Weights = Sequence[float] | Mapping[Any, float]
+
+_SEED = 1  # of the Monte Carlo integrals behind "mvt", so that they repeat
+
+
+class LmerMarginal:
+    """The methods of `Lmer` that ask emmeans.
+
+    Means are those of a reference grid: every combination of the levels of the factors, covariates at their means,
+    all cells of equal weight (Searle, Speed & Milliken 1980, The American Statistician 34). A covariate with two
+    values at most keeps them as levels. Limits have the level of the fit, and the adjustment of the tests; the
+    step-wise ones have none, there limits are Bonferroni's.
+    """
+
+    def post_hoc(
+        self,
+        marginal_vars: str | Sequence[str],
+        grouping_vars: str | Sequence[str] | None = None,
+        p_adjust: Adjust = "tukey",
+        summarize: bool = True,
+        verbose: bool = False,
+    ) -> Frames | None:
+        """Estimate means or slopes and compare each with each, on the link scale.
+
+        Factors have means: one for each combination of their levels, at each level of the grouping variables. A
+        covariate has slopes: one for each level of the first grouping variable, at each level of the others. Tests
+        in one group are a family, for which p is adjusted.
+
+        Args:
+            marginal_vars: factors, or one covariate.
+            grouping_vars: factors at whose levels means, slopes and comparisons are made.
+            p_adjust: adjustment for several tests: tukey, bonf, fdr, hochberg, hommel, holm, dunnet (an
+                approximation for comparisons with a control), mvt (exact, by Monte Carlo), or another of R's names.
+            summarize: print both tables; False prints nothing and returns None.
+            verbose: print R's messages.
+
+        Returns:
+            Estimates, and their pairwise differences (None where there is but one estimate), not rounded. Both stay
+            on the model as `marginal_estimates` and `marginal_contrasts`, and say in `attrs` what `emmeans()` says.
+
+        Raises:
+            NotFittedError: before `fit()`.
+            OptionError: a variable that is not in the model or does not fit its place, or an unknown adjustment.
+            RError: R could not answer; its own words.
+
+        Examples:
+            >>> from pymer4 import Lmer, load_dataset
+            >>> model = Lmer("yield ~ Variety * nitro + (1 | Block)", load_dataset("Oats"))
+            >>> _ = model.fit(summarize=False)
+            >>> model.post_hoc("nitro", "Variety", summarize=False)
+            >>> model.marginal_estimates[["Variety", "Estimate", "SE"]].round(2)
+                   Variety  Estimate     SE
+            1  Golden Rain     75.33  14.13
+            2   Marvellous     64.58  14.13
+            3      Victory     81.08  14.13
+        """
+        self._require_fit("post_hoc()")
+        adjust = grid_request.adjustment("p_adjust", p_adjust)
+        marginal, grouping = self._post_hoc_variables(marginal_vars, grouping_vars)
+        asked = {"contrasts": "pairwise", "adjust": adjust, "type": "link", "ddf": self._checked_ddf(None)}
+        if marginal[0] in self._grid_predictors().factors:
+            frames = self._ask_marginal(specs=marginal, by=grouping, **asked)
+        else:
+            frames = self._ask_marginal(specs=grouping[:1], by=grouping[1:], trend=marginal[0], **asked)
+        for text in frames[0].attrs["messages"] if verbose else ():
+            print(text)
+        if not summarize:
+            return None
+        print(_printed(frames, marginal, grouping))
+        return frames
+
+    def emmeans(
+        self,
+        specs: str | Sequence[str],
+        by: str | Sequence[str] | None = None,
+        at: Mapping[str, Any] | None = None,
+        *,
+        contrasts: Family | Mapping[str, Weights] | None = "pairwise",
+        adjust: Adjust = "tukey",
+        type: Scale = "response",
+        ddf: Ddf | None = None,
+    ) -> Frames:
+        """Estimate marginal means and contrasts between them.
+
+        On the response scale a link, or a function of the outcome such as `log(y) ~`, is undone after averaging.
+        Differences of logs are then ratios, of logits odds ratios; those of other links stay on the link scale.
+
+        Args:
+            specs: variables; there is a mean for each combination of their levels.
+            by: variables at each level of which contrasts are made, a family of tests each.
+            at: values of variables that the grid shall have, such as `{"x": [0, 1], "g": ["a", "b"]}`; covariates
+                are at their means otherwise.
+            contrasts: `"pairwise"`, `"trt.vs.ctrl"` (with the first level), `"consec"`, `"poly"`, `"eff"` (with the
+                mean of all), None, or `{name: weights}` with a weight a cell, in a list or in a dict by level.
+            adjust: adjustment of the contrasts; where R says that tukey does not apply it is sidak.
+            type: `"response"` or `"link"`.
+            ddf: denominator df of a linear model, by default the fit's.
+
+        Returns:
+            Estimates and contrasts (None where there is none). `attrs` of each: `estimate`, what the estimate is
+            (`emmean`, `prob`, `rate`, `response`; `estimate`, `ratio`, `odds.ratio`), `scale`, `ddf`, `adjust` as
+            it was applied, `level`, R's `notes` and `messages`.
+
+        Raises:
+            NotFittedError: before `fit()`.
+            OptionError: an argument out of its range.
+            RError: R could not answer; its own words.
+
+        Examples:
+            >>> from pymer4 import Lmer, load_dataset
+            >>> model = Lmer("log(yield) ~ Variety + nitro + (1 | Block)", load_dataset("Oats"))
+            >>> _ = model.fit(summarize=False)
+            >>> means, ratios = model.emmeans("Variety", at={"nitro": 0})
+            >>> ratios[["Contrast", "Estimate", "DF"]].round(2)
+                               Contrast  Estimate    DF
+            1  Golden Rain / Marvellous      0.94  63.0
+            2     Golden Rain / Victory      1.08  63.0
+            3      Marvellous / Victory      1.15  63.0
+        """
+        self._require_fit("emmeans()")
+        predictors = self._grid_predictors()
+        specs, by = self._specs(predictors, specs, by)
+        if not specs:
+            raise OptionError(f"specs names no variable. {predictors.known()}")
+        return self._ask_marginal(specs=specs, by=by, at=at, contrasts=contrasts, adjust=adjust, type=type, ddf=ddf)
+
+    def emtrends(
+        self,
+        var: str,
+        specs: str | Sequence[str] | None = None,
+        by: str | Sequence[str] | None = None,
+        at: Mapping[str, Any] | None = None,
+        *,
+        contrasts: Family | Mapping[str, Weights] | None = "pairwise",
+        adjust: Adjust = "tukey",
+        type: Scale = "response",
+        ddf: Ddf | None = None,
+    ) -> Frames:
+        """Estimate marginal slopes and contrasts between them.
+
+        A slope is the difference quotient of predictions, a thousandth of the range of the variable apart. On the
+        response scale predictions are transformed back first, so that slopes differ along a link; their SE is by the
+        delta method. That is `regrid = "response"` in R, whose own default is the link scale.
+
+        Args:
+            var: a covariate.
+            specs: variables; there is a slope for each combination of their levels. One overall slope by default.
+            by: as in `emmeans()`, as all that follows.
+            at: values of variables, that of `var` too.
+            contrasts: between slopes.
+            adjust: adjustment of the contrasts.
+            type: `"response"` or `"link"`.
+            ddf: denominator df of a linear model.
+
+        Returns:
+            Slopes and contrasts, as `emmeans()`. In `attrs` of the slopes `estimate` is `trend`, `variable` is `var`.
+
+        Raises:
+            NotFittedError: before `fit()`.
+            OptionError: an argument out of its range; `var` is a factor.
+            RError: R could not answer; its own words.
+
+        Examples:
+            >>> from pymer4 import Lmer, load_dataset
+            >>> model = Lmer("Reaction ~ Days + (Days | Subject)", load_dataset("sleepstudy"))
+            >>> _ = model.fit(summarize=False)
+            >>> model.emtrends("Days")[0].round(2)
+               Estimate  2.5_ci  97.5_ci    SE    DF
+            1     10.47    7.21    13.73  1.55  17.0
+        """
+        self._require_fit("emtrends()")
+        predictors = self._grid_predictors()
+        if not isinstance(var, str):
+            raise OptionError(f"var={var!r} is not the name of one covariate. {predictors.known()}")
+        predictors.named("var", var)
+        if var in predictors.factors:
+            raise OptionError(
+                f"var={var!r} is a factor, which has no slope. Use emmeans({var!r}). {predictors.known()}"
+            )
+        specs, by = self._specs(predictors, specs, by)
+        asked = {"contrasts": contrasts, "adjust": adjust, "type": type, "ddf": ddf}
+        return self._ask_marginal(specs=specs, by=by, at=at, trend=var, **asked)
+
+    def joint_tests(self, by: str | Sequence[str] | None = None, *, ddf: Ddf | None = None) -> pd.DataFrame:
+        """Test each term of the fixed part as a whole, by contrasts of marginal means.
+
+        Without covariates these are type III tests. A covariate is compared one unit to either side of its mean,
+        and factors at its mean, where `anova()` tests them at 0.
+
+        Args:
+            by: variables at each level of which the tests are made.
+            ddf: denominator df of a linear model, by default the fit's.
+
+        Returns:
+            One row a term: the `by` variables; NumDF, DenomDF, F-stat, P-val, Sig, or for a generalized model Chisq,
+            Df, P-val, Sig. `attrs` holds `ddf`, and R's `notes` and `messages`.
+
+        Raises:
+            NotFittedError: before `fit()`.
+            OptionError: a variable that is not in the model, or nothing to test.
+            RError: R could not answer; its own words.
+
+        Examples:
+            >>> from pymer4 import Lmer, load_dataset
+            >>> model = Lmer("yield ~ Variety * factor(nitro) + (1 | Block)", load_dataset("Oats"))
+            >>> _ = model.fit(summarize=False)
+            >>> model.joint_tests(by="Variety")[["Variety", "F-stat"]].round(2)
+                       Variety  F-stat
+            nitro  Golden Rain    9.07
+            nitro   Marvellous    6.93
+            nitro      Victory   10.67
+        """
+        self._require_fit("joint_tests()")
+        predictors = self._grid_predictors()
+        names = predictors.named("by", by)
+        if not any(name not in names for name in (*predictors.factors, *predictors.covariates)):
+            raise OptionError(f"There is no variable to test beside those of by. {predictors.known()}")
+        ddf = self._checked_ddf(ddf)
+        reply = bridge.call("joint_mixed", model=self._handle, by=names or None, ddf=ddf)
+        _issue(reply)
+        table = tables.joint_table(reply.value, self._linear)
+        table.attrs |= {"ddf": ddf, "notes": reply.value["notes"], "messages": list(reply.messages)}
+        return table
+
+    def _grid_predictors(self) -> Predictors:
+        """Return the variables of the fixed part, asked of R once a fit."""
+        if "predictors" not in self._facts:
+            found = bridge.call("marginal_variables", model=self._handle).value
+            kinds = ({name: tuple(values) for name, values in dict(found[kind]).items()} for kind in found)
+            self._facts["predictors"] = Predictors(*kinds)
+        return self._facts["predictors"]
+
+    def _specs(self, predictors: Predictors, specs: Any, by: Any) -> tuple[list[str], list[str]]:
+        specs, by = predictors.named("specs", specs), predictors.named("by", by)
+        grid_request.require_apart("specs", specs, "by", by)
+        return specs, by
+
+    def _post_hoc_variables(self, marginal_vars: Any, grouping_vars: Any) -> tuple[list[str], list[str]]:
+        """Return marginal and grouping variables, the marginal ones factors or a single covariate."""
+        predictors = self._grid_predictors()
+        marginal = predictors.named("marginal_vars", marginal_vars)
+        grouping = predictors.named("grouping_vars", grouping_vars)
+        grid_request.require_apart("marginal_vars", marginal, "grouping_vars", grouping)
+        covariates = [name for name in marginal if name in predictors.covariates]
+        if not marginal:
+            raise OptionError(f"marginal_vars names no variable. {predictors.known()}")
+        if covariates and len(marginal) > 1:
+            raise OptionError(
+                f"marginal_vars has the covariate {covariates[0]!r} beside {len(marginal) - 1} more. Factors have "
+                f"means, a covariate has slopes: give factors only, or {covariates[0]!r} alone. {predictors.known()}"
+            )
+        for name in grouping:
+            if not predictors.factors.get(name) and not predictors.covariates.get(name):
+                raise OptionError(
+                    f"grouping_vars has the covariate {name!r}, which has no levels. Make it a factor with "
+                    f"fit(factors=), or choose its values with emmeans(.., by={name!r}, at={{{name!r}: [..]}})."
+                )
+        return marginal, grouping
+
+    def _ask_marginal(self, *, specs, by, contrasts, adjust, type, ddf, at=None, trend=None) -> Frames:
+        """Return estimates and contrasts, and keep them."""
+        one_of("type", type, get_args(Scale))
+        level, ddf, wanted = self._facts["level"], self._checked_ddf(ddf), grid_request.comparisons(contrasts)
+        reply = bridge.call(
+            "marginal_mixed",
+            model=self._handle,
+            specs=specs,
+            by=by or None,
+            at=self._grid_predictors().values(at),
+            trend=trend,
+            contrasts=wanted,
+            adjust=grid_request.adjustment("adjust", adjust),
+            type=type,
+            level=level,
+            ddf=ddf,
+            seed=_SEED,
+        )
+        if "cells" in reply.value:
+            raise grid_request.unfit(wanted, reply.value["cells"])
+        _issue(reply)
+        told = {"ddf": ddf, "level": level, "messages": list(reply.messages)}
+        estimates, compared = reply.value["estimates"], reply.value["contrasts"]
+        if trend is not None:
+            estimates["name"], told["variable"] = "trend", trend
+        self.marginal_estimates = _told(tables.marginal_estimates(estimates, level), estimates, told)
+        self.marginal_contrasts = None
+        if compared is not None:
+            self.marginal_contrasts = _told(tables.marginal_contrasts(compared, level), compared, told)
+        return self.marginal_estimates, self.marginal_contrasts
+
+
+def _told(table: pd.DataFrame, found: Mapping[str, Any], told: Mapping[str, Any]) -> pd.DataFrame:
+    """Return a table that says in `attrs` what it is and how it was made."""
+    table.attrs |= {"estimate": found["name"], **{name: found[name] for name in ("scale", "adjust", "notes")}, **told}
+    return table
+
+
+def _issue(reply: bridge.Reply) -> None:
+    for text in reply.warnings:
+        issue(text, ModelWarning)
+
+
+def _printed(frames: Frames, marginal: Sequence[str], grouping: Sequence[str]) -> str:
+    """Return both tables as text, with what they are and R's notes."""
+    estimates, contrasts = frames
+    what = "slopes" if "variable" in estimates.attrs else "means"
+    within = f" at each level of {', '.join(grouping)}" if grouping else ""
+    parts = [f"Marginal {what} of {', '.join(marginal)}{within} ({estimates.attrs['scale']} scale):", _block(estimates)]
+    if contrasts is not None:
+        how = f"{contrasts.attrs['scale']} scale; adjustment: {contrasts.attrs['adjust']}"
+        parts += ["", f"Pairwise differences ({how}):", _block(contrasts)]
+    notes = [note for frame in frames if frame is not None for note in frame.attrs["notes"]]
+    return "\n".join([*parts, "", *(f"Note: {note.strip()}" for note in dict.fromkeys(notes))])
+
+
+def _block(table: pd.DataFrame) -> str:
+    return tables.rounded(table).to_string(float_format="{:.3f}".format)
