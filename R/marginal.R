@@ -98,7 +98,8 @@ fitted_data <- function(model) {
 
 # Predictions at the levels of all factors, covariates at their means.
 mean_grid <- function(model, ddf, at = NULL, ...) {
-  with_plain_df(do.call(emmeans::ref_grid, c(grid_arguments(model, ddf, at), list(...))), model)
+  arguments <- c(grid_arguments(model, ddf, at), list(...))
+  with_plain_df(without_name_warnings(do.call(emmeans::ref_grid, arguments), model), model)
 }
 
 # Difference quotients of these, of a transformed outcome on its own scale where `type` asks for that.
@@ -106,7 +107,7 @@ slope_grid <- function(model, ddf, at, trend, type) {
   may_transform <- lme4::isGLMM(model) || is.call(stats::formula(model)[[2]])
   back <- type == "response" && may_transform && is_transformed(mean_grid(model, ddf, at))
   arguments <- c(grid_arguments(model, ddf, at), list(var = trend), if (back) list(regrid = "response"))
-  with_plain_df(do.call(emmeans::emtrends, arguments), model)
+  with_plain_df(without_name_warnings(do.call(emmeans::emtrends, arguments), model), model)
 }
 
 # `params` are names in the formula that are no variables, such as pi. Without limits emmeans keeps
@@ -118,7 +119,28 @@ grid_arguments <- function(model, ddf, at) {
     object = model, params = setdiff(named, names(fitted_data(model))),
     lmer.df = tolower(ddf), lmerTest.limit = Inf, pbkrtest.limit = Inf
   )
-  if (length(at)) c(arguments, list(at = at)) else arguments
+  if (length(at)) c(arguments, list(at = with_all_levels(at, model))) else arguments
+}
+
+# emmeans 1.8 looks for the levels of a factor such as `my var` under its quoted name, finds none, and takes
+# those in `at` for all there are.
+with_all_levels <- function(at, model) {
+  data <- fitted_data(model)
+  for (name in intersect(names(at), quoted_names(data))) {
+    if (is.factor(data[[name]])) at[[name]] <- factor(at[[name]], levels = levels(droplevels(data[[name]])))
+  }
+  at
+}
+
+quoted_names <- function(data) names(data)[make.names(names(data)) != names(data)]
+
+# The value of an expression, without what emmeans warns of when it does not find those levels.
+without_name_warnings <- function(expression, model) {
+  quoted <- sprintf("`%s`", quoted_names(fitted_data(model)))
+  spurious <- gettextf("variable '%s' is not a factor", quoted, domain = "R-stats")
+  withCallingHandlers(expression, warning = function(w) {
+    if (conditionMessage(w) %in% spurious) invokeRestart("muffleWarning")
+  })
 }
 
 model_with_df <- function(model, ddf) if (ddf == "Satterthwaite" && lme4::isLMM(model)) tested_model(model) else model
@@ -167,13 +189,14 @@ marginal_table <- function(object, type, level, transformed, infer) {
   )
 }
 
-# What the cells compared are called, in each group alike: their levels with a blank between.
+# What the cells compared are called, in the largest group: their levels with a blank between.
 cell_labels <- function(estimates) {
   labels <- lapply(estimates$labels, as.character)
-  groups <- do.call(paste, c(list(rep("", length(estimates$values$estimate))), labels[estimates$by]))
   specs <- setdiff(names(labels), estimates$by)
   if (length(specs) == 0) return("")
-  do.call(paste, unname(lapply(labels[specs], function(label) label[groups == groups[1]])))
+  groups <- do.call(paste, c(list(rep("", length(labels[[1]]))), unname(labels[estimates$by])))
+  largest <- groups == names(which.max(table(groups)))
+  do.call(paste, unname(lapply(labels[specs], function(label) label[largest])))
 }
 
 fits_cells <- function(contrast, cells) {

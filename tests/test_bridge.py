@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pymer4 import Lmer, bridge, load_dataset
+from pymer4 import Lmer, bridge, crossing, load_dataset
 from pymer4.columns import NA, Column, normalise
 from pymer4.errors import DataError, RError
 
@@ -364,12 +364,12 @@ def test_an_object_is_let_go_under_the_lock_at_the_next_call():
         thread.start()
         thread.join(10)
         assert not thread.is_alive(), "letting go of a handle waits for nobody"
-        assert any(waiting is sexp for waiting in bridge._retired)
+        assert any(waiting is sexp for waiting in crossing.retired)
         del sexp
     in_r("invisible(gc())")
     assert "is" not in freed
     echo(None)
-    assert not bridge._retired
+    assert not crossing.retired
     in_r("invisible(gc())")
     assert "is" in freed
 

@@ -141,9 +141,11 @@ def _of_family(family: str) -> Question:
 NAMED = {"first": [1, -1, 0], "rest": {"Victory": 1, "Golden Rain": -0.5, "Marvellous": -0.5}, "mean": [0.5, 0.5, 0]}
 IN_R = "list(first = c(1, -1, 0), rest = c(-.5, -.5, 1), mean = c(.5, .5, 0))"
 
+POST_HOC = ("tukey", "bonf", "fdr", "hochberg", "hommel", "holm", "dunnet", "mvt")
+
 QUESTIONS = {
     **{f"adjust {adjust}": _adjusted(adjust) for adjust in get_args(Adjust)},
-    **{f"post_hoc {a}": _post_hoc(a) for a in "tukey bonf fdr hochberg hommel holm dunnet mvt".split()},
+    **{f"post_hoc {a}": _post_hoc(a) for a in POST_HOC},
     **{f"family {family}": _of_family(family) for family in get_args(Family)},
     "weights": Question(
         "oats",
@@ -258,8 +260,8 @@ read <- function(name) {
   d
 }
 ask <- function(e, method, adjust, type, level) {
-  list(summary(e, type = type, level = level),
-    if (!is.null(method)) summary(contrast(e, method, adjust = adjust), infer = c(TRUE, TRUE), type = type, level = level))
+  both <- function(x, infer) summary(x, infer = infer, type = type, level = level)
+  list(both(e, c(TRUE, FALSE)), if (!is.null(method)) both(contrast(e, method, adjust = adjust), c(TRUE, TRUE)))
 }
 means <- function(specs, by = NULL, method = "pairwise", adjust = "tukey", type = "response", df = "satterthwaite",
                   level = .95, ...) {
@@ -273,8 +275,9 @@ joint <- function(by = NULL, df = "satterthwaite") list(joint_tests(m, by = by, 
 write <- function(id, k, s) {
   if (is.null(s)) return()
   d <- unclass(s)
-  number <- function(name) sprintf("%.17g", as.numeric(if (is.null(name) || is.null(d[[name]])) rep(NA, length(d[[1]])) else d[[name]]))
-  label <- function(names) do.call(paste, c(list(rep("", length(d[[1]]))), lapply(d[names], as.character), sep = "|"))
+  none <- rep(NA, length(d[[1]]))
+  number <- function(name) sprintf("%.17g", as.numeric(if (length(name) && length(d[[name]])) d[[name]] else none))
+  label <- function(names) do.call(paste, c(list(rep("", length(none))), lapply(d[names], as.character), sep = "|"))
   if ("model term" %in% names(d)) {
     frame <- data.frame(id, k, label = label("model term"), estimate = number("F.ratio"), lower = "NA", upper = "NA",
       se = number("df1"), df = number("df2"), statistic = "NA", p = number("p.value"), name = "F", adjust = "none")
@@ -294,6 +297,9 @@ fit <- function(id, data, call) {
   models[[id]] <<- suppressMessages(suppressWarnings(eval(call, list(d = d), globalenv())))
 }
 """
+
+
+ANSWER = ["id", "table", "label", "estimate", "lower", "upper", "se", "df", "statistic", "p", "name", "adjust"]
 
 
 @cache
@@ -317,8 +323,7 @@ def from_r() -> pd.DataFrame:
         done = subprocess.run(["Rscript", "--vanilla", str(path), folder], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         (Path(folder) / "answers.csv").write_text(done.stdout, "utf-8")
-        names = "id table label estimate lower upper se df statistic p name adjust".split()
-        return pd.read_csv(Path(folder) / "answers.csv", names=names)
+        return pd.read_csv(Path(folder) / "answers.csv", names=ANSWER)
 
 
 def write_data(path: Path, data: pd.DataFrame) -> None:
@@ -547,6 +552,11 @@ def test_variables_may_have_any_name(name):
     by = model.emmeans("nitro", name, at={"nitro": [0, 1]})
     assert [len(table) for table in by] == [6, 3]
     assert list(by[1].columns[:3]) == ["Contrast", name, "Estimate"]
+    close(model.joint_tests(name).iloc[:, 3], expected.joint_tests("Variety").iloc[:, 3], 1e-6)
+    # The order in which levels are asked for changes none of the numbers.
+    for levels in (["Victory", "Golden Rain"], ["Marvellous", "Victory", "Golden Rain"]):
+        means = [m.emmeans(v, at={v: levels})[0].set_index(v) for m, v in ((model, name), (expected, "Variety"))]
+        close(means[0].iloc[:, 0].loc[levels], means[1]["Estimate"].loc[levels], 1e-6)
 
 
 def test_a_constant_in_the_formula_is_no_variable():
@@ -568,6 +578,7 @@ def test_nested_factors():
     assert contrasts["Contrast"].iloc[0] == "Victory north - Golden Rain south"
     _, contrasts = model.emmeans("Variety", "place")
     assert list(contrasts.columns[:2]) == ["Contrast", "place"]
+    assert contrasts["Contrast"].tolist() == ["(nothing)", "Golden Rain - Marvellous"]  # the north has one cell
     assert any("nesting" in text for text in estimates.attrs["messages"])
 
 
@@ -674,17 +685,20 @@ def test_coefficients_and_r_model_stay():
 
 
 def test_no_warnings_without_cause():
+    spaced = Lmer("yield ~ `my var` * nitro + (1 | Block)", rows_of("Oats").rename(columns={"Variety": "my var"}))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        fitted("wool").emmeans("tension", "wool")
-        fitted("oats").emtrends("nitro", "Variety")
-        fitted("wool").joint_tests()
+        spaced.fit(summarize=False)
+        for model, factor, covariate in ((fitted("oats"), "Variety", "nitro"), (spaced, "my var", "nitro")):
+            model.emmeans(factor)
+            model.emtrends(covariate, factor)
+            model.joint_tests()
 
 
 # Errors, at the boundary
 
 WRONG = [
-    ("oats", lambda m: m.post_hoc("Varety"), r"marginal_vars names 'Varety'.*Did you mean 'Variety'.*factors: Variety; covariates: nitro"),
+    ("oats", lambda m: m.post_hoc("Varety"), "'Varety', which.*mean 'Variety'.*factors: Variety; covariates: nitro"),
     ("oats", lambda m: m.post_hoc("Block"), "'Block', which is not in the fixed part"),
     ("oats", lambda m: m.post_hoc("Variety", "Nitro"), "grouping_vars names 'Nitro'.*'nitro'"),
     ("oats", lambda m: m.post_hoc("Variety", "nitro"), r"no levels.*emmeans\("),
@@ -744,7 +758,7 @@ def test_nothing_before_fit(ask):
 def test_a_model_of_nothing_has_nothing_to_ask():
     model = Lmer("yield ~ 1 + (1 | Block)", rows_of("Oats"))
     model.fit(summarize=False)
-    with pytest.raises(OptionError, match="no variable to test.*factors: none; covariates: none"):
+    with pytest.raises(OptionError, match=r"no variable to test.*factors: none; covariates: none"):
         model.joint_tests()
     with pytest.raises(OptionError, match="factors: none"):
         model.emmeans("Variety")

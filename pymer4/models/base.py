@@ -6,13 +6,16 @@ import inspect
 import sys
 import warnings
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from pymer4 import tables
 from pymer4.errors import DataError, ModelWarning, NotFittedError, OptionError, near
+
+Ddf = Literal["Satterthwaite", "Kenward-Roger", "asymptotic"]
+"""Where denominator degrees of freedom come from."""
 
 
 class Model:

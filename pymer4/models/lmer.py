@@ -15,12 +15,12 @@ from pymer4.errors import ConvergenceWarning, ModelWarning, OptionError, one_of
 from pymer4.factors import Coding
 from pymer4.families import Family, check_family, check_outcome, is_linear
 from pymer4.formula import columns_used, deparse, parse, parse_arguments, require_random
-from pymer4.models.base import Model, check_keywords, confidence_level, truth
+from pymer4.models.base import Ddf, Model, check_keywords, confidence_level, truth
 from pymer4.models.lmer_marginal import LmerMarginal
 from pymer4.models.lmer_plots import LmerPlots
 from pymer4.models.lmer_predict import LmerPredictions
 from pymer4.models.lmer_resample import LmerResampling, Method, interval
-from pymer4.models.lmer_tests import Ddf, LmerTests
+from pymer4.models.lmer_tests import LmerTests
 from pymer4.recoding import codings, contrast_matrices, with_factors, with_groups, with_ranks
 from pymer4.resample import count, workers
 

@@ -10,8 +10,7 @@ import pandas as pd
 from pymer4 import bridge, grid_request, tables
 from pymer4.errors import ModelWarning, OptionError, one_of
 from pymer4.grid_request import Adjust, Family, Predictors, Scale
-from pymer4.models.base import issue
-from pymer4.models.lmer_tests import Ddf
+from pymer4.models.base import Ddf, issue
 
 Frames = tuple[pd.DataFrame, pd.DataFrame | None]
 Weights = Sequence[float] | Mapping[Any, float]

@@ -11,9 +11,8 @@ from pymer4 import bridge, intake, tables
 from pymer4.comparison import Likelihood
 from pymer4.errors import ModelWarning, OptionError, one_of
 from pymer4.factors import present_levels
-from pymer4.models.base import issue
+from pymer4.models.base import Ddf, issue
 
-Ddf = Literal["Satterthwaite", "Kenward-Roger", "asymptotic"]
 Type = Literal[1, 2, 3]
 
 

@@ -78,6 +78,6 @@ parts <- lapply(split(cases, factor(cases$id, unique(cases$id))), function(case)
   describe_case(case, fit$value, fit$said)
 })
 write_long(
-  file.path(folder, "linear.csv"), header(c("lme4", "lmerTest", "Matrix", "numDeriv", "minqa", "nloptr")),
+  file.path(folder, "linear.csv"), header(),
   unlist(parts, recursive = FALSE)
 )

@@ -92,4 +92,4 @@ parts <- lapply(ids, function(id) {
     tell(answers(case, saved), "saved"), tell(plain_answers(case), "plain")
   )
 })
-write_long(file.path(folder, "stored.csv"), header("lme4"), unlist(parts, recursive = FALSE))
+write_long(file.path(folder, "stored.csv"), header(), unlist(parts, recursive = FALSE))

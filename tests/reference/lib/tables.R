@@ -1,6 +1,7 @@
 # Numbers as plain text: a header that says which software made them, then one value a line with 17 digits.
 
-header <- function(packages) {
+header <- function() {
+  packages <- c("lme4", "lmerTest", "Matrix", "numDeriv", "minqa", "nloptr")
   versions <- vapply(packages, function(package) as.character(utils::packageVersion(package)), "")
   c(
     paste("# R", getRversion()),
