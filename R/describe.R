@@ -57,13 +57,17 @@ convergence_record <- function(model) {
   info <- model@optinfo
   gradient <- info$derivs$gradient
   list(
-    optimizer = scalar(if (is.character(info$optimizer)) info$optimizer else "user's function"),
+    optimizer = scalar(optimizer_name(info$optimizer)),
     code = scalar(as.integer(info$conv$opt)),
     messages = as.character(c(info$conv$lme4$messages, unlist(info$warnings))),
     max_gradient = scalar(if (is.null(gradient)) NA_real_ else max(abs(gradient))),
     singular = scalar(lme4::isSingular(model)),
     singular_terms = singular_terms(model)
   )
+}
+
+optimizer_name <- function(optimizer) {
+  if (is.null(optimizer)) "none" else if (is.character(optimizer)) utils::tail(optimizer, 1) else "a function"
 }
 
 # The random-effects terms whose covariance matrix is not of full rank.

@@ -37,11 +37,12 @@ model_environment <- function(data, weights, offset, control) {
 }
 
 # `control` is the text between the parentheses of lmerControl(), or its arguments
-# as a list; an optimizer's settings that are left out are lme4's.
+# as a list. The text is read as if lme4 were attached.
 make_control <- function(control, maker) {
   if (is.null(control)) return(NULL)
   if (!is.character(control)) return(do.call(maker, control))
-  eval(as.call(c(maker, as.list(str2lang(paste0("list(", control, ")")))[-1])), globalenv())
+  arguments <- as.list(str2lang(paste0("list(", control, ")")))[-1]
+  eval(as.call(c(maker, arguments)), asNamespace("lme4"))
 }
 
 linear_control <- function(env) if (is.null(env$control)) lme4::lmerControl() else env$control

@@ -3,13 +3,13 @@
 # Means of the cells of `specs` within `by`, or there the slopes in the variable `trend`, and their contrasts.
 # `at` names values of variables. `contrasts` is NULL, a family's name, or a named list of lists of weights with,
 # where they were given so, the cells that they belong to; the answer to weights that fit no cells is the cells.
+# `grid` is one that was made before, for the same `at`, `trend` and `ddf`.
 marginal_mixed <- function(model, specs, by = NULL, at = NULL, trend = NULL, contrasts = NULL, adjust = "none",
-                           type = "response", level = 0.95, ddf = "Satterthwaite", seed = 1L) {
+                           type = "response", level = 0.95, ddf = "Satterthwaite", seed = 1L, grid = NULL) {
   restore <- options(emmeans = plain_options)
   on.exit(options(restore))
   set_stream(seed)
-  model <- model_with_df(model, ddf)
-  grid <- if (is.null(trend)) mean_grid(model, ddf, at) else slope_grid(model, ddf, at, trend, type)
+  grid <- if (is.null(grid)) marginal_grid(model_with_df(model, ddf), ddf, at, trend, type) else said_again(grid)
   means <- emmeans::emmeans(grid, if (length(specs)) specs else "1", by = by)
   transformed <- is_transformed(means)
   estimates <- marginal_table(means, type, level, transformed, c(TRUE, FALSE))
@@ -23,7 +23,7 @@ marginal_mixed <- function(model, specs, by = NULL, at = NULL, trend = NULL, con
   }
   compared <- if (!is.null(contrasts)) emmeans::contrast(means, contrasts, adjust = adjust)
   list(
-    estimates = estimates,
+    grid = grid, estimates = estimates,
     contrasts = if (!is.null(compared)) marginal_table(compared, type, level, transformed, c(TRUE, TRUE))
   )
 }
@@ -94,6 +94,22 @@ fitted_data <- function(model) {
   data <- environment(stats::formula(model))$data
   omitted <- attr(model@frame, "na.action")
   if (length(omitted)) data[-omitted, , drop = FALSE] else data
+}
+
+# A grid that keeps what was said while it was made.
+marginal_grid <- function(model, ddf, at, trend, type) {
+  said <- character()
+  grid <- withCallingHandlers(
+    if (is.null(trend)) mean_grid(model, ddf, at) else slope_grid(model, ddf, at, trend, type),
+    message = function(m) said <<- c(said, conditionMessage(m))
+  )
+  grid@misc$said <- said
+  grid
+}
+
+said_again <- function(grid) {
+  for (text in grid@misc$said) message(text, appendLF = FALSE)
+  grid
 }
 
 # Predictions at the levels of all factors, covariates at their means.

@@ -16,19 +16,19 @@ predict_mixed <- function(model, data, n, conditional, type, unseen) {
 }
 
 # How the outcome runs along a grid: of the population with its Wald band, and of each level of the
-# grouping factor `group`, whose random-effects terms are the text `random`.
-predictor_curves <- function(model, grid, group, random, level) {
+# grouping factor `group`, whose random-effects terms are the text `random`; `offset` is added to all.
+predictor_curves <- function(model, grid, group, random, level, offset = 0) {
   inverse <- if (lme4::isLMM(model)) identity else model@resp$family$linkinv
-  middle <- as.vector(stats::predict(model, newdata = grid, re.form = NA, type = "link"))
+  middle <- as.vector(stats::predict(model, newdata = grid, re.form = NA, type = "link")) + offset
   X <- fixed_design(model, grid)
   half <- stats::qnorm((1 + level) / 2) * sqrt(rowSums((X %*% fixed_covariance(model)) * X))
   rows <- group_rows(model, group)
   held <- rows[rep(seq_len(nrow(rows)), each = nrow(grid)), , drop = FALSE]
   held[names(grid)] <- lapply(grid, rep, times = nrow(rows))
-  curves <- stats::predict(model, newdata = held, re.form = stats::as.formula(random, globalenv()), type = "response")
+  curves <- stats::predict(model, newdata = held, re.form = stats::as.formula(random, globalenv()), type = "link")
   list(
     population = inverse(middle), lower = inverse(middle - half), upper = inverse(middle + half),
-    curves = matrix(curves, nrow(rows), byrow = TRUE)
+    curves = matrix(inverse(as.vector(curves) + offset), nrow(rows), byrow = TRUE)
   )
 }
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from pymer4.columns import Column, normalise
 from pymer4.errors import DataError, OptionError, near
-from pymer4.formula import Call, Formula, Name, Node, columns_used, deparse
+from pymer4.formula import Call, Formula, Name, Node, columns_used, deparse, names_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +132,24 @@ def check_groups(formula: Formula, intake: Intake, skipped: Iterable[str]) -> No
                     "can't be told from the residual. Use a grouping with several rows a group, or switch the check "
                     'off with control=\'check.nobs.vs.nlev="ignore", check.nobs.vs.nRE="ignore"\'.'
                 )
+
+
+def check_levels(formula: Formula, intake: Intake) -> None:
+    """Refuse a factor of the fixed part that has one level in the rows used.
+
+    Raises:
+        DataError: naming it.
+    """
+    outcome = names_in(formula.response)
+    fixed = [name for name in intake.columns if name not in outcome] if formula.uses_dot else names_in(formula.fixed)
+    for name in fixed:
+        column = intake.columns.get(name)
+        if column is not None and column.kind == "factor" and np.ptp(column.values[intake.complete]) == 0:
+            level = column.levels[column.values[intake.complete][0] - 1]
+            raise DataError(
+                f"The predictor {name!r} is a factor with one level, {level!r}, in the rows used. Take it out of the "
+                "formula: it has nothing to compare."
+            )
 
 
 def _refuse_infinite(columns: Mapping[str, Column]) -> None:

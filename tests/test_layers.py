@@ -41,16 +41,16 @@ LAYERS = {
     "pymer4.intake": 4,
     "pymer4.models.base": 4,
     "pymer4.display": 5,
-    "pymer4.grid_request": 5,
-    "pymer4.models.lmer_marginal": 6,
+    "pymer4.grid_request": 2,
+    "pymer4.models.lmer_marginal": 7,
     "pymer4.models.lmer_plots": 6,
     "pymer4.models.lmer_predict": 6,
     "pymer4.models.lmer_resample": 6,
     "pymer4.models.lmer_tests": 6,
     "pymer4.recoding": 5,
-    "pymer4.models.lmer": 7,
-    "pymer4.models": 8,
-    "pymer4.doctor": 9,
+    "pymer4.models.lmer": 8,
+    "pymer4.models": 9,
+    "pymer4.doctor": 10,
 }
 SPEAKERS = re.compile(r"pymer4\.(models\.lmer\w*|io|datasets|doctor)")
 

@@ -999,6 +999,17 @@ def test_a_group_may_have_any_name(name):
     close(model.predict(data, use_rfx=True), plain.fits)
 
 
+@pytest.mark.parametrize("term", ["g", "log(g)", "poly(g, 2)"])
+def test_a_number_may_be_predictor_and_group(term):
+    data = trial()
+    twin = data.assign(label=data.g.astype(str))
+    model, plain = fit(f"y ~ x + {term} + (1 | g)", data), fit(f"y ~ x + {term} + (1 | label)", twin)
+    assert list(model.coefs.index) == list(plain.coefs.index)
+    close(model.coefs["Estimate"], plain.coefs["Estimate"], rtol=REORDERED)  # the labels sort otherwise
+    rows = data.iloc[[200, 3, 77]].astype({"g": float})
+    close(model.predict(rows, use_rfx=True), model.fits[[200, 3, 77]])
+
+
 def test_weights_and_offset_columns_may_have_any_name():
     plain = fit("y ~ x + (1 | g)", trial(), weights="w", offset="o")
     for w, o in (("weights", "offset"), ("offset", "weights"), ("my w", "data"), ("T", "control")):

@@ -41,8 +41,9 @@ STEP = 1e-4  # of lme4's gradient, a difference quotient: the rounding of the de
 COUNTED = 1e-3  # numbers in the wording of a warning, such as a gradient's size or an eigenvalue
 
 # Here the optimizer stops far from any optimum, with a slope's sd of exactly 0 and two negative curvatures. The
-# df of lmerTest are then what the steps of numDeriv make of it: with d = 1e-3 or eps = 1e-5 in the place of its
-# 1e-4 they change by factors of 4 and 150 (elsewhere by 1e-3 in one overfitted model, at most 5e-5 in the others).
+# df of lmerTest are then what the steps of numDeriv make of it: up to 5 times as large with r = 6 in the place of
+# its 4, up to 150 times with eps = 1e-5 in the place of 1e-4. In the other cases such changes move them by 5e-5 at
+# most, and by 2e-3 in the overfitted one.
 NO_DF = {"huge_predictor"}
 
 
@@ -164,7 +165,7 @@ class Reference:
         return key in self._tables
 
     def text(self, case: str, table: str) -> pd.DataFrame:
-        cells = self._tables.get((case, table), [])
+        cells = self._tables[case, table]
         columns = list(dict.fromkeys(column for _, column, _ in cells))
         rows = [row for row, column, _ in cells if column == columns[0]]
         values = np.array([value for *_, value in cells], dtype=object).reshape(len(columns), -1).T
@@ -175,6 +176,10 @@ class Reference:
 
     def strings(self, case: str, table: str) -> list[str]:
         return [value for *_, value in self._tables.get((case, table), [])]
+
+    def doubtful(self, case: str) -> bool:
+        """Return whether R found fault with the fit: it stopped early, or at a doubtful place, or is singular."""
+        return self.text(case, "codes")["1"]["optimizer"] != "0" or (case, "checks") in self
 
     def tables(self, case: str, prefix: str) -> dict[str, pd.DataFrame]:
         """Return the tables called by a prefix and a group's name, by that name."""
@@ -208,7 +213,7 @@ def live_run(tmp_path_factory):
 
 
 @pytest.fixture(scope="module", params=["frozen", "live"])
-def reference(request, live_run) -> Reference:
+def source(request, live_run) -> Reference:
     """What the R that wrote the files in the repository said; then, for all tests again, what the R at hand says."""
     if request.param == "frozen":
         frozen = Reference(REFERENCE / "linear.csv")
@@ -218,6 +223,13 @@ def reference(request, live_run) -> Reference:
     process.wait()
     assert process.returncode == 0, (folder / "errors.txt").read_text()
     return Reference(folder / "linear.csv")
+
+
+@pytest.fixture
+def reference(source, case) -> Reference:
+    if not source.strict and source.doubtful(case):
+        pytest.skip("where the optimizer stopped in doubt, other software stops elsewhere; the R at hand is asked next")
+    return source
 
 
 def r_command(name: str, *arguments: object) -> list[str]:
@@ -232,19 +244,18 @@ def rscript(name: str, *arguments: object, given: str | None = None) -> str:
     return done.stdout
 
 
-def cut(values) -> np.ndarray:
-    """Return the sums and the sums of squares that close a long table of `linear.R`."""
-    return np.vstack([values, values.sum(axis=0), (values**2).sum(axis=0)])
+def sums(values: np.ndarray) -> np.ndarray:
+    """Return the sums and the sums of squares of columns, with which `linear.R` ends a long table."""
+    return np.vstack([values.sum(axis=0), (values**2).sum(axis=0)])
 
 
 def close_long(reference: Reference, found, expected: pd.DataFrame, rtol: float) -> None:
     """Compare a table of which R wrote the first rows and two sums, each on the scale of its column."""
     found = np.asarray(found, dtype=float).reshape(len(found), -1)
     kept = len(expected) - 2
-    sums = cut(found)[len(found) :]
     size = np.abs(found)
-    scale = np.vstack([np.tile(size.max(axis=0), (kept, 1)), size.sum(axis=0), 0 * sums[0]])
-    reference.close(np.vstack([found[:kept], sums]), expected, rtol, scale)
+    scale = np.vstack([np.tile(size.max(axis=0), (kept, 1)), sums(size)])
+    reference.close(np.vstack([found[:kept], sums(found)]), expected, rtol, scale)
 
 
 def by_group(model: Lmer, value) -> dict[str, pd.DataFrame]:
@@ -285,11 +296,9 @@ def test_coefficients(case, reference):
     reference.close(found["T-stat"], expected["t value"], ESTIMATES, scale=1)
 
 
-@every
+@pytest.mark.parametrize("case", [case for case in CASES if case not in NO_DF])
 def test_df_and_p(case, reference):
     found, expected = fitted(case).coefs, reference.numbers(case, "coefs")
-    if case in NO_DF:
-        return
     reference.close(found["DF"], expected["df"], DF)
     reference.close(found["P-val"], expected["Pr(>|t|)"], P_ABSOLUTE, scale=1 - expected["Pr(>|t|)"])
 
@@ -299,8 +308,8 @@ def test_covariance(case, reference):
     found, expected = np.asarray(fitted(case)._facts["vcov"]), reference.numbers(case, "vcov")
     kept = len(expected) - 2
     se = np.sqrt(np.diag(found))
-    scale = np.vstack([np.outer(se, se)[:kept], np.abs(found).sum(axis=0), (found**2).sum(axis=0)])
-    reference.close(np.vstack([found[:kept], cut(found)[-2:]]), expected, ESTIMATES, scale)
+    scale = np.vstack([np.outer(se, se)[:kept], sums(np.abs(found))])
+    reference.close(np.vstack([found[:kept], sums(found)]), expected, ESTIMATES, scale)
 
 
 @every
@@ -424,12 +433,12 @@ def test_theta(case, reference):
 
 
 def test_p_is_of_the_far_tail():
-    """Compare p with R's own pt(), of every coefficient of every case."""
+    """Compare p with R's own pt(), of every coefficient of every case, where it is 0 and just above."""
     table = pd.concat([fitted(case).coefs for case in CASES])
     lines = "".join(f"{t!r} {df!r}\n" for t, df in zip(table["T-stat"].tolist(), table["DF"].tolist(), strict=True))
     expected = [float(p) for p in rscript("lib/pt.R", given=lines).split()]
     np.testing.assert_allclose(table["P-val"], expected, rtol=P_OWN, atol=0)
-    assert 1e-301 < table["P-val"].min() < 1e-297
+    assert 1e-301 < fitted("steep").coefs["P-val"].min() < 1e-298
 
 
 def test_old_optimizer_is_bobyqa():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import numbers
 import sys
 import warnings
 from collections.abc import Callable, Iterable
@@ -124,10 +125,10 @@ def confidence_level(level: float) -> float:
     Raises:
         OptionError: it is no such number.
     """
-    if isinstance(level, (int, float)) and not isinstance(level, bool):
-        level = level / 100 if 1 < level < 100 else level
-        if 0 < level < 1:
-            return float(level)
+    if isinstance(level, numbers.Real) and not isinstance(level, bool):
+        share = float(level) / 100 if 50 <= level < 100 else float(level)
+        if 1e-6 <= share < 1:
+            return round(share, 12) if isinstance(level, np.floating) else share
     raise OptionError(f"conf_level={level!r} has to lie between 0 and 1, such as 0.95.")
 
 

@@ -131,6 +131,7 @@ class Lmer(LmerPredictions, LmerTests, LmerMarginal, LmerResampling, LmerPlots, 
         self._codings: dict[str, Coding] = {}
         self._kinds: dict[str, Column] = {}
         self._handle: bridge.Handle | None = None
+        self._grids: dict[str, bridge.Handle] = {}
         self._used: np.ndarray | None = None
         self._design: pd.DataFrame | None = None
         self._facts: dict[str, Any] = {}
@@ -272,6 +273,7 @@ class Lmer(LmerPredictions, LmerTests, LmerMarginal, LmerResampling, LmerPlots, 
         data = intake.take_in(self._parsed, self._frame, self._weights, self._offset)
         if self._linear:
             intake.check_groups(self._parsed, data, _names_set(control))
+        intake.check_levels(self._parsed, data)
         weighted = self._weights is not None
         check_outcome(self.family, self._parsed.response, data.columns, data.complete, weighted)
         coded = codings(data, given["factors"], given["ordered"])

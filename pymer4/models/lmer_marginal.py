@@ -276,6 +276,7 @@ class LmerMarginal:
         """Return estimates and contrasts, and keep them."""
         one_of("type", type, get_args(Scale))
         level, ddf, wanted = self._facts["level"], self._checked_ddf(ddf), grid_request.comparisons(contrasts)
+        plain = not at and trend is None
         reply = bridge.call(
             "marginal_mixed",
             model=self._handle,
@@ -289,9 +290,12 @@ class LmerMarginal:
             level=level,
             ddf=ddf,
             seed=_SEED,
+            grid=self._grids.get(ddf) if plain else None,
         )
         if "cells" in reply.value:
             raise grid_request.unfit(wanted, reply.value["cells"])
+        if plain:
+            self._grids[ddf] = reply.value["grid"]
         _issue(reply)
         told = {"ddf": ddf, "level": level, "messages": list(reply.messages)}
         estimates, compared = reply.value["estimates"], reply.value["contrasts"]

@@ -96,7 +96,7 @@ class LmerPlots:
         """Draw how the outcome changes with a predictor in each group and in the population.
 
         A predictor, numeric or factor, is drawn from end to end with the other numeric predictors
-        at their means and the other factors at their first level; the band is the Wald interval
+        and the offset at their means and the other factors at their first level; the band is the Wald interval
         of the population's mean, from the covariance of all coefficients. The name of a
         coefficient, such as `(Intercept)`, draws that coefficient of each group, sorted.
 
@@ -156,6 +156,7 @@ class LmerPlots:
             group=name,
             random=self._random_part(name),
             level=self._facts["level"],
+            offset=0.0 if self._offset is None else float(np.mean(self._offset_of(self._frame)[self._used])),
         ).value
         chosen = [self._groups_at(index).index.get_loc(label) for label in groups.index]
         with_band = plot_fixef and plot_ci

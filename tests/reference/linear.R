@@ -15,7 +15,9 @@ describe_case <- function(case, model, said) {
     tell("vcov", cut_long(vcov(model), 6)),
     tell("facts", facts(model)),
     tell("theta", getME(model, "theta")),
-    tell("variances", with(random, cbind(group = grp, first = var1, second = var2, var = text(vcov), sd = text(sdcor)))),
+    tell("variances", with(random, {
+      cbind(group = grp, first = var1, second = var2, var = text(vcov), sd = text(sdcor))
+    })),
     tell("groups", ngrps(model)),
     tell("fitted", cut_long(fitted(model), 50)),
     tell("residuals", cut_long(residuals(model), 50)),
@@ -77,7 +79,4 @@ parts <- lapply(split(cases, factor(cases$id, unique(cases$id))), function(case)
   fit <- fit_case(case)
   describe_case(case, fit$value, fit$said)
 })
-write_long(
-  file.path(folder, "linear.csv"), header(),
-  unlist(parts, recursive = FALSE)
-)
+write_long(file.path(folder, "linear.csv"), header(), unlist(parts, recursive = FALSE))
