@@ -32,7 +32,7 @@ model_environment <- function(data, weights, offset, control) {
   env$data <- data
   if (is.numeric(weights)) env$.weights <- weights
   if (is.numeric(offset)) env$.offset <- offset
-  env$control <- control
+  if (!is.null(control)) env$control <- control
   env
 }
 

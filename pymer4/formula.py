@@ -269,6 +269,32 @@ def _random_term(node: Node, text: str) -> RandomTerm | None:
     return RandomTerm(expression, group, correlated, structure, node)
 
 
+def fixed_names(formula: Formula, columns: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns that are predictors of the fixed part: not those that are taken out with `-`.
+
+    `.` stands for all columns but those of the outcome.
+
+    Example:
+        >>> fixed_names(parse("y ~ . - g + (1 | g)"), ["y", "x", "g"])
+        ('x',)
+    """
+    kept, removed, stack = [], set(), [formula.fixed]
+    while stack:
+        node = stack.pop()
+        if operator_of(node) in ("+", "-", "("):
+            *left, (_, right) = node.args
+            taken_out = operator_of(node) == "-"
+            removed |= set(names_in(right)) if taken_out and isinstance(right, Name) else set()
+            stack.extend([] if taken_out else [right])
+            stack.extend(part for _, part in left)
+        else:
+            kept.extend(names_in(node))
+    if "." in kept:
+        outcome = names_in(formula.response)
+        kept.extend(name for name in columns if name not in outcome and name not in removed)
+    return tuple(name for name in columns if name in kept and name not in removed)
+
+
 def names_in(node: Node) -> tuple[str, ...]:
     """Return the variables that a part of a formula uses, in order of first appearance.
 

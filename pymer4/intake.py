@@ -10,7 +10,7 @@ import pandas as pd
 
 from pymer4.columns import Column, normalise
 from pymer4.errors import DataError, OptionError, near
-from pymer4.formula import Call, Formula, Name, Node, columns_used, deparse, names_in
+from pymer4.formula import Call, Formula, Name, Node, columns_used, deparse, fixed_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +140,9 @@ def check_levels(formula: Formula, intake: Intake) -> None:
     Raises:
         DataError: naming it.
     """
-    outcome = names_in(formula.response)
-    fixed = [name for name in intake.columns if name not in outcome] if formula.uses_dot else names_in(formula.fixed)
-    for name in fixed:
-        column = intake.columns.get(name)
-        if column is not None and column.kind == "factor" and np.ptp(column.values[intake.complete]) == 0:
+    for name in fixed_names(formula, list(intake.columns)):
+        column = intake.columns[name]
+        if column.kind == "factor" and np.ptp(column.values[intake.complete]) == 0:
             level = column.levels[column.values[intake.complete][0] - 1]
             raise DataError(
                 f"The predictor {name!r} is a factor with one level, {level!r}, in the rows used. Take it out of the "

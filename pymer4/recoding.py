@@ -12,7 +12,7 @@ import pandas as pd
 from pymer4.columns import NA, Column, as_factor
 from pymer4.errors import DataError, OptionError, near
 from pymer4.factors import Coding, coding, recode
-from pymer4.formula import Formula, names_in
+from pymer4.formula import Formula, fixed_names, names_in
 from pymer4.intake import Intake
 
 
@@ -62,8 +62,8 @@ def contrast_matrices(codings: Mapping[str, Coding]) -> dict[str, dict[str, Any]
 
 def with_groups(data: Intake, formula: Formula) -> Intake:
     """Return the data with numbers that only name groups as factors, so that 1e5, 100000 and "100000" are one group."""
-    terms = [formula.response, formula.fixed, *(term.expression for term in formula.random)]
-    counted = {name for node in terms for name in names_in(node)}
+    terms = [formula.response, *(term.expression for term in formula.random)]
+    counted = {name for node in terms for name in names_in(node)} | set(fixed_names(formula, list(data.columns)))
     groups = [name for name in formula.group_names if name in data.columns and name not in counted]
     numbers = {name: as_factor(c) for name in groups if (c := data.columns[name]).kind in ("double", "integer")}
     return replace(data, columns={**data.columns, **numbers})

@@ -124,14 +124,11 @@ class Lmer(LmerPredictions, LmerTests, LmerMarginal, LmerResampling, LmerPlots, 
         self.contrast_codes: dict[str, np.ndarray] | None = None
         self.factors_prev_: Mapping[str, Any] | None = None
         self.anova_results: pd.DataFrame | None = None
-        self.marginal_estimates: pd.DataFrame | None = None
-        self.marginal_contrasts: pd.DataFrame | None = None
         self.ranked_data = False
         self._settings: dict[str, Any] = {}
         self._codings: dict[str, Coding] = {}
         self._kinds: dict[str, Column] = {}
         self._handle: bridge.Handle | None = None
-        self._grids: dict[str, bridge.Handle] = {}
         self._used: np.ndarray | None = None
         self._design: pd.DataFrame | None = None
         self._facts: dict[str, Any] = {}
@@ -312,9 +309,9 @@ class Lmer(LmerPredictions, LmerTests, LmerMarginal, LmerResampling, LmerPlots, 
         texts = [*reply.warnings, *reply.messages]
         if aliased:
             texts.append(f"Left out, since other terms add up to them: {', '.join(aliased)}")
-        doubtful = [text for text in texts if text in self.convergence.messages or "converge" in text]
-        self._warn(doubtful, ConvergenceWarning, quiet)
-        self._warn(texts, ModelWarning, quiet)
+        for text in texts:
+            doubtful = text in self.convergence.messages or "converge" in text
+            self._warn([text], ConvergenceWarning if doubtful else ModelWarning, quiet)
 
     @property
     def model_obj(self) -> Any:

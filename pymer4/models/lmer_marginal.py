@@ -27,6 +27,12 @@ class LmerMarginal:
     step-wise ones have none, there limits are Bonferroni's.
     """
 
+    def _forget(self) -> None:
+        super()._forget()
+        self.marginal_estimates: pd.DataFrame | None = None
+        self.marginal_contrasts: pd.DataFrame | None = None
+        self._grids: dict[str, bridge.Handle] = {}
+
     def post_hoc(
         self,
         marginal_vars: str | Sequence[str],

@@ -11,7 +11,7 @@ import pandas as pd
 from pymer4 import bridge, intake, tables
 from pymer4.columns import Column, normalise
 from pymer4.errors import DataError, one_of
-from pymer4.formula import names_in
+from pymer4.formula import fixed_names, names_in
 from pymer4.recoding import conform
 from pymer4.resample import count, seed_stream
 
@@ -80,7 +80,7 @@ class LmerPredictions:
 
     def _conformed(self, columns: Mapping[str, Column]) -> dict[str, Column]:
         """Return new columns as the kinds of column that the model was fitted to."""
-        fixed = names_in(self._parsed.fixed)
+        fixed = fixed_names(self._parsed, list(self._kinds))
         groups = [name for name in self._parsed.group_names if name not in fixed]
         return {name: conform(c, self._kinds[name], name, name in groups) for name, c in columns.items()}
 
