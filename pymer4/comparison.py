@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from pymer4 import tables
 from pymer4.errors import DataError, ModelWarning, NotFittedError, OptionError
@@ -121,7 +120,9 @@ def _compared(purpose: str, models: Sequence[Any], refit: bool) -> pd.DataFrame:
     df = np.diff([one.n_parameters for one in found])
     # R, too, takes a statistic below 0 for 0.
     chisq = np.maximum(statistic, 0.0)
-    return tables.comparison_table(found, chisq, df, stats.chi2.sf(chisq, df))
+    from scipy.special import chdtrc
+
+    return tables.comparison_table(found, chisq, df, chdtrc(df, chisq))
 
 
 def _check_models(purpose: str, models: Sequence[Any]) -> None:
