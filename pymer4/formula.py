@@ -269,6 +269,32 @@ def _random_term(node: Node, text: str) -> RandomTerm | None:
     return RandomTerm(expression, group, correlated, structure, node)
 
 
+def without_dot(formula: Formula, columns: Sequence[str]) -> Node:
+    """Return the whole formula with the columns that `.` stands for written out, in the order of the frame.
+
+    Example:
+        >>> deparse(without_dot(parse("y ~ . - g + (1 | g)"), ["y", "x", "g"]))
+        'y ~ (x + g) - g + (1 | g)'
+    """
+    outcome = names_in(formula.response)
+    others = [Name(name) for name in columns if name not in outcome]
+    if not formula.uses_dot or not others:
+        return formula.node
+    total = others[0]
+    for name in others[1:]:
+        total = Call("+", ((None, total), (None, name)))
+
+    def rewritten(node: Node, kids: list[Node]) -> Node:
+        if node == Name("."):
+            return Call("(", ((None, total),))
+        if not isinstance(node, Call):
+            return node
+        function, kids = (node.function, kids) if isinstance(node.function, str) else (kids[0], kids[1:])
+        return Call(function, tuple((keyword, kid) for (keyword, _), kid in zip(node.args, kids, strict=True)))
+
+    return fold(formula.node, children, rewritten)
+
+
 def fixed_names(formula: Formula, columns: Sequence[str]) -> tuple[str, ...]:
     """Return the columns that are predictors of the fixed part: not those that are taken out with `-`.
 

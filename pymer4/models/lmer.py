@@ -14,7 +14,7 @@ from pymer4.columns import Column
 from pymer4.errors import ConvergenceWarning, ModelWarning, OptionError, one_of
 from pymer4.factors import Coding
 from pymer4.families import Family, check_family, check_outcome, is_linear
-from pymer4.formula import columns_used, deparse, parse, parse_arguments, require_random
+from pymer4.formula import columns_used, deparse, parse, parse_arguments, require_random, without_dot
 from pymer4.models.base import Ddf, Model, check_keywords, confidence_level, truth
 from pymer4.models.lmer_marginal import LmerMarginal
 from pymer4.models.lmer_plots import LmerPlots
@@ -208,7 +208,7 @@ class Lmer(LmerPredictions, LmerTests, LmerMarginal, LmerResampling, LmerPlots, 
         self._forget()
         reply = bridge.call(
             "fit_mixed",
-            formula=deparse(self._parsed.node),
+            formula=deparse(without_dot(self._parsed, list(self._frame.columns))),
             data=data.columns,
             weights=data.weights,
             offset=data.offset,
