@@ -45,7 +45,7 @@ def checks() -> Iterable[Check]:
     else:
         yield Check("rpy2-rinterface", rpy2)
 
-    paths = machine.library_paths(r) if r else []
+    paths = machine.package_folders(r) if r else []
     for package in machine.REQUIRED if r else ():
         version = machine.package_version(package, paths)
         yield Check(package, version or "", "", "" if version else machine.remedy_packages((package,), r))

@@ -109,7 +109,7 @@ def rpy2_requirement(r: str | None) -> str:
     return RPY2_FOR_OLD_R if r and numbers(r) < R_WITH_GETVAR else "rpy2-rinterface"
 
 
-def library_paths(r: RInstall) -> list[Path]:
+def package_folders(r: RInstall) -> list[Path]:
     """Return the directories in which R looks for its packages, first one first."""
     told = dict(os.environ)
     with contextlib.suppress(OSError, subprocess.SubprocessError):
@@ -252,7 +252,7 @@ def diagnose(evidence: str = "") -> Diagnosis:
         what = f"The compiled code of the R package {package} does not fit this R or its Matrix package."
         return Diagnosis("broken binary", what, remedy_binary((package,), r))
 
-    paths = library_paths(r)
+    paths = package_folders(r)
     missing = tuple(p for p in REQUIRED if package_version(p, paths) is None)
     if found := _NO_PACKAGE.search(evidence):
         missing = tuple(dict.fromkeys((*missing, found.group(1))))

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 
+import pandas as pd
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -522,8 +523,7 @@ def test_formulas_that_are_refused(text, message, rest):
 
 
 def test_a_formula_must_be_text():
-    pandas = pytest.importorskip("pandas")
-    said = failure(parse, pandas.DataFrame({"y": [1]}))
+    said = failure(parse, pd.DataFrame({"y": [1]}))
     assert said == "formula must be a str, got DataFrame. The formula comes first: Lmer(formula, data)."
     assert "got NoneType" in failure(parse, None)
 

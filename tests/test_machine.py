@@ -126,7 +126,7 @@ def test_packages_are_looked_for_in_the_users_libraries(bare, monkeypatch):
     (mine / "lme4").mkdir(parents=True)
     (mine / "lme4" / "DESCRIPTION").write_text("Package: lme4\nVersion: 1.1-35\n")
     monkeypatch.setenv("R_LIBS", str(mine))
-    paths = machine.library_paths(RInstall(home, "4.2.2"))
+    paths = machine.package_folders(RInstall(home, "4.2.2"))
     assert machine.package_version("lme4", paths) == "1.1-35"
     assert machine.package_version("emmeans", paths) is None
 

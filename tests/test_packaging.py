@@ -17,7 +17,7 @@ from pymer4 import __version__, bridge, machine
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    tomllib = pytest.importorskip("tomli")
+    import tomli as tomllib
 
 ROOT = Path(__file__).parents[1]
 R_FILES = sorted(path.name for path in (ROOT / "R").glob("*.R"))
