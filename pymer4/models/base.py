@@ -91,6 +91,12 @@ def issue(text: str, kind: type[ModelWarning]) -> None:
     warnings.warn(text, kind, stacklevel=level)
 
 
+def issue_all(texts: Iterable[str]) -> None:
+    """Issue what R said beside an answer, each text once."""
+    for text in dict.fromkeys(texts):
+        issue(text, ModelWarning)
+
+
 def check_keywords(given: dict[str, Any], extra: Iterable[str], method: Callable) -> None:
     """Raise a TypeError for the first keyword that a method does not know, with the nearest one that it does.
 

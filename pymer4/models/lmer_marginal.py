@@ -8,9 +8,9 @@ from typing import Any, get_args
 import pandas as pd
 
 from pymer4 import bridge, grid_request, tables
-from pymer4.errors import ModelWarning, OptionError, one_of
+from pymer4.errors import OptionError, one_of
 from pymer4.grid_request import Adjust, Family, Predictors, Scale
-from pymer4.models.base import Ddf, issue
+from pymer4.models.base import Ddf, issue_all
 
 Frames = tuple[pd.DataFrame, pd.DataFrame | None]
 Weights = Sequence[float] | Mapping[Any, float]
@@ -238,7 +238,7 @@ class LmerMarginal:
             raise OptionError(f"There is no variable to test beside those of by. {predictors.known()}")
         ddf = self._checked_ddf(ddf)
         reply = bridge.call("joint_mixed", model=self._handle, by=names or None, ddf=ddf)
-        _issue(reply)
+        issue_all(reply.warnings)
         table = tables.joint_table(reply.value, self._linear)
         table.attrs |= {"ddf": ddf, "notes": reply.value["notes"], "messages": list(reply.messages)}
         return table
@@ -302,7 +302,7 @@ class LmerMarginal:
             raise grid_request.unfit(wanted, reply.value["cells"])
         if plain:
             self._grids[ddf] = reply.value["grid"]
-        _issue(reply)
+        issue_all(reply.warnings)
         told = {"ddf": ddf, "level": level, "messages": list(reply.messages)}
         estimates, compared = reply.value["estimates"], reply.value["contrasts"]
         if trend is not None:
@@ -318,11 +318,6 @@ def _told(table: pd.DataFrame, found: Mapping[str, Any], told: Mapping[str, Any]
     """Return a table that says in `attrs` what it is and how it was made."""
     table.attrs |= {"estimate": found["name"], **{name: found[name] for name in ("scale", "adjust", "notes")}, **told}
     return table
-
-
-def _issue(reply: bridge.Reply) -> None:
-    for text in reply.warnings:
-        issue(text, ModelWarning)
 
 
 def _printed(frames: Frames, marginal: Sequence[str], grouping: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from pymer4 import bridge, tables
 from pymer4.errors import ModelWarning, one_of
-from pymer4.models.base import confidence_level, issue
+from pymer4.models.base import confidence_level, issue_all
 from pymer4.resample import count, map_chunks, seed_stream, workers
 
 Method = Literal["Wald", "profile", "boot"]
@@ -53,8 +53,7 @@ class LmerResampling:
         if method == "boot" and n_jobs != 1:
             asked["draws"] = self._draws(_bootstrap_chunk, seeds, n_jobs)
         reply = bridge.call("confint_mixed", model=self._handle, interval=asked)
-        for text in dict.fromkeys((*reply.warnings, *reply.messages)):
-            issue(text, ModelWarning)
+        issue_all((*reply.warnings, *reply.messages))
         return tables.confint_table(*(reply.value[k] for k in ("lower", "upper", "names")), level)
 
     def _resampling(

@@ -11,7 +11,7 @@ from pymer4 import bridge, intake, tables
 from pymer4.comparison import Likelihood
 from pymer4.errors import ModelWarning, OptionError, one_of
 from pymer4.factors import present_levels
-from pymer4.models.base import Ddf, issue
+from pymer4.models.base import Ddf, issue, issue_all
 
 Type = Literal[1, 2, 3]
 
@@ -61,7 +61,7 @@ class LmerTests:
         if force_orthogonal:
             self._fit_orthogonal()
         reply = bridge.call("anova_mixed", model=self._handle, type=type, ddf=ddf)
-        _issue(reply)
+        issue_all((*reply.warnings, *reply.messages))
         build = tables.f_tests if self._linear else tables.chisq_tests
         self.anova_results = build(reply.value["table"])
         self.anova_results.attrs |= {"type": type, "ddf": ddf}
@@ -134,17 +134,12 @@ class LmerTests:
                 "ranova() is for linear models. Fit the model without the random effect, and compare() the two."
             )
         reply = bridge.call("ranova_mixed", model=self._handle)
-        _issue(reply)
+        issue_all((*reply.warnings, *reply.messages))
         return tables.random_tests(reply.value["table"])
 
     def _likelihood(self, refit: bool) -> Likelihood:
         """Return what a comparison needs of this model, refitted by ML where asked for; the model stays as it is."""
         reply = bridge.call("likelihood_mixed", model=self._handle, refit=bool(refit))
-        _issue(reply)
+        issue_all((*reply.warnings, *reply.messages))
         found = reply.value | {"fixed": tuple(reply.value["fixed"])}
         return Likelihood(self.formula, self.family, self.link, **found)
-
-
-def _issue(reply: bridge.Reply) -> None:
-    for text in (*reply.warnings, *reply.messages):
-        issue(text, ModelWarning)
