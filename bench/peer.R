@@ -11,6 +11,15 @@ read_simulated <- function(folder, n) {
   data.frame(y = column("y"), x = column("x"), g = factor(column("g")))
 }
 
+refit_permuted <- function(model, n) {
+  y <- model.response(model.frame(model))
+  g <- getME(model, "flist")[[1]]
+  vapply(seq_len(n), function(i) {
+    fit <- suppressWarnings(suppressMessages(refit(model, ave(y, g, FUN = sample))))
+    coef(summary(fit))[2, "t value"]
+  }, 0)
+}
+
 requests <- file("stdin", "r")
 data <- NULL
 repeat {
@@ -25,7 +34,11 @@ repeat {
     invisible(gc())
     seconds <- system.time(switch(words[1],
       lmerTest = summary(lmerTest::lmer(formula, data)),
-      lme4 = lme4::lmer(formula, data)
+      lme4 = lme4::lmer(formula, data),
+      glmer = summary(lme4::glmer(formula, data, binomial)),
+      boot = suppressWarnings(suppressMessages(confint(fitted, method = "boot", nsim = as.integer(words[3]), quiet = TRUE))),
+      permute = refit_permuted(fitted, as.integer(words[3])),
+      fit = fitted <- lme4::lmer(formula, data)
     ))[["elapsed"]]
   }
   cat(seconds, "\n", sep = "")

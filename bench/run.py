@@ -1,6 +1,6 @@
 """How long pymer4 takes, as ratios to plain R on the same machine in the same run.
 
-    python bench/run.py            sleepstudy, InstEval, 100,000 simulated rows, a cold process
+    python bench/run.py            sleepstudy, InstEval, 100,000 simulated rows, a cold process, glmer, resampling
     python bench/run.py --big      1,000,000 simulated rows, with peak memory
     python bench/run.py sleepstudy cold     only these rows
 
@@ -99,7 +99,7 @@ def fit_ratio(name: str) -> str:
 def row(name: str, ours: float, theirs: float, bound: float, plain: float | None = None) -> str:
     """Return a line of the table."""
     middle, last = ("", "") if plain is None else (f"{plain:.3f}", f"{plain / theirs:.2f}")
-    return f"{name:<16}{ours:>10.3f}{theirs:>10.3f}{middle:>10}{ours / theirs:>12.2f}{last:>12}{bound:>8.1f}"
+    return f"{name:<16}{ours:>10.3f}{theirs:>10.3f}{middle:>10}{ours / theirs:>12.2f}{last:>12}{bound:>8.2f}"
 
 
 def alternate(runs: int, **sides: Callable[[], float]) -> dict[str, list[float]]:
@@ -118,6 +118,52 @@ def timed(run: Callable[[], object]) -> float:
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
+
+
+def glmer_ratio() -> str:
+    """Return a row: a logistic mixed model of 10,000 rows and 100 groups, over glmer and its summary."""
+    from pymer4 import Lmer
+
+    data = simulated(10_000, groups=100)
+    data["y"] = (data["y"] > 1).astype(float)
+    with tempfile.TemporaryDirectory() as folder:
+        peer = Peer()
+        write_columns(data, folder)
+        peer.ask("data", "simulated", folder, len(data))
+        data["g"] = data["g"].astype("category")
+        model = Lmer("y ~ x + (1 | g)", data, family="binomial")
+        times = alternate(
+            3,
+            pymer4=lambda: timed(lambda: model.fit(summarize=False, no_warnings=True)),
+            R=lambda: peer.ask("glmer", "y ~ x + (1 | g)"),
+        )
+        peer.close()
+    return row("glmer 10,000", *(statistics.median(times[k]) for k in ("pymer4", "R")), 1.1)
+
+
+def resampling_ratios() -> str:
+    """Return two rows: 500 bootstrap draws over confint(), 200 permutations over a loop of refit()."""
+    from pymer4 import Lmer, load_dataset
+
+    formula = FITS["sleepstudy"][0]
+    model = Lmer(formula, load_dataset("sleepstudy"))
+    model.fit(summarize=False)
+    peer = Peer()
+    peer.ask("data", "sleepstudy")
+    peer.ask("fit", formula)
+    boot = alternate(
+        2,
+        pymer4=lambda: timed(lambda: model.confint("boot", n_boot=500, seed=1)),
+        R=lambda: peer.ask("boot", formula, 500),
+    )
+    shuffled = alternate(
+        3,
+        pymer4=lambda: timed(lambda: model.fit(permute=200, seed=1, summarize=False, no_warnings=True)),
+        R=lambda: peer.ask("permute", formula, 200),
+    )
+    peer.close()
+    rows = (("bootstrap 500", boot, 0.4), ("permutation 200", shuffled, 0.35))
+    return "\n".join(row(n, *(statistics.median(t[k]) for k in ("pymer4", "R")), bound) for n, t, bound in rows)
 
 
 def child(*command: str) -> tuple[float, float]:
@@ -176,7 +222,11 @@ def main() -> None:
     parser.add_argument("--big", action="store_true", help="the million rows")
     parser.add_argument("rows", nargs="*", help="rows of the table, by the start of their names")
     given = parser.parse_args()
-    small = {name: lambda name=name: fit_ratio(name) for name in list(FITS)[:3]} | {"cold process": cold_ratio}
+    small = {name: lambda name=name: fit_ratio(name) for name in list(FITS)[:3]} | {
+        "cold process": cold_ratio,
+        "glmer": glmer_ratio,
+        "resampling": resampling_ratios,
+    }
     big = {"1,000,000 rows": lambda: fit_ratio("1,000,000 rows"), "peak memory": memory_ratio}
     table = big if given.big else small
     if given.rows:

@@ -474,3 +474,18 @@ def test_an_error_in_one_thread_is_that_thread_s(sleepstudy):
         right = [pool.submit(echo, i) for i in range(20)]
         assert all(pool.submit(wrong).result() for _ in range(5))
         assert [int(future.result()[0]) for future in right] == list(range(20))
+
+
+@pytest.mark.parametrize("conf_int", ["Wald", "profile", "boot"])
+def test_a_fit_makes_one_crossing(monkeypatch, conf_int):
+    model = Lmer("Reaction ~ Days + (Days | Subject)", load_dataset("sleepstudy"))
+    crossed = []
+    door = bridge._door
+
+    def counted(verb, arguments):
+        crossed.append(verb)
+        return door(verb, arguments)
+
+    monkeypatch.setattr(bridge, "_door", counted)
+    model.fit(conf_int=conf_int, n_boot=4, seed=1, summarize=False, no_warnings=True)
+    assert crossed == ["fit_mixed"]
