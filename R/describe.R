@@ -118,7 +118,6 @@ satterthwaite_df <- function(model, V) {
 
 # Kenward & Roger (1997), Biometrics 53, as pbkrtest computes it.
 kenward_roger <- function(model, V) {
-  if (any(model@resp$weights != 1)) warning("pbkrtest computes Kenward-Roger's df as if there were no weights")
   adjusted <- pbkrtest::vcovAdj(model)
   unit <- diag(ncol(V))
   df <- vapply(seq_len(ncol(V)), function(j) pbkrtest::Lb_ddf(unit[j, ], V, adjusted), numeric(1))

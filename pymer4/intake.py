@@ -88,6 +88,11 @@ def per_row(argument: str, given: object, data: pd.DataFrame, positive: bool = F
             raise DataError(f"{argument}={given!r} is a column of kind {column.kind}. It has to hold numbers.")
         values = np.where(column.missing, np.nan, column.values.astype(float))
     else:
+        if isinstance(given, pd.Series) and not given.index.equals(data.index):
+            raise DataError(
+                f"{argument} is a Series whose index is not that of the data. Put it into the data as a column, or "
+                f"give {argument}.to_numpy() to take it row by row."
+            )
         try:
             values = np.asarray(given, dtype=float)
         except (TypeError, ValueError) as error:

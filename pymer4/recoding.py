@@ -60,6 +60,21 @@ def contrast_matrices(codings: Mapping[str, Coding]) -> dict[str, dict[str, Any]
     }
 
 
+def without_unused(data: Intake) -> Intake:
+    """Return the data with the levels that no used row has dropped, as R drops them."""
+    columns = dict(data.columns)
+    for name, column in data.columns.items():
+        if column.kind == "factor":
+            kept = np.unique(column.values[data.complete])
+            if len(kept) < len(column.levels):
+                place = np.full(len(column.levels) + 1, NA, dtype=np.int32)
+                place[kept - 1] = np.arange(1, len(kept) + 1)
+                levels = tuple(column.levels[code - 1] for code in kept)
+                values = place[np.where(column.missing, -1, column.values - 1)]
+                columns[name] = Column("factor", values, levels, column.ordered)
+    return replace(data, columns=columns)
+
+
 def with_groups(data: Intake, formula: Formula) -> Intake:
     """Return the data with numbers that only name groups as factors, so that 1e5, 100000 and "100000" are one group."""
     terms = [formula.response, *(term.expression for term in formula.random)]

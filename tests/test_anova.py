@@ -610,6 +610,6 @@ def test_poisson_and_negative_binomial_compare():
     assert table["npar"].to_list() == [3, 4]
 
 
-def test_kenward_roger_with_weights_warns():
-    with pytest.warns(ModelWarning, match="no weights"):
+def test_kenward_roger_with_weights_is_refused():
+    with pytest.raises(OptionError, match="leaves weights out"):
         fitted("weighted").anova(ddf="Kenward-Roger")

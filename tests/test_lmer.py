@@ -17,7 +17,7 @@ from joblib import parallel_config
 from scipy import stats
 
 from pymer4 import Lmer, load_dataset
-from pymer4.errors import DataError, NotFittedError, Pymer4Error
+from pymer4.errors import DataError, NotFittedError, OptionError, Pymer4Error
 from pymer4.models.lmer import Ddf, Method
 
 pytestmark = pytest.mark.r
@@ -1337,3 +1337,27 @@ def test_profile_limits_are_r_s(reference):
     before = fitted("holes")
     pd.testing.assert_frame_equal(model.confint(), before.confint(), rtol=SAME)
     np.testing.assert_array_equal(model.predict(model.data), before.predict(model.data))
+
+
+def test_categories_that_no_row_has_are_no_levels():
+    """A frame that was filtered keeps its categories; the model has those that are left."""
+    data = trial()
+    data["cond"] = pd.Categorical(data["cond"])
+    rows = data["cond"] != "a"
+    model = fit("y ~ cond + x + (1 | g)", data[rows])
+    np.testing.assert_allclose(model.predict(data[rows], use_rfx=True), model.fits, rtol=1e-10)
+    assert len(model.plot("cond").get_xticks()) == 2
+    with pytest.raises(DataError, match="'a', which the model was not fitted to"):
+        model.predict(data)
+
+
+@pytest.mark.parametrize("truthy", ["no", "link", 2, None])
+def test_what_is_no_truth_value_is_not_taken_for_one(truthy):
+    with pytest.raises(OptionError, match="has to be True or False"):
+        fitted("factors").predict(trial(), truthy)
+
+
+def test_weights_in_another_order_are_refused():
+    data = trial()
+    with pytest.raises(DataError, match="index is not that of the data"):
+        Lmer("y ~ x + (1 | g)", data, weights=data["w"].sort_values())

@@ -21,7 +21,7 @@ from pymer4.models.lmer_plots import LmerPlots
 from pymer4.models.lmer_predict import LmerPredictions
 from pymer4.models.lmer_resample import LmerResampling, Method, interval
 from pymer4.models.lmer_tests import LmerTests
-from pymer4.recoding import codings, contrast_matrices, with_factors, with_groups, with_ranks
+from pymer4.recoding import codings, contrast_matrices, with_factors, with_groups, with_ranks, without_unused
 from pymer4.resample import count, workers
 
 
@@ -109,6 +109,11 @@ class Lmer(LmerPredictions, LmerTests, LmerMarginal, LmerResampling, LmerPlots, 
         self._weights = intake.per_row("weights", weights, self._frame, positive=True)
         self._offset = intake.per_row("offset", offset, self._frame)
         columns_used(self._parsed, list(self._frame.columns))
+
+    def __repr__(self) -> str:
+        """Return formula, family and state."""
+        state = "fitted" if self.fitted else "not fitted"
+        return f"Lmer({self.formula!r}, family={self.family!r}): {self._frame.shape[0]} rows, {state}"
 
     def _forget(self) -> None:
         super()._forget()
@@ -251,6 +256,10 @@ class Lmer(LmerPredictions, LmerTests, LmerMarginal, LmerResampling, LmerPlots, 
             raise OptionError(
                 "ddf='Kenward-Roger' is defined for linear models fitted with REML=True. Use ddf='Satterthwaite'."
             )
+        if ddf == "Kenward-Roger" and self._weights is not None:
+            raise OptionError(
+                "ddf='Kenward-Roger' is computed by pbkrtest, which leaves weights out. Use ddf='Satterthwaite'."
+            )
         count("nAGQ", nAGQ, least=0)
         if self._linear and nAGQ != 1:
             raise OptionError(f"nAGQ={nAGQ} is for generalized models; a linear mixed model needs no quadrature.")
@@ -274,7 +283,7 @@ class Lmer(LmerPredictions, LmerTests, LmerMarginal, LmerResampling, LmerPlots, 
         weighted = self._weights is not None
         check_outcome(self.family, self._parsed.response, data.columns, data.complete, weighted)
         coded = codings(data, given["factors"], given["ordered"])
-        data = with_groups(with_factors(data, coded), self._parsed)
+        data = without_unused(with_groups(with_factors(data, coded), self._parsed))
         if given["rank"]:
             excluded = given["rank_exclude_cols"]
             excluded = [excluded] if isinstance(excluded, str) else list(excluded)

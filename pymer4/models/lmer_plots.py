@@ -13,6 +13,7 @@ from pymer4 import bridge, intake, plots, tables
 from pymer4.columns import Column
 from pymer4.errors import OptionError, near, one_of
 from pymer4.formula import Name, deparse, names_in, parse
+from pymer4.models.base import truth
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -119,6 +120,7 @@ class LmerPlots:
             OptionError: no such predictor, coefficient or group.
         """
         self._require_fit("plot()")
+        plot_fixef, plot_ci = truth("plot_fixef", plot_fixef), truth("plot_ci", plot_ci)
         groups = self._groups_at(ranef_idx)
         if len(grps):
             labels = [str(label) for label in grps]
@@ -169,9 +171,13 @@ class LmerPlots:
             upper=value["upper"] if with_band else None,
             figsize=figsize,
             xlabel=xlabel or param,
-            ylabel=ylabel or deparse(self._parsed.response),
+            ylabel=ylabel or self._outcome_label(),
             ax=ax,
         )
+
+    def _outcome_label(self) -> str:
+        response = self._parsed.response
+        return response.name if isinstance(response, Name) else deparse(response)
 
     def _random_part(self, group: str) -> str:
         """Return the random-effects terms of one grouping factor as a formula, such as `~(1 + x | g)`."""

@@ -12,6 +12,7 @@ from pymer4 import bridge, intake, tables
 from pymer4.columns import Column, normalise
 from pymer4.errors import DataError, one_of
 from pymer4.formula import fixed_names, names_in
+from pymer4.models.base import truth
 from pymer4.recoding import conform
 from pymer4.resample import count, seed_stream
 
@@ -49,6 +50,7 @@ class LmerPredictions:
             NotFittedError: before `fit()`.
         """
         self._require_fit("predict()")
+        use_rfx = truth("use_rfx", use_rfx)
         one_of("pred_type", pred_type, ("response", "link"))
         one_of("new_levels", new_levels, ("error", "population"))
         columns, complete = intake.rows_for(self._predictors(use_rfx), data, "predict()")
@@ -60,7 +62,7 @@ class LmerPredictions:
                 model=self._handle,
                 data=self._conformed(intake.subset(columns, complete)),
                 n=int(complete.sum()),
-                conditional=bool(use_rfx),
+                conditional=use_rfx,
                 type=pred_type,
                 unseen=new_levels,
             )
@@ -121,7 +123,7 @@ class LmerPredictions:
             "simulate_mixed",
             model=self._handle,
             n=count("num_datasets", num_datasets),
-            conditional=bool(use_rfx),
+            conditional=truth("use_rfx", use_rfx),
             seed=int(seed_stream(seed, 1)[0]),
         )
         _say(reply, verbose)

@@ -9,9 +9,9 @@ import pandas as pd
 
 from pymer4 import bridge, intake, tables
 from pymer4.comparison import Likelihood
-from pymer4.errors import ModelWarning, OptionError, one_of
+from pymer4.errors import OptionError, one_of
 from pymer4.factors import present_levels
-from pymer4.models.base import Ddf, issue, issue_all
+from pymer4.models.base import Ddf, issue_all
 
 Type = Literal[1, 2, 3]
 
@@ -56,6 +56,10 @@ class LmerTests:
             Days    1.0     17.0   45.85
         """
         self._require_fit("anova()")
+        if not isinstance(force_orthogonal, bool):
+            raise OptionError(
+                f"force_orthogonal={force_orthogonal!r} has to be True or False; which hypotheses are tested is type=2."
+            )
         one_of("type", type, get_args(Type))
         ddf = self._checked_ddf(ddf)
         if force_orthogonal:
@@ -101,7 +105,9 @@ class LmerTests:
                     "ddf='Kenward-Roger' is defined for REML fits. Fit with REML=True, or use ddf='Satterthwaite'."
                 )
             if self._weights is not None:
-                issue("pbkrtest computes Kenward-Roger's df as if there were no weights.", ModelWarning)
+                raise OptionError(
+                    "ddf='Kenward-Roger' is computed by pbkrtest, which leaves weights out. Use ddf='Satterthwaite'."
+                )
         return ddf
 
     def ranova(self) -> pd.DataFrame:
