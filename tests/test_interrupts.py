@@ -40,11 +40,16 @@ def foreign():
 
 @pytest.fixture(autouse=True)
 def state():
-    """Every test leaves the handler, the wake-up descriptor and the open files as they were."""
-    handler, files = signal.getsignal(signal.SIGINT), len(os.listdir("/dev/fd"))
+    """Every test leaves the handler, the wake-up descriptor and the open files as they were.
+
+    A shell starts what runs in its background with SIGINT ignored: the tests begin with Python's own handler.
+    """
+    inherited, handler = signal.getsignal(signal.SIGINT), signal.default_int_handler
+    signal.signal(signal.SIGINT, handler)
+    files = len(os.listdir("/dev/fd"))
     yield
     found = signal.getsignal(signal.SIGINT), signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGINT, handler)
+    signal.signal(signal.SIGINT, inherited)
     assert found == (handler, -1)
     assert len(os.listdir("/dev/fd")) == files
     assert not [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
@@ -200,6 +205,7 @@ def test_a_handler_that_a_block_takes_is_put_back(handled):
 
 COMMON = """
     import asyncio, json, os, signal, sys, threading, time
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     from pymer4 import Lmer, load_dataset
 
     def model():
