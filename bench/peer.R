@@ -8,7 +8,10 @@ suppressMessages({
 
 read_simulated <- function(folder, n) {
   column <- function(name) readBin(file.path(folder, name), "double", n)
-  data.frame(y = column("y"), x = column("x"), g = factor(column("g")))
+  columns <- lapply(setNames(nm = list.files(folder)), column)
+  factors <- setdiff(names(columns), c("y", "x"))
+  columns[factors] <- lapply(columns[factors], factor)
+  as.data.frame(columns)
 }
 
 refit_permuted <- function(model, n) {
@@ -18,6 +21,11 @@ refit_permuted <- function(model, n) {
     fit <- suppressWarnings(suppressMessages(refit(model, ave(y, g, FUN = sample))))
     coef(summary(fit))[2, "t value"]
   }, 0)
+}
+
+compare_cells <- function(model) {
+  means <- emmeans::emmeans(model, "a", by = "b", lmer.df = "satterthwaite")
+  list(summary(means, infer = TRUE), summary(pairs(means), infer = TRUE))
 }
 
 requests <- file("stdin", "r")
@@ -38,7 +46,9 @@ repeat {
       glmer = summary(lme4::glmer(formula, data, binomial)),
       boot = suppressWarnings(suppressMessages(confint(fitted, method = "boot", nsim = as.integer(words[3]), quiet = TRUE))),
       permute = refit_permuted(fitted, as.integer(words[3])),
-      fit = fitted <- lme4::lmer(formula, data)
+      fit = fitted <- lme4::lmer(formula, data),
+      "fit with df" = fitted <- lmerTest::lmer(formula, data),
+      post_hoc = compare_cells(fitted)
     ))[["elapsed"]]
   }
   cat(seconds, "\n", sep = "")

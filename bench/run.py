@@ -1,6 +1,6 @@
 """How long pymer4 takes, as ratios to plain R on the same machine in the same run.
 
-    python bench/run.py            sleepstudy, InstEval, 100,000 simulated rows, a cold process, glmer, resampling
+    python bench/run.py            sleepstudy, InstEval, 100,000 simulated rows, a cold process, glmer, resampling, post_hoc
     python bench/run.py --big      1,000,000 simulated rows, with peak memory
     python bench/run.py sleepstudy cold     only these rows
 
@@ -166,6 +166,31 @@ def resampling_ratios() -> str:
     return "\n".join(row(n, *(statistics.median(t[k]) for k in ("pymer4", "R")), bound) for n, t, bound in rows)
 
 
+def post_hoc_ratio() -> str:
+    """Return a row: the first pairwise comparisons of a fit with 3 x 2 cells and 1,800 rows, over emmeans and pairs."""
+    from pymer4 import Lmer
+
+    rng, n = np.random.default_rng(1), 1800
+    cell, g = np.arange(n) % 6, np.arange(n) // 6 % 30
+    y = 0.2 * cell + rng.normal(size=30)[g] + rng.normal(size=n)
+    data = pd.DataFrame({"y": y, "a": cell % 3, "b": cell // 3, "g": g}, dtype=float)
+    formula = "y ~ a * b + (1 | g)"
+    with tempfile.TemporaryDirectory() as folder:
+        peer = Peer()
+        write_columns(data, folder)
+        peer.ask("data", "simulated", folder, n)
+        peer.ask("fit with df", formula)
+        model = Lmer(formula, data.astype(dict.fromkeys("abg", int)).astype(dict.fromkeys("abg", "category")))
+
+        def first_question() -> float:
+            model.fit(summarize=False)
+            return timed(lambda: model.post_hoc("a", "b", summarize=False))
+
+        times = alternate(15, pymer4=first_question, R=lambda: peer.ask("post_hoc", formula))
+        peer.close()
+    return row("post_hoc", *(statistics.median(times[k]) for k in ("pymer4", "R")), 1.1)
+
+
 def child(*command: str) -> tuple[float, float]:
     """Run a command to its end; return its wall seconds and its peak memory in MiB."""
     start = time.perf_counter()
@@ -226,6 +251,7 @@ def main() -> None:
         "cold process": cold_ratio,
         "glmer": glmer_ratio,
         "resampling": resampling_ratios,
+        "post_hoc": post_hoc_ratio,
     }
     big = {"1,000,000 rows": lambda: fit_ratio("1,000,000 rows"), "peak memory": memory_ratio}
     table = big if given.big else small
