@@ -63,7 +63,7 @@ replicates <- function(model, seeds, columns, draw, summary) {
 # errors of the coefficients. It works on a deviance function of its own, so the model is left alone
 # and nothing is parsed again.
 linear_refitter <- function(model) {
-  devfun <- own_deviance(model)
+  devfun <- direct_deviance(own_deviance(model))
   rho <- environment(devfun)
   theta <- lme4::getME(model, "theta") + 0
   df <- nrow(model@frame) - if (lme4::isREML(model)) length(lme4::fixef(model)) else 0
@@ -86,6 +86,17 @@ own_deviance <- function(model) {
   frame <- model@frame
   frame[[1]] <- frame[[1]] + 0
   lme4::mkLmerDevfun(frame, lme4::getME(model, "X") + 0, terms, REML = lme4::isREML(model))
+}
+
+# The same function without the look-up of its two pointers, a third of what a call takes for a small model.
+direct_deviance <- function(devfun) {
+  rho <- environment(devfun)
+  if (is.null(rho$lmer_Deviance)) return(devfun)
+  rho$predictor <- rho$pp$ptr()
+  rho$response <- rho$resp$ptr()
+  direct <- function(theta) .Call(lmer_Deviance, predictor, response, as.double(theta))
+  environment(direct) <- rho
+  direct
 }
 
 # Standard deviations on the diagonal and correlations below it, by column, for each term.
