@@ -197,7 +197,17 @@ def _attributes(value: Any) -> dict[str, Any]:
 
 
 def _buffer(value: Any, dtype: type) -> np.ndarray:
-    return np.array(value.memoryview(), dtype=dtype).ravel(order="F") if len(value) else np.empty(0, dtype)
+    """Return a copy of the numbers of a vector, flat and by column.
+
+    Not through the vector's `memoryview()`: each one that rpy2 makes drops a reference to None that it does not own,
+    and before Python 3.12 the interpreter ends once none is left.
+    """
+    if not len(value):
+        return np.empty(0, dtype)
+    rlib, types = _ri.openrlib.rlib, _ri.RTYPES
+    read = {types.REALSXP: rlib.REAL, types.INTSXP: rlib.INTEGER, types.LGLSXP: rlib.LOGICAL}[value.typeof]
+    buffer = _ri.openrlib.ffi.buffer(read(value.__sexp__._cdata), len(value) * np.dtype(dtype).itemsize)
+    return np.frombuffer(buffer, dtype).copy()
 
 
 def _strings_from_r(value: Any) -> list[str | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import doctest
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -294,6 +295,15 @@ def test_a_value_is_copied_both_ways():
 def data_for(noise, n=60):
     rng = np.random.default_rng(5)
     return pd.DataFrame({"y": rng.normal(size=n) * noise, "x": rng.normal(size=n), "g": np.arange(n) % 6 + 1.0})
+
+
+def test_answers_take_no_references_to_none():
+    """Before Python 3.12 None is counted, and a process that runs out of references to it is aborted."""
+    bridge.call("dataset", name="sleepstudy")
+    before = sys.getrefcount(None)
+    for _ in range(100):
+        bridge.call("dataset", name="sleepstudy")
+    assert sys.getrefcount(None) > before - 50
 
 
 def test_messages_come_with_the_answer():
