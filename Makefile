@@ -40,6 +40,7 @@ docs: setup      ## run every code block of the pages and build the site in docs
 	@$(IN) mkdocs build --quiet --strict
 
 bench: setup     ## the benchmarks
+	@scripts/setup.sh bench
 	@$(IN) python bench/run.py $(ARGS)
 
 bench-big: setup ## the large benchmarks

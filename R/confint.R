@@ -60,6 +60,9 @@ wald_limits <- function(model, level) {
 # Profiling refits the deviance function of the object it is given: it gets a copy. Under their old names,
 # such as .sigma, parameters can't be taken for predictors.
 profile_limits <- function(model, level) {
+  if (lme4::isGLMM(model) && model@devcomp$dims[["nAGQ"]] == 0) {
+    stop("lme4 can't profile a model that was fitted with nAGQ = 0. Use nAGQ = 1, or other limits.")
+  }
   copy <- unserialize(serialize(as_lme4(model), NULL))
   stats::confint(copy, level = level, method = "profile", oldNames = TRUE, quiet = TRUE)
 }

@@ -1,18 +1,38 @@
 # Predictions for new rows; rows with missing values give NA in place.
 
 # `unseen` is "error" or "population": what a group does that the model was not fitted to.
-# `n` is the number of rows, for a model that needs no column.
-predict_mixed <- function(model, data, n, conditional, type, unseen) {
+# `n` is the number of rows, for a model that needs no column; `offset` counts on the link scale.
+# `interval` is NULL, or a list of
+#   kind      "confidence" or "prediction"
+#   level     of the limits
+#   ddf       "Satterthwaite", "Kenward-Roger" or "asymptotic"
+#   adjusted  whether the covariance of the coefficients is Kenward and Roger's
+#   weights   of the rows, or NULL
+#   outcome   the columns of the outcome that the rows have, or NULL
+#   draws, seed  of a simulation
+predict_mixed <- function(model, data, n, conditional, type, unseen, offset = 0, interval = NULL) {
   if (length(data) == 0) data <- plain_frame(list(), .set_row_names(n))
   if (conditional && unseen == "error") {
     unknown <- unseen_groups(model, data)
     if (length(unknown)) return(list(unseen = unknown))
   }
-  prediction <- stats::predict(
-    model, newdata = data, re.form = if (conditional) NULL else NA, type = type, allow.new.levels = TRUE,
+  predictor <- offset + as.vector(stats::predict(
+    model, newdata = data, re.form = if (conditional) NULL else NA, type = "link", allow.new.levels = TRUE,
     na.action = stats::na.pass
-  )
-  list(prediction = as.vector(prediction))
+  ))
+  inverse <- if (type == "link" || lme4::isLMM(model)) identity else model@resp$family$linkinv
+  estimate <- list(prediction = inverse(predictor))
+  if (is.null(interval)) return(estimate)
+  predicted <- interval$kind == "prediction"
+  rows <- list(X = fixed_design(model, data), Z = if (conditional || predicted) random_rows(model, data, conditional))
+  limits <- if (lme4::isLMM(model)) {
+    linear_limits(model, predictor, rows, conditional, interval)
+  } else if (predicted) {
+    simulated_limits(model, predictor, rows, conditional, interval)
+  } else {
+    link_limits(model, predictor, sqrt(link_variance(model, rows, conditional)), type, interval$level)
+  }
+  c(estimate, limits)
 }
 
 # How the outcome runs along a grid: of the population with its Wald band, and of each level of the
@@ -60,16 +80,16 @@ fixed_levels <- function(model) {
 unseen_groups <- function(model, data) {
   known <- lme4::getME(model, "flist")
   unseen <- lapply(setNames(nm = names(known)), function(name) {
-    setdiff(group_labels(name, data), levels(known[[name]]))
+    setdiff(unique(group_labels(name, data)), levels(known[[name]]))
   })
   unseen[lengths(unseen) > 0]
 }
 
-# Labels of a grouping such as a, a:b or factor(a), made as lme4 makes them.
+# Labels of a grouping such as a, a:b or factor(a), one a row, made as lme4 makes them.
 group_labels <- function(name, data) {
-  if (name %in% names(data)) return(unique(as.character(data[[name]])))
+  if (name %in% names(data)) return(as.character(data[[name]]))
   labels <- lapply(crossed_parts(str2lang(name)), function(part) as.character(eval(part, data, globalenv())))
-  unique(do.call(paste, c(labels, sep = ":")))
+  do.call(paste, c(labels, sep = ":"))
 }
 
 crossed_parts <- function(group) {

@@ -63,12 +63,14 @@ dataset <- function(name) {
   list(data = NULL)
 }
 
-# Plain columns only: classes such as groupedData and contrasts attributes are dropped.
+# Plain columns only: classes such as groupedData and contrasts attributes are dropped, and a matrix is a column each.
 as_plain_frame <- function(data) {
   if (!is.data.frame(data)) data <- as.data.frame(data)
+  rows <- attr(data, "row.names")
+  if (any(vapply(data, is.matrix, NA))) data <- do.call(data.frame, c(data, list(check.names = FALSE)))
   columns <- lapply(data, function(column) {
     attributes(column) <- attributes(column)[intersect(names(attributes(column)), c("levels", "class"))]
     column
   })
-  plain_frame(columns, attr(data, "row.names"))
+  plain_frame(columns, rows)
 }

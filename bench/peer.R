@@ -9,7 +9,7 @@ suppressMessages({
 read_simulated <- function(folder, n) {
   column <- function(name) readBin(file.path(folder, name), "double", n)
   columns <- lapply(setNames(nm = list.files(folder)), column)
-  factors <- setdiff(names(columns), c("y", "x"))
+  factors <- grep("^[xy]", names(columns), invert = TRUE)
   columns[factors] <- lapply(columns[factors], factor)
   as.data.frame(columns)
 }
@@ -21,6 +21,24 @@ refit_permuted <- function(model, n) {
     fit <- suppressWarnings(suppressMessages(refit(model, ave(y, g, FUN = sample))))
     coef(summary(fit))[2, "t value"]
   }, 0)
+}
+
+resample_lm <- function(formula, data, n, shuffled) {
+  X <- model.matrix(formula, data)
+  y <- data$y
+  rows <- length(y)
+  if (!shuffled) {
+    draws <- vapply(seq_len(n), function(i) {
+      drawn <- sample.int(rows, rows, TRUE)
+      .lm.fit(X[drawn, ], y[drawn])$coefficients
+    }, numeric(ncol(X)))
+    return(apply(draws, 1, quantile, c(0.025, 0.975)))
+  }
+  spread <- diag(solve(crossprod(X))) / (rows - ncol(X))
+  vapply(seq_len(n), function(i) {
+    fit <- .lm.fit(X, sample(y))
+    fit$coefficients / sqrt(sum(fit$residuals^2) * spread)
+  }, numeric(ncol(X)))
 }
 
 compare_cells <- function(model) {
@@ -48,7 +66,11 @@ repeat {
       permute = refit_permuted(fitted, as.integer(words[3])),
       fit = fitted <- lme4::lmer(formula, data),
       "fit with df" = fitted <- lmerTest::lmer(formula, data),
-      post_hoc = compare_cells(fitted)
+      post_hoc = compare_cells(fitted),
+      lm = { model <- lm(formula, data); list(summary(model), confint(model)) },
+      "lm boot" = resample_lm(formula, data, as.integer(words[3]), FALSE),
+      "lm permute" = resample_lm(formula, data, as.integer(words[3]), TRUE),
+      "lm groups" = lapply(split(data, data$g), function(rows) coef(lm(formula, rows)))
     ))[["elapsed"]]
   }
   cat(seconds, "\n", sep = "")

@@ -1,244 +1,21 @@
 """How long pymer4 takes, as ratios to plain R on the same machine in the same run.
 
-    python bench/run.py            sleepstudy, InstEval, 100,000 simulated rows, a cold process, glmer, resampling, post_hoc
+    python bench/run.py            mixed models, a cold process, resampling, marginal means, regressions
     python bench/run.py --big      1,000,000 simulated rows, with peak memory
-    python bench/run.py sleepstudy cold     only these rows
+    python bench/run.py sleepstudy cold     only the rows whose names begin so
 
-Each ratio is a median of warm runs that alternate with R's. `R` is
-`summary(lmerTest::lmer(...))`, which computes less than `Lmer.fit` does;
-`lme4` is `lme4::lmer(...)`, which has neither df nor p.
+Each ratio is a median of warm runs that alternate with R's. For mixed models `R` is
+`summary(lmerTest::lmer(...))`, which computes less than `Lmer.fit` does, and the third
+column `lme4::lmer(...)`, which has neither df nor p. For regressions the third column
+is the plain NumPy that the numbers take.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import statistics
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable
-from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
-HERE = Path(__file__).parent
-SLOPES = "y ~ x + (x | g)"
-FITS = {
-    "sleepstudy": ("Reaction ~ Days + (Days | Subject)", 0, 25, 1.0),
-    "InstEval": ("y ~ service + (1 | s) + (1 | d)", 0, 3, 0.6),
-    "100,000 rows": (SLOPES, 100_000, 3, 0.6),
-    "1,000,000 rows": (SLOPES, 1_000_000, 3, 0.6),
-}
-
-
-class Peer:
-    """A warm R process that times what it is asked to run."""
-
-    def __init__(self) -> None:
-        self.process = subprocess.Popen(
-            ["Rscript", "--vanilla", str(HERE / "peer.R")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def ask(self, *words: object) -> float:
-        """Send one request, and return the seconds that R reports."""
-        self.process.stdin.write("\t".join(map(str, words)) + "\n")
-        self.process.stdin.flush()
-        return float(self.process.stdout.readline())
-
-    def close(self) -> None:
-        """End the process."""
-        self.process.stdin.close()
-        self.process.wait()
-
-
-def simulated(n: int, groups: int = 1000, seed: int = 1) -> pd.DataFrame:
-    """Return n rows with a random intercept and slope in each of the groups."""
-    rng = np.random.default_rng(seed)
-    g = np.arange(n) % groups
-    x = rng.normal(size=n)
-    u = rng.normal(size=(groups, 2)) * [1.0, 0.5]
-    return pd.DataFrame({"y": 1 + 0.5 * x + u[g, 0] + u[g, 1] * x + rng.normal(size=n), "x": x, "g": g})
-
-
-def write_columns(data: pd.DataFrame, folder: str) -> None:
-    """Write the columns as raw doubles, for R to read."""
-    for name in data.columns:
-        data[name].to_numpy(dtype=float).tofile(Path(folder) / name)
-
-
-def fit_ratio(name: str) -> str:
-    """Return a row of the table: medians of pymer4, R and lme4, and their ratios."""
-    from pymer4 import Lmer, load_dataset
-
-    formula, rows, runs, bound = FITS[name]
-    with tempfile.TemporaryDirectory() as folder:
-        peer = Peer()
-        if rows:
-            data = simulated(rows)
-            write_columns(data, folder)
-            peer.ask("data", "simulated", folder, rows)
-            data["g"] = data["g"].astype("category")
-        else:
-            data = load_dataset(name)
-            peer.ask("data", name)
-        model = Lmer(formula, data)
-        times = alternate(
-            runs,
-            pymer4=lambda: timed(lambda: model.fit(summarize=False, no_warnings=True)),
-            R=lambda: peer.ask("lmerTest", formula),
-            lme4=lambda: peer.ask("lme4", formula),
-        )
-        peer.close()
-    ours, theirs, plain = (statistics.median(times[k]) for k in ("pymer4", "R", "lme4"))
-    return row(name, ours, theirs, bound, plain)
-
-
-def row(name: str, ours: float, theirs: float, bound: float, plain: float | None = None) -> str:
-    """Return a line of the table."""
-    middle, last = ("", "") if plain is None else (f"{plain:.3f}", f"{plain / theirs:.2f}")
-    return f"{name:<16}{ours:>10.3f}{theirs:>10.3f}{middle:>10}{ours / theirs:>12.2f}{last:>12}{bound:>8.2f}"
-
-
-def alternate(runs: int, **sides: Callable[[], float]) -> dict[str, list[float]]:
-    """Return the seconds of each side, run in turn, after one turn that does not count."""
-    times: dict[str, list[float]] = {name: [] for name in sides}
-    for turn in range(runs + 1):
-        for name, run in sides.items():
-            seconds = run()
-            if turn:
-                times[name].append(seconds)
-    return times
-
-
-def timed(run: Callable[[], object]) -> float:
-    """Return the seconds that one call takes."""
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
-
-
-def glmer_ratio() -> str:
-    """Return a row: a logistic mixed model of 10,000 rows and 100 groups, over glmer and its summary."""
-    from pymer4 import Lmer
-
-    data = simulated(10_000, groups=100)
-    data["y"] = (data["y"] > 1).astype(float)
-    with tempfile.TemporaryDirectory() as folder:
-        peer = Peer()
-        write_columns(data, folder)
-        peer.ask("data", "simulated", folder, len(data))
-        data["g"] = data["g"].astype("category")
-        model = Lmer("y ~ x + (1 | g)", data, family="binomial")
-        times = alternate(
-            3,
-            pymer4=lambda: timed(lambda: model.fit(summarize=False, no_warnings=True)),
-            R=lambda: peer.ask("glmer", "y ~ x + (1 | g)"),
-        )
-        peer.close()
-    return row("glmer 10,000", *(statistics.median(times[k]) for k in ("pymer4", "R")), 1.1)
-
-
-def resampling_ratios() -> str:
-    """Return two rows: 500 bootstrap draws over confint(), 200 permutations over a loop of refit()."""
-    from pymer4 import Lmer, load_dataset
-
-    formula = FITS["sleepstudy"][0]
-    model = Lmer(formula, load_dataset("sleepstudy"))
-    model.fit(summarize=False)
-    peer = Peer()
-    peer.ask("data", "sleepstudy")
-    peer.ask("fit", formula)
-    boot = alternate(
-        2,
-        pymer4=lambda: timed(lambda: model.confint("boot", n_boot=500, seed=1)),
-        R=lambda: peer.ask("boot", formula, 500),
-    )
-    shuffled = alternate(
-        3,
-        pymer4=lambda: timed(lambda: model.fit(permute=200, seed=1, summarize=False, no_warnings=True)),
-        R=lambda: peer.ask("permute", formula, 200),
-    )
-    peer.close()
-    rows = (("bootstrap 500", boot, 0.4), ("permutation 200", shuffled, 0.35))
-    return "\n".join(row(n, *(statistics.median(t[k]) for k in ("pymer4", "R")), bound) for n, t, bound in rows)
-
-
-def post_hoc_ratio() -> str:
-    """Return a row: the first pairwise comparisons of a fit with 3 x 2 cells and 1,800 rows, over emmeans and pairs."""
-    from pymer4 import Lmer
-
-    rng, n = np.random.default_rng(1), 1800
-    cell, g = np.arange(n) % 6, np.arange(n) // 6 % 30
-    y = 0.2 * cell + rng.normal(size=30)[g] + rng.normal(size=n)
-    data = pd.DataFrame({"y": y, "a": cell % 3, "b": cell // 3, "g": g}, dtype=float)
-    formula = "y ~ a * b + (1 | g)"
-    with tempfile.TemporaryDirectory() as folder:
-        peer = Peer()
-        write_columns(data, folder)
-        peer.ask("data", "simulated", folder, n)
-        peer.ask("fit with df", formula)
-        model = Lmer(formula, data.astype(dict.fromkeys("abg", int)).astype(dict.fromkeys("abg", "category")))
-
-        def first_question() -> float:
-            model.fit(summarize=False)
-            return timed(lambda: model.post_hoc("a", "b", summarize=False))
-
-        times = alternate(15, pymer4=first_question, R=lambda: peer.ask("post_hoc", formula))
-        peer.close()
-    return row("post_hoc", *(statistics.median(times[k]) for k in ("pymer4", "R")), 1.1)
-
-
-def child(*command: str) -> tuple[float, float]:
-    """Run a command to its end; return its wall seconds and its peak memory in MiB."""
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise RuntimeError(f"{' '.join(command)} ended with status {status}")
-    return time.perf_counter() - start, usage.ru_maxrss / 1024
-
-
-def cold_ratio() -> str:
-    """Return a row: a process from its start to its first fit, over bare Python plus an Rscript that fits the same."""
-    fit = (
-        "import pandas, pymer4; d = pymer4.load_dataset('sleepstudy');"
-        "pymer4.Lmer('Reaction ~ Days + (Days | Subject)', d).fit(summarize=False)"
-    )
-    script = "library(lmerTest); m <- lmer(Reaction ~ Days + (Days | Subject), lme4::sleepstudy); s <- summary(m)"
-    times = alternate(
-        7,
-        pymer4=lambda: child(sys.executable, "-c", fit)[0],
-        python=lambda: child(sys.executable, "-c", "import numpy, pandas")[0],
-        R=lambda: child("Rscript", "--vanilla", "-e", script)[0],
-    )
-    ours, python, theirs = (statistics.median(times[k]) for k in ("pymer4", "python", "R"))
-    return row("cold process", ours, python + theirs, 1.3)
-
-
-def memory_ratio(rows: int = 1_000_000) -> str:
-    """Return a row: peak memory of a process that fits the simulated rows, over that of an Rscript."""
-    with tempfile.TemporaryDirectory() as folder:
-        write_columns(simulated(rows), folder)
-        read = f"np.fromfile('{folder}/' + k)"
-        ours = child(
-            sys.executable,
-            "-c",
-            "import numpy as np, pandas as pd, pymer4;"
-            f"d = pd.DataFrame({{k: {read} for k in 'yxg'}}); d['g'] = d['g'].astype(int).astype('category');"
-            f"pymer4.Lmer('{SLOPES}', d).fit(summarize=False)",
-        )[1]
-        column = f"readBin(file.path('{folder}', name), 'double', {rows})"
-        theirs = child(
-            "Rscript",
-            "--vanilla",
-            "-e",
-            f"library(lmerTest); read <- function(name) {column};"
-            f"d <- data.frame(y = read('y'), x = read('x'), g = factor(read('g'))); s <- summary(lmer({SLOPES}, d))",
-        )[1]
-    return row("peak MiB, 1e6", ours, theirs, 1.2)
+import mixed
+import native
 
 
 def main() -> None:
@@ -247,17 +24,21 @@ def main() -> None:
     parser.add_argument("--big", action="store_true", help="the million rows")
     parser.add_argument("rows", nargs="*", help="rows of the table, by the start of their names")
     given = parser.parse_args()
-    small = {name: lambda name=name: fit_ratio(name) for name in list(FITS)[:3]} | {
-        "cold process": cold_ratio,
-        "glmer": glmer_ratio,
-        "resampling": resampling_ratios,
-        "post_hoc": post_hoc_ratio,
+    small = {name: lambda name=name: mixed.fit_ratio(name) for name in list(mixed.FITS)[:3]} | {
+        "cold process": mixed.cold_ratio,
+        "glmer": mixed.glmer_ratio,
+        "resampling": mixed.resampling_ratios,
+        "post_hoc": mixed.post_hoc_ratio,
+        "Lm": native.small_ratios,
+        "Lm 100,000": native.large_ratio,
+        "Lm resampling": native.resampling_ratios,
+        "Lm2": native.grouped_ratio,
     }
-    big = {"1,000,000 rows": lambda: fit_ratio("1,000,000 rows"), "peak memory": memory_ratio}
+    big = {"1,000,000 rows": lambda: mixed.fit_ratio("1,000,000 rows"), "peak memory": mixed.memory_ratio}
     table = big if given.big else small
     if given.rows:
         table = {name: measure for name, measure in table.items() if name.startswith(tuple(given.rows))}
-    print(f"{'':<16}{'pymer4':>10}{'R':>10}{'lme4':>10}{'pymer4/R':>12}{'lme4/R':>12}{'at most':>8}", flush=True)
+    print(f"{'':<16}{'pymer4':>10}{'R':>10}{'plain':>10}{'pymer4/R':>12}{'plain/R':>12}{'at most':>8}", flush=True)
     for measure in table.values():
         print(measure(), flush=True)
 

@@ -11,13 +11,32 @@ from typing import Any
 __version__ = "0.9.0"
 
 _HOMES = {
+    "Lm": "pymer4.models.lm",
+    "Lm2": "pymer4.models.lm2",
     "Lmer": "pymer4.models.lmer",
     "compare": "pymer4.comparison",
     "lrt": "pymer4.comparison",
     "R2con": "pymer4.contrasts",
     "con2R": "pymer4.contrasts",
     "load_dataset": "pymer4.datasets",
+    "load_model": "pymer4.io",
+    "save_model": "pymer4.io",
     "get_resource_path": "pymer4.utils",
+    "easy_multivariate_normal": "pymer4.simulate",
+    "simulate_lm": "pymer4.simulate",
+    "simulate_lmm": "pymer4.simulate",
+    "discrete_inverse_logit": "pymer4.simulate",
+    "boot_func": "pymer4.bootstrap",
+    "cohens_d": "pymer4.bootstrap",
+    "correct_pvals": "pymer4.pvalues",
+    "perm_test": "pymer4.permutation",
+    "rsquared": "pymer4.fit_measures",
+    "rsquared_adj": "pymer4.fit_measures",
+    "tost_equivalence": "pymer4.equivalence",
+    "vif": "pymer4.fit_measures",
+    "welch_dof": "pymer4.stats",
+    "isPSD": "pymer4.linalg",
+    "nearestPSD": "pymer4.linalg",
 }
 
 __all__ = ["__version__", *_HOMES]
@@ -26,7 +45,7 @@ __all__ = ["__version__", *_HOMES]
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
-    if name in ("bridge", "datasets", "doctor", "errors", "models", "utils"):
+    if name in ("bridge", "datasets", "doctor", "errors", "io", "models", "simulate", "stats", "utils"):
         return importlib.import_module(f"pymer4.{name}")
     raise AttributeError(f"module 'pymer4' has no attribute {name!r}")
 

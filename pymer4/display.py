@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from pymer4 import tables
@@ -35,6 +36,75 @@ def mixed_summary(model: Any, facts: Mapping[str, Any], shown: pd.DataFrame) -> 
         *([] if model.ranef_corr is None else ["", "Correlations:", _block(tables.rounded(model.ranef_corr))]),
         "",
         f"Fixed effects ({100 * facts['level']:g}% limits: {model.ci_type}; p: {model.sig_type}):",
+        _block(shown),
+        *(f"Warning: {text.strip()}" for text in model.warnings),
+    ]
+    return "\n".join(parts)
+
+
+def linear_summary(model: Any, level: float, fit: Any, shown: pd.DataFrame) -> str:
+    """Return the summary of a regression as text.
+
+    Args:
+        model: the fitted model.
+        level: confidence level of its limits.
+        fit: the record of the fit.
+        shown: the coefficient table as it is to be seen.
+    """
+    used, given = len(fit.fitted), len(model.fits)
+    rows = f"Observations: {used}" + (f" of {given} ({given - used} left out)" if used < given else "")
+    quality = {"AIC": model.AIC, "BIC": model.BIC, "Log-likelihood": model.logLike}
+    if is_linear(model.family, model.link):
+        how = {"OLS": "ordinary", "WLS": "weighted"}[model.estimator]
+        title = f"Linear model fit by {how} least squares"
+        measures = {"R2": model.rsquared, "Adjusted R2": model.rsquared_adj, "Residual SE": fit.sigma}
+    else:
+        title = f"Generalized linear model fit by maximum likelihood; family {model.family}, link {model.link}"
+        measures = {"Null deviance": fit.null_deviance, "Deviance": fit.deviance}
+        measures |= {"Theta": fit.theta} if fit.theta is not None else {"Dispersion": fit.dispersion}
+    parts = [
+        title,
+        f"Formula: {model.formula}",
+        "",
+        f"{rows}   Residual df: {fit.df_resid}   Standard errors: {model.se_type}",
+        tables.lifted(measures),
+        tables.lifted(quality),
+        *(["Outcome and numeric predictors are ranks."] if model.ranked_data else []),
+        "",
+        f"Coefficients ({100 * level:g}% limits: {model.ci_type}; p: {model.sig_type}):",
+        _block(shown),
+        *(f"Warning: {text.strip()}" for text in model.warnings),
+    ]
+    return "\n".join(parts)
+
+
+def two_stage_summary(model: Any, level: float, fisher_z: bool, shown: pd.DataFrame) -> str:
+    """Return the summary of a two-stage regression as text.
+
+    Args:
+        model: the fitted model.
+        level: confidence level of its limits.
+        fisher_z: whether correlations are Fisher's z.
+        shown: the coefficient table as it is to be seen.
+    """
+    used, given = int(np.isfinite(model.fits).sum()), len(model.fits)
+    rows = f"Observations: {used}" + (f" of {given} ({given - used} left out)" if used < given else "")
+    groups = ", ".join(f"{name} {n}" for name, n in model.grps.items())
+    first = (
+        "linear regressions" if is_linear(model.family, model.link) else f"{model.family} regressions, link {model.link}"
+    )
+    tested = {False: "Coefficients", "semi": "Semi-partial correlations", "partial": "Partial correlations"}
+    fisher = " (Fisher z)" if model.iscorrs and fisher_z else ""
+    measures = {} if np.isnan(model.rsquared) else {"R2": model.rsquared, "Adjusted R2": model.rsquared_adj}
+    parts = [
+        f"Two-stage regression: {first} in each group, one-sample tests over groups",
+        f"Formula: {model.formula}",
+        "",
+        f"{rows}   Groups: {groups}   Standard errors: {model.se_type}",
+        tables.lifted(measures | {"AIC": model.AIC, "BIC": model.BIC, "Log-likelihood": model.logLike}),
+        *(["Outcome and numeric predictors are ranks within groups."] if model.ranked_data else []),
+        "",
+        f"{tested[model.iscorrs]}{fisher} ({100 * level:g}% limits: {model.ci_type}; p: {model.sig_type}):",
         _block(shown),
         *(f"Warning: {text.strip()}" for text in model.warnings),
     ]

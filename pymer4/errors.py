@@ -49,6 +49,14 @@ class RUnavailable(Pymer4Error, ImportError):
     """R can't be used here; the message ends with the command that mends it."""
 
 
+class FileError(Pymer4Error, OSError):
+    """A model file that can't be written or read; the message names it and says what to do."""
+
+
+class MissingFileError(FileError, FileNotFoundError):
+    """A model file, or one of the two, that is not there."""
+
+
 class ModelWarning(UserWarning):
     """A warning about a model that was fitted nevertheless."""
 

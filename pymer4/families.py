@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, get_args
 
 import numpy as np
@@ -22,9 +23,17 @@ LINKS: dict[str, tuple[str, ...]] = {
 }
 """The links of each family, its default first."""
 
+NATIVE_LINKS = LINKS | {"nbinom": ("log", "sqrt", "identity")}
+"""Those of the models that are fitted without R; lme4's `glmer.nb` has the log alone."""
 
-def check_family(family: str, link: str | None) -> str:
+
+def check_family(family: str, link: str | None, links: Mapping[str, tuple[str, ...]] = LINKS) -> str:
     """Return the link of a family, its default where none is given.
+
+    Args:
+        family: error distribution.
+        link: its link, or None.
+        links: the links there are.
 
     Raises:
         OptionError: no such family, or no such link for it; the message lists those there are.
@@ -34,12 +43,17 @@ def check_family(family: str, link: str | None) -> str:
         'logit'
     """
     one_of("family", family, get_args(Family))
-    return LINKS[family][0] if link is None else str(one_of(f"link (of family {family!r})", link, LINKS[family]))
+    return links[family][0] if link is None else str(one_of(f"link (of family {family!r})", link, links[family]))
 
 
 def is_linear(family: str, link: str) -> bool:
     """Whether the model is a linear mixed model, and not a generalized one."""
     return (family, link) == ("gaussian", "identity")
+
+
+def has_scale(family: str) -> bool:
+    """Whether the family has a scale that is estimated with the coefficients."""
+    return family in ("gaussian", "gamma", "inverse_gaussian")
 
 
 def check_outcome(

@@ -1,8 +1,8 @@
 """Pictures of estimates and of groups: numbers in, axes out.
 
-Three pictures cover what a model has to show. `forest` sets terms side by side, `group_lines` shows one
-relation in every group and in the population, `caterpillar` shows one number per group. They take arrays
-and Series, know nothing of models, and never show, save or close a figure: that is the caller's.
+`forest` sets terms side by side, `group_lines` shows one relation in every group and in the population;
+`caterpillars`, `diagnostic_plots` and `marginal_plots` hold the others. They take arrays and frames, know
+nothing of models, and never show, save or close a figure: that is the caller's.
 
 Blue is a group, black is the population. The colours are told apart by colour-blind readers (Okabe and
 Ito, 2008, for the pair; Tol, 2021, "muted", for a handful of groups) and survive a grey printer. Nothing
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 INK, GROUP, GUIDE = "#1A1A1A", "#0072B2", "#8A8A8A"
 DISTINCT = ("#332288", "#CC6677", "#117733", "#88CCEE", "#882255", "#999933", "#44AA99", "#AA4499")
 MANY = 500  # marks; more are pixels, not paths, in a vector file
-LEGIBLE = 7.5  # points a row; less, and a caterpillar counts its groups in place of naming them
 GOLDEN = (5**0.5 - 1) / 2
 
 
@@ -86,7 +85,7 @@ def forest(
     middle = np.asarray(estimates, dtype=float)
     if not middle.size:
         raise DataError("There is no term to draw. Keep the intercept, or add a predictor to the formula.")
-    low, high = _matching("lower", lower, middle.shape), _matching("upper", upper, middle.shape)
+    low, high = matching("lower", lower, middle.shape), matching("upper", upper, middle.shape)
     rows = np.arange(middle.size)
 
     axis = "y" if down else "x"
@@ -97,14 +96,14 @@ def forest(
     low, high = np.where(low == -np.inf, ends[0], low), np.where(high == np.inf, ends[1], high)
     (ax.axvline if down else ax.axhline)(0, color=GUIDE, linewidth=1, dashes=(4, 3), zorder=2.0)
     if value.size:
-        dots = ax.scatter(*_turned(down, value, place), color=GROUP, alpha=points_alpha, linewidths=0, zorder=2.1)
+        dots = ax.scatter(*turned(down, value, place), color=GROUP, alpha=points_alpha, linewidths=0, zorder=2.1)
         dots.set(sizes=[_dot(len(points)) ** 2], rasterized=value.size > MANY)
-    color = _markers(ax, *_turned(down, middle, rows), fmt, size=min(9, 0.6 * pitch))
+    color = _markers(ax, *turned(down, middle, rows), fmt, size=min(9, 0.6 * pitch))
     (ax.hlines if down else ax.vlines)(rows, low, high, colors=color, linewidth=min(2.2, 0.3 * pitch), zorder=2.3)
     (ax.set_xlim if down else ax.set_ylim)(ends)
     axes.name(ax, axis, rows, estimates.index)
     ax.set(**{f"{axis}lim": (rows.size - 0.5, -0.5) if down else (-0.5, rows.size - 0.5)})
-    return axes.label(ax, *_turned(down, xlabel, ylabel))
+    return axes.label(ax, *turned(down, xlabel, ylabel))
 
 
 def group_lines(
@@ -118,6 +117,7 @@ def group_lines(
     figsize: tuple[float, float] = (8, 6),
     xlabel: str = "",
     ylabel: str = "",
+    note: str = "",
     ax: Axes | None = None,
 ) -> Axes:
     """Draw one thin line a group, and the population's, thick, with its band.
@@ -137,6 +137,7 @@ def group_lines(
         figsize: inches, where a figure has to be made.
         xlabel: label of the x axis; empty keeps what is there.
         ylabel: label of the y axis; empty keeps what is there.
+        note: what the curves depend on, written small under the x axis of axes that hold nothing yet.
         ax: axes to draw on.
 
     Returns:
@@ -153,7 +154,7 @@ def group_lines(
         ['308', '309']
     """
     names = [str(label) for label in labels]
-    values = _matching("curves", curves, (len(names), len(x)))
+    values = matching("curves", curves, (len(names), len(x)))
     made, ax = ax is None, axes.dress(ax, figsize)
     blank, floor = not ax.has_data(), axes.floor(ax)
     at, categories = axes.positions(ax, x)
@@ -165,92 +166,23 @@ def group_lines(
         for line, name, color in zip(values, names, DISTINCT, strict=False):
             ax.plot(at, line, color=color, linewidth=1.4, marker=marker, label=name, zorder=floor + 0.1)
     if population is not None:
-        middle = _matching("population", population, at.shape)
+        middle = matching("population", population, at.shape)
         if lower is not None and upper is not None:
-            limits = _matching("lower", lower, at.shape), _matching("upper", upper, at.shape)
+            limits = matching("lower", lower, at.shape), matching("upper", upper, at.shape)
             _band(ax, at, *limits, steps, floor + 0.2)
         ax.plot(at, middle, color=INK, linewidth=3, marker=marker, markersize=8, label="Population", zorder=floor + 0.3)
     if blank and 0 < len(names) <= len(DISTINCT):
         _legend(ax, values, population, outside=made)
+    ax.autoscale_view()
     if blank and categories:
         axes.name(ax, "x", at, x)
-    ax.autoscale_view()
+        ax.set_xlim(at.min() - 0.4, at.max() + 0.4)
+    if blank and note:
+        axes.caption(ax, note)
     return axes.label(ax, xlabel, ylabel)
 
 
-def caterpillar(
-    values: Series,
-    *,
-    population: float | None = None,
-    lower: float | None = None,
-    upper: float | None = None,
-    half_width: ArrayLike | None = None,
-    figsize: tuple[float, float] = (8, 6),
-    xlabel: str = "",
-    ylabel: str = "",
-    ax: Axes | None = None,
-) -> Axes:
-    """Draw one number a group, sorted, the largest on top, with the population's as a line and a band.
-
-    Groups are named while their names can be read, and counted when they can't. A group whose value is
-    NaN is left out. On axes that hold a picture already everything goes behind it.
-
-    Args:
-        values: one value a group, indexed by group.
-        population: the population's value.
-        lower: lower limit of the population's value.
-        upper: upper limit of the population's value.
-        half_width: half the length of each group's bar, such as 1.96 standard errors; one for all, one a
-            group in the order of `values`, or a Series, which is matched by index.
-        figsize: inches, where a figure has to be made.
-        xlabel: label of the value axis.
-        ylabel: label of the group axis.
-        ax: axes to draw on.
-
-    Returns:
-        The axes drawn on.
-
-    Raises:
-        DataError: where no group has a value.
-
-    Example:
-        >>> import pandas as pd
-        >>> from matplotlib.figure import Figure
-        >>> blups = pd.Series({"308": 253.7, "309": 211.0, "310": 212.4})
-        >>> ax = caterpillar(blups, population=251.4, ax=Figure().subplots())
-        >>> [tick.get_text() for tick in ax.get_yticklabels()]
-        ['309', '310', '308']
-    """
-    middle = np.asarray(values, dtype=float)
-    if not np.isfinite(middle).any():
-        raise DataError("No group has a value to draw. Look at the group-level estimates of the fit.")
-    order = np.argsort(middle, kind="stable")
-    order = order[np.isfinite(middle[order])]
-    rows, crowded = np.arange(order.size), order.size > MANY
-
-    ax = axes.dress(ax, figsize, "y")
-    floor, pitch = axes.floor(ax), axes.pitch(ax, "y", order.size)
-    if lower is not None and upper is not None and np.isfinite([lower, upper]).all():
-        ax.axvspan(lower, upper, color=INK, alpha=0.14, linewidth=0, zorder=floor + 0.1)
-    if population is not None:
-        ax.axvline(population, color=INK, linewidth=1.6, label="Population", zorder=floor + 0.2)
-    if half_width is not None:
-        half = half_width.reindex(values.index) if hasattr(half_width, "reindex") else half_width
-        half = _matching("half_width", np.full_like(middle, half) if np.isscalar(half) else half, middle.shape)
-        ends = (middle - half)[order], (middle + half)[order]
-        bars = ax.hlines(rows, *ends, colors=GROUP, zorder=floor + 0.3)
-        bars.set(alpha=0.25 if crowded else 0.6, linewidth=min(2.0, pitch), rasterized=crowded)
-    dots = {"markersize": float(np.clip(0.7 * pitch, 2, 7)), "markeredgewidth": 0, "rasterized": crowded}
-    ax.plot(middle[order], rows, "o", color=GROUP, zorder=floor + 0.4, **dots)
-    ax.set_ylim(-0.5, rows.size - 0.5)
-    if pitch >= LEGIBLE:
-        axes.name(ax, "y", rows, values.index[order])
-        return axes.label(ax, xlabel, ylabel)
-    ax.set_yticks([])
-    return axes.label(ax, xlabel, ylabel or f"{rows.size:,} groups")
-
-
-def _matching(name: str, values: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
+def matching(name: str, values: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
     """Return `values` as floats of that shape, or say what shape they have."""
     found = np.asarray(values, dtype=float)
     if found.shape != shape:
@@ -258,7 +190,7 @@ def _matching(name: str, values: ArrayLike, shape: tuple[int, ...]) -> np.ndarra
     return found
 
 
-def _turned(down: bool, along: object, across: object) -> tuple[object, object]:
+def turned(down: bool, along: object, across: object) -> tuple[object, object]:
     """Return (x, y) of what lies along the value axis and across it."""
     return (along, across) if down else (across, along)
 

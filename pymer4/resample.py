@@ -76,3 +76,72 @@ def map_chunks(work: Callable[..., np.ndarray], items: np.ndarray, n_jobs: int, 
         )
     chunks: Sequence[np.ndarray] = np.array_split(items, max(1, min(len(items), effective_n_jobs(n_jobs))))
     return np.concatenate(pool(delayed(work)(*fixed, chunk) for chunk in chunks))
+
+
+def chunk_rows(n: int, p: int = 0, megabytes: float = 64.0) -> int:
+    """Return how many replicates of `n` rows and `p` coefficients fit into so much temporary memory, at least 1.
+
+    A replicate takes about eight arrays of its rows and three matrices of its coefficients.
+    """
+    return max(1, int(megabytes * 2**20 / (8 * (8 * n + 3 * p * p + 1))))
+
+
+def keep_memory(megabytes: int = 16) -> None:
+    """Have memory that temporary arrays give back stay with the process for the next of them.
+
+    The C library returns freed memory to the system above a bound that rises with the largest block freed so far, at
+    most 32 MB (mallopt(3), M_MMAP_THRESHOLD). Below it, each array of a loop is mapped and cleared anew, which
+    takes longer than the arithmetic on it. The block made here is never touched, so it takes no memory.
+    """
+    np.empty(megabytes * 2**17)
+
+
+def boot_counts(n: int, n_rep: int, seed: int, clusters: np.ndarray | None = None) -> np.ndarray:
+    """Return how often each row is drawn in `n_rep` bootstrap samples, shape (n_rep, n), as floats.
+
+    One seed gives one block of replicates, of which the first k do not depend on `n_rep`; `samples.blocks` makes
+    the seeds.
+
+    Args:
+        n: rows.
+        n_rep: samples.
+        seed: of the block.
+        clusters: codes 0, 1, ... of the cluster of each row, shape (n,): whole clusters are drawn.
+
+    Examples:
+        >>> boot_counts(5, 2, seed=1).sum(axis=1).tolist()
+        [5.0, 5.0]
+    """
+    units = n if clusters is None else int(clusters.max()) + 1
+    kind = np.uint16 if units <= 2**16 else np.uint32
+    drawn = np.random.default_rng(seed).integers(0, units, size=(n_rep, units), dtype=kind)
+    cells = drawn + np.arange(0, n_rep * units, units)[:, None]
+    counts = np.bincount(cells.ravel(), minlength=n_rep * units).reshape(n_rep, units)
+    return (counts if clusters is None else counts[:, clusters]).astype(float)
+
+
+def shuffles(n: int, n_rep: int, seed: int, within: np.ndarray | None = None) -> np.ndarray:
+    """Return `n_rep` random orders of the rows 0 to n − 1, shape (n_rep, n), each equally likely.
+
+    Args:
+        n: rows.
+        n_rep: orders.
+        seed: of the block, as in `boot_counts`.
+        within: code of the group of each row, shape (n,): rows change places in their group only.
+
+    Examples:
+        >>> np.sort(shuffles(4, 1, seed=1)).tolist()
+        [[0, 1, 2, 3]]
+    """
+    rng = np.random.default_rng(seed)
+    if within is None:
+        return rng.permuted(np.broadcast_to(np.arange(n), (n_rep, n)), axis=1)
+    groups = np.unique(within, return_inverse=True)[1].ravel()
+    orders = np.empty((n_rep, n), dtype=np.intp)
+    orders[:, np.argsort(groups, kind="stable")] = np.argsort(groups + rng.random((n_rep, n)), axis=1)
+    return orders
+
+
+def flips(n: int, n_rep: int, seed: int) -> np.ndarray:
+    """Return random signs, 1.0 or −1.0, shape (n_rep, n); `seed` as in `boot_counts`."""
+    return 1.0 - 2.0 * np.random.default_rng(seed).integers(0, 2, size=(n_rep, n), dtype=np.int8)

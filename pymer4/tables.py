@@ -35,6 +35,7 @@ CHISQ = "Chisq"
 CHISQ_DF = "Df"
 CONTRAST = "Contrast"
 CORRELATION = ("IV1", "IV2", "Corr")
+ALL_FITS = ("Converged", "Max_abs_diff", "Max_rel_diff", "Messages")
 FITS = "fits"
 RESIDUALS = "residuals"
 
@@ -86,11 +87,9 @@ def mixed_coefs(
 
 def _odds(values: Mapping[str, np.ndarray], limits: tuple[str, str], link: str) -> dict[str, np.ndarray]:
     known = 1.0 if link == "logit" else np.nan
-    odds = {
-        f"{ODDS_RATIO}{name}": np.exp(known * values[column])
-        for name, column in (("", "estimate"), (f"_{limits[0]}", "lower"), (f"_{limits[1]}", "upper"))
-    }
-    with np.errstate(divide="ignore"):
+    ends = (("", "estimate"), (f"_{limits[0]}", "lower"), (f"_{limits[1]}", "upper"))
+    with np.errstate(divide="ignore", over="ignore"):
+        odds = {f"{ODDS_RATIO}{name}": np.exp(known * values[column]) for name, column in ends}
         return odds | {key.replace(ODDS_RATIO, PROBABILITY, 1): 1 / (1 + 1 / ratio) for key, ratio in odds.items()}
 
 
@@ -146,6 +145,22 @@ def simulation_table(draws: np.ndarray, index: pd.Index) -> pd.DataFrame:
     return pd.DataFrame(draws, index=index, columns=[f"sim_{i + 1}" for i in range(draws.shape[1])])
 
 
+def prediction_table(
+    estimate: np.ndarray,
+    se: np.ndarray,
+    lower: np.ndarray,
+    upper: np.ndarray,
+    level: float,
+    index: pd.Index,
+    attrs: Mapping[str, object],
+) -> pd.DataFrame:
+    """Return predictions with their limits, one a row; all arrays have shape (rows,)."""
+    columns = zip((ESTIMATE, SE, *limit_columns(level)), (estimate, se, lower, upper), strict=True)
+    table = pd.DataFrame(dict(columns), index=index)
+    table.attrs |= attrs
+    return table
+
+
 def f_tests(found: pd.DataFrame) -> pd.DataFrame:
     """Return the F tests of model terms; columns ss, ms, df1, df2, f and p, one row a term."""
     names = {"ss": SS, "ms": MS, "df1": NUM_DF, "df2": DENOM_DF, "f": F_STAT, "p": P_VAL}
@@ -164,6 +179,29 @@ def random_tests(found: pd.DataFrame) -> pd.DataFrame:
     names |= {"chisq": CHISQ, "df": CHISQ_DF, "p": P_VAL}
     table = _with_stars(found[list(names)].rename(columns=names))
     return table.astype({_COMPARED[1]: int})
+
+
+def optimizer_table(found: Mapping[str, Any], attrs: Mapping[str, object]) -> pd.DataFrame:
+    """Return the fits of one model by k optimizers, one a row.
+
+    Args:
+        found: `optimizers`, log_likelihood, converged and messages, each of length k; `terms`; coefficients, shape
+            (k, terms), NaN where a fit failed.
+        attrs: what else is to be said of them; `best` is added.
+    """
+    coefficients, likelihood = np.asarray(found["coefficients"], dtype=float), np.asarray(found["log_likelihood"])
+    best = None if np.isnan(likelihood).all() else int(np.nanargmax(likelihood))
+    apart = np.abs(coefficients - (np.nan if best is None else coefficients[best]))
+    size = np.abs(coefficients[best]) if best is not None else 1.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        relative = np.where(apart == 0, 0.0, apart / size)
+    widest = [part.max(axis=1, initial=0.0) for part in (apart, relative)]
+    columns = [likelihood, np.asarray(found["converged"], dtype=bool), *widest]
+    columns += [pd.array(found["messages"], dtype=object), *coefficients.T]
+    table = pd.DataFrame(dict(enumerate(columns)), index=pd.Index(found["optimizers"], dtype=object))
+    table.columns = pd.Index([_COMPARED[4], *ALL_FITS, *found["terms"]], dtype=object)
+    table.attrs |= {"best": None if best is None else found["optimizers"][best], **attrs}
+    return table
 
 
 def comparison_table(models: Sequence[Any], chisq: np.ndarray, df: np.ndarray, p: np.ndarray) -> pd.DataFrame:

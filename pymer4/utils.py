@@ -6,8 +6,9 @@ import os
 from importlib import resources
 
 from pymer4.contrasts import R2con, con2R
+from pymer4.linalg import isPSD, nearestPSD
 
-__all__ = ["R2con", "con2R", "get_resource_path"]
+__all__ = ["R2con", "con2R", "get_resource_path", "isPSD", "nearestPSD"]
 
 
 def get_resource_path() -> str:

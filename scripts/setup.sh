@@ -4,6 +4,7 @@
 #   setup.sh        all of it
 #   setup.sh lint   ruff alone, without R
 #   setup.sh docs   the site builder of the documentation, on top of all of it
+#   setup.sh bench  a peer to be timed beside pymer4, likewise
 #
 # With mamba, conda or micromamba on the PATH everything comes from environment.yml, into .conda.
 # Else apt brings what the system lacks, and pip the rest, into .venv. What is there already is used
@@ -166,9 +167,10 @@ setup_lint() {
     printf '%s\n' "$ruff" >.venv/lint-stamp
 }
 
-setup_docs() {
-    mkdocs=$(sed -n 's/.*"\(mkdocs[^"]*\)".*/\1/p' pyproject.toml)
-    scripts/run.sh python -c 'import mkdocs' 2>/dev/null || scripts/run.sh python -m pip install --quiet "$mkdocs" </dev/null
+# Bring a package that one target alone needs, in the version that pyproject.toml names.
+setup_extra() {
+    requirement=$(sed -n "s/.*\"\($1[^\"]*\)\".*/\1/p" pyproject.toml)
+    scripts/run.sh python -c "import $1" 2>/dev/null || scripts/run.sh python -m pip install --quiet "$requirement" </dev/null
 }
 
 conda=''
@@ -180,6 +182,7 @@ done
 case ${1:-all} in
 all) if [ -n "$conda" ]; then setup_by_conda; else setup_by_pip; fi ;;
 lint) setup_lint ;;
-docs) setup_docs ;;
-*) stop "there is no '$1' to set up: all, lint or docs." ;;
+docs) setup_extra mkdocs ;;
+bench) setup_extra statsmodels ;;
+*) stop "there is no '$1' to set up: all, lint, docs or bench." ;;
 esac

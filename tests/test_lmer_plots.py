@@ -356,6 +356,119 @@ def test_odd_names_can_be_plotted():
         np.testing.assert_allclose(y, model.predict(pd.DataFrame(rows)), rtol=EXACT)
 
 
+def note(ax) -> str:
+    """Return what is written under the axis; empty where there is nothing."""
+    return " ".join(text.get_text().replace("\n", " ") for text in ax.texts)
+
+
+def test_a_note_says_where_the_others_are_held(rich, sleep):
+    assert note(sleep.plot("Days")) == ""
+    x, z = (f"{trial()[name].mean():.4g}" for name in "xz")
+    assert note(rich.plot("x")) == f"Other predictors at: cond = C, flag = FALSE, z = {z}"
+    assert note(rich.plot("cond")) == f"Other predictors at: x = {x}, flag = FALSE, z = {z}"
+    assert note(rich.plot("(Intercept)")) == ""
+    assert rich.plot("x").get_xlabel() == "x"
+
+
+def test_a_note_stays_within_the_figure():
+    data = trial()
+    for i in range(16):
+        data[f"a covariate with a long name, number {i}"] = np.random.default_rng(i).normal(size=240)
+    terms = " + ".join(f"`{name}`" for name in data.columns if name.startswith("a covariate"))
+    ax = fit(f"y ~ x + {terms} + (1 | g)", data).plot("x", (5, 4))
+    assert note(ax).endswith(" …")
+    ax.figure.canvas.draw()
+    (text,) = ax.texts
+    box, label, whole = text.get_window_extent(), ax.xaxis.label.get_window_extent(), ax.figure.bbox
+    assert whole.x0 - 1 <= box.x0 and box.x1 <= whole.x1 + 1 and whole.y0 - 1 <= box.y0
+    assert box.y1 <= label.y0 + 1
+
+
+def test_a_note_is_not_written_on_a_picture_that_is_there(rich):
+    _, ax = plt.subplots()
+    ax.plot([0, 1], [0, 1])
+    assert note(rich.plot("x", ax=ax)) == ""
+
+
+def test_an_offset_is_held_at_its_mean_and_noted():
+    data = trial().assign(o=np.random.default_rng(6).normal(3, 1, 240))
+    for offset in ("o", data["o"].to_numpy()):
+        model = Lmer("y ~ x + (1 | g)", data, offset=offset)
+        model.fit(summarize=False, no_warnings=True)
+        ax = model.plot("x")
+        x, y = population(ax)
+        b = model.coefs["Estimate"]
+        np.testing.assert_allclose(y, b["(Intercept)"] + b["x"] * x + data["o"].mean(), rtol=EXACT)
+        assert note(ax) == f"Other predictors at: offset = {data['o'].mean():.4g}"
+
+
+def test_a_number_that_the_formula_makes_a_factor_is_drawn_and_held_level_by_level():
+    data = trial().assign(dose=np.tile([10, 20, 40], 80))
+    model = fit("y ~ factor(dose) * cond + x + (1 | g)", data)
+    ax = model.plot("dose")
+    assert ticks(ax, "x") == ["10", "20", "40"]
+    held_at = {"cond": "C", "x": data["x"].mean()}
+    np.testing.assert_allclose(
+        population(ax)[1], model.predict(pd.DataFrame({"dose": [10, 20, 40]}).assign(**held_at)), rtol=EXACT
+    )
+    ax = model.plot("x")
+    x, y = population(ax)
+    np.testing.assert_allclose(y, model.predict(pd.DataFrame({"x": x, "cond": "C", "dose": 10})), rtol=EXACT)
+    assert note(ax) == "Other predictors at: dose = 10, cond = C"
+
+
+def test_a_cut_number_is_drawn_along_its_values():
+    model = fit("y ~ cut(x, c(-Inf, 1, 2, Inf)) + (1 | g)")
+    x, y = population(model.plot("x"))
+    np.testing.assert_array_equal(x, np.unique(trial()["x"]))
+    np.testing.assert_allclose(y, model.predict(pd.DataFrame({"x": x})), rtol=EXACT)
+
+
+@pytest.mark.parametrize("within", ["", "g"])
+def test_ranks_are_drawn_as_ranks(within):
+    data = trial()
+    model = fit("y ~ x + z + cond + (x | g)", data, rank=True, rank_group=within, rank_exclude_cols="z")
+    ax = model.plot("x")
+    x, y = population(ax)
+    ranks = data.groupby("g")["x"].rank() if within else data["x"].rank()
+    assert (x.min(), x.max()) == (ranks.min(), ranks.max())
+    b = model.coefs["Estimate"]
+    np.testing.assert_allclose(y, b["(Intercept)"] + b["x"] * x + b["z"] * data["z"].mean(), rtol=EXACT)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("rank of x", "rank of y")
+    assert note(ax) == f"Other predictors at: z = {data['z'].mean():.4g}, cond = C"
+    curves = group_curves(ax, model.fixef.index)
+    slopes = np.diff(curves[:, [0, -1], 1], axis=1)[:, 0] / (x[-1] - x[0])
+    np.testing.assert_allclose(slopes, model.fixef["x"], rtol=1e-8)
+
+
+def test_a_generalized_model_has_its_band_on_the_scale_of_the_outcome():
+    data = load_dataset("cbpp")
+    data["x"] = np.random.default_rng(7).normal(size=len(data))
+    model = Lmer("cbind(incidence, size - incidence) ~ period + x + (1 | herd)", data, family="binomial")
+    model.fit(summarize=False, no_warnings=True)
+    ax = model.plot("x")
+    x, y = population(ax)
+    L = np.zeros((len(x), len(model.coefs)))
+    L[:, 0], L[:, -1] = 1, x
+    middle = L @ model.coefs["Estimate"].to_numpy()
+    half = Z * np.sqrt(np.einsum("ij,jk,ik->i", L, covariance(model), L))
+    expected = [1 / (1 + np.exp(-(middle + side * half))) for side in (-1, 0, 1)]
+    np.testing.assert_allclose([band(ax, x)[0], y, band(ax, x)[1]], expected, rtol=1e-8)
+    assert ax.get_ylabel() == "Probability (incidence)"
+    assert note(ax) == "Other predictors at: period = 1"
+    assert ticks(model.plot("period"), "x") == ["1", "2", "3", "4"]
+
+
+def test_a_grouping_factor_can_be_named(rich):
+    for which, place in (("g", 0), ("h", 1), (np.int64(1), 1)):
+        names = rich.fixef[place].index
+        np.testing.assert_array_equal(
+            group_curves(rich.plot("x", ranef_idx=which), names), group_curves(rich.plot("x", ranef_idx=place), names)
+        )
+    with pytest.raises(OptionError, match=r"ranef_idx='item'.*0 \(g\), 1 \(h\)"):
+        rich.plot_summary(ranef_idx="item")
+
+
 # plot_summary
 
 

@@ -21,8 +21,9 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from pymer4 import plots
+from pymer4.caterpillars import caterpillar
 from pymer4.errors import DataError, OptionError
-from pymer4.plots import caterpillar, forest, group_lines
+from pymer4.plots import forest, group_lines
 
 B = pd.Series({"(Intercept)": 251.405, "Days": 10.467})
 LOW, HIGH = np.array([238.029, 7.437]), np.array([264.781, 13.498])
@@ -428,7 +429,26 @@ def test_lines_refuse_what_does_not_match(ax, change, message):
         group_lines(given.pop("x"), CURVES, **given, ax=ax)
 
 
+def test_a_note_stands_under_the_axis_of_empty_axes(ax):
+    group_lines(
+        X, CURVES, labels=GROUPS.index, xlabel="Days", note="Others at: a\u00a0=\u00a01, b\u00a0=\u00a0$2$", ax=ax
+    )
+    (text,) = ax.texts
+    assert text.get_text() == "Others at: a = 1, b = $2$"
+    assert not text.get_parse_math()
+    ax.figure.canvas.draw()
+    assert text.get_window_extent().y1 <= ax.xaxis.label.get_window_extent().y0
+    group_lines(X, CURVES, labels=GROUPS.index, note="again", ax=ax)
+    assert list(ax.texts) == [text]
+
+
 # caterpillar
+
+
+def test_caterpillar_takes_an_order(ax):
+    caterpillar(GROUPS["Days"], half_width=1.0, order=[2, 0, 3, 1], ax=ax)
+    assert names(ax) == ["310", "308", "330", "309"]
+    np.testing.assert_array_equal(ax.lines[0].get_xdata(), GROUPS["Days"].iloc[[2, 0, 3, 1]])
 
 
 def test_caterpillar_sorts_groups_and_draws_the_population(ax):
@@ -543,14 +563,14 @@ def test_pictures_fit_a_panel_of_a_subfigure(draw):
 
 def test_matplotlib_waits_until_a_picture_is_asked_for():
     code = """
-import sys, pymer4.plots as plots
+import sys, pymer4.plots as plots, pymer4.caterpillars as caterpillars
 assert not any(name.split(".")[0] in ("matplotlib", "rpy2") for name in sys.modules)
 import pandas as pd
 from matplotlib.figure import Figure
 values = pd.Series({"a": 1.0, "b": 2.0})
 plots.forest(values, [0, 1], [2, 3], ax=Figure().subplots())
 plots.group_lines([0, 1], [[1, 2]], labels=["a"], ax=Figure().subplots())
-plots.caterpillar(values, ax=Figure().subplots())
+caterpillars.caterpillar(values, ax=Figure().subplots())
 assert "matplotlib.pyplot" not in sys.modules
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -6,8 +6,8 @@ import inspect
 import numbers
 import sys
 import warnings
-from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -39,6 +39,18 @@ class Model:
         logLike: log-likelihood (restricted, where the fit is by REML).
     """
 
+    _ANEW: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
+    """Attributes that no copy and no file keeps, each with what makes it once it is asked for there."""
+
+    _RECORDS: ClassVar[tuple[type, ...]] = ()
+    """Dataclasses that attributes hold, as files know them by name."""
+
+    _SHOWN: ClassVar[Mapping[str, str | None]] = {}
+    """Properties that files hold as tables, each with the attribute that keeps it after loading; None for none."""
+
+    _PLAIN: ClassVar[Mapping[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]]] = {}
+    """Attributes that files hold in another form, each with the functions that make it and read it."""
+
     def __init__(self, formula: str, data: pd.DataFrame, family: str):
         self._frame = _checked_frame(data)
         self.formula = formula
@@ -57,22 +69,44 @@ class Model:
         self.BIC: float | None = None
         self.logLike: float | None = None
 
+    def __getattr__(self, name: str) -> Any:
+        make = type(self)._ANEW.get(name)
+        if make is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        self.__dict__[name] = value = make(self)
+        return value
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a file keeps; the frame as what to leave out of `data`, where that is enough."""
+        state = {name: value for name, value in vars(self).items() if name not in type(self)._ANEW}
+        added = _added(self.data, self._frame)
+        return state if added is None else state | {"_frame": added}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take what a copy keeps; what is not there is as it was before a fit."""
+        frame = state["_frame"]
+        self._frame = frame if isinstance(frame, pd.DataFrame) else state["data"].drop(columns=list(frame)).copy()
+        self._forget()
+        self.__dict__.update({name: value for name, value in state.items() if name != "_frame"})
+        for name in type(self)._ANEW.keys() - state.keys():
+            self.__dict__.pop(name, None)
+
     def _require_fit(self, what: str) -> None:
         if not self.fitted:
             raise NotFittedError(f"{what} needs a fitted model. Call .fit() first.")
 
-    def _warn(self, texts: Iterable[str], kind: type[ModelWarning], quiet: bool) -> None:
-        """Keep each warning once, and issue it as a Python warning unless `quiet`."""
+    def _warn(self, texts: Iterable[str], kind: type[ModelWarning], quiet: bool, hint: str = "") -> None:
+        """Keep each warning once, and issue it as a Python warning unless `quiet`, with a hint on a line of its own."""
         for text in texts:
             if text not in self.warnings:
                 self.warnings.append(text)
                 if not quiet:
-                    issue(text, kind)
+                    issue(f"{text}\n{hint}" if hint else text, kind)
 
     def _keep_fits(self, fits: np.ndarray, residuals: np.ndarray, used: np.ndarray, quiet: bool) -> None:
         """Align fits and residuals with the data, and add them to `data` where the names are free."""
-        self.fits = _spread(fits, used)
-        self.residuals = _spread(residuals, used)
+        self.fits = spread(fits, used)
+        self.residuals = spread(residuals, used)
         for name, values in ((tables.FITS, self.fits), (tables.RESIDUALS, self.residuals)):
             if name in self._frame.columns:
                 text = (
@@ -152,7 +186,18 @@ def _checked_frame(data: Any) -> pd.DataFrame:
     return data.copy()
 
 
-def _spread(values: np.ndarray, used: np.ndarray) -> np.ndarray:
-    spread = np.full(len(used), np.nan)
-    spread[used] = values
-    return spread
+def _added(data: Any, frame: pd.DataFrame) -> tuple[str, ...] | None:
+    """Return the columns that `data` has beside those of the frame; None where the rest of it is not the frame."""
+    if not isinstance(data, pd.DataFrame) or not data.columns.is_unique:
+        return None
+    names = tuple(name for name in data.columns if name not in frame.columns)
+    rest = data.drop(columns=list(names))
+    same = set(names) <= {tables.FITS, tables.RESIDUALS} and rest.index.identical(frame.index) and rest.equals(frame)
+    return names if same else None
+
+
+def spread(values: np.ndarray | float, used: np.ndarray) -> np.ndarray:
+    """Return the values of the rows used at their places, and NaN at the others."""
+    whole = np.full(len(used), np.nan)
+    whole[used] = values
+    return whole

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, get_args
 
 import numpy as np
@@ -16,37 +16,19 @@ from pymer4.factors import Coding
 from pymer4.families import Family, check_family, check_outcome, is_linear
 from pymer4.formula import columns_used, deparse, parse, parse_arguments, require_random, without_dot
 from pymer4.models.base import Ddf, Model, check_keywords, confidence_level, truth
+from pymer4.models.convergence import Convergence, next_step
+from pymer4.models.lmer_diagnosis import LmerDiagnosis
 from pymer4.models.lmer_marginal import LmerMarginal
 from pymer4.models.lmer_plots import LmerPlots
 from pymer4.models.lmer_predict import LmerPredictions
 from pymer4.models.lmer_resample import LmerResampling, Method, interval
+from pymer4.models.lmer_state import LmerState
 from pymer4.models.lmer_tests import LmerTests
 from pymer4.recoding import codings, contrast_matrices, with_factors, with_groups, with_ranks, without_unused
 from pymer4.resample import count, workers
 
 
-@dataclass(frozen=True, slots=True)
-class Convergence:
-    """How the optimizer ended.
-
-    Attributes:
-        optimizer: its name, as lme4 calls it.
-        code: its return code; 0 is success.
-        messages: what the checks of lme4 said, in its words.
-        max_gradient: largest absolute derivative of the profiled deviance in theta; NaN where not computed.
-        singular: whether a random-effects covariance matrix is (almost) not of full rank.
-        singular_terms: which.
-    """
-
-    optimizer: str
-    code: int
-    messages: tuple[str, ...]
-    max_gradient: float
-    singular: bool
-    singular_terms: tuple[str, ...]
-
-
-class Lmer(LmerPredictions, LmerTests, LmerMarginal, LmerResampling, LmerPlots, Model):
+class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, LmerPlots, LmerDiagnosis, Model):
     """A mixed model in R's formula language, fitted by lme4 in embedded R.
 
     Text and bool columns are factors, a pandas Categorical keeps its order, rows
@@ -67,6 +49,7 @@ class Lmer(LmerPredictions, LmerTests, LmerMarginal, LmerResampling, LmerPlots, 
         ranef_var: variances of the random effects and the residual.
         ranef_corr: their correlations; None where there is none.
         grps: grouping factor to its number of levels.
+        ranef_se: conditional standard deviations of `ranef`, shaped like it; computed when first asked for.
         convergence: how the optimizer ended.
         model_obj: the live R model, an `rpy2.rinterface` object; None before `fit()`.
         ci_type: `"Wald"`, `"profile"` or `"boot (n)"`.
@@ -298,8 +281,7 @@ class Lmer(LmerPredictions, LmerTests, LmerMarginal, LmerResampling, LmerPlots, 
         self._used = np.ones(data.n_rows, dtype=bool)
         if value["omitted"] is not None:
             self._used[value["omitted"] - 1] = False
-        record = value["convergence"]
-        record["messages"], record["singular_terms"] = tuple(record["messages"]), tuple(record["singular_terms"])
+        record = {name: tuple(v) if isinstance(v, list) else v for name, v in value["convergence"].items()}
         self.convergence = Convergence(**record)
         self._keep_warnings(reply, value["aliased"], quiet)
         self._keep_fits(value["fits"], value["residuals"], self._used, quiet)
@@ -319,8 +301,8 @@ class Lmer(LmerPredictions, LmerTests, LmerMarginal, LmerResampling, LmerPlots, 
         if aliased:
             texts.append(f"Left out, since other terms add up to them: {', '.join(aliased)}")
         for text in texts:
-            doubtful = text in self.convergence.messages or "converge" in text
-            self._warn([text], ConvergenceWarning if doubtful else ModelWarning, quiet)
+            kind = ConvergenceWarning if text in self.convergence.messages or "converge" in text else ModelWarning
+            self._warn([text], kind, quiet, next_step(text, self.convergence))
 
     @property
     def model_obj(self) -> Any:

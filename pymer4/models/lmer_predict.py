@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 
 from pymer4 import bridge, intake, tables
 from pymer4.columns import Column, normalise
-from pymer4.errors import DataError, one_of
+from pymer4.errors import DataError, OptionError, one_of
 from pymer4.formula import fixed_names, names_in
-from pymer4.models.base import truth
+from pymer4.models.base import confidence_level, issue_all, spread, truth
 from pymer4.recoding import conform
 from pymer4.resample import count, seed_stream
+
+Interval = Literal["confidence", "prediction"]
+
+_DRAWS = 2000  # of a simulated prediction interval
+_NUMBERS = ("double", "integer")
 
 
 class LmerPredictions:
@@ -29,33 +34,72 @@ class LmerPredictions:
         *,
         skip_data_checks: bool = False,
         verify_predictions: bool = False,
+        interval: Interval | None = None,
+        conf_level: float = 0.95,
         new_levels: Literal["error", "population"] = "error",
-    ) -> np.ndarray:
-        """Predict the outcome of rows old or new.
+        seed: int | None = None,
+    ) -> np.ndarray | pd.DataFrame:
+        """Predict the outcome of rows old or new, with limits where asked for.
+
+        A confidence interval is about the mean of a row: of the population, x b, or with `use_rfx` of its groups,
+        x b + z u. The variance of the first is x V x', of the second sigma^2 l C l' with l = (x, z) and C the inverse
+        of Henderson's mixed-model equations at the fitted theta (Henderson 1975, Biometrics 31; theta counts as
+        known). A prediction interval is about one new outcome: it adds sigma^2 / w, and z G z' for the random effects
+        of groups that are not known, all of them without `use_rfx`.
+
+        Limits of a linear model are by t. The df are the fit's `ddf`; where it has none for a row, Satterthwaite's
+        of the variance at hand: for x b + z u (McLean & Sanders 1988) and for predictions (Francq, Lin & Hoyer 2019,
+        Stat. Med. 38) also after a Kenward-Roger fit. Limits of a generalized model are by the normal quantile on
+        the link scale, and carried over to the response; SE there is by the delta method. Its prediction intervals
+        are quantiles of 2,000 simulated outcomes, SE their standard deviation.
 
         Args:
-            data: the raw predictors, any number of rows; with `use_rfx` the grouping variables too.
+            data: the raw predictors, any number of rows; with `use_rfx` the grouping variables too. A prediction
+                interval needs the variables of the random effects, the column of the weights, and what a `cbind()`
+                outcome takes its trials from. After `fit(rank=True)` the numbers of ranked columns are ranks.
             use_rfx: condition on the groups' random effects; else predict for the population.
-            pred_type: scale of the outcome; both are one for a gaussian model.
+            pred_type: scale of the outcome; both are one for a linear model.
             verbose: print R's warnings about the prediction.
             skip_data_checks: accepted for old code; the checks cost nothing.
             verify_predictions: accepted for old code.
+            interval: `"confidence"` or `"prediction"`; None for no limits.
+            conf_level: level of the limits.
             new_levels: what groups do that the fit has not seen: stop, or get the population's prediction.
+            seed: makes the simulation behind a generalized model's prediction interval repeatable.
 
         Returns:
-            Predictions, shape (rows,), NaN where a predictor is missing.
+            Predictions, shape (rows,), NaN where a predictor is missing. With `interval` a frame of Estimate, SE and
+            the two limits with the index of `data`, NaN likewise; `attrs` holds `interval`, `conf_level`, `ddf` (how
+            the df of the limits were got) and `scale`.
 
         Raises:
-            DataError: a variable or a group is not known.
+            DataError: a variable or a group is not known, or weights can't be matched to the rows.
+            OptionError: an argument out of its range, or a prediction interval that the outcome has not.
             NotFittedError: before `fit()`.
+
+        Examples:
+            >>> from pymer4 import Lmer, load_dataset
+            >>> sleep = load_dataset("sleepstudy")
+            >>> model = Lmer("Reaction ~ Days + (Days | Subject)", sleep)
+            >>> _ = model.fit(summarize=False)
+            >>> model.predict(sleep.head(2), use_rfx=True, interval="prediction").round(1)
+               Estimate    SE  2.5_ci  97.5_ci
+            0     253.7  28.4   197.6    309.7
+            1     273.3  27.7   218.7    328.0
         """
         self._require_fit("predict()")
         use_rfx = truth("use_rfx", use_rfx)
         one_of("pred_type", pred_type, ("response", "link"))
         one_of("new_levels", new_levels, ("error", "population"))
-        columns, complete = intake.rows_for(self._predictors(use_rfx), data, "predict()")
-        offset = self._offset_of(data)
-        result = np.full(len(data), np.nan)
+        asked = self._limits_asked(interval, conf_level, use_rfx, pred_type, seed)
+        needed = self._predictors(use_rfx, varying=interval == "prediction")
+        columns, complete = intake.rows_for(needed, data, "predict()")
+        offset = self._per_row("offset", self._offset, data)
+        if offset is not None:
+            complete &= ~np.isnan(offset)
+        if interval == "prediction":
+            asked |= self._of_new_outcomes(data, complete)
+        found: dict[str, np.ndarray] = {}
         if complete.any():
             reply = bridge.call(
                 "predict_mixed",
@@ -65,19 +109,66 @@ class LmerPredictions:
                 conditional=use_rfx,
                 type=pred_type,
                 unseen=new_levels,
+                offset=0.0 if offset is None else offset[complete],
+                interval=asked,
             )
-            if "unseen" in reply.value:
-                raise _unseen(reply.value["unseen"])
-            _say(reply, verbose)
-            result[complete] = reply.value["prediction"]
-        return result if offset is None else result + offset
+            found = reply.value
+            _refuse(found)
+            _say(reply, verbose, aloud=interval is not None)
+        values = [spread(found.get(name, np.nan), complete) for name in ("prediction", "se", "lower", "upper")]
+        if asked is None:
+            return values[0]
+        attrs = {"interval": interval, "conf_level": asked["level"], "ddf": asked["ddf"]}
+        attrs["scale"] = "link" if pred_type == "link" else "response"
+        return tables.prediction_table(*values, asked["level"], data.index, attrs)
 
-    def _predictors(self, use_rfx: bool) -> list[str]:
-        """Return the columns that a prediction needs: those on the right of `~`, groups only where they count."""
+    def _limits_asked(
+        self, interval: Interval | None, conf_level: float, use_rfx: bool, pred_type: str, seed: int | None
+    ) -> dict[str, Any] | None:
+        """Return the argument `interval` of R's verb, but for what the rows say; None where no limits are asked for."""
+        one_of("interval", interval, (None, *get_args(Interval)))
+        level, (seed,) = confidence_level(conf_level), seed_stream(seed, 1)
+        if interval is None:
+            return None
+        if interval == "prediction" and not self._linear and pred_type == "link":
+            raise OptionError(
+                "A prediction interval is about new outcomes, which have no link scale. Use pred_type='response', or "
+                "interval='confidence'."
+            )
+        ddf = self._facts["ddf"] if self._linear else "asymptotic"
+        adjusted = ddf == "Kenward-Roger" and not use_rfx
+        if ddf == "Kenward-Roger" and (use_rfx or interval == "prediction"):
+            ddf = "Satterthwaite"
+        asked = {"kind": interval, "level": level, "ddf": ddf, "adjusted": adjusted}
+        return asked | {"draws": _DRAWS, "seed": int(seed)}
+
+    def _of_new_outcomes(self, data: pd.DataFrame, rows: np.ndarray) -> dict[str, Any]:
+        """Return what a prediction interval takes beside the predictors: weights, and outcomes that tell trials."""
+        weights = self._per_row("weights", self._weights, data) if self.family not in ("poisson", "nbinom") else None
+        if weights is not None and (np.isinf(weights).any() or (weights <= 0).any()):
+            raise DataError(
+                f"predict() was given weights from {np.nanmin(weights):g} to {np.nanmax(weights):g}. A prediction "
+                "interval needs finite ones above 0."
+            )
+        outcome = None
+        if self.family == "binomial":
+            counts = [name for name in names_in(self._parsed.response) if self._kinds[name].kind in _NUMBERS]
+            there = normalise(data, [name for name in counts if name in data.columns])
+            outcome = self._conformed(intake.subset(there, rows)) or None
+        return {"weights": None if weights is None else weights[rows], "outcome": outcome}
+
+    def _predictors(self, use_rfx: bool, varying: bool = False) -> list[str]:
+        """Return the columns that a prediction needs: those on the right of `~`, groups only where they count.
+
+        Args:
+            use_rfx: whether the random effects of groups count.
+            varying: whether the variables that have random effects count.
+        """
         outcome, fixed = names_in(self._parsed.response), names_in(self._parsed.fixed)
         if self._parsed.uses_dot:
             return [name for name in self._frame.columns if name not in outcome]
-        random = [name for term in self._parsed.random for name in names_in(term.node)] if use_rfx else []
+        nodes = [term.node if use_rfx else term.expression for term in self._parsed.random if use_rfx or varying]
+        random = [name for node in nodes for name in names_in(node)]
         return [name for name in dict.fromkeys([*fixed, *random]) if name in self._frame.columns]
 
     def _conformed(self, columns: Mapping[str, Column]) -> dict[str, Column]:
@@ -86,20 +177,28 @@ class LmerPredictions:
         groups = [name for name in self._parsed.group_names if name not in fixed]
         return {name: conform(c, self._kinds[name], name, name in groups) for name, c in columns.items()}
 
-    def _offset_of(self, data: pd.DataFrame) -> np.ndarray | None:
-        if isinstance(self._offset, str):
-            if self._offset not in data.columns:
-                raise DataError(f"predict() needs the offset's column {self._offset!r}, which the data do not have.")
-            column = normalise(data, [self._offset])[self._offset]
-            if column.kind not in ("double", "integer"):
-                raise DataError(f"The offset's column {self._offset!r} has to hold numbers.")
+    def _per_row(self, argument: str, given: str | np.ndarray | None, data: pd.DataFrame) -> np.ndarray | None:
+        """Return the model's weights or offset for new rows, NaN where missing.
+
+        Args:
+            argument: "weights" or "offset", for the messages.
+            given: a column's name, or numbers that belong to the rows of the fit.
+            data: the new rows.
+        """
+        if isinstance(given, str):
+            if given not in data.columns:
+                raise DataError(f"predict() needs the column {given!r} of the {argument}, which the data do not have.")
+            column = normalise(data, [given])[given]
+            if column.kind not in _NUMBERS:
+                raise DataError(f"The column {given!r} of the {argument} has to hold numbers.")
             return np.where(column.missing, np.nan, column.values.astype(float))
-        if self._offset is not None and len(data) != len(self._offset):
+        if given is not None and not data.index.equals(self._frame.index):
             raise DataError(
-                f"The offset was given as an array of {len(self._offset)} numbers and can't be matched to {len(data)} "
-                "rows. Put it into the data, and give its column's name as offset= when the model is made."
+                f"{argument} was given as an array of {len(given)} numbers, which belong to the rows of the fit and "
+                f"can't be matched to these {len(data)} rows. Put them into the data, and give the column's name as "
+                f"{argument}= when the model is made."
             )
-        return self._offset
+        return given
 
     def simulate(
         self, num_datasets: int, use_rfx: bool = True, verbose: bool = False, *, seed: int | None = None
@@ -130,9 +229,30 @@ class LmerPredictions:
         return tables.simulation_table(reply.value["simulations"], self._frame.index[self._used])
 
 
-def _say(reply: bridge.Reply, verbose: bool) -> None:
-    for text in (*reply.warnings, *reply.messages) if verbose else ():
+def _say(reply: bridge.Reply, verbose: bool, aloud: bool = False) -> None:
+    """Print what R said where `verbose`; `aloud` makes its warnings Python's."""
+    if aloud:
+        issue_all(reply.warnings)
+    for text in (*(() if aloud else reply.warnings), *reply.messages) if verbose else ():
         print(text)
+
+
+def _refuse(found: Mapping[str, Any]) -> None:
+    """Raise what an answer says is in the way of a prediction."""
+    if "unseen" in found:
+        raise _unseen(found["unseen"])
+    if found.get("refused") == "binary":
+        raise OptionError(
+            "An outcome of 0 or 1 has no prediction interval but these two numbers. interval='confidence' gives limits "
+            "of its probability; outcomes of several trials have prediction intervals too."
+        )
+    if found.get("refused") == "trials":
+        raise DataError("A prediction interval needs the number of trials of each row as a whole number of at least 0.")
+    if "refused" in found:
+        raise DataError(
+            "A prediction interval needs the number of trials of each row: give the column(s) "
+            f"{', '.join(map(repr, found['columns']))}, whose sum in cbind() they are."
+        )
 
 
 def _unseen(groups: Mapping[str, list[str]]) -> DataError:

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from pymer4 import bridge, tables
-from pymer4.errors import ModelWarning, one_of
+from pymer4.errors import ModelWarning, OptionError, one_of
+from pymer4.families import has_scale
 from pymer4.models.base import confidence_level, issue_all
 from pymer4.resample import count, map_chunks, seed_stream, workers
 
@@ -31,7 +32,8 @@ class LmerResampling:
         """Return confidence limits of all parameters: random-effects sd and correlations, sigma, coefficients.
 
         Args:
-            method: `"Wald"` (NaN for the variances, as in R), `"profile"`, or `"boot"` (percentiles).
+            method: `"Wald"` (NaN for the variances, as in R), `"profile"`, or `"boot"` (percentiles). lme4 profiles no
+                generalized model whose family has a scale, and none fitted with `nAGQ=0`.
             conf_level: level of the limits.
             n_boot: bootstrap draws.
             seed: makes them repeatable.
@@ -47,6 +49,7 @@ class LmerResampling:
         self._require_fit("confint()")
         n_jobs = workers(n_jobs)
         one_of("method", method, get_args(Method))
+        self._check_profile("method", method)
         level = confidence_level(conf_level)
         seeds = seed_stream(seed, count("n_boot", n_boot)) if method == "boot" else None
         asked = interval(method, level, seeds)
@@ -60,11 +63,20 @@ class LmerResampling:
         self, conf_int: str, level: float, n_boot: int, permute: int, within: str | None, seed: int | None
     ) -> dict[str, Any]:
         """Return the arguments `interval` and `permute` of R's verbs, each with the seeds of its draws."""
+        self._check_profile("conf_int", conf_int)
         seeds = seed_stream(seed, n_boot + permute)
         arguments = {"interval": interval(conf_int, level, seeds[:n_boot] if conf_int == "boot" else None)}
         if permute:
             arguments["permute"] = {"within": within, "seeds": seeds[n_boot:]}
         return arguments
+
+    def _check_profile(self, argument: str, method: str) -> None:
+        """Refuse a profile where lme4 has none."""
+        if method == "profile" and not self._linear and has_scale(self.family):
+            raise OptionError(
+                f"{argument}='profile' can't be had for family {self.family!r} with link {self.link!r}: lme4 profiles no "
+                f"generalized model whose family has a scale. Use {argument}='boot' or 'Wald'."
+            )
 
     def _resample_in_workers(self, resampling: dict[str, Any], n_jobs: int, quiet: bool) -> None:
         """Make the draws in fresh processes, and the coefficient table from them."""

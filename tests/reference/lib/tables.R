@@ -1,7 +1,7 @@
 # Numbers as plain text: a header that says which software made them, then one value a line with 17 digits.
 
-header <- function() {
-  packages <- c("lme4", "lmerTest", "Matrix", "numDeriv", "minqa", "nloptr")
+header <- function(more = character()) {
+  packages <- c("lme4", "lmerTest", "Matrix", "numDeriv", "minqa", "nloptr", more)
   versions <- vapply(packages, function(package) as.character(utils::packageVersion(package)), "")
   c(
     paste("# R", getRversion()),

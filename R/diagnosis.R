@@ -1,0 +1,120 @@
+# What else a fit says of itself: other optimizers, shares of variance, precision of the random effects.
+
+# The fit again by each optimizer that lme4's allFit() tries: for each its log-likelihood and coefficients, NA
+# where it failed, and what was said. `absent` names those whose package is not installed, and the packages.
+all_fits <- function(model) {
+  optimizers <- list(
+    bobyqa = list("bobyqa", "maxfun"), Nelder_Mead = list("Nelder_Mead", "maxfun"),
+    nlminbwrap = list("nlminbwrap", "eval.max"), nmkbw = list("nmkbw", "maxfeval"),
+    `optimx.L-BFGS-B` = list("optimx", "maxit", method = "L-BFGS-B"),
+    nloptwrap.NLOPT_LN_NELDERMEAD = list("nloptwrap", "maxeval", algorithm = "NLOPT_LN_NELDERMEAD"),
+    nloptwrap.NLOPT_LN_BOBYQA = list("nloptwrap", "maxeval", algorithm = "NLOPT_LN_BOBYQA")
+  )
+  needs <- c(nmkbw = "dfoptim", `optimx.L-BFGS-B` = "optimx")
+  needs <- needs[!vapply(needs, requireNamespace, NA, quietly = TRUE)]
+  found <- lapply(optimizers[setdiff(names(optimizers), names(needs))], function(optimizer) {
+    refit_with(model, optimizer[[1]], c(setNames(list(100000), optimizer[[2]]), optimizer[-(1:2)]))
+  })
+  value <- function(name, kind) vapply(found, `[[`, kind, name, USE.NAMES = FALSE)
+  list(
+    optimizers = names(found), log_likelihood = value("log_likelihood", 0), converged = value("converged", NA),
+    messages = value("messages", ""), terms = as.character(names(lme4::fixef(model))),
+    coefficients = matrix(
+      as.numeric(unlist(lapply(found, `[[`, "coefficients"))), length(found), length(lme4::fixef(model)), byrow = TRUE
+    ),
+    absent = names(needs), packages = unname(needs)
+  )
+}
+
+# What the model says of its fit with another optimizer, all else as it was.
+refit_with <- function(model, optimizer, options) {
+  linear <- lme4::isLMM(model)
+  home <- environment(stats::formula(model))
+  place <- list2env(as.list(home, all.names = TRUE), parent = parent.env(home))
+  control <- home$control
+  if (is.null(control)) control <- if (linear) lme4::lmerControl() else lme4::glmerControl()
+  control$optimizer <- if (linear) optimizer else c(optimizer, optimizer)
+  control$optCtrl <- options
+  place$control <- control
+  call <- model@call
+  call$control <- quote(control)
+  on.exit(tidy_environment(home))
+  fit <- tryCatch(
+    suppressMessages(suppressWarnings(if (linear) fit_linear(call, place, 0L, FALSE) else eval(call, place))),
+    error = function(e) conditionMessage(e)
+  )
+  if (is.character(fit)) {
+    nothing <- rep(NA_real_, length(lme4::fixef(model)))
+    return(list(log_likelihood = NA_real_, converged = FALSE, messages = fit, coefficients = nothing))
+  }
+  record <- convergence_record(fit)
+  doubts <- grep("singular", record$messages, value = TRUE, invert = TRUE)
+  list(
+    log_likelihood = as.vector(stats::logLik(fit)), converged = record$code == 0 && length(doubts) == 0,
+    messages = paste(record$messages, collapse = "; "), coefficients = unname(lme4::fixef(fit))
+  )
+}
+
+# The variances that shares are made of, on the link scale: of x b over the rows; of z u for each random-effects
+# term, the mean of z G z' over the rows (Johnson 2014, Methods Ecol. Evol. 5); sigma^2 and theta. For counts with a log
+# link also those of the null model, which has the random effects and the intercept alone.
+variance_parts <- function(model) {
+  family <- if (lme4::isLMM(model)) "gaussian" else model@resp$family$family
+  counts <- family == "poisson" || startsWith(family, "Negative Binomial")
+  null <- if (counts && model@resp$family$link == "log") null_parts(null_model(model))
+  list(
+    fixed = scalar(stats::var(as.vector(lme4::getME(model, "X") %*% lme4::fixef(model)))),
+    random = random_variances(model),
+    by_row = rows_are_groups(model),
+    sigma = scalar(stats::sigma(model)),
+    theta = if (startsWith(family, "Negative Binomial")) scalar(lme4::getME(model, "glmer.nb.theta")),
+    null = null
+  )
+}
+
+null_parts <- function(null) {
+  list(intercept = scalar(lme4::fixef(null)[[1]]), random = scalar(sum(random_variances(null))))
+}
+
+# The mean of z G z' over the rows, for each term.
+random_variances <- function(model) {
+  parts <- lme4::getME(model, c("Zt", "Lambdat", "Gp"))
+  squares <- Matrix::rowSums((parts$Lambdat %*% parts$Zt)^2)
+  term <- findInterval(seq_along(squares) - 1, parts$Gp)
+  stats::sigma(model)^2 * as.vector(tapply(squares, term, sum)) / ncol(parts$Zt)
+}
+
+# Whether the groups of each term are single rows, so that its effect is overdispersion.
+rows_are_groups <- function(model) {
+  factors <- lme4::getME(model, "flist")
+  vapply(attr(factors, "assign"), function(f) nlevels(factors[[f]]) == nrow(model@frame), NA)
+}
+
+null_model <- function(model) {
+  formula <- stats::formula(model)
+  offsets <- as.list(attr(stats::terms(model), "variables"))[-1][attr(stats::terms(model), "offset")]
+  bars <- lapply(random_bars(model), function(bar) call("(", bar))
+  formula[[3]] <- Reduce(function(left, right) call("+", left, right), c(list(1), offsets, bars))
+  call <- model@call
+  call$formula <- formula
+  on.exit(tidy_environment(environment(formula)))
+  eval(call, environment(formula))
+}
+
+# Conditional standard deviations of the random effects, shaped as ranef() has these.
+random_spread <- function(model) {
+  parts <- lme4::getME(model, c("L", "Lambdat", "cnms", "flist", "Gp"))
+  assigned <- attr(parts$flist, "assign")
+  columns <- lapply(seq_along(parts$cnms), function(t) {
+    groups <- levels(parts$flist[[assigned[t]]])
+    size <- length(parts$cnms[[t]])
+    place <- outer((seq_along(groups) - 1L) * size + parts$Gp[t], seq_len(size), `+`)
+    Lambda <- t(term_block(parts$Lambdat, parts$Gp[t], size))
+    variance <- vapply(seq_len(size), function(effect) {
+      inverse_form(parts$L, place, matrix(Lambda[effect, ], nrow(place), size, byrow = TRUE))
+    }, numeric(nrow(place)))
+    matrix(stats::sigma(model) * sqrt(variance), nrow(place), dimnames = list(groups, parts$cnms[[t]]))
+  })
+  factors <- setNames(seq_along(parts$flist), names(parts$flist))
+  list(spread = lapply(factors, function(f) do.call(cbind, columns[assigned == f])))
+}

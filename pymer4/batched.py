@@ -1,0 +1,143 @@
+"""Many small symmetric systems at once: B matrices of p rows, kept as their p(p + 1)/2 different elements.
+
+The elements of weighted cross-products X'WX are one matrix product: weights of
+shape (B, n) times the products of columns, row by row, of shape (n, p(p + 1)/2).
+The arithmetic of one system does not depend on those beside it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+Array = np.ndarray
+
+_PIECE = 2**18  # multiplications up to which OpenBLAS keeps a product of matrices on one thread
+_STRIP = 9000  # and of a matrix and a vector
+
+
+def product(A: Array, B: Array) -> Array:
+    """Return A @ B, made of pieces so small that no threads are woken for them.
+
+    Waking them takes longer than the products of a block of resamples do, many times longer where cores are busy;
+    and sums are then taken in one order, whatever the number of threads.
+    """
+    rows, inner, outer = *A.shape, B.shape[1]
+    longest = max(rows, inner, outer)
+    step = max(8, _PIECE * longest // max(1, rows * inner * outer))
+    if step >= longest:
+        return A @ B
+    cuts = [slice(start, start + step) for start in range(0, longest, step)]
+    if longest == inner:
+        found = A[:, cuts[0]] @ B[cuts[0]]
+        for cut in cuts[1:]:
+            found += A[:, cut] @ B[cut]
+        return found
+    found = np.empty((rows, outer))
+    for cut in cuts:
+        if longest == rows:
+            np.matmul(A[cut], B, out=found[cut])
+        else:
+            np.matmul(A, B[:, cut], out=found[:, cut])
+    return found
+
+
+def times(X: Array, b: Array) -> Array:
+    """Return X @ b for a tall X and a vector, in pieces as `product`."""
+    n, p = X.shape
+    step = max(1, _STRIP // max(1, p))
+    whole = n // step * step
+    if whole == n == step or whole == 0:
+        return X @ b
+    found = np.empty(n)
+    np.matmul(X[:whole].reshape(-1, step, p), b, out=found[:whole].reshape(-1, step))
+    found[whole:] = X[whole:] @ b
+    return found
+
+
+def across(X: Array, v: Array) -> Array:
+    """Return X' v for a tall X and a vector, in pieces as `product`."""
+    n, p = X.shape
+    step = max(1, _STRIP // max(1, p))
+    whole = n // step * step
+    if whole == 0:
+        return v @ X
+    parts = np.matmul(v[:whole].reshape(-1, 1, step), X[:whole].reshape(-1, step, p))
+    return parts.sum(axis=(0, 1)) + v[whole:] @ X[whole:]
+
+
+def pairs(p: int) -> tuple[Array, Array]:
+    """Return the rows and columns of the elements kept, those of the upper triangle."""
+    return np.triu_indices(p)
+
+
+def products(Q: Array, other: Array | None = None) -> Array:
+    """Return the products of columns, row by row, shape (n, p(p + 1)/2).
+
+    Args:
+        Q: shape (n, p).
+        other: shape (n, p); with it each element is q_i o_j + q_j o_i, else q_i q_j.
+    """
+    i, j = pairs(Q.shape[1])
+    if other is None:
+        return Q[:, i] * Q[:, j]
+    return Q[:, i] * other[:, j] + Q[:, j] * other[:, i]
+
+
+def unpacked(elements: Array, p: int) -> Array:
+    """Return symmetric matrices, shape (B, p, p), from their elements, shape (B, p(p + 1)/2)."""
+    i, j = pairs(p)
+    full = np.empty((*elements.shape[:-1], p, p))
+    full[..., i, j] = elements
+    full[..., j, i] = elements
+    return full
+
+
+def packed(matrices: Array) -> Array:
+    """Return the elements of symmetric matrices; the inverse of `unpacked`."""
+    i, j = pairs(matrices.shape[-1])
+    return matrices[..., i, j]
+
+
+def quadratic(root: Array) -> Array:
+    """Return D, shape (p(p + 1)/2, p), with elements(M) @ D the diagonals of root M root'."""
+    i, j = pairs(root.shape[1])
+    return (np.where(i == j, 1.0, 2.0) * root[:, i] * root[:, j]).T
+
+
+def cholesky(matrices: Array) -> tuple[Array, Array]:
+    """Return lower triangles, shape (B, p, p), and pivots, shape (B, p).
+
+    A pivot is what is left of the square of a column beside those before it; where one is not above 0 the
+    triangle is NaN from there on, and no other system suffers.
+    """
+    count, p, _ = matrices.shape
+    lower, pivots = np.zeros_like(matrices), np.empty((count, p))
+    for j in range(p):
+        column = matrices[:, j:, j] - np.einsum("bik,bk->bi", lower[:, j:, :j], lower[:, j, :j])
+        pivots[:, j] = column[:, 0]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            root = np.sqrt(np.where(pivots[:, j] > 0, pivots[:, j], np.nan))
+        lower[:, j:, j] = column / root[:, None]
+    return lower, pivots
+
+
+def solve(lower: Array, right: Array) -> Array:
+    """Return the solutions of L L' x = r, shape (B, p), for right sides r of shape (B, p)."""
+    p = right.shape[1]
+    x = right.copy()
+    for j in range(p):
+        x[:, j] = (x[:, j] - np.einsum("bk,bk->b", lower[:, j, :j], x[:, :j])) / lower[:, j, j]
+    for j in reversed(range(p)):
+        x[:, j] = (x[:, j] - np.einsum("bk,bk->b", lower[:, j + 1 :, j], x[:, j + 1 :])) / lower[:, j, j]
+    return x
+
+
+def inverse(lower: Array) -> Array:
+    """Return the inverses of L L', shape (B, p, p)."""
+    p = lower.shape[1]
+    inverse = np.zeros_like(lower)
+    for j in range(p):
+        inverse[:, j, j] = 1.0
+        inverse[:, j, :] -= np.einsum("bk,bkm->bm", lower[:, j, :j], inverse[:, :j, :])
+        inverse[:, j, :] /= lower[:, j, j][:, None]
+    return np.einsum("bki,bkj->bij", inverse, inverse)

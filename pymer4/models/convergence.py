@@ -1,0 +1,51 @@
+"""How an optimizer ended, and what to try where it ended badly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Convergence:
+    """How the optimizer ended.
+
+    Attributes:
+        optimizer: its name, as lme4 calls it.
+        code: its return code; 0 is success.
+        messages: what the checks of lme4 said, in its words.
+        max_gradient: largest absolute derivative of the profiled deviance in theta; NaN where not computed.
+        singular: whether a random-effects covariance matrix is (almost) not of full rank.
+        singular_terms: which.
+    """
+
+    optimizer: str
+    code: int
+    messages: tuple[str, ...]
+    max_gradient: float
+    singular: bool
+    singular_terms: tuple[str, ...]
+
+
+def next_step(text: str, convergence: Convergence) -> str:
+    """Return one sentence on what to try after a warning of R; an empty text where it is about something else.
+
+    Args:
+        text: R's words.
+        convergence: how the fit ended.
+    """
+    if "boundary (singular)" in text:
+        terms = ", ".join(convergence.singular_terms) or "a random-effects term"
+        return (
+            f"Next: simplify the random effects of {terms} (convergence.singular_terms), with (x || group) for no "
+            "correlations, or without an effect whose variance is near 0."
+        )
+    if "very different scales" in text or "nearly unidentifiable" in text:
+        return (
+            "Next: rescale the predictors, such as scale(x) in the formula or other units in the data, and fit again."
+        )
+    if "converge" in text or "Hessian" in text or "scaled gradient" in text:
+        return (
+            "Next: rescale the predictors, try another optimizer such as fit(control=\"optimizer='bobyqa'\"), or see "
+            "with allfit() whether all of them agree."
+        )
+    return ""

@@ -1,0 +1,160 @@
+"""Predictions and the forest plot of a fitted `Lm2`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pandas as pd
+
+from pymer4 import plots, tables
+from pymer4.distributions import link_function
+from pymer4.errors import DataError, OptionError, one_of
+from pymer4.models.base import truth
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_LISTED = 8
+
+
+class Lm2Predictions:
+    """What `Lm2` answers by group."""
+
+    def predict(
+        self,
+        data: pd.DataFrame,
+        *,
+        pred_type: Literal["response", "link"] = "response",
+        skip_data_checks: bool = False,
+        verify_predictions: bool = False,
+    ) -> np.ndarray:
+        """Predict the outcome of rows old or new, each by the regression of its group.
+
+        Args:
+            data: the raw predictors and the grouping columns, any number of rows.
+            pred_type: scale of the outcome; both are one for a linear model.
+            skip_data_checks: accepted for old code.
+            verify_predictions: accepted for old code.
+
+        Returns:
+            Predictions, shape (rows,), NaN where a value is missing or the group has no regression.
+
+        Raises:
+            DataError: a column is not there, or a group or level is not known.
+            OptionError: after `fit(rank=True)`, since a new row has no rank in its group.
+            NotFittedError: before `fit()`.
+
+        Examples:
+            >>> import pandas as pd
+            >>> from pymer4.models import Lm2
+            >>> x = [0.0, 1.0, 2.0] * 2
+            >>> model = Lm2("y ~ x", pd.DataFrame({"y": [1.0, 2, 3, 5, 4, 3], "x": x, "g": list("aaabbb")}), group="g")
+            >>> _ = model.fit(summarize=False)
+            >>> model.predict(pd.DataFrame({"x": [3.0, 3.0], "g": ["a", "b"]})).round(2)
+            array([4., 2.])
+        """
+        self._require_fit("predict()")
+        one_of("pred_type", pred_type, ("response", "link"))
+        if self.ranked_data:
+            raise OptionError(
+                "After fit(rank=True) new rows have no rank in their group. Fit with rank=False to predict."
+            )
+        X = self._design.matrix(data)[:, self._facts["kept"]]
+        group = self._group_of(data)
+        b = np.vstack([self._facts["b"].to_numpy(), np.full(X.shape[1], np.nan)])
+        eta = np.einsum("ij,ij->i", X, b[group])
+        return link_function(self.link).inverse(eta) if pred_type == "response" and not self._linear else eta
+
+    def _group_of(self, data: pd.DataFrame) -> np.ndarray:
+        """Return the position of each row's group, −1 where it is missing, shape (rows,)."""
+        lacking = [name for name in self._levels if name not in data.columns]
+        if lacking:
+            raise DataError(f"predict() needs the column(s) {', '.join(map(repr, lacking))}, to know the rows' groups.")
+        known = self._facts["b"].index
+        given = data[self._levels]
+        missing = given.isna().any(axis=1).to_numpy()
+        keys = (
+            pd.MultiIndex.from_frame(given.astype(object)) if len(self._levels) > 1 else given.iloc[:, 0].astype(object)
+        )
+        found = pd.Index(known.to_flat_index() if len(self._levels) > 1 else known, dtype=object).get_indexer(
+            keys.to_flat_index() if len(self._levels) > 1 else keys
+        )
+        unseen = list(dict.fromkeys(pd.Index(keys)[(found < 0) & ~missing]))
+        if unseen:
+            more = f" and {len(unseen) - _LISTED} more" if len(unseen) > _LISTED else ""
+            raise DataError(
+                f"The model was not fitted to the group(s) {', '.join(map(str, unseen[:_LISTED]))}{more} of "
+                f"{' and '.join(map(repr, self._levels))}, and has no regression for them. Drop these rows, or "
+                "fit a model for the population, such as an Lmer."
+            )
+        return np.where(missing, -1, found)
+
+    def plot_summary(
+        self,
+        figsize: tuple[float, float] = (12, 6),
+        error_bars: str = "ci",
+        ranef: bool = True,
+        axlim: tuple[float, float] | None = None,
+        ranef_alpha: float = 0.5,
+        coef_fmt: str = "o",
+        orient: str = "v",
+        *,
+        plot_intercept: bool = True,
+        ax: Axes | None = None,
+    ) -> Axes:
+        """Draw a forest plot of the coefficients over those of the groups.
+
+        Args:
+            figsize: inches.
+            error_bars: `"ci"`, the limits computed by `fit()`, or `"se"`, one standard error either way.
+            ranef: draw the coefficients of each group (of the outermost level) behind the estimates.
+            axlim: ends of the value axis; by default all that is drawn.
+            ranef_alpha: opacity of the groups' points.
+            coef_fmt: matplotlib format of the estimates.
+            orient: `"v"` lists the terms down the page, `"h"` across it.
+            plot_intercept: draw the intercept.
+            ax: axes to draw on.
+
+        Returns:
+            The axes drawn on.
+
+        Raises:
+            NotFittedError: before `fit()`.
+            OptionError: an argument out of its range.
+        """
+        self._require_fit("plot_summary()")
+        one_of("error_bars", error_bars, ("ci", "se"))
+        with_intercept = truth("plot_intercept", plot_intercept)
+        coefs = self.coefs if with_intercept else self.coefs.drop(index="Intercept", errors="ignore")
+        estimates = coefs[tables.ESTIMATE]
+        if error_bars == "ci":
+            lower, upper = (coefs[name] for name in tables.limit_columns(self._settings["level"]))
+        else:
+            lower, upper = estimates - coefs[tables.SE], estimates + coefs[tables.SE]
+        points = (self.fixef[0] if isinstance(self.fixef, list) else self.fixef)[coefs.index]
+        return plots.forest(
+            estimates,
+            lower.to_numpy(),
+            upper.to_numpy(),
+            points=points.dropna() if truth("ranef", ranef) else None,
+            axlim=axlim,
+            figsize=figsize,
+            fmt=coef_fmt,
+            points_alpha=ranef_alpha,
+            orient=orient,
+            xlabel=tables.ESTIMATE,
+            ax=ax,
+        )
+
+    @property
+    def design_matrix(self) -> pd.DataFrame | None:
+        """The design of the rows used, a column a coefficient, with the user's index; None before `fit()`."""
+        if not self.fitted:
+            return None
+        matrices, facts = self._design.matrices, self._facts
+        return pd.DataFrame(
+            matrices.X[facts["used"][matrices.used]][:, facts["kept"]],
+            index=self._frame.index[facts["used"]],
+            columns=pd.Index(facts["design_names"], dtype=object),
+        )

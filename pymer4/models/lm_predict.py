@@ -1,0 +1,188 @@
+"""Predictions of a fitted `Lm`."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+import pandas as pd
+
+from pymer4 import tables
+from pymer4.distributions import link_function
+from pymer4.errors import DataError, ModelWarning, OptionError, one_of
+from pymer4.models.base import confidence_level, issue, spread
+from pymer4.models.lm_sample import numbers
+from pymer4.robust import group_codes
+from pymer4.sandwich import welch_df
+
+Interval = Literal["confidence", "prediction"]
+
+
+class LmPredictions:
+    """The predicting methods of `Lm`."""
+
+    def predict(
+        self,
+        data: pd.DataFrame,
+        *,
+        pred_type: Literal["response", "link"] = "response",
+        interval: Interval | None = None,
+        conf_level: float = 0.95,
+        skip_data_checks: bool = False,
+        verify_predictions: bool = False,
+    ) -> np.ndarray | pd.DataFrame:
+        """Predict the outcome of rows old or new.
+
+        Means, knots, levels and codings are those of the fit. After `fit(rank=True)` values are put on the ranks of the
+        data, between them by interpolation, and predictions are ranks.
+
+        A confidence interval is about the mean of a row, x b, with variance x V x', V being the covariance of the fit
+        (a robust one too); a prediction interval is about one new outcome and adds sigma² / w. Limits are by t, or z,
+        with the df of the fit, on the link scale, and carried over to the response. w is the weight of the fit where
+        `data` are its rows, else that of a column named in `fit(weights=)`, else 1, with R's warning.
+
+        Args:
+            data: the raw predictors, any number of rows; the column of the offset too, where there is one.
+            pred_type: scale of the outcome; both are one for a linear model.
+            interval: `"confidence"` or, for linear models, `"prediction"`; None for no limits.
+            conf_level: level of the limits.
+            skip_data_checks: accepted for old code.
+            verify_predictions: accepted for old code.
+
+        Returns:
+            Predictions, shape (rows,), NaN where a predictor is missing. With `interval` a frame of Estimate, SE and
+            the two limits with the index of `data`; SE is that of the mean, or of the new outcome.
+
+        Raises:
+            DataError: a column is not there, is of another kind, or has a level that the fit has not seen.
+            OptionError: an argument out of its range.
+            NotFittedError: before `fit()`.
+
+        Examples:
+            >>> import pandas as pd
+            >>> from pymer4.models import Lm
+            >>> data = pd.DataFrame({"y": [1.0, 3.0, 4.0, 6.0], "x": [0.0, 1.0, 2.0, 3.0]})
+            >>> model = Lm("y ~ x", data)
+            >>> _ = model.fit(summarize=False)
+            >>> model.predict(pd.DataFrame({"x": [4.0, None]})).round(2)
+            array([7.5, nan])
+        """
+        self._require_fit("predict()")
+        one_of("pred_type", pred_type, ("response", "link"))
+        one_of("interval", interval, (None, *get_args(Interval)))
+        level = confidence_level(conf_level)
+        if interval == "prediction" and not self._linear:
+            raise OptionError(
+                f"interval='prediction' is for linear models; this one has family {self.family!r} and link "
+                f"{self.link!r}. Use interval='confidence'."
+            )
+        X = self._designed[1].matrix(data)[:, self._facts["kept"]]
+        offset = self._offset_values(data)
+        eta = X @ self._estimate.b
+        eta = eta if offset is None else eta + offset
+        link = link_function(self.link)
+        response = pred_type == "response" and not self._linear
+        if interval is None:
+            return link.inverse(eta) if response else eta
+        variance = np.einsum("ij,ij->i", X @ self._facts["vcov"], X)
+        groups = self._groups_of(data) if interval == "prediction" and self._facts["variances"] is not None else None
+        quantile = self._quantile(X, level, groups, variance)
+        if interval == "prediction":
+            variance = variance + self._new_variance(data, groups)
+        se = np.sqrt(variance)
+        margin = quantile * se
+        lower, upper = eta - margin, eta + margin
+        if response:
+            se = se * np.abs(link.derivative(eta))
+            lower, upper = np.sort([link.inverse(lower), link.inverse(upper)], axis=0)
+            eta = link.inverse(eta)
+        attrs = {"interval": interval, "conf_level": level, "ddf": "asymptotic" if self._asymptotic else "residual"}
+        attrs |= {"scale": "link" if pred_type == "link" and not self._linear else "response"}
+        if np.ndim(self._facts["df"]):
+            attrs["ddf"] = "Satterthwaite"
+        return tables.prediction_table(eta, se, lower, upper, level, data.index, attrs)
+
+    def _quantile(
+        self, X: np.ndarray, level: float, groups: np.ndarray | None, variance: np.ndarray
+    ) -> np.ndarray | float:
+        """Return the quantiles that limits of X b are made with."""
+        from scipy.special import ndtri, stdtrit
+
+        df = self._facts["df"]
+        if np.ndim(df):
+            df = self._welch_df(X, groups, variance)
+        elif np.isinf(df):
+            return float(ndtri((1 + level) / 2))
+        return stdtrit(df, (1 + level) / 2)
+
+    def _new_variance(self, data: pd.DataFrame, groups: np.ndarray | None) -> np.ndarray | float:
+        """Return the variance of a new outcome about its mean, one a row."""
+        sigma2 = self._estimate.sigma**2
+        if self._estimate.weights is None:
+            return sigma2
+        if groups is not None:
+            return sigma2 * np.append(self._facts["variances"], np.nan)[groups]
+        used = self._facts["used"]
+        if len(data) == len(self._frame) and self._is_own(data):
+            return sigma2 / spread(self._estimate.weights, used)
+        issue("Assuming constant prediction variance even though model fit is weighted", ModelWarning)
+        return sigma2
+
+    def _groups_of(self, data: pd.DataFrame) -> np.ndarray:
+        """Return the position of each row's group among the variances of the fit, −1 where it is missing."""
+        name = self._settings["weights"]
+        own, names = group_codes("weights", name, self._frame)
+        known = [names[code] for code in np.unique(own[self._facts["used"]])]
+        if name not in data.columns:
+            raise DataError(
+                f"A prediction interval needs the column {name!r}, whose values have a variance each in this fit."
+            )
+        codes, found = group_codes("weights", name, data)
+        unseen = [level for level in found if level not in known]
+        if unseen:
+            raise DataError(
+                f"Column {name!r} has the value(s) {', '.join(map(repr, unseen[:8]))}, whose variance the fit has not "
+                f"seen. It knows: {', '.join(map(repr, known[:12]))}."
+            )
+        return np.array([*map(known.index, found), -1])[codes]
+
+    def _is_own(self, data: pd.DataFrame) -> bool:
+        """Whether new data are the rows of the fit."""
+        columns = self._designed[1].predictors
+        return data.index.equals(self._frame.index) and data[columns].equals(self._frame[columns])
+
+    def _offset_values(self, data: pd.DataFrame | None = None) -> np.ndarray | None:
+        """Return the offset of each row of the user's data, or of new ones."""
+        given = self._offset
+        frame = self._frame if data is None else data
+        if given is None:
+            return None
+        if isinstance(given, str):
+            if given not in frame.columns:
+                raise DataError(f"predict() needs the offset's column {given!r}, which the data do not have.")
+            return numbers("offset", given, frame)
+        if len(frame) != len(given):
+            raise DataError(
+                f"The offset was given as an array of {len(given)} numbers and can't be matched to {len(frame)} rows. "
+                "Put it into the data, and give its column's name as offset= when the model is made."
+            )
+        return given
+
+    def _welch_df(self, X: np.ndarray, of_groups: np.ndarray | None, variance: np.ndarray) -> np.ndarray:
+        """Return the df of X b, or of new outcomes, after a fit with a variance for each group, shape (rows,).
+
+        The variance of a new outcome is that of its mean and that of its group, which has n − 1 df; the df of the
+        sum are Satterthwaite's (1946, Biometrics Bulletin 2).
+
+        Args:
+            X: design of the rows.
+            of_groups: position of the group that each new outcome belongs to, −1 for none; None for means.
+            variance: of X b.
+        """
+        found = self._sample(self._settings)
+        df = welch_df(found.X, found.groups, found.variances, X)
+        if of_groups is None:
+            return df
+        own, sizes = self._estimate.sigma**2 * found.variances, np.bincount(found.groups)
+        new, left = (np.append(values, np.nan)[of_groups] for values in (own, sizes - 1.0))
+        return (variance + new) ** 2 / (variance**2 / df + new**2 / left)

@@ -1,0 +1,152 @@
+"""Linear hypotheses about the coefficients of an `Lm`, and the coefficients as correlations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pymer4 import tables
+from pymer4.correlations import Kind, correlations
+from pymer4.errors import OptionError, one_of
+from pymer4.models.base import truth
+from pymer4.sandwich import welch_df
+
+
+class LmTests:
+    """The testing methods of `Lm`."""
+
+    def test(self, constraints: str | Sequence[str] | Mapping[Any, float] | tuple[Any, Any]) -> pd.DataFrame:
+        """Test linear hypotheses about the coefficients, all at once.
+
+        The statistic is Wald's, (L b − c)' (L V L')⁻¹ (L b − c) with the covariance V of the fit, robust or not: over
+        the number of hypotheses it is F with the df of the fit, and for binomial, poisson and nbinom models it is
+        chi-square. After Satterthwaite's df for each coefficient, those of the test are Fai and Cornelius' (1996,
+        Journal of Statistical Computation and Simulation 54).
+
+        Args:
+            constraints: what is held to be true, in patsy's language: `"a = b"`, `"a - b = 0, x = 2"`, `["a", "b"]`
+                (both zero), `{"a": 1}`, or a pair of L and c.
+
+        Returns:
+            One row, indexed by the hypotheses: NumDF, DenomDF, F-stat (or Chisq, Df), P-val, Sig.
+
+        Raises:
+            OptionError: hypotheses that can't be read, that name no coefficient, or that depend on each other.
+            NotFittedError: before `fit()`.
+
+        Examples:
+            >>> import pandas as pd
+            >>> from pymer4.models import Lm
+            >>> data = pd.DataFrame({"y": [1.0, 3.0, 4.0, 6.0], "x": [0.0, 1.0, 2.0, 3.0]})
+            >>> model = Lm("y ~ x", data)
+            >>> _ = model.fit(summarize=False)
+            >>> model.test("x = 1").round(3)
+                   NumDF  DenomDF  F-stat  P-val Sig
+            x = 1    1.0      2.0    18.0  0.051   .
+        """
+        self._require_fit("test()")
+        L, c, told = self._hypotheses(constraints)
+        left = L @ self._estimate.b - c
+        middle = L @ self._facts["vcov"] @ L.T
+        q = len(L)
+        if np.linalg.matrix_rank(L) < q:
+            raise OptionError(f"The hypotheses {told!r} depend on each other. Leave out those that follow from others.")
+        chisq = float(left @ np.linalg.solve(middle, left))
+        found = {"df1": [q], "chisq": [chisq], "f": [chisq / q]}
+        if self._asymptotic:
+            from scipy.special import gammaincc
+
+            found["p"] = [float(gammaincc(q / 2, chisq / 2))]
+        else:
+            from scipy.special import betainc
+
+            df = self._df_of(L, middle)
+            found |= {"df2": [df], "p": [float(betainc(df / 2, q / 2, df / (df + chisq)))]}
+        values = {name: np.array(value, dtype=float) for name, value in found.items()}
+        return tables.joint_table({"terms": [told], "labels": None, "values": values}, not self._asymptotic)
+
+    def _hypotheses(self, constraints: Any) -> tuple[np.ndarray, np.ndarray, str]:
+        """Return L, c and what they are called."""
+        import patsy
+
+        names = list(self._facts["names"])
+        try:
+            found = patsy.DesignInfo(names).linear_constraint(constraints)
+        except (patsy.PatsyError, ValueError, TypeError, KeyError, IndexError) as error:
+            raise OptionError(f"{error}\nThe coefficients are: {', '.join(names)}.") from error
+        if isinstance(constraints, str):
+            told = constraints
+        elif isinstance(constraints, Mapping):
+            told = ", ".join(f"{name} = {value:g}" for name, value in constraints.items())
+        elif isinstance(constraints, (list, tuple)) and all(isinstance(part, str) for part in constraints):
+            told = ", ".join(constraints)
+        else:
+            told = "hypotheses"
+        return found.coefs, found.constants[:, 0], told
+
+    def _df_of(self, L: np.ndarray, middle: np.ndarray) -> float:
+        """Return the denominator df of a test."""
+        df = self._facts["df"]
+        if not np.ndim(df):
+            return float(df)
+        found, (_, vectors) = self._sample(self._settings), np.linalg.eigh(middle)
+        each = welch_df(found.X, found.groups, found.variances, vectors.T @ L)
+        if len(each) == 1:
+            return float(each[0])
+        expected = float((each / (each - 2))[each > 2].sum())
+        return 2 * expected / (expected - len(L)) if expected > len(L) else 0.0
+
+    def to_corrs(self, corr_type: Kind = "semi", ztrans_corrs: bool = False) -> pd.Series:
+        """Return the coefficients, the intercept left out, on the scale of correlations with the outcome.
+
+        Inference stays that of the coefficients.
+
+        Args:
+            corr_type: `"semi"`: each predictor less what the others explain of it, with the outcome as it is; r² is the
+                drop in R² without it. `"partial"`: the outcome, too, less what the others explain of it.
+            ztrans_corrs: return Fisher's z, arctanh(r).
+
+        Returns:
+            One value a coefficient.
+
+        Raises:
+            OptionError: no such type, or a generalized model.
+            NotFittedError: before `fit()`.
+
+        Examples:
+            >>> import pandas as pd
+            >>> from pymer4.models import Lm
+            >>> data = pd.DataFrame({"y": [1.0, 3.0, 4.0, 6.0], "x": [0.0, 1.0, 2.0, 3.0]})
+            >>> model = Lm("y ~ x", data)
+            >>> _ = model.fit(summarize=False)
+            >>> model.to_corrs().round(3).to_dict()
+            {'x': 0.992}
+        """
+        self._require_fit("to_corrs()")
+        one_of("corr_type", corr_type, ("semi", "partial"))
+        fisher = truth("ztrans_corrs", ztrans_corrs)
+        if not self._linear:
+            raise OptionError(
+                f"to_corrs() is for linear models; this one has family {self.family!r} and link {self.link!r}."
+            )
+        fit = self._estimate
+        weights = np.ones(len(fit.residuals)) if fit.weights is None else fit.weights
+        y = fit.fitted + fit.residuals - self._offset_used()
+        center = np.average(y, weights=weights) if self._terms.has_intercept else 0.0
+        r = correlations(
+            corr_type,
+            fit.b,
+            np.diag(fit.unscaled),
+            weights @ fit.residuals**2,
+            weights @ (y - center) ** 2,
+            fisher,
+        )
+        found = pd.Series(r, index=pd.Index(self._facts["names"], dtype=object))
+        return found.iloc[int(self._terms.has_intercept) :]
+
+    def _offset_used(self) -> np.ndarray | float:
+        offset = self._offset_values()
+        return 0.0 if offset is None else offset[self._facts["used"]]

@@ -1,0 +1,225 @@
+"""What a fitted `Lmer` says of its own soundness: other optimizers, shares of variance, precision of the groups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import exp, log1p, pi
+from typing import Any, Literal, get_args
+
+import pandas as pd
+
+from pymer4 import bridge, tables
+from pymer4.errors import ModelWarning, OptionError, one_of
+from pymer4.families import LINKS
+from pymer4.models.base import issue, issue_all
+from pymer4.models.diagnosis_plots import DiagnosticPlots
+
+Approximation = Literal["lognormal", "delta", "trigamma"]
+Rate = Literal["mean", "median"]
+
+# Distribution-specific variances on the link scale, Nakagawa, Johnson & Schielzeth (2017), table 1.
+_CONSTANT = {
+    ("binomial", "logit"): pi**2 / 3,
+    ("binomial", "probit"): 1.0,
+    ("binomial", "cloglog"): pi**2 / 6,
+    ("poisson", "sqrt"): 0.25,
+}
+_APPROXIMATED = (("poisson", "log"), ("nbinom", "log"), ("gamma", "log"))
+_KNOWN = (("gaussian", "identity"), *_CONSTANT, *_APPROXIMATED)
+
+
+@dataclass(frozen=True, slots=True)
+class ICC:
+    """Intraclass correlation coefficients.
+
+    Attributes:
+        adjusted: share of the random effects in the variance that the fixed part leaves.
+        unadjusted: their share in all of it.
+    """
+
+    adjusted: float
+    unadjusted: float
+
+
+@dataclass(frozen=True, slots=True)
+class R2:
+    """Coefficients of determination of a mixed model.
+
+    Attributes:
+        conditional: share of the fixed and the random part in the variance.
+        marginal: share of the fixed part alone.
+    """
+
+    conditional: float
+    marginal: float
+
+
+class LmerDiagnosis(DiagnosticPlots):
+    """The methods of `Lmer` that judge a fit, in numbers and pictures. Nothing is computed before it is asked for."""
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._ranef_se: pd.DataFrame | list[pd.DataFrame] | None = None
+
+    def allfit(self) -> pd.DataFrame:
+        """Fit the model again by each optimizer that R has, as lme4's `allFit`; the model itself stays as it is.
+
+        Where all of them come to about the same log-likelihood and coefficients, a warning about convergence is a
+        false alarm (lme4, `help("convergence")`). The others are measured against the best, the one with the highest
+        log-likelihood. Those of the packages optimx and dfoptim are left out where these are not installed, and a
+        warning says so.
+
+        Returns:
+            One row an optimizer: log-likelihood (NaN where it failed), Converged (whether it stopped by itself and
+            lme4's checks found nothing but singularity), Max_abs_diff and Max_rel_diff (largest difference of a
+            coefficient from the best fit's, and that over the coefficient), Messages, and the coefficients.
+            `attrs` holds `best`, `model` (the optimizer of the model itself) and `left_out`.
+
+        Raises:
+            NotFittedError: before `fit()`.
+
+        Examples:
+            >>> from pymer4 import Lmer, load_dataset
+            >>> model = Lmer("Reaction ~ Days + (Days | Subject)", load_dataset("sleepstudy"))
+            >>> _ = model.fit(summarize=False)
+            >>> model.allfit()[["log-likelihood", "Converged"]].round(3).drop_duplicates()
+                    log-likelihood  Converged
+            bobyqa        -871.814       True
+        """
+        self._require_fit("allfit()")
+        found = bridge.call("all_fits", model=self._handle).value
+        if found["absent"]:
+            text = (
+                f"allfit() leaves out {', '.join(found['absent'])}: R does not have {', '.join(found['packages'])}. "
+                "conda has them as r-dfoptim and r-optimx, Debian as r-cran-dfoptim and r-cran-optimx."
+            )
+            issue(text, ModelWarning)
+        attrs = {"model": self.convergence.optimizer, "left_out": tuple(found["absent"] or ())}
+        return tables.optimizer_table(found, attrs)
+
+    def icc(self, *, approximation: Approximation = "lognormal", rate: Rate = "mean") -> ICC:
+        """Return the intraclass correlation of Nakagawa, Johnson & Schielzeth (2017), J. R. Soc. Interface 14.
+
+        With s_f the variance of x b over the rows, s_r that of z u (for random slopes the mean of z G z' over the
+        rows, Johnson 2014, Methods Ecol. Evol. 5) and s_e the residual or distribution-specific variance on the link
+        scale: adjusted s_r / (s_r + s_e), unadjusted s_r / (s_f + s_r + s_e). s_e is sigma^2 for a linear model,
+        pi^2 / 3, 1 or pi^2 / 6 for a binomial one with logit, probit or cloglog link, 1/4 for counts with a sqrt
+        link. A random effect of single rows counts as overdispersion, in s_e.
+
+        Args:
+            approximation: s_e with a log link, where v is 1 / rate for poisson, 1 / rate + 1 / theta for nbinom
+                and the squared coefficient of variation for gamma: log(1 + v), v, or trigamma(1 / v).
+            rate: the rate of counts, from the model of the random effects and the intercept alone: its mean
+                exp(intercept + s_r / 2) as in the paper and today's R package performance, or its median
+                exp(intercept), which that package took up to version 0.10.
+
+        Returns:
+            `adjusted` and `unadjusted`, between 0 and 1.
+
+        Raises:
+            NotFittedError: before `fit()`.
+            OptionError: an unknown option, or a family or link without such a variance.
+
+        Examples:
+            >>> from pymer4 import Lmer, load_dataset
+            >>> model = Lmer("Reaction ~ Days + (Days | Subject)", load_dataset("sleepstudy"))
+            >>> _ = model.fit(summarize=False)
+            >>> round(model.icc().adjusted, 3)
+            0.722
+        """
+        fixed, random, residual = self._variances("icc()", approximation, rate)
+        return ICC(_share(random, random + residual), _share(random, fixed + random + residual))
+
+    def r2(self, *, approximation: Approximation = "lognormal", rate: Rate = "mean") -> R2:
+        """Return R² of Nakagawa, Johnson & Schielzeth (2017): (s_f + s_r) / s and s_f / s, s = s_f + s_r + s_e.
+
+        The variances are those of `icc()`.
+
+        Args:
+            approximation: as in `icc()`.
+            rate: as in `icc()`.
+
+        Returns:
+            `conditional` and `marginal`, between 0 and 1.
+
+        Raises:
+            NotFittedError: before `fit()`.
+            OptionError: an unknown option, or a family or link without such a variance.
+
+        Examples:
+            >>> from pymer4 import Lmer, load_dataset
+            >>> model = Lmer("Reaction ~ Days + (Days | Subject)", load_dataset("sleepstudy"))
+            >>> _ = model.fit(summarize=False)
+            >>> round(model.r2().marginal, 3)
+            0.279
+        """
+        fixed, random, residual = self._variances("r2()", approximation, rate)
+        total = fixed + random + residual
+        return R2(_share(fixed + random, total), _share(fixed, total))
+
+    def _variances(self, what: str, approximation: str, rate: str) -> tuple[float, float, float]:
+        """Return the variances of the fixed part, the random part and the rest, on the link scale."""
+        self._require_fit(what)
+        one_of("approximation", approximation, get_args(Approximation))
+        one_of("rate", rate, get_args(Rate))
+        if (self.family, self.link) not in _KNOWN:
+            raise OptionError(_no_variance(what, self.family, self.link))
+        reply = bridge.call("variance_parts", model=self._handle)
+        issue_all(reply.warnings)
+        found = reply.value
+        if self.convergence.singular:
+            terms = ", ".join(self.convergence.singular_terms) or "a random-effects term"
+            text = (
+                f"{what} of a singular fit: the variance of {terms} is estimated as 0, at least in some direction, and "
+                "so is its share. Compare with a simpler model."
+            )
+            issue(text, ModelWarning)
+        residual = _residual_variance(self.family, self.link, found, approximation, rate)
+        if not self._linear:
+            residual += found["random"][found["by_row"]].sum()
+            found["random"] = found["random"][~found["by_row"]]
+        return found["fixed"], float(found["random"].sum()), float(residual)
+
+    @property
+    def ranef_se(self) -> pd.DataFrame | list[pd.DataFrame] | None:
+        """Conditional standard deviations of the random effects, shaped as `ranef`; None before `fit()`.
+
+        Those of R's `ranef(condVar = TRUE)`, which hold the coefficients and the variances for known. They are
+        computed when first asked for.
+        """
+        if self._ranef_se is None and self.fitted:
+            spread = list(bridge.call("random_spread", model=self._handle).value["spread"].values())
+            self._ranef_se = spread if len(spread) > 1 else spread[0]
+        return self._ranef_se
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole > 0 else float("nan")
+
+
+def _residual_variance(family: str, link: str, found: dict[str, Any], approximation: str, rate: str) -> float:
+    if family == "gaussian":
+        return found["sigma"] ** 2
+    if (family, link) in _CONSTANT:
+        return _CONSTANT[family, link]
+    if family == "gamma":
+        spread = found["sigma"] ** 2
+    else:
+        null = found["null"]
+        spread = 1 / exp(null["intercept"] + (null["random"] / 2 if rate == "mean" else 0))
+        spread += 1 / found["theta"] if family == "nbinom" else 0
+    if approximation == "trigamma":
+        from scipy.special import polygamma
+
+        return float(polygamma(1, 1 / spread))
+    return spread if approximation == "delta" else log1p(spread)
+
+
+def _no_variance(what: str, family: str, link: str) -> str:
+    links = [name for name in LINKS[family] if (family, name) in _KNOWN]
+    remedy = f"Fit it with link={' or '.join(map(repr, links))}" if links else "There is none for this family"
+    known = ", ".join(f"{name} ({', '.join(k for n, k in _KNOWN if n == name)})" for name in dict(_KNOWN))
+    return (
+        f"{what} needs the distribution-specific variance of a {family} model with link {link!r}, for which Nakagawa, "
+        f"Johnson & Schielzeth (2017) have no formula. {remedy}. They have: {known}."
+    )

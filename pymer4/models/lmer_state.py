@@ -1,0 +1,132 @@
+"""What copies and files keep of an `Lmer`: its R object as bytes, from which R makes it again when it is asked for."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from pymer4 import bridge, tables
+from pymer4.columns import Column
+from pymer4.errors import FileError, MissingFileError
+from pymer4.formula import deparse, parse, without_dot
+from pymer4.grid_request import Predictors
+from pymer4.models.convergence import Convergence
+
+_OPENERS = ((b"\x1f\x8b", gzip.decompress), (b"BZh", bz2.decompress), (b"\xfd7zXZ", lzma.decompress))
+
+_SAME = 1e-6  # relative; coefficients of a table and of the object that it was made from
+
+
+@dataclass(frozen=True, slots=True)
+class RObject:
+    """A fitted R model outside of R.
+
+    Attributes:
+        content: what `saveRDS` writes, compressed or not; None where it is not there.
+        source: where it comes from, for messages.
+        is_foreign: whether another program fitted it, so that it is to be adopted.
+    """
+
+    content: bytes | None
+    source: str
+    is_foreign: bool = False
+
+    def bytes(self) -> bytes:
+        """Return the content without compression.
+
+        Raises:
+            MissingFileError: there is none.
+            FileError: it is damaged.
+        """
+        if self.content is None:
+            raise MissingFileError(
+                f"This needs the R object of the model, and {self.source} is not there. Put the file back beside the "
+                ".h5 and load the model again, or fit it again with .fit()."
+            )
+        for start, opened in _OPENERS:
+            if self.content.startswith(start):
+                try:
+                    return opened(self.content)
+                except (OSError, EOFError, ValueError, lzma.LZMAError) as error:
+                    raise FileError(f"{self.source} is damaged: {error}. Put a sound copy in its place.") from error
+        return self.content
+
+
+class LmerState:
+    """How an `Lmer` is copied, pickled and saved."""
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._saved: RObject | None = None
+
+    def _r_object(self) -> RObject | None:
+        """Return the R object as bytes; R is asked for it only where it has the object."""
+        if not self.fitted:
+            return None
+        saved = self.__dict__.get("_saved")
+        if "_handle" not in self.__dict__ and not (saved.is_foreign and saved.content is not None):
+            return saved
+        return RObject(bridge.call("pack_model", model=self._handle).value["bytes"], "this copy of the model")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a file keeps."""
+        return super().__getstate__() | {"_saved": self._r_object()}
+
+    def _handle_anew(self) -> bridge.Handle | None:
+        """Return the live R model of a copy, once it is asked for."""
+        saved = self.__dict__.get("_saved")
+        if saved is None:
+            return None
+        handle = self._adopted(saved) if saved.is_foreign else _unpacked(saved)
+        self._saved = None
+        return handle
+
+    def _adopted(self, saved: RObject) -> bridge.Handle:
+        data, _ = self._taken_in()
+        found = bridge.call(
+            "adopt_model",
+            bytes=saved.bytes(),
+            formula=deparse(without_dot(self._parsed, list(self._frame.columns))),
+            data=data.columns,
+            weights=data.weights,
+            offset=data.offset,
+        ).value
+        expected = self.coefs[tables.ESTIMATE].to_numpy()
+        b = np.asarray(found["coefficients"])
+        if b.shape != expected.shape or not np.allclose(b, expected, rtol=_SAME, atol=_SAME * np.abs(expected).max()):
+            raise FileError(
+                f"{saved.source} holds another model: its coefficients are {np.round(b, 6).tolist()}, those of the "
+                f"table {np.round(expected, 6).tolist()}. Put the file that was saved with the .h5 in its place."
+            )
+        self._facts["vcov"] = found["vcov"]
+        return found["model"]
+
+    def _kinds_anew(self) -> dict[str, Column]:
+        if not self._settings:
+            return {}
+        return {name: replace(column, values=column.values[:0]) for name, column in self._taken_in()[0].columns.items()}
+
+    def _taken_in(self) -> tuple[Any, dict[str, Any]]:
+        """Return the data of the last fit, screened and recoded, and the codings of its factors."""
+        return self._take_in(self._settings["control"] or None, self._settings)
+
+    _ANEW: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
+        "_handle": _handle_anew,
+        "_parsed": lambda self: parse(self.formula),
+        "_kinds": _kinds_anew,
+        "_codings": lambda self: self._taken_in()[1] if self._settings else {},
+        "_design": lambda self: None,
+        "_grids": lambda self: {},
+    }
+    _RECORDS: ClassVar[tuple[type, ...]] = (Convergence, Predictors)
+    _SHOWN: ClassVar[Mapping[str, str | None]] = {"design_matrix": "_design"}
+
+
+def _unpacked(saved: RObject) -> bridge.Handle:
+    return bridge.call("unpack_model", bytes=saved.bytes()).value["model"]

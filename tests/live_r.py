@@ -1,0 +1,74 @@
+"""Questions to an R process of its own: arrays in, arrays out, as doubles to the last bit."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+_READ = r"""
+folder <- commandArgs(TRUE)[1]
+index <- read.table(file.path(folder, "index"), colClasses = "character")
+for (k in seq_len(nrow(index))) {
+  dims <- as.integer(strsplit(index[k, 2], ",")[[1]])
+  values <- readBin(file.path(folder, index[k, 1]), "double", prod(dims))
+  assign(index[k, 1], if (length(dims) == 2) matrix(values, dims[1], dims[2]) else values)
+}
+answer <- list()
+"""
+_WRITE = r"""
+for (name in names(answer)) {
+  values <- answer[[name]]
+  dims <- if (is.null(dim(values))) length(values) else dim(values)
+  writeBin(as.double(values), file.path(folder, paste0("out-", name)))
+  cat(name, paste(dims, collapse = ","), "\n", file = file.path(folder, "answer"), append = TRUE)
+}
+"""
+
+
+def ask(script: str, **arrays: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what a script puts into the list `answer`, under its names.
+
+    Args:
+        script: R code that finds the arrays under their names.
+        **arrays: numbers of one or two dimensions.
+    """
+    assert shutil.which("Rscript"), "this test needs R on the PATH"
+    with tempfile.TemporaryDirectory() as place:
+        folder, lines = Path(place), []
+        for name, values in arrays.items():
+            values = np.asarray(values, dtype=float)
+            (folder / name).write_bytes(values.tobytes(order="F"))
+            lines.append(f"{name} {','.join(map(str, values.shape))}")
+        (folder / "index").write_text("\n".join(lines) + "\n")
+        (folder / "script.R").write_text(_READ + script + _WRITE)
+        command = ["Rscript", "--vanilla", str(folder / "script.R"), str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        found = {}
+        for line in (folder / "answer").read_text().splitlines():
+            name, dims = line.split()
+            shape = tuple(int(size) for size in dims.split(","))
+            found[name] = np.frombuffer((folder / f"out-{name}").read_bytes()).reshape(shape, order="F")
+        return found
+
+
+def relative(found: np.ndarray, wanted: np.ndarray) -> float:
+    """Return the largest difference, as a share of the largest number wanted."""
+    found, wanted = np.asarray(found, dtype=float), np.asarray(wanted, dtype=float)
+    assert found.shape == wanted.shape, (found.shape, wanted.shape)
+    assert (np.isfinite(found) == np.isfinite(wanted)).all()
+    there = np.isfinite(wanted)
+    return float(np.abs(found - wanted)[there].max(initial=0.0) / max(np.abs(wanted[there]).max(initial=0.0), 1e-300))
+
+
+def each(found: np.ndarray, wanted: np.ndarray) -> float:
+    """Return the largest of the relative differences of single numbers."""
+    found, wanted = np.asarray(found, dtype=float), np.asarray(wanted, dtype=float)
+    assert found.shape == wanted.shape, (found.shape, wanted.shape)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gap = np.where(found == wanted, 0.0, np.abs(found - wanted) / np.abs(wanted))
+    return float(gap.max(initial=0.0))

@@ -1,0 +1,315 @@
+"""Frames taken apart for a file and put together again: every dtype, every index, and the layout of the 0.7 line."""
+
+from __future__ import annotations
+
+import datetime
+import io
+from decimal import Decimal
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pymer4 import cells, frames, h5tree, h5write
+from pymer4.errors import DataError, ModelWarning
+from pymer4.frames import Parts
+
+pa = pytest.importorskip("pyarrow")
+
+
+def parts_in_file(frame: pd.DataFrame) -> Parts:
+    """Return the parts of a frame as a file gives them back."""
+    made = frames.apart(frame, "data")
+    names = ("cols", "idx", "vals", "dtypes", "meta")
+    content = h5write.write({name: getattr(made, name) for name in names}, {}, None)
+    with h5py.File(io.BytesIO(content), "r") as file:
+        return Parts(**h5tree.read(file))
+
+
+def survives(frame: pd.DataFrame) -> pd.DataFrame:
+    before = frame.copy()
+    back = frames.together(parts_in_file(frame))
+    options = {"check_index_type": "exact", "check_column_type": "exact", "check_exact": True}
+    pd.testing.assert_frame_equal(back, frame, **options)
+    assert back.attrs == frame.attrs
+    pd.testing.assert_frame_equal(frame, before, **options)
+    return back
+
+
+N = 6
+COLUMNS = {
+    **{kind: np.arange(N).astype(kind) for kind in (*np.typecodes["AllInteger"], *"efd?")},
+    "big endian": np.arange(N).astype(">f8"),
+    "complex": np.arange(N) * (1 + 1j),
+    "gaps": np.array([0.1, np.nan, np.inf, -np.inf, -0.0, 1e-320]),
+    "large": np.array([2**63 - 1, -(2**63), 2**53 + 1, 0, 1, -1]),
+    "object text": np.array(["a", "é", "", "x/y", "日本", "a\0"], dtype=object),
+    "object gaps": np.array(["a", None, np.nan, pd.NA, pd.NaT, "b"], dtype=object),
+    "object numbers": np.array([1, 2.5, True, 2**70, float("inf"), -0.0], dtype=object),
+    "object dates": np.array(
+        [
+            datetime.date(2020, 1, 2), datetime.datetime(2020, 1, 2, 3, 4, 5, 6),
+            pd.Timestamp("2020-01-01T00:00:00.000000001"),
+            pd.Timedelta("1 days 00:00:00.000000001"), Decimal("1.50"),
+            datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc),
+        ],
+        dtype=object,
+    ),
+    "object empty": np.array([None] * N, dtype=object),
+    "wide": np.array(["x" * 3_000_000, "y", "", "é", "z", "z"], dtype=object),
+    "Int64": pd.array([1, None, 2**60, -5, 0, 3], dtype="Int64"),
+    "Int8": pd.array([1, 2, 3, 4, 5, None], dtype="Int8"),
+    "UInt64": pd.array([2**64 - 1, None, 0, 1, 2, 3], dtype="UInt64"),
+    "Float64": pd.arrays.FloatingArray(np.array([1.5, np.nan, 3, 4, 5, 0]), np.array([0, 0, 1, 0, 0, 1], dtype=bool)),
+    "Float32": pd.array([1.5, None, 3, 4, 5, 6], dtype="Float32"),
+    "boolean": pd.array([True, None, False, True, True, False], dtype="boolean"),
+    "string": pd.array(["a", None, "é", "", "x", "a\0"], dtype="string[python]"),
+    "string arrow": pd.array(["a", None, "é", "", "x", "y"], dtype="string[pyarrow]"),
+    "arrow text": pd.array(["a", None, "é", "", "x", "y"], dtype=pd.ArrowDtype(pa.string())),
+    "arrow large text": pd.array(["a", None, "é", "", "x", "y"], dtype=pd.ArrowDtype(pa.large_string())),
+    "arrow int": pd.array([1, None, 3, 4, 5, 6], dtype="int64[pyarrow]"),
+    "arrow float": pd.array([1.5, None, 3, 4, 5, 6], dtype="double[pyarrow]"),
+    "arrow bool": pd.array([True, None, False, True, True, False], dtype="bool[pyarrow]"),
+    "arrow decimal": pd.array([Decimal("1.50"), None] * 3, dtype=pd.ArrowDtype(pa.decimal128(5, 2))),
+    "arrow date": pd.array([datetime.date(2020, 1, 1), None] * 3, dtype=pd.ArrowDtype(pa.date32())),
+    "arrow time": pd.array([pd.Timestamp("2020")] * N, dtype="timestamp[ns][pyarrow]"),
+    "arrow list": pd.array([[1, 2], None, []] * 2, dtype=pd.ArrowDtype(pa.list_(pa.int64()))),
+    "category": pd.Categorical(list("bacbaa"), ["c", "b", "a", "unused"]),
+    "category ordered": pd.Categorical([*"bacba", None], ["c", "b", "a"], ordered=True),
+    "category int": pd.Categorical([3, 1, None, 1, 3, 2], [3, 1, 2]),
+    "category float": pd.Categorical([0.1, 1.0, 0.1, 2.5, None, 1.0]),
+    "category bool": pd.Categorical([True, False, True, None, True, True]),
+    "category dates": pd.Categorical(pd.to_datetime(["2020", "2021", None] * 2)),
+    "category intervals": pd.cut(np.arange(N), 3),
+    "category mixed": pd.Categorical(np.array(["a", 1, 2.5, "a", 1, None], dtype=object)),
+    "datetime": pd.to_datetime(["2020-01-01", None, "1700-01-01"] * 2),
+    "datetime s": np.array(["2020", "NaT", "9999"] * 2, dtype="M8[s]"),
+    "zone": pd.date_range("2020", periods=N, tz="Europe/Berlin"),
+    "UTC": pd.date_range("2020", periods=N, tz="UTC"),
+    "timedelta": pd.to_timedelta([1, None, -3] * 2, unit="h"),
+    "period": pd.period_range("2020", periods=N, freq="M"),
+    "interval": pd.interval_range(0, N),
+    "interval dates": pd.interval_range(pd.Timestamp("2020"), periods=N, closed="left"),
+    "sparse": pd.arrays.SparseArray([0.0, 0, 1, 0, np.nan, 2]),
+    "sparse int": pd.arrays.SparseArray([0, 0, 1, 0, 0, 2], fill_value=0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_every_column_keeps_values_and_dtype(name):
+    survives(pd.DataFrame({name: COLUMNS[name], "text": list("abcdef")}))
+    survives(pd.DataFrame({name: COLUMNS[name]}))
+
+
+def test_all_columns_at_once():
+    back = survives(pd.DataFrame(COLUMNS))
+    pd.testing.assert_series_equal(back.dtypes, pd.DataFrame(COLUMNS).dtypes)
+
+
+def test_the_kinds_of_missing_in_an_object_column_stay_apart():
+    held = np.array(["a", None, np.nan, pd.NA, pd.NaT, 1, True], dtype=object)
+    back = survives(pd.DataFrame({"x": held}))["x"].tolist()
+    assert [type(value) for value in back] == [type(value) for value in held]
+
+
+def test_missing_and_nan_of_a_nullable_float_stay_apart():
+    back = survives(pd.DataFrame({"x": COLUMNS["Float64"]}))["x"].array
+    assert [value is pd.NA for value in back] == [False, False, True, False, False, True]
+    assert np.isnan(back[1])
+
+
+NAMES = [
+    "a/b",
+    ".",
+    "..",
+    "",
+    " ",
+    "TITLE",
+    "CLASS",
+    "é",
+    "日本",
+    "x\0y",
+    "__pair0",
+    "_v_x",
+    "(Intercept)",
+    "2.5_ci",
+    "\ud800",
+    "n" * 400,
+]
+
+
+def test_any_name_survives():
+    for value in (1.5, "text"):
+        survives(pd.DataFrame([[value] * len(NAMES)] * 2, columns=pd.Index(NAMES, dtype=object), index=NAMES[:2]))
+
+
+INDEXES = {
+    "range": pd.RangeIndex(2),
+    "range from": pd.RangeIndex(5, 9, 3, name="k"),
+    "ints": pd.Index([3, 1]),
+    "small ints": pd.Index(np.array([3, 1], dtype="i1")),
+    "floats": pd.Index([0.5, np.nan]),
+    "bools": pd.Index([True, False]),
+    "text": pd.Index(["b", "a"], dtype=object),
+    "text twice": pd.Index(["Group", "Group"], dtype=object),
+    "str": pd.Index(["b", "a"], dtype="str"),
+    "string": pd.Index(["b", None], dtype="string"),
+    "mixed": pd.Index(["b", 1], dtype=object),
+    "missing": pd.Index(["b", None], dtype=object),
+    "tuple name": pd.Index([1, 2], name=("a", 1)),
+    "int name": pd.Index([1, 2], name=0),
+    "dates": pd.DatetimeIndex(["2020", "2022"]),
+    "zone": pd.DatetimeIndex(["2020", "2022"], tz="Europe/Berlin", name="when"),
+    "regular dates": pd.date_range("2020", periods=2),
+    "periods": pd.period_range("2020", periods=2, freq="Q"),
+    "timedeltas": pd.to_timedelta([2, 1], unit="s"),
+    "category": pd.CategoricalIndex(["b", "a"], ["b", "a", "c"], ordered=True),
+    "intervals": pd.interval_range(0, 2),
+    "several": pd.MultiIndex.from_tuples([("a", 1), ("b", 2)], names=["g", None]),
+    "several dates": pd.MultiIndex.from_arrays([pd.to_datetime(["2020", "2021"]), pd.Categorical(["x", None])]),
+    "nullable": pd.Index(pd.array([1, None], dtype="Int64")),
+}
+
+
+@pytest.mark.parametrize("name", INDEXES)
+def test_every_index_survives(name):
+    index = INDEXES[name]
+    survives(pd.DataFrame({"x": [1.0, 2.0]}, index=index))
+    survives(pd.DataFrame({"x": ["a", "b"], "y": [1, 2]}, index=index))
+    survives(pd.DataFrame([[1.0, 2.0]], columns=index))
+    survives(pd.DataFrame([["a", 2.0]], columns=index))
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pd.DataFrame(), pd.DataFrame(index=["a", "b"]), pd.DataFrame(columns=["a", "b"]),
+        pd.DataFrame({"a": [1.0]}).iloc[:0],
+        pd.DataFrame({"a": ["x"], "b": [1]}).iloc[:0], pd.DataFrame({"a": pd.Categorical(["x"])}).iloc[:0],
+        pd.DataFrame([[1, "x", 2.0]], columns=["a", "a", "b"]), pd.DataFrame([[1.0, 2.0]], columns=["a", "a"]),
+        pd.DataFrame({"i": [2**60 + 1, 1], "f": [0.5, 1]}),
+        pd.DataFrame({"u": np.array([2**64 - 1, 1], "u8"), "i": [-1, 1]}),
+        pd.DataFrame({"b": [True, False], "f": [0.5, 1]}), pd.DataFrame({"b": [True, False]}),
+        pd.DataFrame({f"x{i}": [float(i)] for i in range(400)}), pd.DataFrame({f"x{i}": [str(i)] for i in range(400)}),
+    ],
+    ids=lambda frame: "x".join(map(str, frame.shape)),
+)  # fmt: skip
+def test_frames_at_the_edges_survive(frame):
+    survives(frame)
+
+
+def test_attrs_survive():
+    frame = pd.DataFrame({"x": [1.0]})
+    frame.attrs = {"estimate": "emmean", "level": 0.95, "notes": ["a", "b"], "deep": {"x": None}}
+    survives(frame)
+
+
+# ------------------------------------------------------------------ the layout
+
+
+def test_numbers_are_one_array():
+    made = frames.apart(
+        pd.DataFrame({"x": [1.5, 2.0], "n": [1, 2], "s": np.array([1, 2], "i1")}, index=["a", "é"]), "data"
+    )
+    assert made.vals.dtype == float and made.vals.tolist() == [[1.5, 1, 1], [2.0, 2, 2]]
+    assert made.cols.tolist() == [b"x", b"n", b"s"] and made.cols.dtype == "S1"
+    assert made.idx.tolist() == [b"a", "é".encode()]
+    assert made.dtypes == {"x": "float64", "n": "int64", "s": "int8"}
+
+
+def test_whole_numbers_stay_whole():
+    assert frames.apart(pd.DataFrame({"a": [1, 2], "b": [3, 4]}), "data").vals.dtype == np.int64
+    assert frames.apart(pd.DataFrame({"a": [1, 2]}), "data").idx.dtype == np.int64
+
+
+def test_text_makes_an_array_a_column():
+    made = frames.apart(pd.DataFrame({"x": [1.5, 2.0], "t": ["a", "é"], "c": pd.Categorical(["u", "v"])}), "data")
+    assert list(made.vals) == ["x", "t", "c"]
+    assert made.vals["x"].dtype == float and made.vals["t"].dtype == "<U1" and made.vals["t"].tolist() == ["a", "é"]
+    assert pd.Categorical.from_codes(**made.vals["c"]).tolist() == ["u", "v"]
+    assert made.dtypes["c"] == "category"
+
+
+def test_old_entries_are_read():
+    """Dtypes in the place of their names, one array of objects, and no meta: what release 0.7 wrote."""
+    values = np.array([[1.5, 3, "**"], [2.5, 4, ""]], dtype=object)
+    dtypes = {"Estimate": np.dtype(float), "DF": np.dtype("i8"), "Sig": np.dtype(object)}
+    old = Parts(np.array([b"Estimate", b"DF", b"Sig"]), np.array([b"(Intercept)", "é".encode()]), values, dtypes, {})
+    expected = pd.DataFrame({"Estimate": [1.5, 2.5], "DF": [3, 4], "Sig": np.array(["**", ""], dtype=object)})
+    expected.index = pd.Index(["(Intercept)", "é"], dtype=object)
+    expected.columns = expected.columns.astype(object)
+    pd.testing.assert_frame_equal(frames.together(old), expected)
+
+
+def test_old_numbers_are_read():
+    dtypes = {"Group": np.dtype("i8"), "x": np.dtype(float)}
+    old = Parts(np.array([b"Group", b"x"]), np.array([4, 2]), np.array([[1.0, 0.5], [2.0, 1.5]]), dtypes, {})
+    expected = pd.DataFrame({"Group": [1, 2], "x": [0.5, 1.5]}, index=[4, 2])
+    pd.testing.assert_frame_equal(frames.together(old), expected, check_column_type=False)
+
+
+# ------------------------------------------------------------------ refusals
+
+
+@pytest.mark.parametrize("held", [[1], {"a": 1}, object(), np.arange(3), b"x"], ids=lambda held: type(held).__name__)
+def test_a_column_that_no_file_holds_is_named(held):
+    column = np.empty(2, dtype=object)
+    column[:] = ["a", held]
+    with pytest.raises(DataError, match=r"Column 'odd' of data holds a value of type \w+, which can't be saved"):
+        frames.apart(pd.DataFrame({"x": [1, 2], "odd": column}), "data")
+
+
+def test_a_label_that_no_file_holds_is_named():
+    with pytest.raises(DataError, match="A label in the index of data holds a value of type frozenset"):
+        frames.apart(pd.DataFrame({"x": [1]}, index=pd.Index([frozenset([1])], dtype=object)), "data")
+
+
+def test_a_dtype_that_is_not_there_is_read_as_objects():
+    with pytest.warns(ModelWarning, match=r"dtype nosuch\[x\] is read as objects"):
+        values = cells.restored(np.array([1.5, 2.0]), "nosuch[x]", None)
+    assert values.dtype == object and values.tolist() == [1.5, 2.0]
+
+
+# ------------------------------------------------------------------ any frame
+
+VALUES = {
+    "float64": st.floats(),
+    "int64": st.integers(-(2**63), 2**63 - 1),
+    "bool": st.booleans(),
+    "Int64": st.none() | st.integers(-(2**63), 2**63 - 1),
+    "boolean": st.none() | st.booleans(),
+    "string": st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
+    "category": st.none() | st.text(max_size=3),
+    "object": st.none() | st.text(max_size=8) | st.integers() | st.floats(allow_nan=False) | st.booleans() | st.dates(),
+    "datetime64[ns]": st.none() | st.datetimes(pd.Timestamp("1700"), pd.Timestamp("2200")),
+}
+
+
+@st.composite
+def any_frame(draw: st.DrawFn) -> pd.DataFrame:
+    n = draw(st.integers(0, 5))
+    names = draw(st.lists(st.text(max_size=6), max_size=5, unique=True))
+    columns = {}
+    for name in names:
+        dtype = draw(st.sampled_from(list(VALUES)))
+        held = draw(st.lists(VALUES[dtype], min_size=n, max_size=n))
+        if dtype == "category":
+            held = pd.Categorical(held, categories=list(dict.fromkeys(value for value in held if value is not None)))
+            columns[name] = pd.Series(held)
+        else:
+            columns[name] = pd.Series(held, dtype=dtype)
+    frame = pd.DataFrame(columns, index=pd.RangeIndex(n))
+    frame.columns = pd.Index(names, dtype=object)
+    labels = st.text(max_size=5) | st.integers(-(2**63), 2**63 - 1)
+    if draw(st.booleans()):
+        frame.index = pd.Index(draw(st.lists(labels, min_size=n, max_size=n)), dtype=object)
+    return frame
+
+
+@given(any_frame())
+@settings(max_examples=60, deadline=None)
+def test_any_frame_survives(frame):
+    survives(frame)

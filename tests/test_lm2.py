@@ -1,0 +1,376 @@
+"""Two-stage regressions beside R, and what their arguments promise."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from live_r import ask, relative
+
+from pymer4 import get_resource_path
+from pymer4.errors import DataError, FormulaError, ModelWarning, NotFittedError, OptionError
+from pymer4.models import Lm2
+
+matplotlib.use("Agg")
+
+SAME = 1e-9  # two implementations of the same formula in double precision
+KINDS = ("hc0", "hc1", "hc2", "hc3", "hac", "cluster")
+
+
+@pytest.fixture(scope="module")
+def data() -> pd.DataFrame:
+    """Thirty groups of unequal size in shuffled rows, five families of six groups."""
+    rng = np.random.default_rng(4)
+    sizes = rng.integers(6, 15, 30)
+    g = np.repeat(np.arange(30), sizes)
+    x, z = rng.normal(size=(2, len(g)))
+    y = 2 + 0.5 * x - z + rng.normal(size=30)[g] + rng.normal(size=30)[g] * x * 0.4 + rng.normal(size=len(g))
+    frame = pd.DataFrame({"y": y, "x": x, "z": z, "g": [f"g{i}" for i in g], "family": [f"f{i % 5}" for i in g]})
+    frame["hit"] = (rng.random(len(g)) < 1 / (1 + np.exp(-0.3 * x))).astype(float)
+    frame["n"] = rng.poisson(np.exp(0.8 + 0.3 * x))
+    frame["cond"] = np.where(np.arange(len(g)) % 2, "a", "b")
+    return frame.sample(frac=1, random_state=1).set_index(np.arange(len(g)) * 3 + 7)
+
+
+def fitted(data: pd.DataFrame, formula: str = "y ~ x + z", **arguments) -> Lm2:
+    names = ("group", "family", "link")
+    model = Lm2(formula, data, **({"group": "g"} | {k: v for k, v in arguments.items() if k in names}))
+    model.fit(summarize=False, **{k: v for k, v in arguments.items() if k not in names})
+    return model
+
+
+def codes(data: pd.DataFrame, name: str = "g") -> np.ndarray:
+    return pd.factorize(data[name])[0] + 1.0
+
+
+_FIRST = "b <- t(sapply(split(seq_along(y), g), function(i) coef(lm(y ~ x + z, subset = i))));"
+
+
+def test_coefficients_and_tests_are_those_of_lm_and_t_test(data):
+    model = fitted(data)
+    found = ask(
+        _FIRST
+        + """
+        answer$b <- b
+        answer$tests <- t(apply(b, 2, function(v) { r <- t.test(v); c(r$estimate, r$conf.int, r$stderr, r$parameter,
+          r$statistic, r$p.value) }))
+        fits <- lapply(split(seq_along(y), g), function(i) lm(y ~ x + z, subset = i))
+        answer$r2 <- sapply(fits, function(f) summary(f)$r.squared)
+        answer$r2a <- sapply(fits, function(f) summary(f)$adj.r.squared)
+        answer$loglik <- sum(sapply(fits, logLik))
+        answer$aic <- sum(sapply(fits, AIC))
+        answer$fits <- unsplit(lapply(fits, fitted), g)
+        """,
+        y=data["y"],
+        x=data["x"],
+        z=data["z"],
+        g=codes(data),
+    )
+    assert relative(model.fixef.to_numpy(), found["b"]) < SAME
+    assert relative(model.coefs.drop(columns="Sig").to_numpy(), found["tests"]) < SAME
+    assert relative(model.rsquared_per_group, found["r2"]) < SAME
+    assert relative(model.rsquared_adj_per_group, found["r2a"]) < SAME
+    assert model.logLike == pytest.approx(found["loglik"][0], rel=SAME)
+    assert model.AIC == pytest.approx(found["aic"][0], rel=SAME)
+    assert model.BIC == pytest.approx(-2 * model.logLike + 4 * 30 * np.log(len(data)), rel=SAME)
+    assert relative(model.fits, found["fits"]) < SAME
+    np.testing.assert_allclose(model.fits + model.residuals, data["y"], rtol=1e-12)
+    assert model.rsquared == pytest.approx(1 - (model.residuals**2).sum() / ((data["y"] - data["y"].mean()) ** 2).sum())
+
+
+def test_tables_are_as_documented(data):
+    model = fitted(data)
+    assert list(model.coefs.columns) == ["Estimate", "2.5_ci", "97.5_ci", "SE", "DF", "T-stat", "P-val", "Sig"]
+    assert list(model.coefs.index) == list(model.fixef.columns) == ["Intercept", "x", "z"]
+    assert model.fixef.index.name == "g"
+    assert list(model.fixef.index) == list(dict.fromkeys(data["g"]))
+    assert model.grps == {"g": 30}
+    assert list(fitted(data, conf_level=0.9).coefs.columns[1:3]) == ["5_ci", "95_ci"]
+    permuted = fitted(data, permute=20, seed=1).coefs
+    assert list(permuted.columns[4:]) == ["Num_perm", "T-stat", "Perm-P-val", "Sig"]
+
+
+def test_rows_keep_their_places(data):
+    model, sorted_ = fitted(data), fitted(data.sort_values("g"))
+    pd.testing.assert_index_equal(model.data.index, data.index)
+    pd.testing.assert_index_equal(model.design_matrix.index, data.index)
+    aligned = pd.Series(sorted_.fits, index=data.sort_values("g").index).loc[data.index]
+    np.testing.assert_allclose(model.fits, aligned, rtol=1e-10)
+    np.testing.assert_allclose(model.coefs["Estimate"], sorted_.coefs["Estimate"], rtol=1e-10)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_robust_errors_are_those_of_sandwich(data, kind):
+    model = fitted(data, robust=kind, cluster="family" if kind == "cluster" else None, n_lags=2)
+    families = data.drop_duplicates("g")["family"]
+    found = ask(
+        """
+        suppressMessages(library(sandwich))
+        errors <- function(v) { m <- lm(v ~ 1); sqrt(switch(kinds[kind], hac = NeweyWest(m, lag = 2, prewhite = FALSE,
+          adjust = FALSE), cluster = vcovCL(m, cluster = family, type = "HC1", cadjust = TRUE),
+          vcovHC(m, type = toupper(kinds[kind])))[1, 1]) }
+        kinds <- c("hc0", "hc1", "hc2", "hc3", "hac", "cluster")
+        answer$se <- apply(b, 2, errors)
+        """,
+        b=model.fixef,
+        family=pd.factorize(families)[0],
+        kind=np.array([KINDS.index(kind) + 1]),
+    )
+    assert relative(model.coefs["SE"], found["se"]) < SAME
+    assert (model.coefs["DF"] == (4 if kind == "cluster" else 29)).all()
+    assert model.se_type == f"robust ({kind})"
+
+
+def test_robust_true_is_hc0(data):
+    pd.testing.assert_frame_equal(fitted(data, robust=True).coefs, fitted(data, robust="HC0").coefs)
+    pd.testing.assert_frame_equal(
+        fitted(data, cluster="family").coefs, fitted(data, robust="cluster", cluster="family").coefs
+    )
+
+
+@pytest.mark.parametrize(("family", "outcome"), [("binomial", "hit"), ("poisson", "n")])
+def test_generalized_first_levels_are_those_of_glm(data, family, outcome):
+    model = fitted(data[data["g"].isin([f"g{i}" for i in range(12)])], f"{outcome} ~ x", family=family)
+    rows = data[data["g"].isin([f"g{i}" for i in range(12)])]
+    found = ask(
+        f"""
+        b <- t(sapply(split(seq_along(y), g), function(i)
+          coef(glm(y ~ x, {family}, subset = i, control = list(epsilon = 1e-14, maxit = 100)))))
+        answer$b <- b
+        """,
+        y=rows[outcome],
+        x=rows["x"],
+        g=codes(rows),
+    )
+    sound = np.abs(found["b"]).max(axis=1) < 10  # a separated group grows without limit, and is said to
+    assert sound.sum() > 8
+    assert relative(model.fixef.to_numpy()[sound], found["b"][sound]) < 1e-8
+    assert sound.all() or any("Separation" in text for text in model.warnings)
+
+
+def test_bootstrap_draws_groups(data):
+    model = fitted(data, conf_int="boot", n_boot=2000, seed=3)
+    assert (model.ci_type, model.sig_type) == ("boot (2000)", "bootstrapped")
+    rng, b = np.random.default_rng(0), model.fixef.to_numpy()
+    draws = b[rng.integers(0, 30, (20000, 30))].mean(axis=1)
+    wanted = np.percentile(draws, [2.5, 97.5], axis=0).T
+    spread = model.coefs["SE"].to_numpy()[:, None]
+    # Monte Carlo error of a 2.5 % quantile of 2,000 draws: 0.06 SE, taken four times.
+    assert (np.abs(model.coefs[["2.5_ci", "97.5_ci"]].to_numpy() - wanted) < 0.25 * spread).all()
+    parametric = fitted(data)
+    pd.testing.assert_series_equal(model.coefs["SE"], parametric.coefs["SE"])
+
+
+@pytest.mark.parametrize("on", ["tstat", "coef"])
+def test_permutation_agrees_with_all_sign_flips(on):
+    rng = np.random.default_rng(8)
+    x = np.tile([0.0, 1.0, 2.0, 3.0], 8)
+    g = np.repeat(np.arange(8), 4)
+    small = pd.DataFrame({"y": 0.4 * x + rng.normal(size=8)[g] + rng.normal(size=32), "x": x, "g": g})
+    model = fitted(small, "y ~ x", permute=5000, perm_on=on, seed=1)
+    b = model.fixef.to_numpy()
+    signs = np.array(np.meshgrid(*[[1, -1]] * 8)).reshape(8, -1).T
+    flipped = signs[:, :, None] * b
+    means = flipped.mean(axis=1)
+    statistic = means if on == "coef" else means / flipped.std(axis=1, ddof=1)
+    observed = statistic[(signs == 1).all(axis=1)][0]
+    exact = (np.abs(statistic) >= np.abs(observed) * (1 - 1e-10)).mean(axis=0)
+    # Binomial error of 5,000 draws, at most 0.0071, taken four times.
+    np.testing.assert_allclose(model.coefs["Perm-P-val"], exact, atol=0.03)
+
+
+@pytest.mark.parametrize("arguments", [{"conf_int": "boot", "n_boot": 300}, {"permute": 300}])
+@pytest.mark.parametrize("robust", [{}, {"robust": "hc3"}, {"cluster": "family"}])
+def test_jobs_do_not_change_a_bit(data, arguments, robust):
+    one, two = (fitted(data, seed=5, n_jobs=n, **arguments, **robust) for n in (1, 2))
+    pd.testing.assert_frame_equal(one.coefs, two.coefs, check_exact=True)
+
+
+def test_flips_and_draws_keep_clusters_whole(data):
+    flipped = fitted(data, permute=3000, cluster="family", seed=1)
+    # Five clusters have 32 patterns of signs, and each p counts their pairs.
+    lowest = 2 / 32
+    assert (flipped.coefs["Perm-P-val"] > lowest - 0.02).all()
+
+
+@pytest.mark.parametrize("kind", ["semi", "partial"])
+@pytest.mark.parametrize("fisher", [True, False])
+def test_correlations_per_group(data, kind, fisher):
+    model = fitted(data, to_corrs=kind, ztrans_corrs=fisher)
+    found = ask(
+        """
+        one <- function(i, name) {
+          others <- if (name == "x") z[i] else x[i]
+          own <- resid(lm((if (name == "x") x[i] else z[i]) ~ others))
+          cor(own, if (partial) resid(lm(y[i] ~ others)) else y[i])
+        }
+        groups <- split(seq_along(y), g)
+        answer$r <- cbind(sapply(groups, one, "x"), sapply(groups, one, "z"))
+        """.replace("partial)", "partial == 1)"),
+        y=data["y"],
+        x=data["x"],
+        z=data["z"],
+        g=codes(data),
+        partial=np.array([float(kind == "partial")]),
+    )
+    wanted = np.arctanh(found["r"]) if fisher else found["r"]
+    assert relative(model.fixef.to_numpy(), wanted) < SAME
+    assert list(model.coefs.index) == ["x", "z"]
+    assert model.iscorrs == kind
+    np.testing.assert_allclose(model.predict(data), model.fits, rtol=1e-10)
+
+
+def test_ranks_are_within_groups(data):
+    model = fitted(data, "y ~ x", rank=True)
+    ranked = data.assign(**data.groupby("g")[["y", "x"]].rank())
+    pd.testing.assert_frame_equal(model.coefs, fitted(ranked, "y ~ x").coefs)
+    assert model.ranked_data
+    pd.testing.assert_series_equal(model.data["y"], data["y"])
+    with pytest.raises(OptionError, match="rank=False"):
+        model.predict(data)
+
+
+def test_levels_are_averaged_upwards(data):
+    nested = data.assign(inner=[f"c{i % 3}" for i in range(len(data))])
+    nested = nested[nested.groupby(["family", "inner"])["y"].transform("size") > 3]
+    model = fitted(nested, group=["family", "inner"])
+    outer, inner = model.fixef
+    assert list(inner.index.names) == ["family", "inner"]
+    assert model.grps == {"family": 5, "inner": 15}
+    means = inner.groupby(level="family", sort=False).mean()
+    pd.testing.assert_frame_equal(outer, means.loc[outer.index], check_index_type=False)
+    np.testing.assert_allclose(model.coefs["Estimate"], outer.mean(), rtol=1e-12)
+    assert (model.coefs["DF"] == 4).all()
+    np.testing.assert_allclose(model.predict(nested), model.fits, rtol=1e-10)
+
+
+def test_groups_that_can_not_be_fitted_are_named(data):
+    some = data.copy()
+    some.loc[(some["g"] == "g3").to_numpy(), "x"] = 1.0
+    few = some.index[(some["g"] == "g4").to_numpy()][2:]
+    some = some.drop(index=few)
+    with pytest.warns(ModelWarning, match="g4.*fewer rows") as said:
+        model = fitted(some)
+    assert any("g3" in str(w.message) and "vary" in str(w.message) for w in said)
+    assert model.fixef.loc[["g3", "g4"]].isna().all(axis=None)
+    assert (model.coefs["DF"] == 27).all()
+    assert np.isnan(model.fits[(some["g"] == "g3").to_numpy()]).all()
+    rest = fitted(data[~data["g"].isin(["g3", "g4"])])
+    pd.testing.assert_frame_equal(model.coefs, rest.coefs)
+
+
+def test_a_factor_level_that_lacks_leaves_its_group_out(data):
+    some = data.copy()
+    some.loc[(some["g"] == "g5").to_numpy(), "cond"] = "a"
+    with pytest.warns(ModelWarning, match="g5"):
+        model = fitted(some, "y ~ cond")
+    assert model.fixef.loc["g5"].isna().all()
+    assert model.fixef.drop(index="g5").notna().all(axis=None)
+
+
+def test_missing_rows_are_left_out_in_place(data):
+    holes = data.copy()
+    holes.iloc[[0, 4], 0] = np.nan
+    holes.iloc[7, holes.columns.get_loc("g")] = None
+    model = fitted(holes)
+    gone = np.isin(np.arange(len(holes)), [0, 4, 7])
+    assert (np.isnan(model.fits) == gone).all()
+    pd.testing.assert_frame_equal(model.coefs, fitted(holes[~gone]).coefs)
+    assert (np.isnan(model.predict(holes)) == (np.arange(len(holes)) == 7)).all()
+
+
+def test_contrasts_are_those_of_lmer(data):
+    model = fitted(data, "y ~ cond", factors={"cond": {"a": 1, "b": -1}})
+    means = data.groupby(["g", "cond"])["y"].mean().unstack()
+    difference = (means["a"] - means["b"]).loc[model.fixef.index]
+    np.testing.assert_allclose(model.fixef["cond1"], difference, rtol=1e-9)
+
+
+def test_the_bundled_groups_agree_with_the_loop_of_lm(data):
+    bundled = pd.read_csv(get_resource_path() + "sample_data.csv")
+    model = fitted(bundled, "DV ~ IV1 * IV3", group="Group")
+    X = np.column_stack([np.ones(len(bundled)), bundled["IV1"], bundled["IV3"], bundled["IV1"] * bundled["IV3"]])
+    for name, rows in bundled.groupby("Group").indices.items():
+        b = np.linalg.lstsq(X[rows], bundled["DV"].to_numpy()[rows], rcond=None)[0]
+        np.testing.assert_allclose(model.fixef.loc[name], b, rtol=1e-7)
+
+
+def test_predictions_take_new_rows_and_refuse_new_groups(data):
+    model = fitted(data, "y ~ center(x) + bs(z, df=4)")
+    some = data.iloc[:5]
+    np.testing.assert_allclose(model.predict(some), model.fits[:5], rtol=1e-9)
+    with pytest.raises(DataError, match="'?nobody'?"):
+        model.predict(some.assign(g="nobody"))
+    with pytest.raises(DataError, match="'g'"):
+        model.predict(some.drop(columns="g"))
+
+
+def test_copies_are_models_of_their_own(data):
+    model = fitted(data)
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        pd.testing.assert_frame_equal(other.coefs, model.coefs)
+        np.testing.assert_array_equal(other.predict(data), model.predict(data))
+
+
+def test_the_frame_given_stays_as_it_is(data):
+    before = data.copy()
+    fitted(data, rank=True)
+    pd.testing.assert_frame_equal(data, before)
+
+
+def test_the_forest_shows_groups(data):
+    model = fitted(data)
+    axes = model.plot_summary()
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["Intercept", "x", "z"]
+    points = sum(len(c.get_offsets()) for c in axes.collections) + sum(len(line.get_xdata()) for line in axes.lines)
+    assert points >= 90
+    without = model.plot_summary(ranef=False, error_bars="se", orient="h", plot_intercept=False)
+    assert [text.get_text() for text in without.get_xticklabels()] == ["x", "z"]
+    model.plot_residuals()
+    model.plot_qq()
+
+
+def test_the_summary_says_what_was_done(data, capsys):
+    shown = Lm2("y ~ x", data, "g").fit(robust="hc3", permute=50, seed=1)
+    said = capsys.readouterr().out
+    for text in ("Two-stage", "Groups: g 30", "robust (hc3)", "permutation (50)"):
+        assert text in said
+    assert shown.loc["x", "Estimate"] == round(shown.loc["x", "Estimate"], 3)
+    assert Lm2("y ~ x", data, "g").fit(summary=False) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "told"),
+    [
+        ({"robust": "hc9"}, OptionError, "hc9"),
+        ({"robust": "cluster"}, OptionError, "cluster="),
+        ({"cluster": "famly"}, OptionError, "family"),
+        ({"conf_int": "bootstrap"}, OptionError, "boot"),
+        ({"perm_on": "t"}, OptionError, "tstat"),
+        ({"to_corrs": "semipartial"}, OptionError, "semi"),
+        ({"permute": -1}, OptionError, "permute"),
+        ({"n_boots": 5}, TypeError, "n_boot"),
+        ({"factors": {"cond": ["a", "b", "c"]}}, OptionError, "cond"),
+        ({"cluster": "cond"}, DataError, "within"),
+    ],
+)
+def test_arguments_out_of_range_say_what_is_allowed(data, arguments, error, told):
+    with pytest.raises(error, match=told):
+        fitted(data, "y ~ x + cond", **arguments)
+
+
+def test_models_that_make_no_sense_are_refused(data):
+    with pytest.raises(OptionError, match="nope"):
+        Lm2("y ~ x", data, group="nope")
+    with pytest.raises(FormulaError, match="Lmer"):
+        Lm2("y ~ x + (x | g)", data, group="g")
+    with pytest.raises(DataError, match="two are needed"):
+        fitted(data[data["g"] == "g1"])
+    with pytest.raises(OptionError, match="linear"):
+        fitted(data, "hit ~ x", family="binomial", to_corrs=True)
+    with pytest.raises(NotFittedError):
+        Lm2("y ~ x", data, group="g").predict(data)

@@ -1,0 +1,155 @@
+"""Generalized `Lmer` against numbers that lme4 wrote: frozen ones, and with `-m slow` those of the R at hand.
+
+`tests/reference/generalized_cases.csv` names the models, `generalized.R` fits them without pymer4.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import pytest
+from reference.lib.data import named_data
+from reference.lib.files import frozen, live
+from reference.lib.mixed import GENERALIZED, Row, fit
+from reference.lib.quantities import QUANTITIES, mixed_pairs
+from scipy import stats
+from test_reference import Reference, same_wording, slot, used_rows
+
+from pymer4 import Lmer
+from pymer4.families import LINKS
+
+pytestmark = pytest.mark.r
+
+# Relative tolerances. lme4's own drivers run on the same frame: on one machine all numbers are the same to 4e-16.
+# Where a matrix product is summed otherwise, the optimizer takes other steps at the end.
+TOLERANCE = dict.fromkeys(QUANTITIES, 1e-6)
+TOLERANCE["p"] = 1e-6  # of 1: absolute
+THETA = 1e-6
+PREDICTIONS = 1e-6
+GRADIENT = 1e-3  # a difference quotient
+P_OWN = 1e-10  # against the far tail of the normal at our own z
+
+slow = pytest.mark.slow
+every = pytest.mark.parametrize(
+    "case", [pytest.param(id, marks=slow) if row.slow else id for id, row in GENERALIZED.items()]
+)
+told = [id for id, row in GENERALIZED.items() if row.unseen]
+
+
+@cache
+def fitted(case: str) -> Lmer:
+    """Return a case fitted once for the whole file; tests only read it."""
+    return fit(GENERALIZED[case])
+
+
+@pytest.fixture(scope="module", params=["frozen", pytest.param("live", marks=slow)])
+def source(request, tmp_path_factory) -> Reference:
+    if request.param == "live":
+        return live("generalized", tmp_path_factory.mktemp("live"))
+    return frozen("generalized", "MASS")
+
+
+@pytest.fixture
+def reference(source, case) -> Reference:
+    if not source.strict and source.doubtful(case):
+        pytest.skip("where the optimizer stopped in doubt, other software stops elsewhere; `live` asks the R at hand")
+    return source
+
+
+def test_the_cases_have_every_family_and_link_and_quadrature():
+    chosen = {(row.family, row.link or LINKS[row.family][0]) for row in GENERALIZED.values()}
+    assert chosen == {(family, link) for family in LINKS for link in LINKS[family]} - {("gaussian", "identity")}
+    assert {row.nAGQ for row in GENERALIZED.values()} == {"0", "1", "5"}
+
+
+@every
+def test_quantities(case, reference):
+    """Compare coefficients, variances, likelihood, group effects, fits and residuals."""
+    pairs = list(mixed_pairs(fitted(case), reference, case))
+    for pair in pairs:
+        reference.close(pair.found, pair.expected, TOLERANCE[pair.quantity], pair.scale)
+    lacking = {"df"} | ({"correlations"} if fitted(case).ranef_corr is None else set())
+    assert {pair.quantity for pair in pairs} == set(QUANTITIES) - lacking
+
+
+@every
+def test_names_and_sizes(case, reference):
+    model, row = fitted(case), GENERALIZED[case]
+    assert list(model.coefs.index) == list(reference.numbers(case, "coefs").index)
+    wald = reference.numbers(case, "wald")
+    assert list(model.confint().index) == list(wald.index)
+    variances = reference.text(case, "variances")
+    rows = variances[variances["second"] == "NA"]
+    assert list(model.ranef_var["Name"]) == list(rows["first"].replace("NA", ""))
+    assert [g.removesuffix(".1") for g in model.ranef_var.index] == [g.removesuffix(".1") for g in rows["group"]]
+    assert model.grps == reference.numbers(case, "groups")["1"].astype(int).to_dict()
+    for prefix, value in (("ranef", model.ranef), ("coef", model.fixef)):
+        expected = reference.tables(case, prefix)
+        for group, frame in zip(model.grps, value if isinstance(value, list) else [value], strict=True):
+            kept = expected[group].index[:-2]
+            assert list(frame.columns) == list(expected[group].columns)
+            assert list(frame.index[: len(kept)]) == list(kept)
+    kept = [int(label) - 1 for label in reference.numbers(case, "residuals").index[:-2]]
+    assert list(used_rows(model)[: len(kept)]) == kept
+    facts = reference.numbers(case, "facts")["1"]
+    assert (len(used_rows(model)), model._facts["statistics"]["n_parameters"]) == (facts["nobs"], facts["npar"])
+    assert (model.family, model.link) == (row.family, row.link or LINKS[row.family][0])
+
+
+@every
+def test_covariance_and_theta(case, reference):
+    model, expected = fitted(case), reference.numbers(case, "vcov")
+    se = model.coefs["SE"].to_numpy()
+    reference.close(model._facts["vcov"], expected, TOLERANCE["standard errors"], np.outer(se, se))
+    reference.close(slot(model, "theta"), reference.numbers(case, "theta")["1"], THETA, scale=1)
+    sigma = reference.numbers(case, "facts")["1"]["sigma"]
+    reference.close(model._facts["statistics"]["sigma"], sigma, TOLERANCE["variances"])
+
+
+@every
+def test_p_is_of_the_far_tail(case):
+    table = fitted(case).coefs
+    statistic = table.filter(regex="^[TZ]-stat$").iloc[:, 0]
+    np.testing.assert_allclose(table["P-val"], 2 * stats.norm.sf(statistic.abs()), rtol=P_OWN, atol=0)
+
+
+@every
+def test_warnings_and_convergence(case, reference):
+    model = fitted(case)
+    record, checks = model.convergence, reference.strings(case, "checks")
+    said = reference.strings(case, "warnings") + reference.strings(case, "messages")
+    found = [text for text in model.warnings if not text.startswith("variance-covariance matrix")]
+    same_wording(found, list(dict.fromkeys(said)))
+    assert set(checks) <= set(record.messages) or not reference.strict
+    assert record.optimizer == reference.strings(case, "optimizer")[-1]
+    assert str(record.code) == reference.text(case, "codes")["1"]["optimizer"]
+    assert record.singular == bool(reference.numbers(case, "facts")["1"]["singular"])
+    if (case, "gradient") in reference:
+        largest = np.abs(reference.numbers(case, "gradient")["1"]).max()
+        reference.close(record.max_gradient, largest, GRADIENT, scale=1e-3)
+    else:
+        assert np.isnan(record.max_gradient)
+
+
+def rows_to_predict(row: Row) -> tuple[pd.DataFrame, pd.DataFrame]:
+    data = named_data(row.data).dropna()
+    new = data.iloc[np.arange(8) * (len(data) // 8)]
+    labels = new[row.unseen].astype(str).to_numpy(dtype=object)
+    labels[:4] = "unseen"
+    return new, new.assign(**{row.unseen: labels})
+
+
+@pytest.mark.parametrize("scale", ["response", "link"])
+@pytest.mark.parametrize("case", [pytest.param(id, marks=slow) if GENERALIZED[id].slow else id for id in told])
+def test_predictions(case, scale, reference):
+    model, expected = fitted(case), reference.numbers(case, "predictions")
+    new, unseen = rows_to_predict(GENERALIZED[case])
+    found = {
+        "population": model.predict(new, pred_type=scale),
+        "group": model.predict(new, use_rfx=True, pred_type=scale),
+        "unseen": model.predict(unseen, use_rfx=True, pred_type=scale, new_levels="population"),
+    }
+    for which, values in found.items():
+        reference.close(values, expected[f"{which} {scale}"], PREDICTIONS, scale=1e-6)

@@ -1,0 +1,92 @@
+"""Index sets of resamples: what they hold, and that they depend on the seed alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pymer4.errors import OptionError
+from pymer4.resample import boot_counts, chunk_rows, flips, keep_memory, map_chunks, seed_stream, shuffles
+
+MAKERS = {
+    "counts": boot_counts,
+    "cluster counts": lambda n, k, seed: boot_counts(n, k, seed, np.arange(n) // 3),
+    "shuffles": shuffles,
+    "shuffles within": lambda n, k, seed: shuffles(n, k, seed, np.arange(n) % 4),
+    "flips": flips,
+}
+
+
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+def test_a_replicate_depends_on_its_seed_and_place_alone(make):
+    many = make(30, 8, 5)
+    assert many.shape == (8, 30)
+    assert np.array_equal(make(30, 3, 5), many[:3])
+    assert not np.array_equal(make(30, 8, 6), many)
+    assert len(np.unique(many, axis=0)) == 8
+
+
+def test_counts_are_draws_with_replacement():
+    counts = boot_counts(50, 4000, 1)
+    assert counts.dtype == float and (counts.sum(axis=1) == 50).all()
+    # Multinomial: mean 1, variance 1 − 1/n, each within 5 standard errors.
+    assert np.abs(counts.mean(axis=0) - 1).max() < 5 / np.sqrt(4000)
+    assert abs(counts.var() - 0.98) < 0.03
+    assert abs((counts == 0).mean() - (1 - 1 / 50) ** 50) < 0.005
+
+
+def test_clusters_are_drawn_whole():
+    clusters = np.array([0, 0, 1, 2, 2, 2, 1])
+    counts = boot_counts(7, 500, 2, clusters)
+    assert all((counts[:, clusters == c].min(axis=1) == counts[:, clusters == c].max(axis=1)).all() for c in range(3))
+    assert (counts[:, [0, 2, 3]].sum(axis=1) == 3).all()
+
+
+def test_shuffles_are_orders_each_as_likely():
+    orders = shuffles(4, 24_000, 3)
+    assert (np.sort(orders, axis=1) == np.arange(4)).all()
+    _, times = np.unique(orders, axis=0, return_counts=True)
+    assert len(times) == 24 and np.abs(times - 1000).max() < 5 * np.sqrt(1000)
+
+
+def test_shuffles_stay_in_their_groups():
+    groups = np.array([5, 2, 5, 2, 2, 9])
+    orders = shuffles(6, 12_000, 3, groups)
+    assert (np.sort(orders, axis=1) == np.arange(6)).all()
+    assert (groups[orders] == groups).all()
+    _, times = np.unique(orders, axis=0, return_counts=True)
+    assert len(times) == 12 and np.abs(times - 1000).max() < 5 * np.sqrt(1000)
+
+
+def test_flips_are_signs():
+    signs = flips(20, 5000, 4)
+    assert set(np.unique(signs)) == {-1.0, 1.0}
+    assert np.abs(signs.mean(axis=0)).max() < 5 / np.sqrt(5000)
+
+
+@pytest.mark.parametrize("n, p", [(1, 1), (1000, 5), (10**6, 10), (10**9, 3), (100, 400)])
+def test_chunks_fit_into_memory(n, p):
+    rows = chunk_rows(n, p)
+    assert rows >= 1
+    assert rows == 1 or 8 * rows * (8 * n + 3 * p * p) <= 64 * 2**20
+    assert chunk_rows(n, p, megabytes=128) >= rows
+
+
+def test_keeping_memory_takes_none():
+    assert keep_memory() is None
+
+
+def test_more_seeds_begin_with_fewer():
+    assert np.array_equal(seed_stream(7, 100)[:10], seed_stream(7, 10))
+    assert (seed_stream(None, 4) != seed_stream(None, 4)).any()
+    with pytest.raises(OptionError, match="seed=-1"):
+        seed_stream(-1, 2)
+
+
+def _doubled(values: np.ndarray) -> np.ndarray:
+    return 2 * values
+
+
+def test_chunks_come_back_in_order():
+    items = np.arange(11)
+    assert np.array_equal(map_chunks(_doubled, items, 2), map_chunks(_doubled, items, 1))
