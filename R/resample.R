@@ -2,7 +2,7 @@
 
 simulate_mixed <- function(model, n, conditional, seed) {
   set_stream(seed)
-  if (lme4::isLMM(model)) {
+  if (has_dispersion(model)) {
     draw <- response_drawer(model, conditional)
     return(list(simulations = vapply(seq_len(n), function(i) draw(), numeric(nrow(model@frame)))))
   }
@@ -17,18 +17,30 @@ as_outcome <- function(drawn) {
   if (is.factor(drawn)) as.numeric(drawn) - 1 else as.numeric(drawn)
 }
 
-# A function that draws one response for the rows used: around the fitted values,
-# or around the population with random effects drawn anew.
+# A function that draws one response for the rows used: around the fitted values, or around the population with random
+# effects drawn anew. Not by lme4, which takes the shape of a gamma and of an inverse Gaussian outcome for its inverse's
+# root (issue 782 there).
 response_drawer <- function(model, conditional) {
-  n <- nrow(model@frame)
-  noise <- stats::sigma(model) / sqrt(model@resp$weights)
+  predictor <- predictor_drawer(model, conditional)
+  weights <- model@resp$weights
+  if (!lme4::isLMM(model)) return(function() draw_outcomes(model, predictor(), weights))
+  noise <- stats::sigma(model) / sqrt(weights)
+  function() predictor() + noise * stats::rnorm(length(noise))
+}
+
+predictor_drawer <- function(model, conditional) {
   if (conditional) {
-    mean <- as.vector(model@resp$mu)
-    return(function() mean + noise * stats::rnorm(n))
+    fitted <- as.vector(if (lme4::isLMM(model)) model@resp$mu else model@resp$eta)
+    return(function() fitted)
   }
   mean <- as.vector(lme4::getME(model, "X") %*% lme4::fixef(model)) + model@resp$offset
   loadings <- lme4::getME(model, "Lambdat") %*% lme4::getME(model, "Zt") * stats::sigma(model)
-  function() mean + as.vector(Matrix::crossprod(loadings, stats::rnorm(nrow(loadings)))) + noise * stats::rnorm(n)
+  function() mean + as.vector(Matrix::crossprod(loadings, stats::rnorm(nrow(loadings))))
+}
+
+# Outcomes whose spread is a parameter of its own.
+has_dispersion <- function(model) {
+  lme4::isLMM(model) || model@resp$family$family %in% c("gaussian", "Gamma", "inverse.gaussian")
 }
 
 bootstrap_mixed <- function(model, seeds) {
@@ -41,7 +53,7 @@ serialize_model <- function(model) list(bytes = serialize(as_lme4(model), NULL))
 # Parametric bootstrap: one row a seed, one column a parameter in the order of
 # confint(); a replicate that can't be fitted is a row of NA.
 bootstrap_draws <- function(model, seeds) {
-  draw <- if (lme4::isLMM(model)) response_drawer(model, FALSE) else function() stats::simulate(model, 1)[[1]]
+  draw <- if (has_dispersion(model)) response_drawer(model, FALSE) else function() stats::simulate(model, 1)[[1]]
   sizes <- lengths(model@cnms)
   replicates(model, seeds, limit_names(model), draw, function(fit) {
     spread <- sd_and_correlations(fit$theta, sizes, if (is.null(fit$scale)) 1 else fit$scale)

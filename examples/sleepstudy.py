@@ -3,6 +3,7 @@
 Belenky and others (2003), J. Sleep Res. 12, 1-12: 18 people, ten days of restricted sleep.
 """
 
+import tempfile
 from pathlib import Path
 
 import matplotlib
@@ -11,7 +12,7 @@ matplotlib.use("Agg")
 
 import pandas as pd
 
-from pymer4 import Lmer, load_dataset
+from pymer4 import Lmer, load_dataset, load_model, save_model
 
 here = Path(__file__).parent
 sleepstudy = load_dataset("sleepstudy")
@@ -30,3 +31,10 @@ lines = here / "sleepstudy-subjects.png"
 model.plot("Days", xlabel="Days of sleep deprivation", ylabel="Reaction time (ms)").figure.savefig(lines, dpi=150)
 
 print(f"Pictures: {forest}\n          {lines}")
+
+with tempfile.TemporaryDirectory() as directory:
+    file = Path(directory) / "sleepstudy.h5"
+    save_model(model, file)
+    loaded = load_model(file)
+known, unknown = loaded.predict(new, use_rfx=True, new_levels="population")
+print(f"Saved and loaded again, day 10: subject 308 {known:.1f} ms; a new subject {unknown:.1f} ms")

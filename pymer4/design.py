@@ -24,7 +24,7 @@ from pymer4.formula_errors import formula_error
 from pymer4.intake import Intake
 from pymer4.recoding import codings
 from pymer4.scope import Scope
-from pymer4.terms import Terms, cbind, columns_named, factors_of, reference
+from pymer4.terms import Reference, Terms, cbind, columns_named, factors_of, reference
 from pymer4.variables import Rows, Variable, View, learn
 
 
@@ -56,6 +56,7 @@ class _Learned:
     known: Mapping[Any, Variable]
     info: Any
     matrices: Matrices
+    looked_up: tuple[Any, ...]
 
 
 class Design:
@@ -124,7 +125,7 @@ class Design:
     @property
     def _fitted(self) -> _Learned:
         if self._learned is None:
-            self._learned = self._learn()
+            self._learned = self._learn([])
         return self._learned
 
     def matrix(self, data: pd.DataFrame, purpose: str = "predict()") -> np.ndarray:
@@ -142,8 +143,10 @@ class Design:
             FormulaError: patsy can't evaluate the formula on these data; its words.
         """
         learned = self._fitted
-        _require_columns([name for name in self.predictors if name not in self._borrowed()], data, purpose)
-        rows = Rows(data, self.predictors, self._borrowed_for(data, purpose))
+        borrowed = self._borrowed_for(data, purpose)
+        names = [*self.predictors, *learned.looked_up]
+        _require_columns(names, data, purpose)
+        rows = Rows(data, [*names, *borrowed], borrowed)
         X = np.full((len(data), len(learned.matrices.names)), np.nan)
         if not learned.info.factor_infos:
             X[:] = 1.0
@@ -154,36 +157,29 @@ class Design:
 
     # --- learning ---
 
-    def _learn(self) -> _Learned:
-        import patsy
-
+    def _learn(self, looked_up: list[Any]) -> _Learned:
+        """Learn from the data; `looked_up` are columns that factors of the user's own turned out to use."""
         self.scope.find_lost(self.terms.text)
-        rows = Rows(self.frame, self.columns, self._borrowed())
+        borrowed = self._borrowed()
+        rows = Rows(self.frame, [*self.columns, *looked_up, *borrowed], borrowed)
+        expected = rows.names
         complete = ~rows.missing if self._asked["missing"] is None else ~(rows.missing | self._asked["missing"])
         _require_rows(complete, rows)
         self.codings = codings(
             Intake(rows.columns, complete, None, None), self._asked["factors"], self._asked["ordered"]
         )
-        desc = self.terms.desc
-        factors = {f: reference(f, rows, self.scope) for f in factors_of([*desc.lhs_termlist, *desc.rhs_termlist])}
+        sides = _sides(self.terms.desc)
+        factors = {f: reference(f, rows, self.scope) for f in factors_of([term for side in sides for term in side])}
         references = [found for found in factors.values() if found is not None]
         ranked = self.columns if self._asked["rank"] else ()
         known = learn(rows, complete, references, self.codings, ranked)
         used = rows.at(complete)
-        view = View(used, known, np.ones(int(complete.sum()), dtype=bool), self._hidden)
-        own = {f: Evaluated(f, to) for f, to in factors.items()}
-        sides = [[patsy.Term([own[f] for f in term.factors]) for term in side] for side in _sides(desc)]
-        try:
-            infos = patsy.design_matrix_builders(sides, lambda: iter([view]), self._environment(), Kept(None))
-        except patsy.PatsyError as error:
-            raise formula_error(error, self.terms.text, self.frame.columns) from error
-        except ValueError as error:  # of patsy's DesignInfo, where two columns have one name
-            raise FormulaError(
-                f"Two columns of the design would have one name ({error}).\n    {self.terms.text}\n"
-                "A column of the data that is called 'Intercept' has to be renamed."
-            ) from error
+        infos = self._infos(factors, View(used, known, np.ones(int(complete.sum()), dtype=bool), self._hidden))
+        more = [name for name in used.names if name not in expected]
+        if more:
+            return self._learn([*looked_up, *more])
         (outcome, X), kept = self._build(infos, rows, known, complete)
-        _require_levels(infos[1], known)
+        _require_levels(infos[1])
         matrices = Matrices(
             np.asarray(outcome),
             _levels_of(infos[0]),
@@ -193,7 +189,23 @@ class Design:
             kept,
         )
         _require_finite(matrices, infos[0].column_names)
-        return _Learned(known, infos[1], matrices)
+        return _Learned(known, infos[1], matrices, tuple(looked_up))
+
+    def _infos(self, factors: Mapping[Any, Reference | None], view: View) -> list[Any]:
+        """Return patsy's `DesignInfo` of either side, learned from complete rows."""
+        import patsy
+
+        own = {f: Evaluated(f, to) for f, to in factors.items()}
+        sides = [[patsy.Term([own[f] for f in term.factors]) for term in side] for side in _sides(self.terms.desc)]
+        try:
+            return patsy.design_matrix_builders(sides, lambda: iter([view]), self._environment(), Kept(None))
+        except patsy.PatsyError as error:
+            raise formula_error(error, self.terms.text, self.frame.columns) from error
+        except ValueError as error:  # of patsy's DesignInfo, where two columns have one name
+            raise FormulaError(
+                f"Two columns of the design would have one name ({error}).\n    {self.terms.text}\n"
+                "A column of the data that is called 'Intercept' has to be renamed."
+            ) from error
 
     def _build(
         self, infos: list[Any], rows: Rows, known: Mapping[Any, Variable], complete: np.ndarray
@@ -295,7 +307,7 @@ def _require_rows(complete: np.ndarray, rows: Rows) -> None:
         )
 
 
-def _require_levels(info: Any, known: Mapping[Any, Variable]) -> None:
+def _require_levels(info: Any) -> None:
     """Refuse a predictor of categories that has one level in the rows used."""
     for own, factor in info.factor_infos.items():
         if factor.type == "categorical" and len(factor.categories) < 2:

@@ -237,14 +237,14 @@ def binomial_log_likelihood(y: Array, mu: Array, weights: Array, trials: Array) 
     saturated = np.where(inside, stirling_error(m) - stirling_error(x) - stirling_error(m - x) + spread, 0.0)
     share = x / np.maximum(m, 1)
     rows = np.where(m > 0, saturated - 0.5 * m * _binomial_deviance(share, mu), 0.0)
-    return float((weights / trials) @ rows)
+    return float((weights / trials * rows).sum())
 
 
 def _poisson_log_likelihood(y: Array, mu: Array, weights: Array, deviance: float) -> float:
     if not _all_whole(y):
         return -np.inf
     saturated = np.where(y > 0, -stirling_error(y) - 0.5 * np.log(2 * np.pi * np.maximum(y, 1)), 0.0)
-    return float(weights @ (saturated - 0.5 * _poisson_deviance(y, mu)))
+    return float((weights * (saturated - 0.5 * _poisson_deviance(y, mu))).sum())
 
 
 def _gamma_log_likelihood(y: Array, mu: Array, weights: Array, deviance: float) -> float:
@@ -253,12 +253,12 @@ def _gamma_log_likelihood(y: Array, mu: Array, weights: Array, deviance: float) 
     total = weights.sum()
     shape = total / deviance
     rows = shape * np.log(shape * y / mu) - shape * y / mu - np.log(y)
-    return float(weights @ rows - total * gammaln(shape))
+    return float((weights * rows).sum() - total * gammaln(shape))
 
 
 def _inverse_gaussian_log_likelihood(y: Array, mu: Array, weights: Array, deviance: float) -> float:
     total = weights.sum()
-    return float(-0.5 * (total * (np.log(2 * np.pi * deviance / total) + 1) + 3 * (weights @ np.log(y))))
+    return float(-0.5 * (total * (np.log(2 * np.pi * deviance / total) + 1) + 3 * (weights * np.log(y)).sum()))
 
 
 def _negative_binomial(theta: float | Array) -> Distribution:
@@ -268,7 +268,7 @@ def _negative_binomial(theta: float | Array) -> Distribution:
     def log_likelihood(y: Array, mu: Array, weights: Array, _: float) -> float:
         spread = 0.5 * np.log(2 * np.pi * np.maximum(y, 1e-300) * (y / theta + 1))
         errors = stirling_error(theta + y) - stirling_error(theta) - stirling_error(y)
-        return float(weights @ (np.where(y > 0, errors - spread, 0.0) - 0.5 * deviance(y, mu)))
+        return float((weights * (np.where(y > 0, errors - spread, 0.0) - 0.5 * deviance(y, mu))).sum())
 
     return Distribution(
         variance=lambda mu: mu + mu**2 / theta,

@@ -303,7 +303,7 @@ def _require_independent(kept: np.ndarray) -> None:
 
 
 def _weighted_sum(values: np.ndarray, weights: np.ndarray | None) -> float:
-    return float(values.sum() if weights is None else weights @ values)
+    return float(values.sum() if weights is None else (weights * values).sum())
 
 
 def _log_likelihood(rss: float, n: int, weights: np.ndarray | None) -> float:
@@ -319,7 +319,8 @@ def _rsquared(
     if p == int(has_intercept):
         return 0.0, 0.0
     n = len(fitted)
-    center = (fitted.mean() if weights is None else weights @ fitted / weights.sum()) if has_intercept else 0.0
+    total = len(fitted) if weights is None else weights.sum()
+    center = _weighted_sum(fitted, weights) / total if has_intercept else 0.0
     explained = _weighted_sum((fitted - center) ** 2, weights)
     r2 = explained / (explained + rss) if explained + rss else np.nan
     return r2, 1 - (1 - r2) * (n - has_intercept) / (n - p) if n > p else np.nan

@@ -55,8 +55,8 @@ class Evaluated:
 
         try:
             value = self._factor.eval(state, data if self._to is None else data.referred(self._to))
-        except DataError as error:
-            raise patsy.PatsyError(str(error), self._factor) from error
+        except (DataError, KeyError) as error:
+            raise patsy.PatsyError(f"Error evaluating factor: {type(error).__name__}: {error}", self._factor) from error
         if isinstance(value, (pd.Series, pd.DataFrame)):
             if len(value) == len(data.rows.index) and not value.index.equals(data.rows.index):
                 raise patsy.PatsyError("the values have another index than the data", self._factor)

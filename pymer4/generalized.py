@@ -200,7 +200,9 @@ def _described(
         working_weights=path.working,
         working_residuals=pull,
         weights=weights,
-        dispersion=float(path.working @ pull**2 / (n - p)) if family.has_dispersion and n > p else _unscaled(family),
+        dispersion=float((path.working * pull**2).sum() / (n - p))
+        if family.has_dispersion and n > p
+        else _unscaled(family),
         deviance=point.deviance,
         null_deviance=_null_deviance(problem, has_intercept),
         df_resid=n - p,
@@ -241,7 +243,7 @@ def _null_deviance(problem: Problem, has_intercept: bool) -> float:
         with np.errstate(divide="ignore", invalid="ignore"):
             mu = problem.function.inverse(problem.offset + np.zeros(len(y)))
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        return float(prior @ family.deviance(y, mu))
+        return float((prior * family.deviance(y, mu)).sum())
 
 
 def _at_limit(family: str, mu: Array) -> bool:

@@ -100,6 +100,20 @@ def read(file: Any, unpickled: Callable[[bytes], Any] | None = None) -> dict[str
     return _Reader(unpickled).group(file["/"])
 
 
+def lacks_filter(file: Any) -> bool:
+    """Whether a dataset of an open HDF5 file is compressed by a filter that is not there."""
+    import h5py
+
+    def look(_: str, node: Any) -> bool | None:
+        if not isinstance(node, h5py.Dataset):
+            return None
+        plist = node.id.get_create_plist()
+        known = all(h5py.h5z.filter_avail(plist.get_filter(i)[0]) for i in range(plist.get_nfilters()))
+        return None if known else True
+
+    return bool(file.visititems(look))
+
+
 class _Reader:
     def __init__(self, unpickled: Callable[[bytes], Any] | None):
         self.unpickled = unpickled

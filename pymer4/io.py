@@ -221,33 +221,30 @@ def _opened(path: Path, content: bytes, marks_only: bool = False) -> tuple[dict[
             _check_versions(path, marks)
             if marks_only:
                 return marks, {}
-            return marks, _tree(file, None if "FORMAT" in marks else unpickle.unpickled)
+            return marks, _tree(file, path, None if "FORMAT" in marks else unpickle.unpickled)
     except FileError as error:
         raise (error if str(path) in str(error) else _damaged(path, error)) from error
     except (OSError, KeyError, ValueError, TypeError, RuntimeError, UnicodeDecodeError) as error:
         raise _damaged(path, error) from error
 
 
-def _tree(file: Any, unpickled: Callable[[bytes], Any] | None) -> dict[str, Any]:
+def _tree(file: Any, path: Path, unpickled: Callable[[bytes], Any] | None) -> dict[str, Any]:
     try:
         tree = h5tree.read(file, unpickled)
     except OSError as error:
-        if "filter" not in str(error):
+        if not h5tree.lacks_filter(file):
             raise
-        _require_plugin(file.filename, error)
+        try:
+            import hdf5plugin  # noqa: F401
+        except ImportError:
+            raise FileError(
+                f"{path} can't be read: it is compressed by blosc or another filter that HDF5 has not here. "
+                "Install the package that brings them: pip install hdf5plugin."
+            ) from error
         tree = h5tree.read(file, unpickled)
     if not {"simple_atts", "data_atts"} <= tree.keys():
         raise FileError("it lacks the groups simple_atts and data_atts")
     return tree
-
-
-def _require_plugin(name: str, error: OSError) -> None:
-    try:
-        import hdf5plugin  # noqa: F401
-    except ImportError:
-        raise FileError(
-            "it is compressed by a filter that is not there; for compression='blosc' install the package hdf5plugin"
-        ) from error
 
 
 def _check_versions(path: Path, marks: dict[str, Any]) -> None:

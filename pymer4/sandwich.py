@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from pymer4.batched import product
 from pymer4.errors import DataError
 from pymer4.estimate import factor, inverse_triangle, least_squares
 from pymer4.influence import ONE, Fit
@@ -59,15 +60,14 @@ def covariance(
     """
     if kind == "iid":
         return fit.vcov
-    rows = X @ fit.root
-    scores = rows * fit.weighted_residuals[:, None]
+    scores = product(X, fit.root) * fit.weighted_residuals[:, None]
     if kind == "hac":
         meat = _lagged(scores, n_lags)
     elif kind == "cluster":
         meat = _clustered(scores, clusters)
     else:
         inflation = hc_inflation(kind, fit.leverages(X), X.shape[1])
-        meat = scores.T @ (scores * np.reshape(inflation, (-1, 1)))
+        meat = product(scores.T, scores * np.reshape(inflation, (-1, 1)))
     return fit.root @ meat @ fit.root.T
 
 
@@ -100,9 +100,9 @@ def df_of(kind: Kind, fit: Fit, clusters: np.ndarray | None = None) -> float:
 
 
 def _lagged(scores: np.ndarray, n_lags: int) -> np.ndarray:
-    meat = scores.T @ scores
+    meat = product(scores.T, scores)
     for lag, share in enumerate(bartlett(n_lags, len(scores)), start=1):
-        cross = scores[lag:].T @ scores[:-lag]
+        cross = product(scores[lag:].T, scores[:-lag])
         meat += share * (cross + cross.T)
     return meat
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pymer4.batched import across, product, times
 from pymer4.distributions import EPS, Array, Distribution, Link, distribution, link_function
 from pymer4.errors import DataError
 from pymer4.estimate import orthonormal
@@ -99,13 +100,13 @@ def at(problem: Problem, c: Array | None, eta: Array) -> Point:
         mu = problem.function.inverse(eta)
         if family.legal(mu).all():
             with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-                return Point(c, eta, mu, float(problem.weights @ family.deviance(problem.y, mu)))
+                return Point(c, eta, mu, float((problem.weights * family.deviance(problem.y, mu)).sum()))
     return Point(c, eta, eta, np.nan)
 
 
 def at_coefficients(problem: Problem, c: Array) -> Point:
     """Return the point of coefficients in the basis Q."""
-    return at(problem, c, problem.Q @ c + problem.offset)
+    return at(problem, c, times(problem.Q, c) + problem.offset)
 
 
 def climb(problem: Problem, point: Point) -> Path:
@@ -162,7 +163,7 @@ def first(problem: Problem, start: Array | None = None) -> Point:
         if point.legal and _advance(problem, point)[0].legal:
             return point
         level = problem.function.value(np.average(problem.y, weights=problem.weights))
-    point = at_coefficients(problem, problem.Q.T @ (level - problem.offset * np.ones(len(problem.y))))
+    point = at_coefficients(problem, across(problem.Q, level - problem.offset * np.ones(len(problem.y))))
     if not point.legal:
         raise DataError(
             f"No coefficients were found that give means which family {problem.family!r} with link "
@@ -178,7 +179,7 @@ def _advance(problem: Problem, point: Point, observed: bool = False) -> tuple[Po
     working = problem.weights * slope**2 / family.variance(point.mu)
     pull = (problem.y - point.mu) / slope
     known = point.c is not None
-    force = problem.Q.T @ (working * (pull if known else pull + point.eta - problem.offset))
+    force = across(problem.Q, working * (pull if known else pull + point.eta - problem.offset))
     lower = _curvature(problem, point, working, observed)
     half = np.linalg.solve(lower, force)
     step = np.linalg.solve(lower.T, half)
@@ -189,7 +190,7 @@ def _advance(problem: Problem, point: Point, observed: bool = False) -> tuple[Po
         new, halved = _shortened(problem, point, new)
     spread = 1.0
     if family.has_dispersion:
-        spread = np.sqrt(working @ pull**2 / max(len(pull) - len(step), 1))
+        spread = np.sqrt((working * pull**2).sum() / max(len(pull) - len(step), 1))
     length = float(np.sqrt(half @ half)) / spread if known and spread > 0 else np.inf
     return new, working, halved, length
 
@@ -199,11 +200,12 @@ def _curvature(problem: Problem, point: Point, working: Array, observed: bool) -
 
     The expected information takes R's path, but where link and distribution don't match it may be slow to arrive.
     """
-    expected = (problem.Q * working[:, None]).T @ problem.Q
+    expected = product((problem.Q * working[:, None]).T, problem.Q)
     if observed:
         slow = (problem.y - point.mu) * _bend(problem, point.eta)
         try:
-            return np.linalg.cholesky(expected - (problem.Q * (problem.weights * slow)[:, None]).T @ problem.Q)
+            slack = product((problem.Q * (problem.weights * slow)[:, None]).T, problem.Q)
+            return np.linalg.cholesky(expected - slack)
         except np.linalg.LinAlgError:
             pass
     return np.linalg.cholesky(expected)

@@ -103,12 +103,17 @@ class Rows:
     def __contains__(self, name: Any) -> bool:
         return name in self.frame.columns or name in self.borrowed
 
+    @property
+    def names(self) -> list[Any]:
+        """The columns taken in."""
+        return [*self.columns, *self.others]
+
     def at(self, rows: np.ndarray) -> Rows:
         """Return the same columns at the rows where `rows` is true."""
         if rows.all():
             return self
         borrowed = {name: values[rows] for name, values in self.borrowed.items()}
-        return Rows(self.frame[rows], [*self.columns, *self.others], borrowed)
+        return Rows(self.frame[rows], self.names, borrowed)
 
 
 class View:

@@ -387,6 +387,14 @@ def test_factors_of_the_users_own_and_alternative_formulas():
     by_hand.fit(summarize=False)
     np.testing.assert_allclose(model.coefs["Estimate"], by_hand.coefs["Estimate"], rtol=1e-10)
     np.testing.assert_allclose(model.predict(data.iloc[3:9]), model.fits[3:9], rtol=0, atol=SAME)
+    holes = data.assign(x=data["x"].where(data.index != data["x"].idxmin()))
+    model, dropped = Lm(desc, holes), Lm(desc, holes.dropna())
+    for one in (model, dropped):
+        one.fit(summarize=False)
+    pd.testing.assert_frame_equal(model.coefs, dropped.coefs)
+    assert np.isnan(model.predict(holes)).sum() == 1
+    with pytest.raises(DataError, match="needs the column"):
+        model.predict(data.drop(columns="x"))
     model = Lm(Alternative(), data)
     model.fit(summarize=False)
     assert list(model.coefs.index) == ["Intercept", "half x"]
@@ -417,7 +425,11 @@ def test_arrays_of_the_calling_code_stand_for_columns():
     model = Lm("y ~ x_list", holes)
     model.fit(summarize=False)
     assert np.isnan(model.fits).sum() == holes["y"].isna().sum()
-    assert new_x2 is not None and x_list
+    x_list[4] = None
+    model = Lm("y ~ center(x_list)", data)
+    model.fit(summarize=False)
+    assert np.flatnonzero(np.isnan(model.fits)).tolist() == [4]
+    assert new_x2 is not None
 
 
 class Mine(Lm):

@@ -25,7 +25,7 @@ from pymer4.models.lmer_diagnosis import ICC, R2
 
 pytestmark = pytest.mark.r
 
-SHARES = 1e-8  # relative: the same variances, added up in another order
+SHARES = 1e-10  # relative: the same variances, added up in another order
 REFITTED = 1e-5  # relative: the null model is fitted again, by another optimizer run
 SPREAD = 1e-8  # relative: two ways to solve one system
 LIKELIHOOD = 1e-8  # relative: one optimizer from one start

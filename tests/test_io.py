@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pymer4 import Lmer, bridge, load_model, pair, save_model
+from pymer4 import Lmer, bridge, h5write, load_model, pair, save_model
 from pymer4 import io as model_io
 from pymer4.errors import DataError, FileError, FormulaError, MissingFileError, ModelWarning, OptionError
 from pymer4.models import Lm, Lm2
@@ -496,6 +496,19 @@ def test_blosc_works_where_its_package_is_or_names_it(tmp_path):
         return
     alike_models(fitted("slopes"), saved(fitted("slopes"), tmp_path / "x.h5", compression="blosc"))
     assert any(number == hdf5plugin.BLOSC_ID for number, _ in filters_of(tmp_path / "x.h5"))
+
+
+def test_a_filter_that_is_missing_is_named(tmp_path):
+    (tmp_path / "x.h5").write_bytes(h5write.write({"simple_atts": {}, "data_atts": {}}, {"FORMAT": 1}, None))
+    with h5py.File(tmp_path / "x.h5", "a") as file:
+        plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        plist.set_chunk((10,))
+        plist.set_filter(305, h5py.h5z.FLAG_OPTIONAL, ())  # lzo, which h5py has not
+        space = h5py.h5s.create_simple((10,))
+        made = h5py.h5d.create(file["simple_atts"].id, b"odd", h5py.h5t.IEEE_F64LE, space, plist)
+        made.write_direct_chunk((0,), b"packed somehow")
+    with pytest.raises(FileError, match=r"x\.h5.*another filter that HDF5 has not here.*pip install hdf5plugin"):
+        load_model(tmp_path / "x.h5")
 
 
 @pytest.mark.parametrize(

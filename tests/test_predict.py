@@ -20,8 +20,8 @@ from pymer4.models import lmer_predict
 pytestmark = pytest.mark.r
 
 COLUMNS = ["Estimate", "SE", "2.5_ci", "97.5_ci"]
-SOLVED = 1e-8  # relative, SE: two ways to solve one system
-LIMITS = 1e-6  # in SE: df come from derivatives by differences, here from complex steps
+SOLVED = 1e-10  # relative, SE: two ways to solve one system
+LIMITS = 1e-7  # in SE: df come from derivatives by differences, here from complex steps
 BACKWARDS = 1e-10  # relative: one row alone or among others
 KR = 1e-8  # relative: a closed form against pbkrtest's
 

@@ -12,7 +12,7 @@ from pymer4 import display, inference, tables
 from pymer4.correlations import Kind, correlations
 from pymer4.design import Design
 from pymer4.errors import DataError, ModelWarning, OptionError, one_of
-from pymer4.families import Family, check_family, is_linear
+from pymer4.families import NATIVE_LINKS, Family, check_family, is_linear
 from pymer4.group_levels import Level, failures, grouping_columns, nest, ranks_within, upward
 from pymer4.grouped import OK, GroupedFit, grouped_generalized, grouped_least_squares
 from pymer4.models.base import Model, check_keywords, confidence_level, truth
@@ -88,7 +88,7 @@ class Lm2(Lm2State, Lm2Predictions, DiagnosticPlots, Model):
         *,
         link: str | None = None,
     ):
-        self.link = check_family(family, link)
+        self.link = check_family(family, link, NATIVE_LINKS)
         super().__init__(formula, data, family)
         self._terms, self._scope = parse(formula, self._frame.columns, self)
         self.formula = self._terms.text
