@@ -90,9 +90,8 @@ def two_stage_summary(model: Any, level: float, fisher_z: bool, shown: pd.DataFr
     used, given = int(np.isfinite(model.fits).sum()), len(model.fits)
     rows = f"Observations: {used}" + (f" of {given} ({given - used} left out)" if used < given else "")
     groups = ", ".join(f"{name} {n}" for name, n in model.grps.items())
-    first = (
-        "linear regressions" if is_linear(model.family, model.link) else f"{model.family} regressions, link {model.link}"
-    )
+    linear = is_linear(model.family, model.link)
+    first = "linear regressions" if linear else f"{model.family} regressions, link {model.link}"
     tested = {False: "Coefficients", "semi": "Semi-partial correlations", "partial": "Partial correlations"}
     fisher = " (Fisher z)" if model.iscorrs and fisher_z else ""
     measures = {} if np.isnan(model.rsquared) else {"R2": model.rsquared, "Adjusted R2": model.rsquared_adj}

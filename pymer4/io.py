@@ -72,7 +72,7 @@ def save_model(
     filters = _filters(compression, level)
 
     state = model.__getstate__()
-    saved = state.pop("_saved", None)
+    saved = model._r_object(own=True) if state.pop("_saved", None) is not None else None
     marks: dict[str, str | int] = {"FORMAT": _FORMAT, "WRITTEN_BY": f"pymer4 {pymer4.__version__}"}
     robj = None
     if saved is not None:

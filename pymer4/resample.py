@@ -78,14 +78,6 @@ def map_chunks(work: Callable[..., np.ndarray], items: np.ndarray, n_jobs: int, 
     return np.concatenate(pool(delayed(work)(*fixed, chunk) for chunk in chunks))
 
 
-def chunk_rows(n: int, p: int = 0, megabytes: float = 64.0) -> int:
-    """Return how many replicates of `n` rows and `p` coefficients fit into so much temporary memory, at least 1.
-
-    A replicate takes about eight arrays of its rows and three matrices of its coefficients.
-    """
-    return max(1, int(megabytes * 2**20 / (8 * (8 * n + 3 * p * p + 1))))
-
-
 def keep_memory(megabytes: int = 16) -> None:
     """Have memory that temporary arrays give back stay with the process for the next of them.
 

@@ -251,6 +251,41 @@ def test_the_data_come_back_as_the_user_left_them(tmp_path):
     alike(back.coefs, model.coefs)
 
 
+KINDS = {
+    "series": pd.Series([1, None], index=["a", "b"], name=("x", 1)),
+    "frame": pd.DataFrame({"a": ["x"], "b": [pd.Timestamp("2020")]}),
+    "frames": {"deep": [pd.DataFrame({"a": [1.0]}), None]},
+    "index": pd.Index(["a", "b"], name="k"),
+    "range index": pd.RangeIndex(3),
+    "categorical": pd.Categorical(["a", None, "b"], ordered=True),
+    "nullable": pd.array([1, None], dtype="Int64"),
+    "objects": np.array(["a", 1, None], dtype=object),
+    "dates": np.array(["2020", "NaT"], dtype="M8[s]"),
+    "timestamp": pd.Timestamp("2020-01-01 00:00:00.000000001"),
+    "missing": [pd.NA, pd.NaT, np.nan, None],
+    "keys": {1: "a", 2.5: "b", (1, "x"): "c", "a/b": "d", None: "e", True: "f"} | {0: 1},
+    "tuples": ((), (1, (2,)), []),
+    "numpy": {"a": np.float32(1.5), "b": np.int8(3)},
+    "matrix": np.eye(3),
+    "large int": 2**100,
+    "text": "é\0" * 3,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_attributes_of_the_users_own_come_back(kind, tmp_path):
+    model = Lm("y ~ x", trial())
+    model.note = KINDS[kind]
+    back = saved(model, tmp_path / "x.h5")
+    if kind == "index" or isinstance(model.note, (pd.Index, pd.api.extensions.ExtensionArray)):
+        assert type(back.note) is type(model.note) and list(back.note.isna()) == list(model.note.isna())
+        pd.testing.assert_series_equal(pd.Series(back.note), pd.Series(model.note))
+    elif kind == "missing":
+        assert back.note[0] is pd.NA and back.note[1] is pd.NaT and np.isnan(back.note[2]) and back.note[3] is None
+    else:
+        alike(back.note, model.note)
+
+
 def test_the_data_are_stored_once(tmp_path):
     saved(fitted("slopes"), tmp_path / "x.h5")
     with h5py.File(tmp_path / "x.h5") as file:
@@ -878,7 +913,7 @@ def legacy_files(directory: Path, name: str, stem: str | None = None) -> list[Pa
 
 
 def table_of(name: str) -> pd.DataFrame:
-    table = pd.read_csv(LEGACY / f"{name}_coefs.csv", index_col=0, keep_default_na=False)
+    table = pd.read_csv(LEGACY / f"{name}_coefs.csv", index_col=0, keep_default_na=False, float_precision="round_trip")
     return table.set_axis(table.index.astype(object)).rename_axis(None)
 
 
@@ -886,8 +921,7 @@ def agrees_with_its_table(model: Any, name: str) -> None:
     table = table_of(name)
     assert list(model.coefs.columns) == list(table.columns) and list(model.coefs.index) == list(table.index)
     for column in table.columns[:-1]:
-        # The CSV holds 17 digits.
-        np.testing.assert_allclose(model.coefs[column].astype(float), table[column].astype(float), rtol=1e-15)
+        assert model.coefs[column].astype(float).tolist() == table[column].astype(float).tolist()
     assert model.coefs["Sig"].tolist() == table["Sig"].tolist()
 
 
@@ -954,6 +988,15 @@ def test_a_mixed_model_of_07_without_its_r_object(tmp_path):
     agrees_with_its_table(model, "lmer_simple")
     with pytest.raises(MissingFileError, match=r"lmer_simple\.rds is not there"):
         model.predict(model.data)
+
+
+def test_copies_of_a_mixed_model_of_07_answer_too(tmp_path):
+    h5, rds = legacy_files(tmp_path, "lmer_simple")
+    model = load_model(h5)
+    made = [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
+    rds.unlink()
+    for each in made:
+        alike(each.predict(model.data), model.predict(model.data))
 
 
 def test_a_foreign_r_object_beside_a_model_of_07_is_named(tmp_path):

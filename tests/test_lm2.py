@@ -75,8 +75,8 @@ def test_coefficients_and_tests_are_those_of_lm_and_t_test(data):
     assert relative(model.rsquared_per_group, found["r2"]) < SAME
     assert relative(model.rsquared_adj_per_group, found["r2a"]) < SAME
     assert model.logLike == pytest.approx(found["loglik"][0], rel=SAME)
-    assert model.AIC == pytest.approx(found["aic"][0], rel=SAME)
-    assert model.BIC == pytest.approx(-2 * model.logLike + 4 * 30 * np.log(len(data)), rel=SAME)
+    np.testing.assert_allclose(model.AIC, found["aic"][0], rtol=SAME)
+    np.testing.assert_allclose(model.BIC, -2 * model.logLike + 4 * 30 * np.log(len(data)), rtol=SAME)
     assert relative(model.fits, found["fits"]) < SAME
     np.testing.assert_allclose(model.fits + model.residuals, data["y"], rtol=1e-12)
     assert model.rsquared == pytest.approx(1 - (model.residuals**2).sum() / ((data["y"] - data["y"].mean()) ** 2).sum())
@@ -303,7 +303,7 @@ def test_predictions_take_new_rows_and_refuse_new_groups(data):
     model = fitted(data, "y ~ center(x) + bs(z, df=4)")
     some = data.iloc[:5]
     np.testing.assert_allclose(model.predict(some), model.fits[:5], rtol=1e-9)
-    with pytest.raises(DataError, match="'?nobody'?"):
+    with pytest.raises(DataError, match="nobody"):
         model.predict(some.assign(g="nobody"))
     with pytest.raises(DataError, match="'g'"):
         model.predict(some.drop(columns="g"))

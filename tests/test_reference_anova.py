@@ -11,7 +11,7 @@ from functools import cache
 
 import pytest
 from reference.lib.anova import CONTESTS, MODELS, ddfs, mean_pairs, random_pairs, term_pairs
-from reference.lib.files import frozen, live
+from reference.lib.files import compare, frozen, live
 from reference.lib.mixed import fit
 from reference.lib.quantities import coefficient_pairs
 from test_reference import Reference
@@ -43,7 +43,7 @@ def reference(request, tmp_path_factory) -> Reference:
 
 def check(pairs, reference: Reference) -> None:
     for pair in pairs:
-        reference.close(pair.found, pair.expected, TOLERANCE.get(pair.quantity, SAME), pair.scale)
+        compare(reference, pair, TOLERANCE.get(pair.quantity, SAME))
 
 
 @pytest.mark.parametrize("type", [1, 2, 3])

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from reference.lib.data import named_data
-from reference.lib.files import frozen, live
+from reference.lib.files import compare, frozen, live
 from reference.lib.mixed import GENERALIZED, Row, fit
 from reference.lib.quantities import QUANTITIES, mixed_pairs
 from scipy import stats
@@ -22,12 +22,13 @@ from pymer4.families import LINKS
 
 pytestmark = pytest.mark.r
 
-# Relative tolerances. lme4's own drivers run on the same frame: on one machine all numbers are the same to 4e-16.
-# Where a matrix product is summed otherwise, the optimizer takes other steps at the end.
-TOLERANCE = dict.fromkeys(QUANTITIES, 1e-6)
-TOLERANCE["p"] = 1e-6  # of 1: absolute
-THETA = 1e-6
-PREDICTIONS = 1e-6
+# Relative tolerances. lme4's own drivers run on the same frame. With one grouping factor all numbers are the same to
+# 4e-16, from one process to the next. With several the sums in a sparse factor depend on where in memory it lies, and
+# R differs from itself: by 4e-5 in estimates, 6e-5 in standard errors (differences of a Hessian), 2e-4 in limits, 3e-5
+# in p, 7e-5 in variances, 8e-11 in likelihoods.
+SAME = 1e-8
+CROSSED = dict.fromkeys(QUANTITIES, 1e-4)
+CROSSED |= {"Wald limits": 5e-4, "variances": 2e-4, "log-likelihood, AIC, BIC": 1e-7}
 GRADIENT = 1e-3  # a difference quotient
 P_OWN = 1e-10  # against the far tail of the normal at our own z
 
@@ -42,6 +43,10 @@ told = [id for id, row in GENERALIZED.items() if row.unseen]
 def fitted(case: str) -> Lmer:
     """Return a case fitted once for the whole file; tests only read it."""
     return fit(GENERALIZED[case])
+
+
+def tolerance(case: str, quantity: str) -> float:
+    return CROSSED[quantity] if len(fitted(case).grps) > 1 else SAME
 
 
 @pytest.fixture(scope="module", params=["frozen", pytest.param("live", marks=slow)])
@@ -69,7 +74,7 @@ def test_quantities(case, reference):
     """Compare coefficients, variances, likelihood, group effects, fits and residuals."""
     pairs = list(mixed_pairs(fitted(case), reference, case))
     for pair in pairs:
-        reference.close(pair.found, pair.expected, TOLERANCE[pair.quantity], pair.scale)
+        compare(reference, pair, tolerance(case, pair.quantity))
     lacking = {"df"} | ({"correlations"} if fitted(case).ranef_corr is None else set())
     assert {pair.quantity for pair in pairs} == set(QUANTITIES) - lacking
 
@@ -102,10 +107,10 @@ def test_names_and_sizes(case, reference):
 def test_covariance_and_theta(case, reference):
     model, expected = fitted(case), reference.numbers(case, "vcov")
     se = model.coefs["SE"].to_numpy()
-    reference.close(model._facts["vcov"], expected, TOLERANCE["standard errors"], np.outer(se, se))
-    reference.close(slot(model, "theta"), reference.numbers(case, "theta")["1"], THETA, scale=1)
-    sigma = reference.numbers(case, "facts")["1"]["sigma"]
-    reference.close(model._facts["statistics"]["sigma"], sigma, TOLERANCE["variances"])
+    reference.close(model._facts["vcov"], expected, tolerance(case, "standard errors"), np.outer(se, se))
+    rtol = tolerance(case, "variances")
+    reference.close(slot(model, "theta"), reference.numbers(case, "theta")["1"], rtol, scale=1)
+    reference.close(model._facts["statistics"]["sigma"], reference.numbers(case, "facts")["1"]["sigma"], rtol)
 
 
 @every
@@ -128,7 +133,7 @@ def test_warnings_and_convergence(case, reference):
     assert record.singular == bool(reference.numbers(case, "facts")["1"]["singular"])
     if (case, "gradient") in reference:
         largest = np.abs(reference.numbers(case, "gradient")["1"]).max()
-        reference.close(record.max_gradient, largest, GRADIENT, scale=1e-3)
+        reference.close(record.max_gradient, largest, GRADIENT, scale=1 if len(model.grps) > 1 else 1e-3)
     else:
         assert np.isnan(record.max_gradient)
 
@@ -152,4 +157,4 @@ def test_predictions(case, scale, reference):
         "unseen": model.predict(unseen, use_rfx=True, pred_type=scale, new_levels="population"),
     }
     for which, values in found.items():
-        reference.close(values, expected[f"{which} {scale}"], PREDICTIONS, scale=1e-6)
+        reference.close(values, expected[f"{which} {scale}"], tolerance(case, "fits"), scale=1e-3)

@@ -10,7 +10,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from reference.lib.files import frozen, live
+from reference.lib.files import compare, frozen, live
 from reference.lib.marginal import MODELS, QUESTIONS, labels, marginal_pairs
 from reference.lib.mixed import fit
 from scipy import stats
@@ -54,7 +54,7 @@ def reference(request, tmp_path_factory) -> Reference:
 
 @pytest.mark.parametrize(("question", "table"), TABLES)
 def test_equals_emmeans(question, table, reference):
-    found, (name, adjust) = asked(question)[table], (None, None)
+    found = asked(question)[table]
     if found is None:
         assert (question, table) not in reference
         return
@@ -66,7 +66,7 @@ def test_equals_emmeans(question, table, reference):
             rtol = max(rtol, GENERALIZED)
         if by_chance and pair.quantity in ("p", "limits"):
             rtol = MONTE_CARLO if pair.quantity == "p" else MONTE_CARLO_LIMITS
-        reference.close(pair.found, pair.expected, rtol, pair.scale)
+        compare(reference, pair, rtol)
     assert labels(found) == (list(expected.index) if labels(found)[0] else [""] * len(expected))
     name, adjust = reference.text(question, f"{table} are").iloc[:, 0]
     assert found.attrs["adjust"] == adjust

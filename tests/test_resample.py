@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pymer4.errors import OptionError
-from pymer4.resample import boot_counts, chunk_rows, flips, keep_memory, map_chunks, seed_stream, shuffles
+from pymer4.resample import boot_counts, flips, keep_memory, map_chunks, seed_stream, shuffles
 
 MAKERS = {
     "counts": boot_counts,
@@ -62,14 +62,6 @@ def test_flips_are_signs():
     signs = flips(20, 5000, 4)
     assert set(np.unique(signs)) == {-1.0, 1.0}
     assert np.abs(signs.mean(axis=0)).max() < 5 / np.sqrt(5000)
-
-
-@pytest.mark.parametrize("n, p", [(1, 1), (1000, 5), (10**6, 10), (10**9, 3), (100, 400)])
-def test_chunks_fit_into_memory(n, p):
-    rows = chunk_rows(n, p)
-    assert rows >= 1
-    assert rows == 1 or 8 * rows * (8 * n + 3 * p * p) <= 64 * 2**20
-    assert chunk_rows(n, p, megabytes=128) >= rows
 
 
 def test_keeping_memory_takes_none():

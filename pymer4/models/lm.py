@@ -13,16 +13,16 @@ from pymer4 import display, inference, intake, sandwich, tables
 from pymer4.design import Design
 from pymer4.errors import ConvergenceWarning, ModelWarning, OptionError, one_of
 from pymer4.estimate import LinearFit, least_squares
-from pymer4.families import Family, check_family, is_linear
+from pymer4.families import NATIVE_LINKS, Family, check_family, is_linear
 from pymer4.generalized import GeneralizedFit, generalized
 from pymer4.models.base import Model, check_keywords, confidence_level, truth
 from pymer4.models.diagnosis_plots import DiagnosticPlots
 from pymer4.models.lm_plots import LmPlots
 from pymer4.models.lm_predict import LmPredictions
 from pymer4.models.lm_resample import LmResampling, Scheme
-from pymer4.models.lm_sample import Sample, doubts, row_values, sample
 from pymer4.models.lm_state import LmState
 from pymer4.models.lm_tests import LmTests
+from pymer4.regression_rows import Sample, doubts, row_values, sample
 from pymer4.resample import count, seed_stream, workers
 from pymer4.robust import robust_kind, se_type
 from pymer4.terms import parse
@@ -85,7 +85,7 @@ class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPlots, DiagnosticPlots
         link: str | None = None,
         offset: str | Sequence[float] | None = None,
     ):
-        self.link = check_family(family, link)
+        self.link = check_family(family, link, NATIVE_LINKS)
         self._designed: tuple[Any, Design] | None = None
         super().__init__(formula, data, family)
         self._terms, self._scope = parse(formula, self._frame.columns, self)

@@ -18,8 +18,8 @@ from pymer4.grouped import OK, GroupedFit, grouped_generalized, grouped_least_sq
 from pymer4.models.base import Model, check_keywords, confidence_level, truth
 from pymer4.models.diagnosis_plots import DiagnosticPlots
 from pymer4.models.lm2_predict import Lm2Predictions
-from pymer4.models.lm_sample import RowValues, Sample, sample
 from pymer4.models.lm_state import Lm2State
+from pymer4.regression_rows import RowValues, Sample, sample
 from pymer4.resample import count, seed_stream, workers
 from pymer4.robust import group_codes, robust_kind, se_type
 from pymer4.second_level import PermOn, SecondLevel, bootstrap_means, flipped_statistics, tested

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
-from pymer4 import plots, tables
 from pymer4.distributions import link_function
 from pymer4.errors import DataError, OptionError, one_of
 from pymer4.models.base import truth
+from pymer4.models.forest import coefficient_forest
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -124,26 +124,18 @@ class Lm2Predictions:
             OptionError: an argument out of its range.
         """
         self._require_fit("plot_summary()")
-        one_of("error_bars", error_bars, ("ci", "se"))
-        with_intercept = truth("plot_intercept", plot_intercept)
-        coefs = self.coefs if with_intercept else self.coefs.drop(index="Intercept", errors="ignore")
-        estimates = coefs[tables.ESTIMATE]
-        if error_bars == "ci":
-            lower, upper = (coefs[name] for name in tables.limit_columns(self._settings["level"]))
-        else:
-            lower, upper = estimates - coefs[tables.SE], estimates + coefs[tables.SE]
-        points = (self.fixef[0] if isinstance(self.fixef, list) else self.fixef)[coefs.index]
-        return plots.forest(
-            estimates,
-            lower.to_numpy(),
-            upper.to_numpy(),
-            points=points.dropna() if truth("ranef", ranef) else None,
+        groups = (self.fixef[0] if isinstance(self.fixef, list) else self.fixef).dropna()
+        return coefficient_forest(
+            self.coefs,
+            self._settings["level"],
+            error_bars,
+            plot_intercept,
+            groups if truth("ranef", ranef) else None,
+            coef_fmt=coef_fmt,
+            ranef_alpha=ranef_alpha,
             axlim=axlim,
             figsize=figsize,
-            fmt=coef_fmt,
-            points_alpha=ranef_alpha,
             orient=orient,
-            xlabel=tables.ESTIMATE,
             ax=ax,
         )
 

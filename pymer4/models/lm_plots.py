@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pymer4 import plots, tables
-from pymer4.errors import one_of
-from pymer4.models.base import spread, truth
+from pymer4.models.base import spread
+from pymer4.models.forest import coefficient_forest
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,23 +46,15 @@ class LmPlots:
             OptionError: an argument out of its range.
         """
         self._require_fit("plot_summary()")
-        one_of("error_bars", error_bars, ("ci", "se"))
-        with_intercept = truth("plot_intercept", plot_intercept)
-        coefs = self.coefs if with_intercept else self.coefs.drop(index="Intercept", errors="ignore")
-        estimates = coefs[tables.ESTIMATE]
-        if error_bars == "ci":
-            lower, upper = (coefs[name] for name in tables.limit_columns(self._settings["level"]))
-        else:
-            lower, upper = estimates - coefs[tables.SE], estimates + coefs[tables.SE]
-        return plots.forest(
-            estimates,
-            lower.to_numpy(),
-            upper.to_numpy(),
+        return coefficient_forest(
+            self.coefs,
+            self._settings["level"],
+            error_bars,
+            plot_intercept,
+            coef_fmt=coef_fmt,
             axlim=axlim,
             figsize=figsize,
-            fmt=coef_fmt,
             orient=orient,
-            xlabel=tables.ESTIMATE,
             ax=ax,
         )
 

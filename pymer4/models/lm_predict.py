@@ -11,7 +11,7 @@ from pymer4 import tables
 from pymer4.distributions import link_function
 from pymer4.errors import DataError, ModelWarning, OptionError, one_of
 from pymer4.models.base import confidence_level, issue, spread
-from pymer4.models.lm_sample import numbers
+from pymer4.regression_rows import numbers
 from pymer4.robust import group_codes
 from pymer4.sandwich import welch_df
 

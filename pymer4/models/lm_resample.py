@@ -8,7 +8,7 @@ import numpy as np
 
 from pymer4 import inference
 from pymer4.errors import DataError, ModelWarning
-from pymer4.models.lm_sample import Sample
+from pymer4.regression_rows import Sample
 from pymer4.resample import seed_stream
 
 Scheme = Literal["raw", "freedman-lane"]

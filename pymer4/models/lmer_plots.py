@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pymer4 import caterpillars, plots, tables
-from pymer4.errors import OptionError, near, one_of
-from pymer4.models.base import confidence_level
+from pymer4 import caterpillars
+from pymer4.errors import OptionError, near
+from pymer4.models.base import confidence_level, truth
+from pymer4.models.forest import coefficient_forest
 from pymer4.models.lmer_curves import LmerCurves, chosen, of_factor
 
 if TYPE_CHECKING:
@@ -55,24 +56,17 @@ class LmerPlots(LmerCurves):
             OptionError: an argument out of its range.
         """
         self._require_fit("plot_summary()")
-        one_of("error_bars", error_bars, ("ci", "se"))
-        coefs = self.coefs if plot_intercept else self.coefs.drop(index="(Intercept)", errors="ignore")
-        estimates = coefs[tables.ESTIMATE]
-        if error_bars == "ci":
-            lower, upper = (coefs[name] for name in tables.limit_columns(self._facts["level"]))
-        else:
-            lower, upper = estimates - coefs[tables.SE], estimates + coefs[tables.SE]
-        return plots.forest(
-            estimates,
-            lower.to_numpy(),
-            upper.to_numpy(),
-            points=self._groups_at(ranef_idx) if ranef else None,
+        return coefficient_forest(
+            self.coefs,
+            self._facts["level"],
+            error_bars,
+            plot_intercept,
+            self._groups_at(ranef_idx) if truth("ranef", ranef) else None,
+            coef_fmt=coef_fmt,
+            ranef_alpha=ranef_alpha,
             axlim=axlim,
             figsize=figsize,
-            fmt=coef_fmt,
-            points_alpha=ranef_alpha,
             orient=orient,
-            xlabel=tables.ESTIMATE,
             ax=ax,
         )
 

@@ -74,8 +74,8 @@ class LmerResampling:
         """Refuse a profile where lme4 has none."""
         if method == "profile" and not self._linear and has_scale(self.family):
             raise OptionError(
-                f"{argument}='profile' can't be had for family {self.family!r} with link {self.link!r}: lme4 profiles no "
-                f"generalized model whose family has a scale. Use {argument}='boot' or 'Wald'."
+                f"{argument}='profile' can't be had for family {self.family!r} with link {self.link!r}: lme4 profiles "
+                f"no generalized model whose family has a scale. Use {argument}='boot' or 'Wald'."
             )
 
     def _resample_in_workers(self, resampling: dict[str, Any], n_jobs: int, quiet: bool) -> None:

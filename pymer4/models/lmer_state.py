@@ -65,12 +65,17 @@ class LmerState:
         super()._forget()
         self._saved: RObject | None = None
 
-    def _r_object(self) -> RObject | None:
-        """Return the R object as bytes; R is asked for it only where it has the object."""
+    def _r_object(self, own: bool = False) -> RObject | None:
+        """Return the R object as bytes; R is asked for it only where it has the object.
+
+        Args:
+            own: adopt an object of another program first.
+        """
         if not self.fitted:
             return None
         saved = self.__dict__.get("_saved")
-        if "_handle" not in self.__dict__ and not (saved.is_foreign and saved.content is not None):
+        must_adopt = own and saved is not None and saved.is_foreign and saved.content is not None
+        if "_handle" not in self.__dict__ and not must_adopt:
             return saved
         return RObject(bridge.call("pack_model", model=self._handle).value["bytes"], "this copy of the model")
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import numpy as np
 from test_reference import ROOT, Reference, r_command, rscript
 
 from .data import REFERENCE
+from .quantities import Pair
 
 
 def frozen(name: str, *packages: str) -> Reference:
@@ -27,3 +29,13 @@ def live(name: str, folder: Path) -> Reference:
     done = subprocess.run(r_command(f"{name}.R", folder), cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return Reference(folder / f"{name}.csv")
+
+
+def compare(source: Reference, pair: Pair, rtol: float) -> None:
+    """Assert that both sides of a pair agree to `rtol`, or are infinite alike."""
+    infinite = np.isinf(pair.expected) & (pair.found == pair.expected)
+    found, expected = (np.where(infinite, 0.0, values) for values in (pair.found, pair.expected))
+    try:
+        source.close(found, expected, rtol, pair.scale)
+    except AssertionError as error:
+        raise AssertionError(f"{pair.quantity}: {error}") from None

@@ -1,4 +1,4 @@
-"""What one fit of an `Lm` is made from: the rows used, their weights and groups, the independent columns."""
+"""What one regression is made from: the rows used, their weights and groups, the independent columns."""
 
 from __future__ import annotations
 
