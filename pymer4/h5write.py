@@ -23,12 +23,16 @@ _RESERVED = re.compile(r"^$|/|^\.+$|^_[a-z]_|^__pair|\0|[\ud800-\udfff]|^DEEPDIS
 _SCALARS = (str, int, float, bool)
 
 
-def write(tree: Mapping[str, Any], marks: Mapping[str, str | int], filters: Callable[[Any], None] | None) -> bytes:
+def write(
+    tree: Mapping[str, Any],
+    marks: Mapping[str, str | int] | Callable[[], Mapping[str, str | int]],
+    filters: Callable[[Any], None] | None,
+) -> bytes:
     """Return an HDF5 file that holds a tree.
 
     Args:
         tree: a dict, whose entries stand in the root group.
-        marks: attributes of the root group that are no entries.
+        marks: attributes of the root group that are no entries; a function is called once the tree is written.
         filters: sets the compression of a dataset in an HDF5 property list; None leaves all as they are.
 
     Returns:
@@ -44,10 +48,10 @@ def write(tree: Mapping[str, Any], marks: Mapping[str, str | int], filters: Call
         root = file["/"]
         writer.system(root, CLASS="GROUP", TITLE="", VERSION="1.0", PYTABLES_FORMAT_VERSION="2.1")
         writer.scalar(root, f"{SKIPPED}_VERSION", 12)
-        for name, value in marks.items():
-            writer.scalar(root, MARK + name, value)
         writer.entries(root, tree)
         writer.finish()
+        for name, value in (marks() if callable(marks) else marks).items():
+            writer.scalar(root, MARK + name, value)
         file.flush()
         return file.id.get_file_image()
 

@@ -10,6 +10,7 @@ import gzip
 import io
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -61,33 +62,17 @@ def save_model(
         >>> load_model(file).coefs["Estimate"].round(3).to_dict()
         {'(Intercept)': 251.405, 'Days': 10.467}
     """
-    check_keywords({name: kwargs[name] for name in kwargs if name != "complevel"}, ("complevel",), save_model)
-    path = pair.checked_path(filepath)
-    one_of("compression", compression, ("zlib", "blosc", None))
-    level = count("complevel", kwargs.get("complevel", _LEVEL), least=0)
-    if level > 9:
-        raise OptionError(f"complevel={level} is not a whole number from 0 to 9.")
-    level = 0 if compression is None else level
-    name = _class_name(model)
+    check_keywords(kwargs, ("complevel",), save_model)
+    path, name = pair.checked_path(filepath), _class_name(model)
+    level = _level(compression, kwargs.get("complevel", _LEVEL))
     filters = _filters(compression, level)
-
-    state = model.__getstate__()
-    saved = model._r_object(own=True) if state.pop("_saved", None) is not None else None
-    marks: dict[str, str | int] = {"FORMAT": _FORMAT, "WRITTEN_BY": f"pymer4 {pymer4.__version__}"}
-    robj = None
-    if saved is not None:
-        robj = _robj(saved, path, level)
-        told = pair.signature(robj)
-        marks |= {"ROBJ_SIZE": told.size, "ROBJ_SHA256": told.sha256}
-    shown = _shown(model)
-    state |= shown
-    for attribute, (written, _) in type(model)._PLAIN.items():
-        if attribute in state:
-            state[attribute] = written(state[attribute])
-    content = h5write.write(plain.to_tree(state, name, type(model)._RECORDS), marks, filters)
-    if shown and _LARGE < len(content) > _SHARE * model.data.memory_usage(deep=True).sum():
-        state = {key: value for key, value in state.items() if key not in shown}
-        content = h5write.write(plain.to_tree(state, name, type(model)._RECORDS), marks, filters)
+    pair.check_place(path)
+    state, saved = _state(model)
+    with ThreadPoolExecutor(1) as pool:
+        # zlib lets other threads run, so that the R object is compressed while the tables are.
+        packed = pool.submit(_robj, saved, path, level)
+        content = _content_of(state, name, model, filters, lambda: _marks(packed.result()))
+        robj = packed.result()
     pair.exchange(path, content, robj, _named)
 
 
@@ -141,8 +126,53 @@ def _class_name(model: Any) -> str:
     return name
 
 
-def _robj(saved: RObject, path: Path, level: int) -> bytes:
+def _level(compression: Any, complevel: Any) -> int:
+    one_of("compression", compression, ("zlib", "blosc", None))
+    level = count("complevel", complevel, least=0)
+    if level > 9:
+        raise OptionError(f"complevel={level} is not a whole number from 0 to 9.")
+    return 0 if compression is None else level
+
+
+def _state(model: Model) -> tuple[dict[str, Any], RObject | None]:
+    """Return what a file keeps of a model, and its R object."""
+    state = model.__getstate__()
+    saved = state.pop("_saved", None)
+    if saved is not None and saved.is_foreign:
+        saved = model._r_object(own=True)
+    for attribute, (written, _) in type(model)._PLAIN.items():
+        if attribute in state:
+            state[attribute] = written(state[attribute])
+    return state, saved
+
+
+def _content_of(
+    state: dict[str, Any],
+    name: str,
+    model: Model,
+    filters: Callable[[Any], None] | None,
+    marks: Callable[[], dict[str, str | int]],
+) -> bytes:
+    """Return the content of the `.h5`, with the tables that the model can show where they do not make it too large."""
+    shown, records = _shown(model), type(model)._RECORDS
+    content = h5write.write(plain.to_tree(state | shown, name, records), marks, filters)
+    if shown and _LARGE < len(content) > _SHARE * model.data.memory_usage(deep=True).sum():
+        content = h5write.write(plain.to_tree(state, name, records), marks, filters)
+    return content
+
+
+def _marks(robj: bytes | None) -> dict[str, str | int]:
+    made: dict[str, str | int] = {"FORMAT": _FORMAT, "WRITTEN_BY": f"pymer4 {pymer4.__version__}"}
+    if robj is None:
+        return made
+    told = pair.signature(robj)
+    return made | {"ROBJ_SIZE": told.size, "ROBJ_SHA256": told.sha256}
+
+
+def _robj(saved: RObject | None, path: Path, level: int) -> bytes | None:
     """Return the content of the `.robj`."""
+    if saved is None:
+        return None
     if saved.content is None:
         raise MissingFileError(
             f"{path} can't be written: the model was loaded without its R object, since {saved.source} was not there. "

@@ -80,13 +80,7 @@ def exchange(path: Path, content: bytes, robj: bytes | None, named: Callable[[Pa
     Raises:
         FileError: it could not be written; what was there before is unharmed.
     """
-    if not path.parent.is_dir():
-        raise MissingFileError(
-            f"{path} can't be written: there is no directory {path.parent}. Make it first, with "
-            f"Path({str(path.parent)!r}).mkdir(parents=True)."
-        )
-    if path.is_dir():
-        raise FileError(f"{path} can't be written: it is a directory. Choose another name.")
+    check_place(path)
     try:
         with _alone(path):
             before = _settled(path, named)
@@ -104,6 +98,21 @@ def exchange(path: Path, content: bytes, robj: bytes | None, named: Callable[[Pa
             f"{path} can't be written: {error.strerror or error}. {_advice(error)} What was saved there before is "
             "unharmed."
         ) from error
+
+
+def check_place(path: Path) -> None:
+    """Refuse a path where no file can be.
+
+    Raises:
+        FileError: it is a directory, or is in none.
+    """
+    if not path.parent.is_dir():
+        raise MissingFileError(
+            f"{path} can't be written: there is no directory {path.parent}. Make it first, with "
+            f"Path({str(path.parent)!r}).mkdir(parents=True)."
+        )
+    if path.is_dir():
+        raise FileError(f"{path} can't be written: it is a directory. Choose another name.")
 
 
 def _new(path: Path) -> Path:

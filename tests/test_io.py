@@ -117,7 +117,7 @@ def alike(a: Any, b: Any, where: str = "") -> None:
     elif isinstance(a, pd.Series):
         pd.testing.assert_series_equal(a, b, check_exact=True)
     elif isinstance(a, np.ndarray):
-        assert a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f"), where
+        assert a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind in "fmM"), where
     elif isinstance(a, dict):
         assert list(a) == list(b), where
         for key in a:
@@ -263,7 +263,7 @@ KINDS = {
     "dates": np.array(["2020", "NaT"], dtype="M8[s]"),
     "timestamp": pd.Timestamp("2020-01-01 00:00:00.000000001"),
     "missing": [pd.NA, pd.NaT, np.nan, None],
-    "keys": {1: "a", 2.5: "b", (1, "x"): "c", "a/b": "d", None: "e", True: "f"} | {0: 1},
+    "keys": {1: "a", 2.5: "b", (1, "x"): "c", "a/b": "d", None: "e", False: "f"},
     "tuples": ((), (1, (2,)), []),
     "numpy": {"a": np.float32(1.5), "b": np.int8(3)},
     "matrix": np.eye(3),
@@ -913,7 +913,7 @@ def legacy_files(directory: Path, name: str, stem: str | None = None) -> list[Pa
 
 
 def table_of(name: str) -> pd.DataFrame:
-    table = pd.read_csv(LEGACY / f"{name}_coefs.csv", index_col=0, keep_default_na=False, float_precision="round_trip")
+    table = pd.read_csv(LEGACY / f"{name}_coefs.csv", index_col=0, keep_default_na=False, dtype=str)
     return table.set_axis(table.index.astype(object)).rename_axis(None)
 
 
@@ -921,7 +921,7 @@ def agrees_with_its_table(model: Any, name: str) -> None:
     table = table_of(name)
     assert list(model.coefs.columns) == list(table.columns) and list(model.coefs.index) == list(table.index)
     for column in table.columns[:-1]:
-        assert model.coefs[column].astype(float).tolist() == table[column].astype(float).tolist()
+        assert model.coefs[column].astype(float).tolist() == [float(text) for text in table[column]]
     assert model.coefs["Sig"].tolist() == table["Sig"].tolist()
 
 
