@@ -34,7 +34,8 @@ joint_mixed <- function(model, by = NULL, ddf = "Satterthwaite") {
   # emmeans rounds the hypotheses that it tells to as many digits as R prints.
   restore <- options(emmeans = plain_options, digits = 15L)
   on.exit(options(restore))
-  grid <- mean_grid(model_with_df(model, ddf), ddf, cov.reduce = function(x) mean(x) + c(-1, 1))
+  grid <- mean_grid(model_with_df(model, ddf), ddf, held_offset(model), cov.reduce = function(x) mean(x) + c(-1, 1))
+  grid <- without_offset(grid)
   tests <- emmeans::joint_tests(grid, by = by)
   columns <- unclass(tests)
   exact <- exact_tests(grid, columns[["model term"]], columns[["df1"]], attr(tests, "est.fcns"))
@@ -123,7 +124,27 @@ slope_grid <- function(model, ddf, at, trend, type) {
   may_transform <- lme4::isGLMM(model) || is.call(stats::formula(model)[[2]])
   back <- type == "response" && may_transform && is_transformed(mean_grid(model, ddf, at))
   arguments <- c(grid_arguments(model, ddf, at), list(var = trend), if (back) list(regrid = "response"))
-  with_plain_df(without_name_warnings(do.call(emmeans::emtrends, arguments), model), model)
+  without_offset(with_plain_df(without_name_warnings(do.call(emmeans::emtrends, arguments), model), model))
+}
+
+# emmeans 1.8 takes an offset for one more predictor, and then fails at slopes and at joint tests, neither of which
+# it has a part in.
+without_offset <- function(grid) {
+  grid@grid$.offset. <- grid@levels$.offset. <- NULL
+  grid@roles$predictors <- setdiff(grid@roles$predictors, ".offset.")
+  grid
+}
+
+# One value each for the offset and for the variables that it alone uses.
+held_offset <- function(model) {
+  terms <- stats::delete.response(stats::terms(model))
+  own <- attr(terms, "offset")
+  if (is.null(own) && !"(offset)" %in% names(model@frame)) return(NULL)
+  variables <- as.list(attr(terms, "variables"))[-1]
+  named <- function(expressions) unlist(lapply(expressions, all.vars))
+  alone <- setdiff(named(variables[own]), named(variables[setdiff(seq_along(variables), own)]))
+  data <- fitted_data(model)
+  c(list(.offset. = 0), lapply(data[intersect(alone, names(data))], mean))
 }
 
 # `params` are names in the formula that are no variables, such as pi. Without limits emmeans keeps

@@ -774,3 +774,20 @@ def test_what_r_refuses_comes_in_its_words():
 def test_tables_name_their_df(ddf):
     estimates, contrasts = fitted("oats").emmeans("Variety", ddf=ddf)
     assert estimates.attrs["ddf"] == contrasts.attrs["ddf"] == fitted("oats").joint_tests(ddf=ddf).attrs["ddf"] == ddf
+
+
+@pytest.mark.parametrize("as_argument", [True, False])
+def test_an_offset_has_no_part_in_slopes_and_joint_tests(as_argument):
+    """emmeans 1.8 fails at both; an offset is nothing but another outcome, y less the offset."""
+    rng = np.random.default_rng(3)
+    data = pd.DataFrame({"x": rng.normal(size=80), "z": rng.normal(size=80), "f": list("abcd") * 20})
+    data["g"] = np.arange(80) // 8
+    data["y"] = data["x"] + data["z"] + rng.normal(size=10)[data["g"]] + rng.normal(size=80)
+    given = {"offset": "z"} if as_argument else {}
+    model = Lmer("y ~ x * f + (1 | g)" if as_argument else "y ~ x * f + offset(z) + (1 | g)", data, **given)
+    plain = Lmer("y ~ x * f + (1 | g)", data.assign(y=data["y"] - data["z"]))
+    for each in (model, plain):
+        each.fit(summarize=False)
+    pd.testing.assert_frame_equal(model.joint_tests(), plain.joint_tests(), rtol=1e-6)
+    for found, wanted in zip(model.emtrends("x", "f"), plain.emtrends("x", "f"), strict=True):
+        pd.testing.assert_frame_equal(found, wanted, rtol=1e-6)
