@@ -82,7 +82,7 @@ type3_hypotheses <- function(model, labels) {
 # The design with an indicator for every level of every factor; terms that lme4 dropped stay out.
 indicator_design <- function(model, kept) {
   frame <- model@frame
-  used <- fixed_variables(model)
+  used <- setdiff(fixed_variables(model), names(frame)[1])
   factors <- used[vapply(frame[used], is_categorical, NA)]
   frame[factors] <- lapply(frame[factors], as.factor)
   codings <- lapply(frame[factors], stats::contrasts, contrasts = FALSE)

@@ -71,7 +71,7 @@ fixed_design <- function(model, data) {
 }
 
 fixed_levels <- function(model) {
-  frame <- stats::model.frame(model, fixed.only = TRUE)
+  frame <- stats::model.frame(model, fixed.only = TRUE)[-1]
   factors <- vapply(frame, function(column) is.factor(column) || is.character(column), logical(1))
   lapply(frame[factors], function(column) levels(as.factor(column)))
 }

@@ -110,18 +110,26 @@ def as_factor(column: Column) -> Column:
     if column.kind == "factor":
         return column
     found, codes = np.unique(column.values[~column.missing], return_inverse=True)
-    values = np.full(len(column.values), NA, dtype=np.int32)
-    values[~column.missing] = codes.ravel() + 1
     kind = bool if column.kind == "logical" else float
-    return Column("factor", values, tuple(level_name(kind(value)) for value in found))
+    names = [level_name(kind(value)) for value in found]
+    levels = tuple(dict.fromkeys(names))
+    place = {level: i + 1 for i, level in enumerate(levels)}
+    values = np.full(len(column.values), NA, dtype=np.int32)
+    values[~column.missing] = np.array([place[name] for name in names], dtype=np.int32)[codes.ravel()]
+    return Column("factor", values, levels)
 
 
 def level_name(value: object) -> str:
-    """Return the name of a factor level: text as it is, `1` and `1.0` alike as "1", booleans as R spells them."""
+    """Return the name of a factor level: text as it is, `1` and `1.0` alike as "1", booleans as R spells them.
+
+    Numbers have 15 digits, as in R, so that 0.1 + 0.2 is "0.3".
+    """
     if isinstance(value, (bool, np.bool_)):
         return "TRUE" if value else "FALSE"
     if isinstance(value, (float, np.floating)):
-        return str(int(value)) if float(value).is_integer() else str(value)
+        if float(value).is_integer():
+            return str(int(value))
+        return format(value, ".15g") if isinstance(value, float) else str(value)
     return str(value)
 
 

@@ -11,6 +11,8 @@ import pandas as pd
 from pymer4 import tables
 from pymer4.families import is_linear
 
+RANKED = "Outcome and numeric predictors are ranks, and so are fits and residuals."
+
 
 def mixed_summary(model: Any, facts: Mapping[str, Any], shown: pd.DataFrame) -> str:
     """Return the summary of a mixed model as text.
@@ -30,6 +32,7 @@ def mixed_summary(model: Any, facts: Mapping[str, Any], shown: pd.DataFrame) -> 
         tables.lifted(
             {"AIC": model.AIC, "BIC": model.BIC, "Log-likelihood": model.logLike, criterion: statistics["criterion"]}
         ),
+        *([RANKED] if model.ranked_data else []),
         "",
         "Random effects:",
         _block(tables.rounded(model.ranef_var)),
@@ -69,7 +72,7 @@ def linear_summary(model: Any, level: float, fit: Any, shown: pd.DataFrame) -> s
         f"{rows}   Residual df: {fit.df_resid}   Standard errors: {model.se_type}",
         tables.lifted(measures),
         tables.lifted(quality),
-        *(["Outcome and numeric predictors are ranks."] if model.ranked_data else []),
+        *([RANKED] if model.ranked_data else []),
         "",
         f"Coefficients ({100 * level:g}% limits: {model.ci_type}; p: {model.sig_type}):",
         _block(shown),

@@ -8,8 +8,8 @@ from typing import Literal, get_args
 import numpy as np
 
 from pymer4.columns import Column
-from pymer4.errors import DataError, one_of
-from pymer4.formula import Call, Name, Node
+from pymer4.errors import DataError, OptionError, one_of
+from pymer4.formulas.formula import Call, Name, Node
 
 Family = Literal["gaussian", "binomial", "poisson", "gamma", "inverse_gaussian", "nbinom"]
 
@@ -54,6 +54,19 @@ def is_linear(family: str, link: str) -> bool:
 def has_scale(family: str) -> bool:
     """Whether the family has a scale that is estimated with the coefficients."""
     return family in ("gaussian", "gamma", "inverse_gaussian")
+
+
+def check_rank(rank: bool, family: str, link: str) -> None:
+    """Refuse ranks where the outcome's family does not take them.
+
+    Raises:
+        OptionError: ranks for a model that is not linear.
+    """
+    if rank and not is_linear(family, link):
+        raise OptionError(
+            f"rank=True puts ranks in the place of the outcome, which family {family!r} with link {link!r} does not "
+            "take. It is for linear models; rank predictors of others in the data, with data['x'].rank()."
+        )
 
 
 def check_outcome(

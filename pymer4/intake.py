@@ -10,7 +10,7 @@ import pandas as pd
 
 from pymer4.columns import Column, normalise
 from pymer4.errors import DataError, OptionError, near
-from pymer4.formula import Call, Formula, Name, Node, columns_used, deparse, fixed_names
+from pymer4.formulas.formula import Call, Formula, Name, Node, columns_used, deparse, fixed_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,10 @@ def take_in(
     for values in arrays:
         missing |= np.isnan(values)
     if missing.all():
-        counts = ", ".join(f"{name} {int(c.missing.sum())}" for name, c in columns.items() if c.missing.any())
+        lost = {name: c.missing for name, c in columns.items()}
+        given = {"weights": weights, "offset": offset}
+        lost |= {f"{name}=": np.isnan(values) for name, values in given.items() if isinstance(values, np.ndarray)}
+        counts = ", ".join(f"{name} {int(missing.sum())}" for name, missing in lost.items() if missing.any())
         raise DataError(
             f"Each of the {len(data)} rows has a missing value in a column that the model uses ({counts} missing). "
             "Fill or drop those columns, or take them out of the formula."

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pymer4
-from pymer4 import h5tree, h5write, legacy, models, pair, plain, unpickle
+from pymer4 import models
 from pymer4.errors import FileError, MissingFileError, OptionError, one_of
 from pymer4.models.base import Model, check_keywords, truth
 from pymer4.models.lmer_state import RObject
-from pymer4.pair import Signature
-from pymer4.resample import count
+from pymer4.numerics.resample import count
+from pymer4.storage import h5tree, h5write, legacy, pair, plain, unpickle
+from pymer4.storage.pair import Signature
 
 Compression = Literal["zlib", "blosc"]
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymer4.columns import NA, Column, as_factor
+from pymer4.columns import NA, Column, as_factor, normalise
 from pymer4.errors import DataError, OptionError, near
-from pymer4.factors import Coding, coding, recode
-from pymer4.formula import Formula, fixed_names, names_in
+from pymer4.formulas.factors import Coding, coding, recode
+from pymer4.formulas.formula import Formula, fixed_names, names_in
 from pymer4.intake import Intake
 
 
@@ -132,34 +132,47 @@ def _truths(column: Column, name: str) -> Column:
     return Column("logical", codes[np.where(factor.missing, -1, factor.values - 1)])
 
 
-def with_ranks(data: Intake, formula: Formula, within: str, excluded: Collection[str]) -> Intake:
+def with_ranks(data: Intake, formula: Formula, frame: pd.DataFrame, within: str, excluded: Collection[str]) -> Intake:
     """Return the data with the outcome and the fixed numeric predictors as ranks, ties averaged.
 
     Args:
         data: the data of the fit.
         formula: its formula.
-        within: column whose groups are ranked apart, or an empty text for all rows at once.
+        frame: the user's frame.
+        within: column of it whose groups are ranked apart, or an empty text for all rows at once.
         excluded: columns that stay as they are.
 
     Raises:
-        OptionError: a column of `within` or `excluded` that the model does not use.
+        DataError: a row that is used has no group.
+        OptionError: `within` is no column, or the model does not use a column of `excluded`.
     """
     named = [*names_in(formula.response), *names_in(formula.fixed)]
     ranked = [name for name in dict.fromkeys(named) if name in data.columns and name not in excluded]
-    for argument, names in (("rank_group", [within] if within else []), ("rank_exclude_cols", excluded)):
-        for name in names:
-            if name not in data.columns:
-                raise OptionError(
-                    f"{argument} names {name!r}, which the formula does not use.{near(name, data.columns)} "
-                    f"It uses: {', '.join(data.columns)}."
-                )
-    groups = data.columns[within].values if within else np.zeros(data.n_rows)
+    for name in excluded:
+        if name not in data.columns:
+            raise OptionError(
+                f"rank_exclude_cols names {name!r}, which the formula does not use.{near(name, data.columns)} "
+                f"It uses: {', '.join(data.columns)}."
+            )
+    groups = _rank_groups(within, frame, data.complete) if within else np.zeros(data.n_rows)
     columns = dict(data.columns)
     for name in ranked:
         if columns[name].kind in ("double", "integer"):
             values = pd.Series(np.where(data.complete, columns[name].values, np.nan))
             columns[name] = Column("double", values.groupby(groups).rank().to_numpy(dtype=float))
     return replace(data, columns=columns)
+
+
+def _rank_groups(within: str, frame: pd.DataFrame, complete: np.ndarray) -> np.ndarray:
+    if within not in frame.columns:
+        raise OptionError(f"rank_group={within!r} is not a column of the data.{near(within, frame.columns)}")
+    column = as_factor(normalise(frame, [within])[within])
+    lost = int((column.missing & complete).sum())
+    if lost:
+        raise DataError(
+            f"rank_group={within!r} is missing in {lost} row(s) that the model uses. Fill or drop these rows."
+        )
+    return column.values
 
 
 def _rows(column: Column, rows: np.ndarray) -> Column:

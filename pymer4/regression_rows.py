@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymer4 import estimate, intake
+from pymer4 import intake
 from pymer4.columns import normalise
-from pymer4.design import Design
 from pymer4.errors import DataError, OptionError
-from pymer4.estimate import LinearFit
 from pymer4.families import is_linear
-from pymer4.generalized import GLM_TOLERANCE, GeneralizedFit
-from pymer4.influence import self_fitted
-from pymer4.outcomes import Outcome, outcome
+from pymer4.formulas.design import Design
+from pymer4.formulas.outcomes import Outcome, outcome
+from pymer4.numerics import estimate
+from pymer4.numerics.estimate import LinearFit
+from pymer4.numerics.generalized import GLM_TOLERANCE, GeneralizedFit
+from pymer4.numerics.influence import self_fitted
+from pymer4.numerics.sandwich import group_variances
 from pymer4.robust import compact, group_codes
 
 _LISTED = 8
@@ -158,8 +160,7 @@ def sample(design: Design, rows: RowValues, family: str, link: str) -> Sample:
     offset = None if rows.offset is None else rows.offset[used]
     if rows.groups is not None:
         groups, present = compact(rows.groups[used])
-        free = found.y if offset is None else found.y - offset
-        variances = _variances(free, groups, [rows.group_names[i] for i in present])
+        variances = _variances(X, found.y, offset, groups, [rows.group_names[i] for i in present])
         weights = 1 / variances[groups]
     if found.trials is not None:
         weights = found.trials if weights is None else weights * found.trials
@@ -188,12 +189,14 @@ def sample(design: Design, rows: RowValues, family: str, link: str) -> Sample:
     )
 
 
-def _variances(y: np.ndarray, groups: np.ndarray, names: list[str]) -> np.ndarray:
-    """Return the sample variance of the outcome in each group, shape (groups,).
+def _variances(
+    X: np.ndarray, y: np.ndarray, offset: np.ndarray | None, groups: np.ndarray, names: list[str]
+) -> np.ndarray:
+    """Return the variance of the errors in each group, shape (groups,).
 
     Raises:
         OptionError: no group has two rows.
-        DataError: a group has one row, or an outcome that does not vary.
+        DataError: a group whose variance can't be told, or is 0.
     """
     counts = np.bincount(groups)
     if counts.max() == 1:
@@ -201,11 +204,8 @@ def _variances(y: np.ndarray, groups: np.ndarray, names: list[str]) -> np.ndarra
             "weights= names a column whose values occur once each. A name stands for a column with one variance per "
             "value, which takes several rows a value. For weights that are 1 / variance pass data['w'] itself."
         )
-    spread = y - (np.bincount(groups, y) / counts)[groups]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        variances = np.bincount(groups, spread**2) / (counts - 1)
-    constant = variances <= 1e-24 * np.bincount(groups, y**2) / counts
-    for told, bad in {"one row": counts == 1, "an outcome that does not vary": constant}.items():
+    variances = group_variances(X[:, estimate.independent_columns(X)], y, groups, len(counts), offset)
+    for told, bad in {"too few rows": np.isnan(variances), "errors that do not vary": variances == 0}.items():
         if bad.any():
             shown = ", ".join(repr(names[i]) for i in np.flatnonzero(bad)[:_LISTED])
             raise DataError(
@@ -225,6 +225,15 @@ def doubts(found: Sample, fit: LinearFit | GeneralizedFit, kind: str) -> list[st
     """
     texts = list(getattr(fit, "messages", ()))
     linear = isinstance(fit, LinearFit)
+    if not linear and fit.separated and not any("fitted" in text for text in texts):
+        texts.append(
+            "Separation: a predictor tells the outcomes apart, and a coefficient grows without limit. Its numbers are "
+            "where the iterations stopped; drop the predictor or merge its levels"
+        )
+    if getattr(fit, "theta", None) is not None and np.isinf(fit.theta):
+        texts.append(
+            "The counts are not more dispersed than Poisson's: theta has no finite estimate. Use family='poisson'"
+        )
     if fit.df_resid == 0 and np.isnan(fit.se).all():
         texts.append(f"No residual degrees of freedom: {len(fit.b)} coefficients for {len(found.y)} rows, so no tests")
     elif linear and np.ptp(found.free) == 0:

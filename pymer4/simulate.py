@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 
 from pymer4.errors import ConvergenceWarning, ModelWarning, OptionError, one_of
-from pymer4.linalg import isPSD, nearest_psd, not_converged, symmetric_matrix
 from pymer4.models.base import issue, truth
-from pymer4.resample import count
-from pymer4.samples import generator, numbers
+from pymer4.numerics.linalg import isPSD, nearest_psd, not_converged, symmetric_matrix
+from pymer4.numerics.resample import count
+from pymer4.statistics.samples import generator, numbers
 
 Family = Literal["gaussian", "binomial"]
 """Families that data can be simulated from."""

@@ -14,15 +14,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from pymer4 import moments
-from pymer4.bootstrap import boot_func, cohens_d
 from pymer4.comparison import lrt
-from pymer4.equivalence import tost_equivalence
-from pymer4.fit_measures import rsquared, rsquared_adj, vif
-from pymer4.permutation import perm_test
-from pymer4.pvalues import correct_pvals
-from pymer4.samples import sample
 from pymer4.simulate import discrete_inverse_logit
+from pymer4.statistics import moments
+from pymer4.statistics.bootstrap import boot_func, cohens_d
+from pymer4.statistics.equivalence import tost_equivalence
+from pymer4.statistics.fit_measures import rsquared, rsquared_adj, vif
+from pymer4.statistics.permutation import perm_test
+from pymer4.statistics.pvalues import correct_pvals
+from pymer4.statistics.samples import sample
 
 __all__ = [
     "boot_func",

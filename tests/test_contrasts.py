@@ -14,11 +14,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import pymer4
-from pymer4 import contrasts, factors, utils
+from pymer4 import utils
 from pymer4.columns import NA, normalise_column
-from pymer4.contrasts import R2con, con2R, polynomial, treatment
 from pymer4.errors import DataError, OptionError
-from pymer4.factors import coding, present_levels, recode
+from pymer4.formulas import contrasts, factors
+from pymer4.formulas.contrasts import R2con, con2R, polynomial, treatment
+from pymer4.formulas.factors import coding, present_levels, recode
 
 THIRD = 1 / 3
 untimed = settings(deadline=None, max_examples=60)

@@ -17,9 +17,9 @@ import pytest
 from patsy import ContrastMatrix, EvalFactor, LookupFactor, ModelDesc, Term
 
 from pymer4 import Lm
-from pymer4.design import Design
 from pymer4.errors import DataError, FormulaError, ModelWarning, OptionError
-from pymer4.terms import parse
+from pymer4.formulas.design import Design
+from pymer4.formulas.terms import parse
 
 SAME = 1e-12  # absolute, of design columns of order 1: the same operations in the same order
 FITTED = 1e-9  # absolute, of fitted values of order 1

@@ -24,14 +24,15 @@ from matplotlib.collections import LineCollection, PathCollection, PolyCollectio
 from matplotlib.figure import Figure
 from scipy import stats
 
-from pymer4 import Lmer, diagnostic_plots, load_dataset
-from pymer4.caterpillars import caterpillars as draw_caterpillars
-from pymer4.diagnostic_plots import POINTS, partial_regression, quantiles, residuals_against_fitted
+from pymer4 import Lmer, load_dataset
 from pymer4.errors import DataError, NotFittedError, OptionError
-from pymer4.lowess import lowess
-from pymer4.marginal_plots import marginal
 from pymer4.models.base import Model
 from pymer4.models.diagnosis_plots import DiagnosticPlots
+from pymer4.numerics.lowess import lowess
+from pymer4.plotting import diagnostic_plots
+from pymer4.plotting.caterpillars import caterpillars as draw_caterpillars
+from pymer4.plotting.diagnostic_plots import POINTS, partial_regression, quantiles, residuals_against_fitted
+from pymer4.plotting.marginal_plots import marginal
 
 EXACT = 1e-12  # relative: the same few products in another order
 SAME_AS_R = 1e-10  # relative to the range: one algorithm, summed in another order
@@ -728,7 +729,8 @@ def test_pictures_fit_a_panel_of_a_subfigure(draw):
 def test_matplotlib_and_scipy_wait_until_a_picture_is_asked_for():
     code = """
 import sys
-import pymer4.diagnostic_plots as d, pymer4.marginal_plots as m, pymer4.caterpillars as c, pymer4.models.diagnosis_plots
+import pymer4.models.diagnosis_plots
+from pymer4.plotting import caterpillars as c, diagnostic_plots as d, marginal_plots as m
 assert not any(name.split(".")[0] in ("matplotlib", "rpy2", "scipy") for name in sys.modules)
 import pandas as pd
 from matplotlib.figure import Figure
@@ -742,10 +744,20 @@ assert "matplotlib.pyplot" not in sys.modules
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("module", ["axes", "caterpillars", "diagnostic_plots", "lowess", "marginal_plots", "plots"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "plotting.axes",
+        "plotting.caterpillars",
+        "plotting.diagnostic_plots",
+        "numerics.lowess",
+        "plotting.marginal_plots",
+        "plotting.plots",
+    ],
+)
 def test_examples_run(module):
     failed, tried = doctest.testmod(importlib.import_module(f"pymer4.{module}"))
-    assert failed == 0 and (tried > 0 or module == "axes")
+    assert failed == 0 and (tried > 0 or module == "plotting.axes")
 
 
 def test_a_million_rows_take_seconds():

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from live_r import ask, each, relative
 
 from pymer4.errors import DataError
-from pymer4.estimate import factor, independent_columns, least_squares, orthonormal
-from pymer4.influence import jackknife, self_fitted
+from pymer4.numerics.estimate import factor, independent_columns, least_squares, orthonormal
+from pymer4.numerics.influence import jackknife, self_fitted
 
 SAME = 1e-9  # relative, each number: both sides use orthogonal transformations
 LONGLEY = 1e-9  # relative, each number: the condition is 5e4 once columns are scaled

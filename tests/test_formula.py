@@ -13,11 +13,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pymer4 import formula as formula_module
-from pymer4 import syntax
 from pymer4.errors import FormulaError
-from pymer4.formula import columns_used, parse, parse_arguments, require_random
-from pymer4.syntax import Call, Literal, Name, deparse
+from pymer4.formulas import formula as formula_module
+from pymer4.formulas import syntax
+from pymer4.formulas.formula import columns_used, parse, parse_arguments, require_random
+from pymer4.formulas.syntax import Call, Literal, Name, deparse
 
 
 def tree(text):

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pymer4 import cells, frames, h5tree, h5write
 from pymer4.errors import DataError, ModelWarning
-from pymer4.frames import Parts
+from pymer4.storage import cells, frames, h5tree, h5write
+from pymer4.storage.frames import Parts
 
 pa = pytest.importorskip("pyarrow")
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from live_r import ask, each, relative
 
-from pymer4 import overdispersion
-from pymer4.distributions import distribution, link_function, stirling_error
 from pymer4.errors import DataError
 from pymer4.families import NATIVE_LINKS
-from pymer4.generalized import generalized
-from pymer4.influence import jackknife
+from pymer4.numerics import overdispersion
+from pymer4.numerics.distributions import distribution, link_function, stirling_error
+from pymer4.numerics.generalized import generalized
+from pymer4.numerics.influence import jackknife
 
 ESTIMATE = 1e-9  # in standard errors: R iterates to the end of its digits here
 SAME = 1e-9  # relative

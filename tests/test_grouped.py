@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from live_r import ask, each, relative
 
-from pymer4.estimate import least_squares
-from pymer4.generalized import generalized
-from pymer4.grouped import OK, SINGULAR, TOO_FEW, UNFITTED, grouped_generalized, grouped_least_squares
+from pymer4.numerics.estimate import least_squares
+from pymer4.numerics.generalized import generalized
+from pymer4.numerics.grouped import OK, SINGULAR, TOO_FEW, UNFITTED, grouped_generalized, grouped_least_squares
 
 SAME = 1e-11  # relative: Gram-Schmidt here, Householder there
 MAXIMUM = 1e-9  # in standard errors

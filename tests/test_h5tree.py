@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from pymer4 import h5tree, h5write
 from pymer4.errors import FileError
-from pymer4.h5tree import Tagged, TreeError, View
-from pymer4.unpickle import unpickled
+from pymer4.storage import h5tree, h5write
+from pymer4.storage.h5tree import Tagged, TreeError, View
+from pymer4.storage.unpickle import unpickled
 
 LEGACY = Path(__file__).parent / "legacy"
 TREE = runpy.run_path(str(LEGACY / "make_deepdish_tree.py"))["TREE"]

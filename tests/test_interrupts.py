@@ -46,13 +46,13 @@ def state():
     """
     inherited, handler = signal.getsignal(signal.SIGINT), signal.default_int_handler
     signal.signal(signal.SIGINT, handler)
-    files = len(os.listdir("/dev/fd"))
+    files, threads = len(os.listdir("/dev/fd")), set(threading.enumerate())
     yield
     found = signal.getsignal(signal.SIGINT), signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGINT, inherited)
     assert found == (handler, -1)
     assert len(os.listdir("/dev/fd")) == files
-    assert not [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
+    assert set(threading.enumerate()) <= threads
 
 
 @pytest.fixture

@@ -24,10 +24,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pymer4 import Lmer, bridge, h5write, load_model, pair, save_model
+from pymer4 import Lmer, bridge, load_model, save_model
 from pymer4 import io as model_io
 from pymer4.errors import DataError, FileError, FormulaError, MissingFileError, ModelWarning, OptionError
 from pymer4.models import Lm, Lm2
+from pymer4.storage import h5write, pair
 
 pytestmark = pytest.mark.r
 

@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pymer4
-from pymer4 import linalg, utils
+from pymer4 import utils
 from pymer4.errors import ConvergenceWarning, OptionError
-from pymer4.linalg import isPSD, nearestPSD
+from pymer4.numerics import linalg
+from pymer4.numerics.linalg import isPSD, nearestPSD
 
 # Both stop at a relative change of 1e-7. nearPD takes eigenvalues below 1e-6 of the largest for 0, and lifts those
 # of the result to 1e-8.

@@ -374,3 +374,34 @@ def test_models_that_make_no_sense_are_refused(data):
         fitted(data, "hit ~ x", family="binomial", to_corrs=True)
     with pytest.raises(NotFittedError):
         Lm2("y ~ x", data, group="g").predict(data)
+
+
+@pytest.mark.parametrize("fisher", [True, False])
+def test_groups_without_a_correlation_are_left_out_and_named(data, fisher):
+    few = data.index[(data["g"] == "g3").to_numpy()][3:]
+    some = data.drop(index=few)
+    some.loc[(some["g"] == "g4").to_numpy(), "y"] = 2.0
+    exact = (some["g"] == "g5").to_numpy()
+    some.loc[exact, "y"] = 1 + 3 * some.loc[exact, "x"] - some.loc[exact, "z"]
+    with pytest.warns(ModelWarning, match=r"No correlation in group\(s\) .*g3") as said:
+        model = fitted(some, to_corrs="partial", ztrans_corrs=fisher)
+    assert all(name in str(said[0].message) for name in ("g3", "g4", "g5"))
+    assert model.fixef.loc[["g3", "g4", "g5"]].isna().all(axis=None)
+    rest = fitted(data[~data["g"].isin(["g3", "g4", "g5"])], to_corrs="partial", ztrans_corrs=fisher)
+    pd.testing.assert_frame_equal(model.coefs, rest.coefs)
+
+
+def test_separated_groups_are_left_out_and_named(data):
+    some = data.copy()
+    apart = (some["g"] == "g2").to_numpy()
+    some["hit"] = np.where(apart, some["x"] > 0, np.arange(len(some)) % 2).astype(float)
+    with pytest.warns(ModelWarning, match="Separation in group.*g2.*left out"):
+        model = fitted(some, "hit ~ x", family="binomial")
+    assert model.fixef.loc["g2"].isna().all()
+    assert np.abs(model.coefs["Estimate"]).max() < 5
+
+
+@pytest.mark.parametrize("group", [None, 5, [], ["g", "g"], ["g", 3]])
+def test_groups_have_to_be_columns(data, group):
+    with pytest.raises(OptionError, match="group="):
+        Lm2("y ~ x", data, group)

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from pymer4 import pair
 from pymer4.errors import FileError, MissingFileError, OptionError
-from pymer4.pair import Signature
+from pymer4.storage import pair
+from pymer4.storage.pair import Signature
 
 
 def h5_of(text: str, robj: bytes | None) -> bytes:
@@ -279,7 +279,7 @@ def test_a_full_disk_leaves_the_last_pair(tmp_path):
         "import resource, signal, sys; from pathlib import Path\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
-        "from pymer4 import pair\n"
+        "from pymer4.storage import pair\n"
         "pair.exchange(Path(sys.argv[1]), b'x' * 100, b'y' * 10_000, lambda path: None)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)

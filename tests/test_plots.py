@@ -20,10 +20,10 @@ from matplotlib.collections import LineCollection, PathCollection, PolyCollectio
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from pymer4 import plots
-from pymer4.caterpillars import caterpillar
 from pymer4.errors import DataError, OptionError
-from pymer4.plots import forest, group_lines
+from pymer4.plotting import plots
+from pymer4.plotting.caterpillars import caterpillar
+from pymer4.plotting.plots import forest, group_lines
 
 B = pd.Series({"(Intercept)": 251.405, "Days": 10.467})
 LOW, HIGH = np.array([238.029, 7.437]), np.array([264.781, 13.498])
@@ -563,7 +563,7 @@ def test_pictures_fit_a_panel_of_a_subfigure(draw):
 
 def test_matplotlib_waits_until_a_picture_is_asked_for():
     code = """
-import sys, pymer4.plots as plots, pymer4.caterpillars as caterpillars
+import sys, pymer4.plotting.plots as plots, pymer4.plotting.caterpillars as caterpillars
 assert not any(name.split(".")[0] in ("matplotlib", "rpy2") for name in sys.modules)
 import pandas as pd
 from matplotlib.figure import Figure

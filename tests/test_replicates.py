@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 from live_r import each, relative
 
-from pymer4 import basis as basis_module
-from pymer4 import batched
-from pymer4.basis import Basis
 from pymer4.errors import DataError
-from pymer4.estimate import least_squares
 from pymer4.families import NATIVE_LINKS
-from pymer4.generalized import generalized
-from pymer4.generalized_batch import generalized_batch
-from pymer4.generalized_replicates import bootstrap_generalized, permute_generalized
-from pymer4.inference import from_null
-from pymer4.replicates import bootstrap_coefficients, bootstrap_linear, permute_linear, permuted_statistics
-from pymer4.resample import boot_counts, shuffles
-from pymer4.samples import blocks
-from pymer4.sandwich import covariance, group_variances
+from pymer4.numerics import basis as basis_module
+from pymer4.numerics import batched
+from pymer4.numerics.basis import Basis
+from pymer4.numerics.estimate import least_squares
+from pymer4.numerics.generalized import generalized
+from pymer4.numerics.generalized_batch import generalized_batch
+from pymer4.numerics.generalized_replicates import bootstrap_generalized, permute_generalized
+from pymer4.numerics.inference import from_null
+from pymer4.numerics.replicates import bootstrap_coefficients, bootstrap_linear, permute_linear, permuted_statistics
+from pymer4.numerics.resample import boot_counts, shuffles
+from pymer4.numerics.sandwich import covariance, group_variances
+from pymer4.statistics.samples import blocks
 
 LOOP = 1e-11  # relative: cross-products in an orthonormal basis here, a factorisation for each there
 MAXIMUM = 1e-9  # in standard errors: where iterations on both sides come to rest

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pymer4.errors import OptionError
-from pymer4.resample import boot_counts, flips, keep_memory, map_chunks, seed_stream, shuffles
+from pymer4.numerics.resample import boot_counts, flips, keep_memory, map_chunks, seed_stream, shuffles
 
 MAKERS = {
     "counts": boot_counts,

@@ -9,9 +9,9 @@ import pytest
 from live_r import ask, each, relative
 
 from pymer4.errors import DataError
-from pymer4.estimate import independent_columns, least_squares
-from pymer4.generalized import generalized
-from pymer4.sandwich import covariance, df_of, group_variances, welch_df
+from pymer4.numerics.estimate import independent_columns, least_squares
+from pymer4.numerics.generalized import generalized
+from pymer4.numerics.sandwich import covariance, df_of, group_variances, welch_df
 
 SAME = 1e-9  # relative to the largest element
 DF = 1e-10  # relative, against t.test

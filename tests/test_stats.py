@@ -19,11 +19,12 @@ from hypothesis import strategies as st
 from scipy import stats as reference
 
 import pymer4
-from pymer4 import bootstrap, permutation, stats
-from pymer4.bootstrap import boot_func, cohens_d
+from pymer4 import stats
 from pymer4.errors import DataError, ModelWarning, OptionError
-from pymer4.permutation import Stat, perm_test
-from pymer4.samples import BLOCK, blocks
+from pymer4.statistics import bootstrap, permutation
+from pymer4.statistics.bootstrap import boot_func, cohens_d
+from pymer4.statistics.permutation import Stat, perm_test
+from pymer4.statistics.samples import BLOCK, blocks
 
 STATS = get_args(Stat)
 CORRELATIONS = ("pearsonr", "spearmanr")

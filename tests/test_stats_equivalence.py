@@ -18,11 +18,12 @@ import pytest
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from pymer4 import equivalence, equivalence_plot
-from pymer4.equivalence import tost_equivalence
-from pymer4.equivalence_plot import equivalence as draw
 from pymer4.errors import DataError, OptionError
-from pymer4.permutation import perm_test
+from pymer4.plotting import equivalence_plot
+from pymer4.plotting.equivalence_plot import equivalence as draw
+from pymer4.statistics import equivalence
+from pymer4.statistics.equivalence import tost_equivalence
+from pymer4.statistics.permutation import perm_test
 
 EXACT = 1e-10  # relative: closed formulas of the same numbers
 

@@ -15,10 +15,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pymer4 import Lmer, fit_measures, load_dataset, pvalues
+from pymer4 import Lmer, load_dataset
 from pymer4.errors import DataError, ModelWarning, NotFittedError, OptionError
-from pymer4.fit_measures import rsquared, rsquared_adj, vif
-from pymer4.pvalues import Method, correct_pvals
+from pymer4.statistics import fit_measures, pvalues
+from pymer4.statistics.fit_measures import rsquared, rsquared_adj, vif
+from pymer4.statistics.pvalues import Method, correct_pvals
 
 EXACT = 1e-10  # relative: closed formulas of the same numbers
 METHODS = get_args(Method)

@@ -34,7 +34,7 @@ def next_step(text: str, convergence: Convergence) -> str:
         convergence: how the fit ended.
     """
     if "boundary (singular)" in text:
-        terms = ", ".join(convergence.singular_terms) or "a random-effects term"
+        terms = ", ".join(dict.fromkeys(convergence.singular_terms)) or "a random-effects term"
         return (
             f"Next: simplify the random effects of {terms} (convergence.singular_terms), with (x || group) for no "
             "correlations, or without an effect whose variance is near 0."
@@ -43,9 +43,12 @@ def next_step(text: str, convergence: Convergence) -> str:
         return (
             "Next: rescale the predictors, such as scale(x) in the formula or other units in the data, and fit again."
         )
+    if "maximum number of function evaluations" in text:
+        return 'Next: let the optimizer go on, with fit(control="optCtrl=list(maxfun=1e5)"), or rescale the predictors.'
     if "converge" in text or "Hessian" in text or "scaled gradient" in text:
+        other = "Nelder_Mead" if convergence.optimizer == "bobyqa" else "bobyqa"
         return (
-            "Next: rescale the predictors, try another optimizer such as fit(control=\"optimizer='bobyqa'\"), or see "
+            f"Next: rescale the predictors, try another optimizer such as fit(control=\"optimizer='{other}'\"), or see "
             "with allfit() whether all of them agree."
         )
     return ""

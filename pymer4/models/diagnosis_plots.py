@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pymer4 import diagnostic_plots, marginal_plots, tables
+from pymer4 import tables
 from pymer4.errors import NotFittedError, OptionError, near
 from pymer4.families import is_linear
 from pymer4.models.base import confidence_level, truth
+from pymer4.plotting import diagnostic_plots, marginal_plots
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

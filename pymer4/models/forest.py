@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from pymer4 import plots, tables
+from pymer4 import tables
 from pymer4.errors import one_of
 from pymer4.models.base import truth
+from pymer4.plotting import plots
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,12 +9,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from pymer4 import display, inference, intake, sandwich, tables
-from pymer4.design import Design
+from pymer4 import display, intake, tables
 from pymer4.errors import ConvergenceWarning, ModelWarning, OptionError, one_of
-from pymer4.estimate import LinearFit, least_squares
-from pymer4.families import NATIVE_LINKS, Family, check_family, is_linear
-from pymer4.generalized import GeneralizedFit, generalized
+from pymer4.families import NATIVE_LINKS, Family, check_family, check_rank, is_linear
+from pymer4.formulas.design import Design
+from pymer4.formulas.terms import parse
 from pymer4.models.base import Model, check_keywords, confidence_level, truth
 from pymer4.models.diagnosis_plots import DiagnosticPlots
 from pymer4.models.lm_plots import LmPlots
@@ -22,10 +21,12 @@ from pymer4.models.lm_predict import LmPredictions
 from pymer4.models.lm_resample import LmResampling, Scheme
 from pymer4.models.lm_state import LmState
 from pymer4.models.lm_tests import LmTests
+from pymer4.numerics import inference, sandwich
+from pymer4.numerics.estimate import LinearFit, least_squares
+from pymer4.numerics.generalized import GeneralizedFit, generalized
+from pymer4.numerics.resample import count, seed_stream, workers
 from pymer4.regression_rows import Sample, doubts, row_values, sample
-from pymer4.resample import count, seed_stream, workers
 from pymer4.robust import robust_kind, se_type
-from pymer4.terms import parse
 
 Method = Literal["standard", "boot"]
 """How `Lm` computes confidence limits."""
@@ -155,7 +156,7 @@ class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPlots, DiagnosticPlots
             n_lags: number of lags of `"hac"`.
             cluster: column whose groups the rows belong to; alone, or with robust=True, it means `robust="cluster"`.
             weights: one number a row, 1 / variance. In a linear model a column's name means one variance of the
-                outcome for each of its values, in a generalized one the column of prior weights.
+                errors for each of its values, in a generalized one the column of prior weights.
             wls_dof_correction: with such a column, Satterthwaite's df for each coefficient, Welch's for two groups;
                 False for the residual df.
             factors: column to levels in order, or to contrasts, as in `Lmer.fit`.
@@ -195,6 +196,7 @@ class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPlots, DiagnosticPlots
     def _checked(self, given: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments of a fit, checked and in plain form."""
         one_of("conf_int", given["conf_int"], get_args(Method))
+        check_rank(given["rank"], self.family, self.link)
         one_of("scheme", given["scheme"], get_args(Scheme))
         for name in ("rank", "verbose", "wls_dof_correction", "ordered"):
             given[name] = truth(name, given[name])

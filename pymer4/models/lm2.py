@@ -8,22 +8,23 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from pymer4 import display, inference, tables
-from pymer4.correlations import Kind, correlations
-from pymer4.design import Design
+from pymer4 import display, tables
 from pymer4.errors import DataError, ModelWarning, OptionError, one_of
-from pymer4.families import NATIVE_LINKS, Family, check_family, is_linear
-from pymer4.group_levels import Level, failures, grouping_columns, nest, ranks_within, upward
-from pymer4.grouped import OK, GroupedFit, grouped_generalized, grouped_least_squares
+from pymer4.families import NATIVE_LINKS, Family, check_family, check_rank, is_linear
+from pymer4.formulas.design import Design
+from pymer4.formulas.terms import parse
 from pymer4.models.base import Model, check_keywords, confidence_level, truth
 from pymer4.models.diagnosis_plots import DiagnosticPlots
 from pymer4.models.lm2_predict import Lm2Predictions
 from pymer4.models.lm_state import Lm2State
+from pymer4.numerics import inference
+from pymer4.numerics.correlations import Kind, correlations
+from pymer4.numerics.group_levels import Level, failures, grouping_columns, nest, ranks_within, upward
+from pymer4.numerics.grouped import OK, GroupedFit, grouped_generalized, grouped_least_squares
+from pymer4.numerics.resample import count, seed_stream, workers
+from pymer4.numerics.second_level import PermOn, SecondLevel, bootstrap_means, flipped_statistics, tested
 from pymer4.regression_rows import RowValues, Sample, sample
-from pymer4.resample import count, seed_stream, workers
 from pymer4.robust import group_codes, robust_kind, se_type
-from pymer4.second_level import PermOn, SecondLevel, bootstrap_means, flipped_statistics, tested
-from pymer4.terms import parse
 
 Method = Literal["standard", "boot"]
 """How `Lm2` computes confidence limits."""
@@ -92,8 +93,8 @@ class Lm2(Lm2State, Lm2Predictions, DiagnosticPlots, Model):
         super().__init__(formula, data, family)
         self._terms, self._scope = parse(formula, self._frame.columns, self)
         self.formula = self._terms.text
-        self.group = group if isinstance(group, str) else list(group)
         self._levels = grouping_columns(group, self._frame)
+        self.group = group if isinstance(group, str) else list(group)
 
     def __repr__(self) -> str:
         """Return formula, groups, family and state."""
@@ -204,6 +205,7 @@ class Lm2(Lm2State, Lm2Predictions, DiagnosticPlots, Model):
     def _checked(self, given: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments of a fit, checked and in plain form."""
         one_of("conf_int", given["conf_int"], get_args(Method))
+        check_rank(given["rank"], self.family, self.link)
         one_of("perm_on", given["perm_on"], get_args(PermOn))
         one_of("to_corrs", given["to_corrs"], (False, True, *get_args(Kind)))
         for name in ("rank", "verbose", "ordered", "ztrans_corrs"):
@@ -253,9 +255,10 @@ class Lm2(Lm2State, Lm2Predictions, DiagnosticPlots, Model):
     def _tested(self, found: Sample, regressions: GroupedFit, given: Mapping[str, Any]) -> np.ndarray:
         """Return what is tested of each group, coefficients or correlations, shape (groups, terms)."""
         if not given["corrs"]:
-            return regressions.b
+            return np.where(regressions.separated[:, None], np.nan, regressions.b)
         fit = regressions
         values = correlations(given["corrs"], fit.b, fit.unscaled, fit.rss, fit.tss, given["ztrans_corrs"])
+        values[_without_correlations(regressions)] = np.nan
         return values[:, np.array(found.names, dtype=object) != "Intercept"]
 
     def _require_groups(self, values: np.ndarray, levels: list[Level], regressions: GroupedFit) -> None:
@@ -307,7 +310,13 @@ class Lm2(Lm2State, Lm2Predictions, DiagnosticPlots, Model):
         self.fixef = frames if len(frames) > 1 else frames[0]
         self.grps = {name: len(level) for name, level in zip(self._levels, levels, strict=True)}
         self._keep_quality(found, levels[-1], fit)
-        self._warn([*found.notes, *failures(fit, levels[-1])], ModelWarning, False)
+        notes = [*found.notes, *failures(fit, levels[-1])]
+        if given["corrs"] and _without_correlations(fit).any():
+            some = levels[-1].named(_without_correlations(fit))
+            notes.append(
+                f"No correlation in group(s) {some}: no residual df, an outcome that does not vary, or a perfect fit"
+            )
+        self._warn(notes, ModelWarning, False)
         self._keep_fits(fit.fitted, fit.residuals, found.used, False)
 
     def _keep_quality(self, found: Sample, level: Level, fit: GroupedFit) -> None:
@@ -362,3 +371,10 @@ class Lm2(Lm2State, Lm2Predictions, DiagnosticPlots, Model):
         shown = tables.rounded(self.coefs)
         print(display.two_stage_summary(self, self._settings["level"], self._settings["ztrans_corrs"], shown))
         return shown
+
+
+def _without_correlations(fit: GroupedFit) -> np.ndarray:
+    """Return which groups have coefficients, but correlations that are noise or infinite as Fisher's z."""
+    with np.errstate(invalid="ignore"):
+        noise = (fit.df_resid == 0) | np.isnan(fit.rsquared) | (fit.rss <= 1e-24 * fit.tss)
+    return noise & (fit.reason == OK)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
-from pymer4.distributions import link_function
 from pymer4.errors import DataError, OptionError, one_of
 from pymer4.models.base import truth
 from pymer4.models.forest import coefficient_forest
+from pymer4.numerics.distributions import link_function
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pymer4 import inference
 from pymer4.errors import DataError, ModelWarning
+from pymer4.numerics import inference
+from pymer4.numerics.resample import seed_stream
 from pymer4.regression_rows import Sample
-from pymer4.resample import seed_stream
 
 Scheme = Literal["raw", "freedman-lane"]
 """What a permutation shuffles."""
@@ -28,8 +28,9 @@ class LmResampling:
         lower, upper, p = tested.lower, tested.upper, tested.p
         for_boot, for_permutation = (int(seed) for seed in seed_stream(given["seed"], 2))
         if given["conf_int"] == "boot":
-            drawn = inference.from_draws(self._estimate.b, self._draws(found, for_boot), given["level"])
-            lower, upper, p = drawn.lower, drawn.upper, drawn.p
+            if not np.isnan(tested.se).all():
+                drawn = inference.from_draws(self._estimate.b, self._draws(found, for_boot), given["level"])
+                lower, upper, p = drawn.lower, drawn.upper, drawn.p
             self.ci_type, self.sig_type = f"boot ({given['n_boot']})", "bootstrapped"
         if given["permute"]:
             p = self._permuted_p(found, for_permutation)
@@ -41,11 +42,11 @@ class LmResampling:
         given = self._settings
         how = {"weights": found.weights, "clusters": found.clusters, "offset": found.offset, "n_jobs": given["n_jobs"]}
         if self._linear:
-            from pymer4.replicates import bootstrap_linear
+            from pymer4.numerics.replicates import bootstrap_linear
 
             draws = bootstrap_linear(found.X, found.y, given["n_boot"], seed, **how)
         else:
-            from pymer4.generalized_replicates import bootstrap_generalized
+            from pymer4.numerics.generalized_replicates import bootstrap_generalized
 
             how["start"] = self._estimate.b
             draws = bootstrap_generalized(found.X, found.y, self.family, self.link, given["n_boot"], seed, **how)
@@ -66,7 +67,7 @@ class LmResampling:
         if found.clusters is not None and fixed[int(found.has_intercept) :].any():
             told = (
                 f"No p for {', '.join(names[fixed])}: constant within the clusters, where the outcome is shuffled. "
-                "Leave cluster= out, or fit an Lmer, whose Freedman-Lane scheme tests such terms."
+                "Leave cluster= out, or take the p of a fit without permute=, which cluster= makes robust."
             )
             self._warn([told], ModelWarning, False)
         observed, null = self._statistics(found, seed)
@@ -79,7 +80,7 @@ class LmResampling:
         of = {"kind": given["kind"], "clusters": found.clusters, "n_lags": given["n_lags"]}
         within, n_jobs = found.clusters, given["n_jobs"]
         if not self._linear:
-            from pymer4.generalized_replicates import permute_generalized
+            from pymer4.numerics.generalized_replicates import permute_generalized
 
             null = permute_generalized(
                 found.X,
@@ -95,7 +96,7 @@ class LmResampling:
                 **of,
             )
             return self._facts["inference"].statistic, null
-        from pymer4.replicates import permute_linear, permuted_statistics
+        from pymer4.numerics.replicates import permute_linear, permuted_statistics
 
         # Variances of groups are estimated anew from the residuals of every shuffle, and so are those of the data here.
         weighted = {"groups": found.groups} if found.groups is not None else {"weights": found.weights}

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from pymer4.errors import DataError, ModelWarning
-from pymer4.inference import Inference
+from pymer4.formulas.scope import Scope, address, found_at
+from pymer4.formulas.terms import Terms
 from pymer4.models.base import issue
-from pymer4.scope import Scope, address, found_at
-from pymer4.terms import Terms
+from pymer4.numerics.inference import Inference
 
 
 def _terms_written(terms: Terms) -> str:

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from pymer4 import tables
-from pymer4.correlations import Kind, correlations
 from pymer4.errors import OptionError, one_of
 from pymer4.models.base import truth
-from pymer4.sandwich import welch_df
+from pymer4.numerics.correlations import Kind, correlations
+from pymer4.numerics.sandwich import welch_df
 
 
 class LmTests:
@@ -144,6 +144,8 @@ class LmTests:
             weights @ (y - center) ** 2,
             fisher,
         )
+        if np.ptp(y) == 0:
+            r = np.full(len(r), np.nan)
         found = pd.Series(r, index=pd.Index(self._facts["names"], dtype=object))
         return found.iloc[int(self._terms.has_intercept) :]
 

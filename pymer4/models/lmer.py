@@ -12,9 +12,9 @@ import pandas as pd
 from pymer4 import bridge, display, intake, tables
 from pymer4.columns import Column
 from pymer4.errors import ConvergenceWarning, ModelWarning, OptionError, one_of
-from pymer4.factors import Coding
-from pymer4.families import Family, check_family, check_outcome, is_linear
-from pymer4.formula import columns_used, deparse, parse, parse_arguments, require_random, without_dot
+from pymer4.families import Family, check_family, check_outcome, check_rank, is_linear
+from pymer4.formulas.factors import Coding
+from pymer4.formulas.formula import columns_used, deparse, parse, parse_arguments, require_random, without_dot
 from pymer4.models.base import Ddf, Model, check_keywords, confidence_level, truth
 from pymer4.models.convergence import Convergence, next_step
 from pymer4.models.lmer_diagnosis import LmerDiagnosis
@@ -24,8 +24,8 @@ from pymer4.models.lmer_predict import LmerPredictions
 from pymer4.models.lmer_resample import LmerResampling, Method, interval
 from pymer4.models.lmer_state import LmerState
 from pymer4.models.lmer_tests import LmerTests
+from pymer4.numerics.resample import count, workers
 from pymer4.recoding import codings, contrast_matrices, with_factors, with_groups, with_ranks, without_unused
-from pymer4.resample import count, workers
 
 
 class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, LmerPlots, LmerDiagnosis, Model):
@@ -235,6 +235,7 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
         one_of("ddf", ddf, get_args(Ddf))
         for name in ("REML", "ordered", "rank", "verbose", "no_warnings", "old_optimizer"):
             truth(name, given[name])
+        check_rank(given["rank"], self.family, self.link)
         if ddf == "Kenward-Roger" and not (REML and self._linear):
             raise OptionError(
                 "ddf='Kenward-Roger' is defined for linear models fitted with REML=True. Use ddf='Satterthwaite'."
@@ -270,7 +271,7 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
         if given["rank"]:
             excluded = given["rank_exclude_cols"]
             excluded = [excluded] if isinstance(excluded, str) else list(excluded)
-            data = with_ranks(data, self._parsed, given["rank_group"], excluded)
+            data = with_ranks(data, self._parsed, self._frame, given["rank_group"], excluded)
         return data, coded
 
     def _keep(self, reply: bridge.Reply, data: intake.Intake, quiet: bool) -> None:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pymer4 import bridge, caterpillars, intake, plots, tables
+from pymer4 import bridge, intake, tables
 from pymer4.columns import Column, level_name, normalise
 from pymer4.errors import OptionError, near
-from pymer4.formula import Name, deparse, names_in, parse
+from pymer4.formulas.formula import Name, deparse, names_in, parse
 from pymer4.models.base import truth
+from pymer4.plotting import caterpillars, plots
 from pymer4.recoding import with_ranks
 
 if TYPE_CHECKING:

@@ -83,7 +83,7 @@ class LmerMarginal:
             frames = self._ask_marginal(specs=marginal, by=grouping, **asked)
         else:
             frames = self._ask_marginal(specs=grouping[:1], by=grouping[1:], trend=marginal[0], **asked)
-        for text in frames[0].attrs["messages"] if verbose else ():
+        for text in frames[0].attrs["messages"] if verbose and not summarize else ():
             print(text)
         if not summarize:
             return None
@@ -330,7 +330,8 @@ def _printed(frames: Frames, marginal: Sequence[str], grouping: Sequence[str]) -
         how = f"{contrasts.attrs['scale']} scale; adjustment: {contrasts.attrs['adjust']}"
         parts += ["", f"Pairwise differences ({how}):", _block(contrasts)]
     notes = [note for frame in frames if frame is not None for note in frame.attrs["notes"]]
-    return "\n".join([*parts, "", *(f"Note: {note.strip()}" for note in dict.fromkeys(notes))])
+    said = [text.strip().removeprefix("NOTE: ") for text in estimates.attrs["messages"]]
+    return "\n".join([*parts, "", *(f"Note: {note.strip()}" for note in dict.fromkeys([*said, *notes]))])
 
 
 def _block(table: pd.DataFrame) -> str:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pymer4 import caterpillars
 from pymer4.errors import OptionError, near
 from pymer4.models.base import confidence_level, truth
 from pymer4.models.forest import coefficient_forest
 from pymer4.models.lmer_curves import LmerCurves, chosen, of_factor
+from pymer4.plotting import caterpillars
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

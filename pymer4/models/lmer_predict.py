@@ -11,10 +11,10 @@ import pandas as pd
 from pymer4 import bridge, intake, tables
 from pymer4.columns import Column, normalise
 from pymer4.errors import DataError, OptionError, one_of
-from pymer4.formula import fixed_names, names_in
+from pymer4.formulas.formula import fixed_names, names_in
 from pymer4.models.base import confidence_level, issue_all, spread, truth
+from pymer4.numerics.resample import count, seed_stream
 from pymer4.recoding import conform
-from pymer4.resample import count, seed_stream
 
 Interval = Literal["confidence", "prediction"]
 

@@ -12,7 +12,7 @@ from pymer4 import bridge, tables
 from pymer4.errors import ModelWarning, OptionError, one_of
 from pymer4.families import has_scale
 from pymer4.models.base import confidence_level, issue_all
-from pymer4.resample import count, map_chunks, seed_stream, workers
+from pymer4.numerics.resample import count, map_chunks, seed_stream, workers
 
 Method = Literal["Wald", "profile", "boot"]
 
@@ -92,9 +92,11 @@ class LmerResampling:
     def _warn_of_untested(self, quiet: bool) -> None:
         untested = list(self.coefs.index[self.coefs[tables.PERM_P_VAL].isna()])
         if untested:
-            text = (
-                f"No p for {', '.join(untested)}: constant within the clusters, where the outcome is shuffled. "
+            text = f"No p for {', '.join(untested)}: constant within the clusters, where the outcome is shuffled. " + (
                 "Freedman and Lane's scheme tests such terms."
+                if self._linear
+                else "Freedman and Lane's scheme tests such terms in linear models; here the p of a fit without "
+                "permute= stands."
             )
             self._warn([text], ModelWarning, quiet)
 

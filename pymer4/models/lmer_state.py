@@ -14,7 +14,7 @@ import numpy as np
 from pymer4 import bridge, tables
 from pymer4.columns import Column
 from pymer4.errors import FileError, MissingFileError
-from pymer4.formula import deparse, parse, without_dot
+from pymer4.formulas.formula import deparse, parse, without_dot
 from pymer4.grid_request import Predictors
 from pymer4.models.convergence import Convergence
 

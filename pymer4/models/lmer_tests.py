@@ -10,7 +10,7 @@ import pandas as pd
 from pymer4 import bridge, intake, tables
 from pymer4.comparison import Likelihood
 from pymer4.errors import OptionError, one_of
-from pymer4.factors import present_levels
+from pymer4.formulas.factors import present_levels
 from pymer4.models.base import Ddf, issue_all
 
 Type = Literal[1, 2, 3]

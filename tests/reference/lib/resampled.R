@@ -6,9 +6,9 @@ source("tests/reference/lib/tables.R")
 source("tests/reference/lib/mixed.R")
 suppressMessages(library(lme4))
 
+# In the order of confint().
 parameters <- function(model) {
-  random <- as.data.frame(VarCorr(model), order = "lower.tri")
-  c(random$sdcor, fixef(model))
+  unname(c(as.data.frame(VarCorr(model), order = "lower.tri")$sdcor, fixef(model)))
 }
 
 with_seed <- function(seed, draw) {
@@ -16,16 +16,51 @@ with_seed <- function(seed, draw) {
   draw()
 }
 
-# What a refit gives, NA where R can't refit.
+# What a new fit of the model to another outcome gives, NA where R has none. lme4's own refit() of a linear model
+# minimizes another criterion than its REML fit did (version 1.1-31), so the call is made again.
 refitted <- function(model, response, tell, like) {
-  tryCatch(tell(suppressWarnings(suppressMessages(refit(model, response)))), error = function(e) like * NA)
+  env <- new.env(parent = environment(formula(model)))
+  fit <- function() {
+    if (!isLMM(model)) return(refit(model, response))
+    env$.outcome <- response
+    call <- model@call
+    call[[1]] <- quote(lme4::lmer)
+    call$formula <- formula(model)
+    call$formula[[2]] <- quote(.outcome)
+    environment(call$formula) <- env
+    eval(call, env)
+  }
+  tryCatch(tell(suppressWarnings(suppressMessages(fit()))), error = function(e) like * NA)
+}
+
+# An outcome with new random effects. lme4's simulate() of a gamma or inverse Gaussian model takes the inverse's root
+# of its shape for the shape (version 1.1-31).
+new_outcome <- function(model) {
+  family <- family(model)$family
+  if (!family %in% c("gaussian", "Gamma", "inverse.gaussian")) return(simulate(model, 1)[[1]])
+  Z <- Matrix::t(getME(model, "Zt"))
+  effects <- sigma(model) * getME(model, "Lambda") %*% rnorm(ncol(Z))
+  eta <- as.vector(getME(model, "X") %*% fixef(model) + Z %*% effects)
+  mean <- family(model)$linkinv(eta)
+  n <- length(mean)
+  switch(family,
+    gaussian = rnorm(n, mean, sigma(model)),
+    Gamma = rgamma(n, shape = 1 / sigma(model)^2, rate = 1 / (mean * sigma(model)^2)),
+    inverse.gaussian = inverse_gaussian(mean, 1 / sigma(model)^2)
+  )
+}
+
+# Michael, Schucany & Haas (1976), The American Statistician 30.
+inverse_gaussian <- function(mean, shape) {
+  y <- rnorm(length(mean))^2
+  low <- mean + mean^2 * y / (2 * shape) - mean / (2 * shape) * sqrt(4 * mean * shape * y + mean^2 * y^2)
+  ifelse(runif(length(mean)) <= mean / (mean + low), low, mean^2 / low)
 }
 
 # A model refitted to its own simulation is one replicate of a parametric bootstrap.
 bootstrap <- function(model, seeds) {
   t(vapply(seeds, function(seed) {
-    response <- with_seed(seed, function() simulate(model, 1)[[1]])
-    refitted(model, response, parameters, parameters(model))
+    refitted(model, with_seed(seed, function() new_outcome(model)), parameters, parameters(model))
   }, parameters(model)))
 }
 

@@ -1,0 +1,1 @@
+"""From formulas and what users say of factors to design matrices."""

@@ -1,0 +1,1 @@
+"""Pictures: frames and arrays in, matplotlib axes out."""

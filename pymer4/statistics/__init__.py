@@ -1,0 +1,1 @@
+"""The functions behind `pymer4.stats`."""

@@ -1,0 +1,132 @@
+"""Equivalence of two means: two one-sided tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pymer4.errors import OptionError
+from pymer4.models.base import truth
+from pymer4.numerics.inference import p_value, t_quantile
+from pymer4.numerics.resample import count
+from pymer4.plotting import equivalence_plot
+from pymer4.statistics import moments
+from pymer4.statistics.bootstrap import resampled
+from pymer4.statistics.permutation import perm_test
+from pymer4.statistics.samples import blocks, number, pairs, sample, seeds
+
+_ALPHA = 0.05
+
+
+def tost_equivalence(
+    x: Any,
+    y: Any,
+    lower: float,
+    upper: float,
+    paired: bool = False,
+    equal_var: bool = False,
+    n_perm: int = 1000,
+    n_boot: int = 5000,
+    plot: bool = False,
+    seed: int | np.random.Generator | None = None,
+) -> dict[str, Any]:
+    """Test whether the difference of two means lies between two bounds, by two one-sided t tests.
+
+    Two means are equivalent when the difference is significantly above `lower` and significantly below `upper`, each
+    at .05 (Schuirmann 1987, J. Pharmacokinet. Biopharm. 15, 657-680; Lakens, Scheel & Isager 2018, Adv. Methods
+    Pract. Psychol. Sci. 1, 259-269). That is so just when the 90 % t interval of the difference lies within the
+    bounds. Missing values are left out, from each sample or by pairs.
+
+    Args:
+        x: numbers of the first sample.
+        y: numbers of the second sample.
+        lower: lower bound of the range of equivalence of mean(x) - mean(y), in the units of the data.
+        upper: upper bound.
+        paired: take x and y for pairs; `equal_var` has no say then.
+        equal_var: Student's t tests in the place of Welch's.
+        n_perm: permutations for the two-sided test that the means are equal; 0 for its parametric p. The one-sided
+            tests are always parametric.
+        n_boot: resamples for the interval of the difference; 0 for the t interval.
+        plot: draw the difference and its intervals beside the range of equivalence.
+        seed: for results that can be repeated.
+
+    Returns:
+        A dict. `original`, `lower` and `upper` are dicts of three numbers: `m`, the difference of means, or how far
+        it is above the bound; `t`, that over its standard error; `p`, two-sided for `original`, of the test that the
+        difference is above `lower`, and of the test that it is below `upper`. `In_Equivalence_Range`: both one-sided
+        p are below .05. `Means_Are_Different`: the two-sided p is below .05. `CI`: the 95 % limits of the
+        difference, shape (2,). With `plot=True`, `axes`: what was drawn on.
+
+    Raises:
+        OptionError: an argument that is not among those above, or bounds in the wrong order.
+        DataError: too few numbers, no spread, or pairs of unequal length.
+
+    Examples:
+        >>> x, y = [5.1, 4.9, 5.2, 5.0, 4.8, 5.0], [5.0, 5.1, 4.9, 4.8, 5.2, 5.1]
+        >>> found = tost_equivalence(x, y, -0.5, 0.5, seed=1)
+        >>> found["In_Equivalence_Range"], found["Means_Are_Different"]
+        (True, False)
+    """
+    lower, upper = number("lower", lower), number("upper", upper)
+    if not lower < upper:
+        raise OptionError(f"lower={lower:g} has to be below upper={upper:g}.")
+    paired, equal_var, plot = truth("paired", paired), truth("equal_var", equal_var), truth("plot", plot)
+    n_perm, n_boot = count("n_perm", n_perm, 0), count("n_boot", n_boot, 0)
+    if y is None:
+        raise OptionError("tost_equivalence() compares two samples, so it needs y.")
+    x, y = pairs(x, y) if paired else (sample("x", x), sample("y", y))
+    first, second = (x - y, None) if paired else (x, y)
+    moments.require_spread(first, second, "a t test")
+
+    difference = float(moments.mean_difference(first, second))
+    error = float(moments.standard_error(first, second, equal_var))
+    df = moments.degrees_of_freedom(first, second, equal_var)
+    test_seed, interval_seed = seeds(seed, 2)
+    _, p = perm_test(x, y, "tstat-paired" if paired else "tstat", n_perm, equal_var, seed=test_seed)
+    found = _tests(difference, error, df, (lower, upper), p)
+    found["CI"] = _interval(first, second, n_boot, interval_seed) if n_boot else _t_limits(difference, error, df, 0.95)
+    if plot:
+        inner = _t_limits(difference, error, df, 1 - 2 * _ALPHA)
+        verdict = _verdict(found["In_Equivalence_Range"], found["Means_Are_Different"])
+        found["axes"] = equivalence_plot.equivalence(
+            difference,
+            inner,
+            found["CI"],
+            (lower, upper),
+            verdict=verdict,
+            outer_label="95 % bootstrap interval" if n_boot else "95 % t interval",
+        )
+    return found
+
+
+def _tests(difference: float, error: float, df: float, bounds: tuple[float, float], p: float) -> dict[str, Any]:
+    above = [difference - bound for bound in bounds]
+    one_sided = float(p_value(above[0] / error, df, "greater")), float(p_value(above[1] / error, df, "less"))
+    found: dict[str, Any] = {"original": {"m": difference, "t": difference / error, "p": p}}
+    for name, m, one in zip(("lower", "upper"), above, one_sided, strict=True):
+        found[name] = {"m": m, "t": m / error, "p": one}
+    found["In_Equivalence_Range"] = max(one_sided) < _ALPHA
+    found["Means_Are_Different"] = p < _ALPHA
+    return found
+
+
+def _interval(first: np.ndarray, second: np.ndarray | None, n_boot: int, seed: Any) -> np.ndarray:
+    """Return percentile limits of the difference of means."""
+    drawn = []
+    for block_seed, draws in blocks(seed, n_boot, len(first) + (0 if second is None else len(second))):
+        rng = np.random.default_rng(block_seed)
+        x = resampled(rng, first, draws)
+        drawn.append(moments.mean_difference(x, None if second is None else resampled(rng, second, draws)))
+    return moments.limits(np.concatenate(drawn))
+
+
+def _t_limits(difference: float, error: float, df: float, level: float) -> np.ndarray:
+    half = float(t_quantile((1 - level) / 2, df)) * error
+    return np.array([difference - half, difference + half])
+
+
+def _verdict(equivalent: bool, different: bool) -> str:
+    if equivalent:
+        return "Equivalent, and different from 0" if different else "Equivalent"
+    return "Different" if different else "Undecided"

@@ -1,0 +1,133 @@
+"""Samples as users give them, and the seeds of what is drawn from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pymer4.columns import normalise_column
+from pymer4.errors import DataError, OptionError
+from pymer4.numerics.resample import seed_stream
+
+BLOCK = 2**16
+"""Numbers in one block of resamples: half a megabyte, which stays in the cache of a core."""
+
+
+def numbers(argument: str, values: Any) -> np.ndarray:
+    """Return `values` as floats, shape (n,), NaN where missing.
+
+    Args:
+        argument: the argument's name, for the messages.
+        values: list, array or Series of numbers or booleans.
+
+    Raises:
+        DataError: not one number after the other, or an infinite one.
+    """
+    if isinstance(values, Iterable) and not isinstance(values, (str, bytes)) and not hasattr(values, "ndim"):
+        values = pd.Series(list(values))
+    if np.ndim(values) != 1:
+        shape = f" of shape {values.shape}" if hasattr(values, "shape") else ""
+        raise DataError(
+            f"{argument} has to be a list, array or Series of numbers, not a {type(values).__name__}{shape}."
+        )
+    series = pd.Series(values)
+    try:
+        column = normalise_column(series, argument)
+    except DataError:
+        column = None
+    if column is None or column.kind == "factor":
+        kinds = ", ".join(sorted({type(value).__name__ for value in series.dropna()}))
+        raise DataError(f"{argument} has to hold numbers, not {kinds} (dtype {series.dtype}).")
+    found = np.where(column.missing, np.nan, column.values.astype(float))
+    if np.isinf(found).any():
+        raise DataError(f"{argument} holds infinite numbers. Drop them, or put NaN in their place.")
+    return found
+
+
+def sample(argument: str, values: Any, least: int = 2) -> np.ndarray:
+    """Return the numbers of a sample without the missing ones.
+
+    Raises:
+        DataError: fewer than `least` are left, or see `numbers`.
+    """
+    found = numbers(argument, values)
+    found = found[~np.isnan(found)]
+    if len(found) < least:
+        raise DataError(f"{argument} holds {len(found)} numbers, and {least} are needed at least.")
+    return found
+
+
+def pairs(x: Any, y: Any, least: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    """Return two samples that belong together, without the pairs of which either is missing.
+
+    They are paired by position, whatever the index of a Series says.
+
+    Raises:
+        DataError: unequal lengths, fewer than `least` pairs, or see `numbers`.
+    """
+    first, second = numbers("x", x), numbers("y", y)
+    if len(first) != len(second):
+        raise DataError(f"x and y hold pairs, so they have to be of one length: x has {len(first)}, y {len(second)}.")
+    there = ~(np.isnan(first) | np.isnan(second))
+    if there.sum() < least:
+        raise DataError(f"x and y hold {there.sum()} complete pairs, and {least} are needed at least.")
+    return first[there], second[there]
+
+
+def blocks(seed: Any, n: int, size: int) -> np.ndarray:
+    """Return how `n` draws are cut into blocks: one row a block, its seed and its number of draws.
+
+    The cut depends on `n` and `size` alone, so results do not depend on who works off the blocks.
+
+    Args:
+        seed: a whole number, a NumPy Generator, or None for fresh entropy.
+        n: draws in all.
+        size: numbers that one draw takes.
+
+    Raises:
+        OptionError: `seed` is none of these.
+    """
+    most = max(1, BLOCK // max(1, size))
+    counts = np.diff(np.append(np.arange(0, n, most), n))
+    return np.column_stack([seeds(seed, len(counts)), counts]).astype(np.int64)
+
+
+def seeds(seed: Any, n: int) -> np.ndarray:
+    """Return `n` seeds, shape (n,), from a whole number, a NumPy Generator, or None for fresh entropy.
+
+    Raises:
+        OptionError: `seed` is none of these.
+    """
+    if isinstance(seed, np.random.Generator):
+        return seed.integers(2**31, size=n)
+    return seed_stream(seed, n)
+
+
+def generator(seed: Any) -> np.random.Generator:
+    """Return a generator of random numbers; NumPy's global one is never used.
+
+    Args:
+        seed: a whole number, a Generator, which is used as it is and moves on, or None for fresh entropy.
+
+    Raises:
+        OptionError: `seed` is none of these.
+    """
+    if isinstance(seed, np.random.Generator):
+        return seed
+    if seed is None:
+        return np.random.default_rng()
+    return np.random.default_rng(seed_stream(seed, 4))
+
+
+def number(argument: str, value: Any) -> float:
+    """Return a finite number as a float.
+
+    Raises:
+        OptionError: it is none; `argument` names it.
+    """
+    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool) and np.isfinite(value):
+        return float(value)
+    raise OptionError(f"{argument}={value!r} has to be a finite number.")
