@@ -205,7 +205,12 @@ def _variances(
             "value, which takes several rows a value. For weights that are 1 / variance pass data['w'] itself."
         )
     variances = group_variances(X[:, estimate.independent_columns(X)], y, groups, len(counts), offset)
-    for told, bad in {"too few rows": np.isnan(variances), "errors that do not vary": variances == 0}.items():
+    alone = counts == 1
+    for told, bad in {
+        "one row": alone,
+        "too few rows": np.isnan(variances) & ~alone,
+        "errors that do not vary": variances == 0,
+    }.items():
         if bad.any():
             shown = ", ".join(repr(names[i]) for i in np.flatnonzero(bad)[:_LISTED])
             raise DataError(
