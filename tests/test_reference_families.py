@@ -86,6 +86,11 @@ def fitted(family: str) -> Lmer:
 
 
 @cache
+def bootstrapped(family: str) -> Lmer:
+    return fit(ROWS[family], conf_int="boot", n_boot=DRAWS, seed=SEED)
+
+
+@cache
 def resampled(family: str) -> Lmer:
     return fit(ROWS[family], conf_int="boot", n_boot=DRAWS, permute=DRAWS, seed=SEED)
 
@@ -104,7 +109,7 @@ def expected_columns(family: str, permuted: bool) -> list[str]:
 def test_columns(family):
     assert list(fitted(family).coefs.columns) == expected_columns(family, permuted=False)
     assert list(resampled(family).coefs.columns) == expected_columns(family, permuted=True)
-    boot = fit(ROWS[family], conf_int="boot", n_boot=2, seed=1)
+    boot = bootstrapped(family)
     assert list(boot.coefs.columns) == expected_columns(family, permuted=False)
     shuffled = fit(ROWS[family], permute=2, seed=1)
     assert list(shuffled.coefs.columns) == expected_columns(family, permuted=True)
@@ -123,6 +128,7 @@ def test_columns(family):
 def test_what_a_fit_says_of_its_inference(family):
     plain, drawn = fitted(family), resampled(family)
     assert (plain.ci_type, plain.sig_type) == ("Wald", "parametric")
+    assert (bootstrapped(family).ci_type, bootstrapped(family).sig_type) == (f"boot ({DRAWS})", "bootstrapped")
     assert (drawn.ci_type, drawn.sig_type) == (f"boot ({DRAWS})", f"permutation ({DRAWS})")
     assert (drawn.coefs["Num_perm"] == DRAWS).all()
     statistic = STATISTIC[ROWS[family].family]
@@ -131,7 +137,7 @@ def test_what_a_fit_says_of_its_inference(family):
 
 
 def test_odds_and_probabilities_follow_the_estimates():
-    table = fit(ROWS["binomial"], conf_int="boot", n_boot=DRAWS, seed=SEED).coefs
+    table = bootstrapped("binomial").coefs
     for odds, probability, column in zip(ODDS[:3], ODDS[3:], ["Estimate", "2.5_ci", "97.5_ci"], strict=True):
         np.testing.assert_allclose(table[odds], np.exp(table[column]), rtol=1e-12)
         np.testing.assert_allclose(table[probability], 1 / (1 + np.exp(-table[column])), rtol=1e-12)
@@ -154,7 +160,7 @@ def test_bootstrap_limits_are_of_r_s_refits(family, reference):
 @every
 def test_bootstrapped_p_is_of_r_s_refits(family, reference):
     draws = reference.numbers(family, "draws").dropna().to_numpy()
-    table = fit(ROWS[family], conf_int="boot", n_boot=DRAWS, seed=SEED).coefs
+    table = bootstrapped(family).coefs
     draws = draws[:, -len(table) :]
     p = 2 * np.minimum(1 + (draws <= 0).sum(axis=0), 1 + (draws >= 0).sum(axis=0)) / (len(draws) + 1)
     np.testing.assert_allclose(table["P-val"], np.minimum(p, 1), rtol=1e-12)
@@ -197,7 +203,7 @@ def test_no_profile_where_the_family_has_a_scale(family):
 
 
 def test_no_profile_without_laplace():
-    with pytest.raises(RError, match="nAGQ = 0.*Use nAGQ = 1"):
+    with pytest.raises(RError, match=r"nAGQ = 0.*Use nAGQ = 1"):
         fitted("nbinom").confint("profile")
 
 

@@ -1,4 +1,4 @@
-"""A predictor called `signal` or `sigma`, a slope called `N`, `NA_` or `T`: no number of any table depends on a name."""
+"""A predictor called `signal` or `sigma`, a slope called `N`, `NA_` or `T`: no number depends on a name."""
 
 from __future__ import annotations
 

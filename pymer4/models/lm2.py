@@ -19,7 +19,7 @@ from pymer4.models.lm2_predict import Lm2Predictions
 from pymer4.models.lm_state import Lm2State
 from pymer4.numerics import inference
 from pymer4.numerics.correlations import Kind, correlations
-from pymer4.numerics.group_levels import Level, failures, grouping_columns, nest, ranks_within, upward
+from pymer4.numerics.group_levels import Level, clusters_of, failures, grouping_columns, nest, ranks_within, upward
 from pymer4.numerics.grouped import OK, GroupedFit, grouped_generalized, grouped_least_squares
 from pymer4.numerics.resample import count, seed_stream, workers
 from pymer4.numerics.second_level import PermOn, SecondLevel, bootstrap_means, flipped_statistics, tested
@@ -189,7 +189,10 @@ class Lm2(Lm2State, Lm2Predictions, DiagnosticPlots, Model):
         values = upward(self._tested(found, regressions, settings), levels)
         self._require_groups(values[0], levels, regressions)
         stage = SecondLevel(
-            values[0], settings["kind"], self._clusters(levels[0], clusters, found, settings), settings["n_lags"]
+            values[0],
+            settings["kind"],
+            clusters_of(levels[0], clusters, found.used, settings["cluster"]),
+            settings["n_lags"],
         )
         self._forget()
         self._settings, self._design = settings, design
@@ -258,7 +261,7 @@ class Lm2(Lm2State, Lm2Predictions, DiagnosticPlots, Model):
             return np.where(regressions.separated[:, None], np.nan, regressions.b)
         fit = regressions
         values = correlations(given["corrs"], fit.b, fit.unscaled, fit.rss, fit.tss, given["ztrans_corrs"])
-        values[_without_correlations(regressions)] = np.nan
+        values[regressions.without_correlations] = np.nan
         return values[:, np.array(found.names, dtype=object) != "Intercept"]
 
     def _require_groups(self, values: np.ndarray, levels: list[Level], regressions: GroupedFit) -> None:
@@ -269,24 +272,6 @@ class Lm2(Lm2State, Lm2Predictions, DiagnosticPlots, Model):
                 f"Coefficients are tested over the groups of {self._levels[0]!r}, and of its {len(levels[0])} group(s) "
                 f"{usable} have some: two are needed at least, better ten.{why} With a single group fit an Lm."
             )
-
-    def _clusters(
-        self, level: Level, clusters: np.ndarray | None, found: Sample, given: Mapping[str, Any]
-    ) -> np.ndarray | None:
-        """Return the cluster of each group of the outermost level."""
-        if clusters is None:
-            return None
-        of_rows = clusters[found.used]
-        of_groups = np.zeros(len(level), dtype=np.int64)
-        of_groups[level.codes] = of_rows
-        split = np.zeros(len(level), dtype=bool)
-        split[level.codes[of_groups[level.codes] != of_rows]] = True
-        if split.any():
-            raise DataError(
-                f"cluster={given['cluster']!r} differs within the group(s) {level.named(split)} of "
-                f"{self._levels[0]!r}. The tests are over groups, so each has to lie in one cluster."
-            )
-        return of_groups
 
     def _keep_regressions(
         self, found: Sample, levels: list[Level], regressions: GroupedFit, values: list[np.ndarray]
@@ -311,8 +296,8 @@ class Lm2(Lm2State, Lm2Predictions, DiagnosticPlots, Model):
         self.grps = {name: len(level) for name, level in zip(self._levels, levels, strict=True)}
         self._keep_quality(found, levels[-1], fit)
         notes = [*found.notes, *failures(fit, levels[-1])]
-        if given["corrs"] and _without_correlations(fit).any():
-            some = levels[-1].named(_without_correlations(fit))
+        if given["corrs"] and fit.without_correlations.any():
+            some = levels[-1].named(fit.without_correlations)
             notes.append(
                 f"No correlation in group(s) {some}: no residual df, an outcome that does not vary, or a perfect fit"
             )
@@ -371,10 +356,3 @@ class Lm2(Lm2State, Lm2Predictions, DiagnosticPlots, Model):
         shown = tables.rounded(self.coefs)
         print(display.two_stage_summary(self, self._settings["level"], self._settings["ztrans_corrs"], shown))
         return shown
-
-
-def _without_correlations(fit: GroupedFit) -> np.ndarray:
-    """Return which groups have coefficients, but correlations that are noise or infinite as Fisher's z."""
-    with np.errstate(invalid="ignore"):
-        noise = (fit.df_resid == 0) | np.isnan(fit.rsquared) | (fit.rss <= 1e-24 * fit.tss)
-    return noise & (fit.reason == OK)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymer4.errors import OptionError, near
+from pymer4.errors import DataError, OptionError, near
 from pymer4.numerics.grouped import SINGULAR, TOO_FEW, UNFITTED, GroupedFit
 
 
@@ -67,6 +67,33 @@ def nest(columns: Sequence[pd.Series]) -> list[Level]:
         levels.append(Level(codes, above[first], index))
         above = codes
     return levels
+
+
+def clusters_of(level: Level, clusters: np.ndarray | None, used: np.ndarray, name: str) -> np.ndarray | None:
+    """Return the cluster of each group, shape (groups,), or None where there are no clusters.
+
+    Args:
+        level: the groups.
+        clusters: cluster of each row of the data, shape (rows,), or None.
+        used: which of these rows the groups are made of, shape (rows,).
+        name: the column that clusters are made of, for the message.
+
+    Raises:
+        DataError: a group in several clusters.
+    """
+    if clusters is None:
+        return None
+    of_rows = clusters[used]
+    of_groups = np.zeros(len(level), dtype=np.int64)
+    of_groups[level.codes] = of_rows
+    split = np.zeros(len(level), dtype=bool)
+    split[level.codes[of_groups[level.codes] != of_rows]] = True
+    if split.any():
+        raise DataError(
+            f"cluster={name!r} differs within the group(s) {level.named(split)} of {level.index.names[0]!r}. The tests "
+            "are over groups, so each has to lie in one cluster."
+        )
+    return of_groups
 
 
 def averaged(values: np.ndarray, parent: np.ndarray, n: int) -> np.ndarray:

@@ -70,6 +70,13 @@ class GroupedFit:
         """Standard errors of the coefficients, shape (G, p)."""
         return np.sqrt(self.dispersion[:, None] * self.unscaled)
 
+    @property
+    def without_correlations(self) -> Array:
+        """Which groups have coefficients, but correlations that are noise, or infinite as Fisher's z, shape (G,)."""
+        with np.errstate(invalid="ignore"):
+            noise = (self.df_resid == 0) | np.isnan(self.rsquared) | (self.rss <= 1e-24 * self.tss)
+        return noise & (self.reason == OK)
+
 
 class _Rows:
     """Rows in the order of their groups.
