@@ -62,7 +62,7 @@ def terms(data: str) -> pd.DataFrame:
 
 
 def vignette(table: str) -> pd.DataFrame:
-    """Return what emmeans says of the pigs without a grouping factor: `"source estimates"`, `"percent contrasts"`, .."""
+    """Return what emmeans says of the pigs without a grouping factor, such as `"source estimates"`."""
     return _reference("marginal").numbers("pigs_lm", table)
 
 

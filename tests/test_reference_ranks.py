@@ -33,6 +33,7 @@ CASES = {
     "all rows": Case("level ~ x * cond + (1 | g)", ("level", "x")),
     "in groups": Case("level ~ x + time + (1 | g)", ("level", "x", "time"), {"rank_group": "g"}),
     "at levels": Case("level ~ x + cond + (1 | g)", ("level", "x"), {"rank_group": "cond"}),
+    "in groups of another column": Case("level ~ x + (1 | g)", ("level", "x"), {"rank_group": "cond"}),
     "ties": Case("visits ~ x + bursts + (1 | g)", ("visits", "x", "bursts")),
     "ties in groups": Case("visits ~ bursts + (1 | g) + (1 | item)", ("visits", "bursts"), {"rank_group": "item"}),
     "but one": Case("level ~ x + time + (1 | g)", ("level", "x"), {"rank_exclude_cols": "time"}),

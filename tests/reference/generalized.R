@@ -1,6 +1,6 @@
 # Generalized linear mixed models by lme4 alone, written to generalized.csv:
-# `Rscript tests/reference/generalized.R [folder] [cases]` from the root of the repository. The models are those of
-# generalized_cases.csv; `quick` for the cases leaves out those that take long.
+# `Rscript tests/reference/generalized.R [folder]` from the root of the repository. The models are those of
+# generalized_cases.csv.
 
 source("tests/reference/lib/data.R")
 source("tests/reference/lib/tables.R")
@@ -70,10 +70,8 @@ predictions <- function(row, model, tell) {
   list(tell("predictions", do.call(cbind, found)))
 }
 
-asked <- commandArgs(TRUE)
-folder <- c(asked, "tests/reference")[1]
+folder <- c(commandArgs(TRUE), "tests/reference")[1]
 rows <- read_rows("tests/reference/generalized_cases.csv")
-if (identical(asked[2], "quick")) rows <- Filter(function(row) row$slow != "TRUE", rows)
 parts <- lapply(rows, function(row) {
   fit <- fit_row(row)
   describe_row(row, fit$value, fit$said)
