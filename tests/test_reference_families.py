@@ -18,7 +18,7 @@ from pymer4.numerics.resample import seed_stream
 
 pytestmark = pytest.mark.r
 
-SEED, DRAWS = 5, 9
+SEED, DRAWS = 5, 5
 REFITTED = 1e-4  # a refit starts where the fit ended, or elsewhere, and stops near the same optimum
 PROFILE = 1e-5  # roots of splines
 

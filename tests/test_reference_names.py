@@ -107,7 +107,12 @@ ASKED: dict[str, Callable[[Lmer, tuple[str, ...]], object]] = {
 }
 
 
-@pytest.mark.parametrize("names", NAMES)
+every = pytest.mark.parametrize(
+    "names", [pytest.param(k, marks=pytest.mark.slow) if k in ("letters", "crossing") else k for k in NAMES]
+)
+
+
+@every
 @pytest.mark.parametrize("table", ASKED)
 def test_tables_of_a_linear_model(table, names):
     with warnings.catch_warnings():
@@ -119,7 +124,7 @@ def test_tables_of_a_linear_model(table, names):
 GENERALIZED = ["coefs", "Wald", "ranef_var", "ranef", "anova 2", "anova 3", "emmeans", "emtrends", "joint_tests"]
 
 
-@pytest.mark.parametrize("names", NAMES)
+@every
 def test_tables_of_a_generalized_model(names):
     found, plain = fitted(names, "poisson"), fitted("plain", "poisson")
     for table in GENERALIZED:
@@ -141,7 +146,7 @@ def few_terms(names: tuple[str, ...]) -> Lmer:
     return model
 
 
-@pytest.mark.parametrize("names", ["sigma", "slopes", pytest.param("parts of R", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("names", [pytest.param("slopes", marks=pytest.mark.slow), "sigma"])
 def test_profiles(names):
     found, plain = few_terms(NAMES[names]), few_terms(NEUTRAL)
     same_but_for_labels(found.coefs, plain.coefs, NAMES[names])
