@@ -196,7 +196,9 @@ class LmerCurves:
         if not self.ranked_data:
             return self._conformed(intake.rows_for(names, self._frame[self._used], "plot()")[0])
         data = intake.take_in(self._parsed, self._frame, self._weights, self._offset)
-        data = with_ranks(data, self._parsed, self._settings["rank_group"], [*self._unranked(), *self._codings])
+        data = with_ranks(
+            data, self._parsed, self._frame, self._settings["rank_group"], [*self._unranked(), *self._codings]
+        )
         return self._conformed(intake.subset({name: data.columns[name] for name in names}, self._used))
 
     def _unranked(self) -> list[str]:
