@@ -259,11 +259,22 @@ def _within(scene: _Scene, limits: np.ndarray) -> np.ndarray:
 
 def _count_in_ratios(ax: Axes, axis: str) -> None:
     """Give an axis a log scale, with plain numbers."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+    class Ticks(LogLocator):
+        """1, 2, 5 in each decade; round numbers at equal distances where the range is less than one."""
+
+        def tick_values(self, vmin: float, vmax: float) -> np.ndarray:
+            close = 0 < vmin < vmax < 10 * vmin
+            return (
+                MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(vmin, vmax)
+                if close
+                else super().tick_values(vmin, vmax)
+            )
 
     ax.set(**{f"{axis}scale": "log"})
     ticks = getattr(ax, f"{axis}axis")
-    ticks.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ticks.set_major_locator(Ticks(subs=(1, 2, 5)))
     ticks.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     ticks.set_minor_locator(NullLocator())
 
