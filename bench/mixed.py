@@ -68,7 +68,7 @@ def glmer_ratio() -> str:
         data["g"] = data["g"].astype("category")
         model = Lmer("y ~ x + (1 | g)", data, family="binomial")
         times = alternate(
-            3,
+            7,
             pymer4=lambda: timed(lambda: model.fit(summarize=False, no_warnings=True)),
             R=lambda: peer.ask("glmer", "y ~ x + (1 | g)"),
         )
