@@ -9,6 +9,7 @@ from decimal import Decimal
 import h5py
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,8 +17,6 @@ from hypothesis import strategies as st
 from pymer4.errors import DataError, ModelWarning
 from pymer4.storage import cells, frames, h5tree, h5write
 from pymer4.storage.frames import Parts
-
-pa = pytest.importorskip("pyarrow")
 
 
 def parts_in_file(frame: pd.DataFrame) -> Parts:

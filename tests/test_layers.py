@@ -107,6 +107,7 @@ LAYERS = {
     "pymer4.numerics.group_levels": 7,
     "pymer4.numerics.second_level": 7,
     "pymer4.models.forest": 5,
+    "pymer4.models.native": 5,
     "pymer4.regression_rows": 9,
     "pymer4.models.lm2_predict": 8,
     "pymer4.models.lm2": 10,

@@ -4,35 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 
 from pymer4 import display, intake, tables
 from pymer4.errors import ConvergenceWarning, ModelWarning, OptionError, one_of
-from pymer4.families import NATIVE_LINKS, Family, check_family, check_rank, is_linear
+from pymer4.families import NATIVE_LINKS, Family, check_family
 from pymer4.formulas.design import Design
 from pymer4.formulas.terms import parse
-from pymer4.models.base import Model, check_keywords, confidence_level, truth
+from pymer4.models.base import check_keywords, truth
 from pymer4.models.diagnosis_plots import DiagnosticPlots
 from pymer4.models.lm_plots import LmPlots
 from pymer4.models.lm_predict import LmPredictions
 from pymer4.models.lm_resample import LmResampling, Scheme
 from pymer4.models.lm_state import LmState
 from pymer4.models.lm_tests import LmTests
+from pymer4.models.native import Method, NativeModel
 from pymer4.numerics import inference, sandwich
 from pymer4.numerics.estimate import LinearFit, least_squares
 from pymer4.numerics.generalized import GeneralizedFit, generalized
-from pymer4.numerics.resample import count, seed_stream, workers
 from pymer4.regression_rows import Sample, doubts, row_values, sample
-from pymer4.robust import robust_kind, se_type
-
-Method = Literal["standard", "boot"]
-"""How `Lm` computes confidence limits."""
+from pymer4.robust import se_type
 
 
-class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPlots, DiagnosticPlots, Model):
+class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPlots, DiagnosticPlots, NativeModel):
     """A regression: ordinary or weighted least squares, or a generalized linear model.
 
     Formulas are patsy's, and may use every function and variable that is visible where the model is made. Text and
@@ -100,21 +97,8 @@ class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPlots, DiagnosticPlots
 
     def _forget(self) -> None:
         super()._forget()
-        self.rsquared: float | None = None
-        self.rsquared_adj: float | None = None
         self.estimator: str | None = None
-        self.se_type: str | None = None
-        self.sig_type: str | None = None
-        self.ci_type: str | None = None
         self.theta: float | None = None
-        self.factors: Mapping[str, Any] | None = None
-        self.contrast_codes: dict[str, np.ndarray] | None = None
-        self.ranked_data = False
-        self.marginal_estimates: pd.DataFrame | None = None
-        self.marginal_contrasts: pd.DataFrame | None = None
-        self.model_obj = None
-        self._settings: dict[str, Any] = {}
-        self._facts: dict[str, Any] = {}
         self._estimate: LinearFit | GeneralizedFit | None = None
 
     def fit(
@@ -195,27 +179,15 @@ class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPlots, DiagnosticPlots
 
     def _checked(self, given: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments of a fit, checked and in plain form."""
-        one_of("conf_int", given["conf_int"], get_args(Method))
-        check_rank(given["rank"], self.family, self.link)
+        self._checked_arguments(given, "hc1")
         one_of("scheme", given["scheme"], get_args(Scheme))
-        for name in ("rank", "verbose", "wls_dof_correction", "ordered"):
-            given[name] = truth(name, given[name])
-        given["kind"] = robust_kind(given["robust"], given["cluster"], "hc1")
-        given["level"] = confidence_level(given["conf_level"])
-        given["permute"] = 0 if given["permute"] is False else count("permute", given["permute"], least=0)
-        given["n_boot"], given["n_lags"] = count("n_boot", given["n_boot"]), count("n_lags", given["n_lags"], least=0)
-        given["n_jobs"] = workers(given["n_jobs"])
+        given["wls_dof_correction"] = truth("wls_dof_correction", given["wls_dof_correction"])
         given["weights"] = deepcopy(given["weights"])
-        seed_stream(given["seed"], 1)
         if given["scheme"] != "raw" and not self._linear:
             raise OptionError(
                 "scheme='freedman-lane' shuffles residuals, which is defined for linear models. Use scheme='raw'."
             )
         return given
-
-    @property
-    def _linear(self) -> bool:
-        return is_linear(self.family, self.link)
 
     @property
     def _asymptotic(self) -> bool:

@@ -3,34 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 
 from pymer4 import display, tables
 from pymer4.errors import DataError, ModelWarning, OptionError, one_of
-from pymer4.families import NATIVE_LINKS, Family, check_family, check_rank, is_linear
+from pymer4.families import NATIVE_LINKS, Family, check_family
 from pymer4.formulas.design import Design
 from pymer4.formulas.terms import parse
-from pymer4.models.base import Model, check_keywords, confidence_level, truth
+from pymer4.models.base import check_keywords, truth
 from pymer4.models.diagnosis_plots import DiagnosticPlots
 from pymer4.models.lm2_predict import Lm2Predictions
 from pymer4.models.lm_state import Lm2State
+from pymer4.models.native import Method, NativeModel
 from pymer4.numerics import inference
 from pymer4.numerics.correlations import Kind, correlations
 from pymer4.numerics.group_levels import Level, clusters_of, failures, grouping_columns, nest, ranks_within, upward
 from pymer4.numerics.grouped import OK, GroupedFit, grouped_generalized, grouped_least_squares
-from pymer4.numerics.resample import count, seed_stream, workers
+from pymer4.numerics.resample import seed_stream
 from pymer4.numerics.second_level import PermOn, SecondLevel, bootstrap_means, flipped_statistics, tested
 from pymer4.regression_rows import RowValues, Sample, sample
-from pymer4.robust import group_codes, robust_kind, se_type
-
-Method = Literal["standard", "boot"]
-"""How `Lm2` computes confidence limits."""
+from pymer4.robust import group_codes, se_type
 
 
-class Lm2(Lm2State, Lm2Predictions, DiagnosticPlots, Model):
+class Lm2(Lm2State, Lm2Predictions, DiagnosticPlots, NativeModel):
     """One regression for each group, and one-sample tests of its coefficients over groups.
 
     This is the summary-statistics approach to data with repeated measures: intercept and slopes differ freely between
@@ -108,22 +106,9 @@ class Lm2(Lm2State, Lm2Predictions, DiagnosticPlots, Model):
         super()._forget()
         self.fixef: pd.DataFrame | list[pd.DataFrame] | None = None
         self.grps: dict[str, int] | None = None
-        self.rsquared: float | None = None
-        self.rsquared_adj: float | None = None
         self.rsquared_per_group: pd.Series | None = None
         self.rsquared_adj_per_group: pd.Series | None = None
         self.iscorrs: bool | str = False
-        self.se_type: str | None = None
-        self.sig_type: str | None = None
-        self.ci_type: str | None = None
-        self.factors: Mapping[str, Any] | None = None
-        self.contrast_codes: dict[str, np.ndarray] | None = None
-        self.ranked_data = False
-        self.marginal_estimates: pd.DataFrame | None = None
-        self.marginal_contrasts: pd.DataFrame | None = None
-        self.model_obj = None
-        self._settings: dict[str, Any] = {}
-        self._facts: dict[str, Any] = {}
         self._design: Design | None = None
 
     def fit(
@@ -207,19 +192,11 @@ class Lm2(Lm2State, Lm2Predictions, DiagnosticPlots, Model):
 
     def _checked(self, given: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments of a fit, checked and in plain form."""
-        one_of("conf_int", given["conf_int"], get_args(Method))
-        check_rank(given["rank"], self.family, self.link)
+        self._checked_arguments(given, "hc0")
         one_of("perm_on", given["perm_on"], get_args(PermOn))
         one_of("to_corrs", given["to_corrs"], (False, True, *get_args(Kind)))
-        for name in ("rank", "verbose", "ordered", "ztrans_corrs"):
-            given[name] = truth(name, given[name])
+        given["ztrans_corrs"] = truth("ztrans_corrs", given["ztrans_corrs"])
         given["corrs"] = "semi" if given["to_corrs"] is True else given["to_corrs"]
-        given["kind"] = robust_kind(given["robust"], given["cluster"], "hc0")
-        given["level"] = confidence_level(given["conf_level"])
-        given["permute"] = 0 if given["permute"] is False else count("permute", given["permute"], least=0)
-        given["n_boot"], given["n_lags"] = count("n_boot", given["n_boot"]), count("n_lags", given["n_lags"], least=0)
-        given["n_jobs"] = workers(given["n_jobs"])
-        seed_stream(given["seed"], 1)
         if given["corrs"] and not self._linear:
             raise OptionError(
                 f"to_corrs={given['to_corrs']!r} is for linear models; this one has family {self.family!r} and link "
@@ -229,10 +206,6 @@ class Lm2(Lm2State, Lm2Predictions, DiagnosticPlots, Model):
             groups = " within ".join(self._levels[::-1])
             print(f"Fitting {self.formula} ({self.family}, {self.link}) to each group of {groups}")
         return given
-
-    @property
-    def _linear(self) -> bool:
-        return is_linear(self.family, self.link)
 
     def _sample(self, given: Mapping[str, Any]) -> tuple[Design, Sample, np.ndarray | None]:
         """Return the design, the rows used, and the cluster of each row of the data."""

@@ -1,0 +1,64 @@
+"""What the models that need no R share: the attributes of a fit, and the arguments that all of them take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+
+from pymer4.errors import one_of
+from pymer4.families import check_rank, is_linear
+from pymer4.models.base import Model, confidence_level, truth
+from pymer4.numerics.resample import count, seed_stream, workers
+from pymer4.robust import Robust, robust_kind
+
+Method = Literal["standard", "boot"]
+"""How confidence limits are computed."""
+
+
+class NativeModel(Model):
+    """A model that is fitted by NumPy."""
+
+    def _forget(self) -> None:
+        super()._forget()
+        self.rsquared: float | None = None
+        self.rsquared_adj: float | None = None
+        self.se_type: str | None = None
+        self.sig_type: str | None = None
+        self.ci_type: str | None = None
+        self.factors: Mapping[str, Any] | None = None
+        self.contrast_codes: dict[str, np.ndarray] | None = None
+        self.ranked_data = False
+        self.marginal_estimates: pd.DataFrame | None = None
+        self.marginal_contrasts: pd.DataFrame | None = None
+        self.model_obj = None
+        self._settings: dict[str, Any] = {}
+        self._facts: dict[str, Any] = {}
+
+    @property
+    def _linear(self) -> bool:
+        return is_linear(self.family, self.link)
+
+    def _checked_arguments(self, given: dict[str, Any], default: Robust) -> dict[str, Any]:
+        """Return the arguments of `fit()` that all native models take, checked and in plain form.
+
+        Args:
+            given: arguments by name; changed in place.
+            default: the covariance that robust=True means.
+
+        Raises:
+            OptionError: an argument out of its range.
+        """
+        one_of("conf_int", given["conf_int"], get_args(Method))
+        check_rank(given["rank"], self.family, self.link)
+        for name in ("rank", "verbose", "ordered"):
+            given[name] = truth(name, given[name])
+        given["kind"] = robust_kind(given["robust"], given["cluster"], default)
+        given["level"] = confidence_level(given["conf_level"])
+        given["permute"] = 0 if given["permute"] is False else count("permute", given["permute"], least=0)
+        given["n_boot"], given["n_lags"] = count("n_boot", given["n_boot"]), count("n_lags", given["n_lags"], least=0)
+        given["n_jobs"] = workers(given["n_jobs"])
+        seed_stream(given["seed"], 1)
+        return given
