@@ -13,7 +13,9 @@ set -eu
 cd "$(dirname "$0")/.."
 
 python=${PYTHON:-python3}
-r_packages='lme4 lmerTest emmeans pbkrtest jsonlite lattice performance sandwich'
+r_packages='lme4 lmerTest emmeans pbkrtest jsonlite lattice'
+# What only tests compare with, where this Debian has it.
+r_compared='performance sandwich'
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -36,8 +38,7 @@ install_line() {
 }
 
 missing_r_packages() {
-    # shellcheck disable=SC2086
-    Rscript -e 'cat(Filter(function(p) !nzchar(system.file(package = p)), commandArgs(TRUE)))' $r_packages
+    Rscript -e 'cat(Filter(function(p) !nzchar(system.file(package = p)), commandArgs(TRUE)))' "$@"
 }
 
 # Does apt look after the R that is here?
@@ -79,41 +80,57 @@ pip_install() { .venv/bin/python -m pip install --quiet --disable-pip-version-ch
 
 # ---- the system's packages
 
+can_be_root() { [ "$(id -u)" = 0 ] || have sudo; }
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
-# Install Debian packages, or end with the lines to type.
+apt() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 "$@" </dev/null >&2; }
+
+known_to_apt() { for package in "$@"; do apt-cache show "$package" >/dev/null 2>&1 && printf ' %s' "$package"; done; }
+
+# Install Debian packages, or end with the lines to type; and those in `compared` that this Debian has.
 system_install() {
     if ! have apt-get; then
         # shellcheck disable=SC2086
         stop "neither apt nor conda is here. Install R, a compiler and a Python with venv, then type" \
             "$(install_line $r_packages)" "make setup"
     fi
-    if [ "$(id -u)" != 0 ] && ! have sudo; then
+    can_be_root ||
         stop "some packages are missing. As root, type" "apt-get update" "apt-get install -y --no-install-recommends $*"
-    fi
-    say "installing $*"
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq update </dev/null >&2 || say "going on with old package lists"
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 install -y \
-        --no-install-recommends "$@" </dev/null >&2
+    apt update || say "going on with old package lists"
+    # shellcheck disable=SC2046,SC2086
+    set -- "$@" $(known_to_apt $compared)
+    [ $# = 0 ] || say "installing $*"
+    [ $# = 0 ] || apt install -y --no-install-recommends "$@"
 }
 
 # Bring what the system lacks, in one go.
 need_system() {
     wanted=''
+    compared=''
     can_make_venv || wanted="$wanted $(debian_python venv)"
     if [ "$1" = all ]; then
         can_compile || ! have apt-get || wanted="$wanted gcc libc6-dev $(debian_python dev)"
-        # shellcheck disable=SC2086
-        if ! have Rscript; then
-            wanted="$wanted r-base-core r-base-dev$(debian_names $r_packages)"
-        elif missing=$(missing_r_packages) && [ -n "$missing" ]; then
-            debian_r || stop "R lacks $missing. Type" "$(install_line $missing)"
-            wanted="$wanted$(debian_names $missing)"
-        fi
+        need_r
     fi
     # shellcheck disable=SC2086
-    [ -z "$wanted" ] || system_install $wanted
+    [ -z "$wanted$compared" ] || system_install $wanted
     can_make_venv || stop "$python can't make virtual environments. Name another:" "make setup PYTHON=/usr/bin/python3"
+}
+
+# Add to `wanted` and `compared` what R lacks.
+# shellcheck disable=SC2046,SC2086
+need_r() {
+    if ! have Rscript; then
+        wanted="$wanted r-base-core r-base-dev$(debian_names $r_packages)"
+        compared=$(debian_names $r_compared)
+        return
+    fi
+    missing=$(missing_r_packages $r_packages)
+    if [ -n "$missing" ]; then
+        debian_r || stop "R lacks $missing. Type" "$(install_line $missing)"
+        wanted="$wanted$(debian_names $missing)"
+    fi
+    if debian_r && can_be_root; then compared=$(debian_names $(missing_r_packages $r_compared)); fi
 }
 
 # ---- the two ways

@@ -224,6 +224,18 @@ def test_apt_brings_r_in_one_go_and_without_questions(desk):
     assert {"-y", "r-base-core", "r-base-dev", "r-cran-lme4", "r-cran-lmertest"} <= set(commands[1].split())
 
 
+def test_what_only_tests_compare_with_is_left_out_where_apt_has_none(desk):
+    fake(desk, "apt-get", UPDATES_ONLY)
+    fake(desk, "apt-cache", '[ "$2" != r-cran-performance ]')
+    fake(desk, "sudo", 'exec "$@"')
+    fake(desk, "cc")
+    set_up(desk)
+    (installed,) = (line.split() for line in asked(desk) if line.startswith("apt-get") and "install" in line)
+    assert "r-cran-lme4" in installed
+    assert "r-cran-sandwich" in installed
+    assert "r-cran-performance" not in installed
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user has sudo or is told what to type")
 def test_root_needs_no_sudo(desk):
     fake(desk, "apt-get", UPDATES_ONLY)
