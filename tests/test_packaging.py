@@ -75,6 +75,18 @@ def test_the_setup_pins_rpy2_as_the_package_does():
     assert f'< "{".".join(map(str, machine.R_WITH_GETVAR))}"' in text
 
 
+@pytest.mark.r
+@pytest.mark.parametrize("page", ["README.md", "docs/installation.md"])
+def test_the_pages_choose_rpy2_as_the_package_does(page):
+    """The argument of pip in the lines for Debian and Ubuntu, computed by the R at hand."""
+    code = re.search(r"""pip install "\.\[r\]" "\$\(Rscript -e '(.*)'\)\"""", (ROOT / page).read_text()).group(1)
+    told = subprocess.run(["Rscript", "-e", code], capture_output=True, text=True, check=True).stdout
+    assert told.replace(" ", "") == machine.rpy2_requirement(machine.find_r().version)
+    old = code.replace("getRversion()", 'numeric_version("4.4.3")')
+    told = subprocess.run(["Rscript", "-e", old], capture_output=True, text=True, check=True).stdout
+    assert told.replace(" ", "") == machine.RPY2_FOR_OLD_R
+
+
 # ------------------------------------------------------------------ wheel, sdist, editable install
 
 

@@ -1,0 +1,78 @@
+"""The tests see no R package that the set-up does not bring."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import hermetic
+import pytest
+
+from pymer4 import machine
+
+
+def package(folder: Path, name: str, text: str = "") -> Path:
+    place = folder / name
+    place.mkdir(parents=True)
+    (place / "DESCRIPTION").write_text(f"Package: {name}\nVersion: 1.0\n{text}")
+    return place
+
+
+def test_what_a_package_needs_is_read_from_all_three_fields(tmp_path):
+    text = (
+        "Depends: R (>= 3.5.0), methods,\n    Matrix (>= 1.5)\nImports: boot,nlme\nSuggests: optimx\nLinkingTo: Rcpp\n"
+    )
+    assert hermetic.needs(package(tmp_path, "lme4", text)) == {"methods", "Matrix", "boot", "nlme", "Rcpp"}
+
+
+def test_needs_are_followed_and_suggestions_are_not(tmp_path):
+    package(tmp_path, "a", "Imports: b\nSuggests: d\n")
+    package(tmp_path, "b", "Depends: c, absent\n")
+    package(tmp_path, "c", "Imports: a\n")
+    package(tmp_path, "d")
+    assert hermetic.closure(["a", "not there"], hermetic.installed([tmp_path])) == {"a", "b", "c"}
+
+
+def test_the_first_library_wins(tmp_path):
+    for folder in ("site", "own"):
+        package(tmp_path / folder, "lme4")
+    assert hermetic.installed([tmp_path / "site", tmp_path / "own"]) == {"lme4": tmp_path / "site" / "lme4"}
+
+
+def test_the_set_up_names_what_a_fit_needs_and_what_tests_compare_with():
+    assert {*machine.REQUIRED, "jsonlite", "performance", "sandwich"} <= set(hermetic.declared())
+
+
+@pytest.mark.r
+def test_r_sees_what_is_declared_and_its_own_library():
+    names = _seen_by_r()
+    places = hermetic.folders()
+    wanted = hermetic.closure(hermetic.declared(), hermetic.installed(places))
+    assert set(names) == wanted | set(hermetic.installed(places[-1:]))
+
+
+@pytest.mark.r
+def test_a_package_that_a_machine_happens_to_have_is_hidden(tmp_path):
+    """One in a site library, one in the library of the user, and one that R_LIBS names."""
+    extra = {"R_LIBS_SITE": "site", "R_LIBS_USER": "user", "R_LIBS": "named"}
+    for folder in extra.values():
+        package(tmp_path / folder, f"happens.{folder}")
+    environment = {name: value for name, value in os.environ.items() if name != hermetic.LIBRARY}
+    site = os.pathsep.join([str(tmp_path / "site"), os.environ["R_LIBS_SITE"]])
+    environment |= {name: str(tmp_path / folder) for name, folder in extra.items()} | {"R_LIBS_SITE": site}
+    code = (
+        "import sys; sys.path.insert(0, 'tests'); import test_hermetic as t\n"
+        "before = t._seen_by_r(); t.hermetic.isolate(); after = t._seen_by_r()\n"
+        "print(sorted(n for n in before if n.startswith('happens')), [n for n in after if n.startswith('happens')])\n"
+        "print('lme4' in before, 'lme4' in after)"
+    )
+    root = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["['happens.named', 'happens.site', 'happens.user'] []", "True True"]
+
+
+def _seen_by_r() -> list[str]:
+    code = 'cat(unique(basename(dirname(Sys.glob(file.path(.libPaths(), "*", "DESCRIPTION"))))), sep = "\\n")'
+    command = ["Rscript", "--vanilla", "-e", code]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
