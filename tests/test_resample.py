@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 
 from pymer4.errors import OptionError
-from pymer4.numerics.resample import boot_counts, flips, keep_memory, map_chunks, seed_stream, shuffles
+from pymer4.numerics.resample import (
+    boot_counts,
+    count,
+    flips,
+    keep_memory,
+    map_chunks,
+    permutations,
+    seed_stream,
+    shuffles,
+    whole_seed,
+    workers,
+)
 
 MAKERS = {
     "counts": boot_counts,
@@ -73,6 +84,40 @@ def test_more_seeds_begin_with_fewer():
     assert (seed_stream(None, 4) != seed_stream(None, 4)).any()
     with pytest.raises(OptionError, match="seed=-1"):
         seed_stream(-1, 2)
+
+
+def test_a_generator_is_a_seed_that_moves_on():
+    rng = np.random.default_rng(3)
+    first, second = seed_stream(rng, 4), seed_stream(rng, 4)
+    assert (first != second).any()
+    again = np.random.default_rng(3)
+    assert np.array_equal(seed_stream(again, 4), first) and np.array_equal(seed_stream(again, 4), second)
+    assert isinstance(whole_seed(np.random.default_rng(3)), int)
+    assert (whole_seed(None), whole_seed(np.int64(4))) == (None, 4)
+
+
+@pytest.mark.parametrize("seed", [-1, True, 1.5, "1", [1], np.random.RandomState(1)])
+def test_what_is_no_seed(seed):
+    with pytest.raises(OptionError, match=r"of at least 0, a numpy\.random\.Generator, or None"):
+        whole_seed(seed)
+
+
+@pytest.mark.parametrize("value", [1000, 1e3, np.float32(1000), np.int16(1000), np.float64(1e3)])
+def test_whole_floats_are_counts(value):
+    for found in (count("n", value), permutations(value), workers(value)):
+        assert found == 1000 and type(found) is int
+
+
+@pytest.mark.parametrize("value", [0.5, True, "3", np.nan, np.inf, None, np.True_, 3 + 0j])
+def test_what_is_no_count(value):
+    with pytest.raises(OptionError, match="n="):
+        count("n", value)
+
+
+def test_no_permutations():
+    assert [permutations(value) for value in (None, False, np.False_, 0, 0.0)] == [0] * 5
+    with pytest.raises(OptionError, match="permute=True"):
+        permutations(True)
 
 
 def _doubled(values: np.ndarray) -> np.ndarray:

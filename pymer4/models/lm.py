@@ -25,6 +25,7 @@ from pymer4.models.native import Method, NativeModel
 from pymer4.numerics import inference, sandwich
 from pymer4.numerics.estimate import LinearFit, least_squares
 from pymer4.numerics.generalized import GeneralizedFit, generalized
+from pymer4.numerics.resample import Seed
 from pymer4.regression_rows import Sample, doubts, row_values, sample
 from pymer4.robust import se_type
 
@@ -105,7 +106,7 @@ class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPlots, DiagnosticPlots
         self,
         robust: bool | str = False,
         conf_int: Method = "standard",
-        permute: int | bool = False,
+        permute: int | bool | None = False,
         rank: bool = False,
         verbose: bool = False,
         n_boot: int = 500,
@@ -118,7 +119,7 @@ class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPlots, DiagnosticPlots
         factors: Mapping[str, Any] | None = None,
         ordered: bool = False,
         conf_level: float = 0.95,
-        seed: int | None = None,
+        seed: Seed = None,
         scheme: Scheme = "raw",
         **kwargs: Any,
     ) -> pd.DataFrame | None:

@@ -22,7 +22,7 @@ from pymer4.numerics import inference
 from pymer4.numerics.correlations import Kind, correlations
 from pymer4.numerics.group_levels import Level, clusters_of, failures, grouping_columns, nest, ranks_within, upward
 from pymer4.numerics.grouped import OK, GroupedFit, grouped_generalized, grouped_least_squares
-from pymer4.numerics.resample import seed_stream
+from pymer4.numerics.resample import Seed, seed_stream
 from pymer4.numerics.second_level import PermOn, SecondLevel, bootstrap_means, flipped_statistics, tested
 from pymer4.regression_rows import RowValues, Sample, sample
 from pymer4.robust import group_codes, se_type
@@ -115,7 +115,7 @@ class Lm2(Lm2State, Lm2Predictions, DiagnosticPlots, NativeModel):
         self,
         robust: bool | str = False,
         conf_int: Method = "standard",
-        permute: int | bool = False,
+        permute: int | bool | None = False,
         perm_on: PermOn = "tstat",
         rank: bool = False,
         verbose: bool = False,
@@ -129,7 +129,7 @@ class Lm2(Lm2State, Lm2Predictions, DiagnosticPlots, NativeModel):
         factors: Mapping[str, Any] | None = None,
         ordered: bool = False,
         conf_level: float = 0.95,
-        seed: int | None = None,
+        seed: Seed = None,
         **kwargs: Any,
     ) -> pd.DataFrame | None:
         """Fit all regressions, print a summary and return its rounded table.

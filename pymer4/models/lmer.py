@@ -24,7 +24,7 @@ from pymer4.models.lmer_predict import LmerPredictions
 from pymer4.models.lmer_resample import LmerResampling, Method, interval
 from pymer4.models.lmer_state import LmerState
 from pymer4.models.lmer_tests import LmerTests
-from pymer4.numerics.resample import count, workers
+from pymer4.numerics.resample import Seed, count, permutations, workers
 from pymer4.recoding import codings, contrast_matrices, with_factors, with_groups, with_ranks, without_unused
 
 
@@ -126,7 +126,7 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
         conf_int: Method = "Wald",
         n_boot: int = 500,
         factors: Mapping[str, Any] | None = None,
-        permute: int | bool = False,
+        permute: int | bool | None = False,
         ordered: bool = False,
         verbose: bool = False,
         REML: bool = True,
@@ -140,7 +140,7 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
         conf_level: float = 0.95,
         ddf: Ddf = "Satterthwaite",
         nAGQ: int = 1,
-        seed: int | None = None,
+        seed: Seed = None,
         n_jobs: int = 1,
         permute_within: str | None = None,
         **kwargs: Any,
@@ -155,7 +155,7 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
                 (`{"A": 1, "B": -.5, "C": -.5}`), to several (`{"A": [1, 0], "B": [-1, 1], "C": [0, -1]}`), or to
                 several with names (`{"a_b": {"A": 1, "B": -1, "C": 0}, ...}`). Contrasts are weights of cell means;
                 those not written are solved for, orthogonal to the others. Numeric columns become factors.
-            permute: number of shuffles of the outcome within clusters, whose statistics then give p; False for none.
+            permute: number of shuffles of the outcome within clusters, whose statistics then give p; None for none.
             ordered: give `factors` with a list of levels orthogonal polynomials (`.L`, `.Q`, `.C`, `^4`).
             verbose: say what is fitted, and let the optimizer report.
             REML: restricted maximum likelihood; False for maximum likelihood, which generalized models always use.
@@ -187,7 +187,7 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
         self._check_options(settings)
         control = _control(control, old_optimizer)
         level, n_boot = confidence_level(conf_level), count("n_boot", n_boot)
-        permute = 0 if permute is False else count("permute", permute, least=0)
+        permute = permutations(permute)
         data, coded = self._take_in(control, settings)
         resampling = self._resampling(conf_int, level, n_boot, permute, permute_within, seed)
         in_workers = workers(n_jobs) != 1 and (conf_int == "boot" or permute > 0)

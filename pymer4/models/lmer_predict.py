@@ -13,7 +13,7 @@ from pymer4.columns import Column, normalise
 from pymer4.errors import DataError, OptionError, one_of
 from pymer4.formulas.formula import fixed_names, names_in
 from pymer4.models.base import confidence_level, issue_all, spread, truth
-from pymer4.numerics.resample import count, seed_stream
+from pymer4.numerics.resample import Seed, count, seed_stream
 from pymer4.recoding import conform
 
 Interval = Literal["confidence", "prediction"]
@@ -37,7 +37,7 @@ class LmerPredictions:
         interval: Interval | None = None,
         conf_level: float = 0.95,
         new_levels: Literal["error", "population"] = "error",
-        seed: int | None = None,
+        seed: Seed = None,
     ) -> np.ndarray | pd.DataFrame:
         """Predict the outcome of rows old or new, with limits where asked for.
 
@@ -123,7 +123,7 @@ class LmerPredictions:
         return tables.prediction_table(*values, asked["level"], data.index, attrs)
 
     def _limits_asked(
-        self, interval: Interval | None, conf_level: float, use_rfx: bool, pred_type: str, seed: int | None
+        self, interval: Interval | None, conf_level: float, use_rfx: bool, pred_type: str, seed: Seed
     ) -> dict[str, Any] | None:
         """Return the argument `interval` of R's verb, but for what the rows say; None where no limits are asked for."""
         one_of("interval", interval, (None, *get_args(Interval)))
@@ -201,7 +201,7 @@ class LmerPredictions:
         return given
 
     def simulate(
-        self, num_datasets: int, use_rfx: bool = True, verbose: bool = False, *, seed: int | None = None
+        self, num_datasets: int, use_rfx: bool = True, verbose: bool = False, *, seed: Seed = None
     ) -> pd.DataFrame:
         """Draw new outcomes from the fitted model.
 

@@ -12,7 +12,7 @@ from pymer4 import bridge, tables
 from pymer4.errors import ModelWarning, OptionError, one_of
 from pymer4.families import has_scale
 from pymer4.models.base import confidence_level, issue_all
-from pymer4.numerics.resample import count, map_chunks, seed_stream, workers
+from pymer4.numerics.resample import Seed, count, map_chunks, seed_stream, workers
 
 Method = Literal["Wald", "profile", "boot"]
 
@@ -26,7 +26,7 @@ class LmerResampling:
         *,
         conf_level: float = 0.95,
         n_boot: int = 500,
-        seed: int | None = None,
+        seed: Seed = None,
         n_jobs: int = 1,
     ) -> pd.DataFrame:
         """Return confidence limits of all parameters: random-effects sd and correlations, sigma, coefficients.
@@ -60,7 +60,7 @@ class LmerResampling:
         return tables.confint_table(*(reply.value[k] for k in ("lower", "upper", "names")), level)
 
     def _resampling(
-        self, conf_int: str, level: float, n_boot: int, permute: int, within: str | None, seed: int | None
+        self, conf_int: str, level: float, n_boot: int, permute: int, within: str | None, seed: Seed
     ) -> dict[str, Any]:
         """Return the arguments `interval` and `permute` of R's verbs, each with the seeds of its draws."""
         self._check_profile("conf_int", conf_int)

@@ -11,7 +11,7 @@ import pandas as pd
 from pymer4.errors import one_of
 from pymer4.families import check_rank, is_linear
 from pymer4.models.base import Model, confidence_level, truth
-from pymer4.numerics.resample import count, seed_stream, workers
+from pymer4.numerics.resample import count, permutations, whole_seed, workers
 from pymer4.robust import Robust, robust_kind
 
 Method = Literal["standard", "boot"]
@@ -57,8 +57,8 @@ class NativeModel(Model):
             given[name] = truth(name, given[name])
         given["kind"] = robust_kind(given["robust"], given["cluster"], default)
         given["level"] = confidence_level(given["conf_level"])
-        given["permute"] = 0 if given["permute"] is False else count("permute", given["permute"], least=0)
+        given["permute"] = permutations(given["permute"])
         given["n_boot"], given["n_lags"] = count("n_boot", given["n_boot"]), count("n_lags", given["n_lags"], least=0)
         given["n_jobs"] = workers(given["n_jobs"])
-        seed_stream(given["seed"], 1)
+        given["seed"] = whole_seed(given["seed"])
         return given

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,36 +10,67 @@ import numpy as np
 
 from pymer4.errors import OptionError
 
+Seed = int | np.random.Generator | None
+"""What makes random numbers repeatable; None for fresh ones."""
 
-def seed_stream(seed: int | None, n: int) -> np.ndarray:
+
+def whole_seed(seed: Seed) -> int | None:
+    """Return a seed as a whole number, which says all of it, or as None for fresh entropy.
+
+    Args:
+        seed: a whole number of at least 0, a NumPy Generator, of which one number is drawn, or None.
+
+    Raises:
+        OptionError: `seed` is none of these.
+    """
+    if isinstance(seed, np.random.Generator):
+        return int(seed.integers(2**63))
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0):
+        raise OptionError(
+            f"seed={seed!r} is not a whole number of at least 0, a numpy.random.Generator, or None for fresh draws."
+        )
+    return None if seed is None else int(seed)
+
+
+def seed_stream(seed: Seed, n: int) -> np.ndarray:
     """Return `n` independent seeds, shape (n,), each one that R and NumPy accept.
 
     Args:
-        seed: a whole number for a stream that can be repeated, None for fresh entropy.
+        seed: as in `whole_seed`.
         n: how many.
 
     Raises:
-        OptionError: `seed` is not a whole number of at least 0.
+        OptionError: `seed` is none.
 
     Examples:
         >>> bool((seed_stream(1, 3) == seed_stream(1, 3)).all())
         True
     """
-    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0):
-        raise OptionError(f"seed={seed!r} is not a whole number of at least 0; None draws a fresh one.")
-    words = np.random.SeedSequence(seed).generate_state(n, dtype=np.uint32)
+    words = np.random.SeedSequence(whole_seed(seed)).generate_state(n, dtype=np.uint32)
     return (words >> 1).astype(np.int32)
 
 
 def count(argument: str, value: Any, least: int = 1) -> int:
-    """Return `value` if it is a whole number of at least `least`.
+    """Return a whole number of at least `least`, which may be given as a float, such as 1e3.
 
     Raises:
         OptionError: otherwise; `argument` names it.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+    whole = _whole(value)
+    if whole is None or whole < least:
         raise OptionError(f"{argument}={value!r} is not a whole number of at least {least}.")
-    return int(value)
+    return whole
+
+
+def permutations(permute: Any) -> int:
+    """Return the number of permutations that `fit(permute=)` asks for; None and False are 0.
+
+    Raises:
+        OptionError: it is no number.
+    """
+    if permute is None or (isinstance(permute, (bool, np.bool_)) and not permute):
+        return 0
+    return count("permute", permute, least=0)
 
 
 def workers(n_jobs: Any) -> int:
@@ -47,9 +79,17 @@ def workers(n_jobs: Any) -> int:
     Raises:
         OptionError: it is no such number.
     """
-    if isinstance(n_jobs, bool) or not isinstance(n_jobs, (int, np.integer)) or n_jobs == 0:
+    whole = _whole(n_jobs)
+    if not whole:
         raise OptionError(f"n_jobs={n_jobs!r} is not a number of workers. Use 1, 2, ... or -1 for all cores.")
-    return int(n_jobs)
+    return whole
+
+
+def _whole(value: Any) -> int | None:
+    """Return a whole number as an int, None for anything else."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        return None
+    return int(value) if float(value).is_integer() else None
 
 
 def map_chunks(work: Callable[..., np.ndarray], items: np.ndarray, n_jobs: int, *fixed: Any) -> np.ndarray:

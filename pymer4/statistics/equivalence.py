@@ -9,12 +9,12 @@ import numpy as np
 from pymer4.errors import OptionError
 from pymer4.models.base import truth
 from pymer4.numerics.inference import p_value, t_quantile
-from pymer4.numerics.resample import count
+from pymer4.numerics.resample import count, seed_stream
 from pymer4.plotting import equivalence_plot
 from pymer4.statistics import moments
 from pymer4.statistics.bootstrap import resampled
 from pymer4.statistics.permutation import perm_test
-from pymer4.statistics.samples import blocks, number, pairs, sample, seeds
+from pymer4.statistics.samples import blocks, number, pairs, sample
 
 _ALPHA = 0.05
 
@@ -82,7 +82,7 @@ def tost_equivalence(
     difference = float(moments.mean_difference(first, second))
     error = float(moments.standard_error(first, second, equal_var))
     df = moments.degrees_of_freedom(first, second, equal_var)
-    test_seed, interval_seed = seeds(seed, 2)
+    test_seed, interval_seed = seed_stream(seed, 2)
     _, p = perm_test(x, y, "tstat-paired" if paired else "tstat", n_perm, equal_var, seed=test_seed)
     found = _tests(difference, error, df, (lower, upper), p)
     found["CI"] = _interval(first, second, n_boot, interval_seed) if n_boot else _t_limits(difference, error, df, 0.95)

@@ -92,18 +92,7 @@ def blocks(seed: Any, n: int, size: int) -> np.ndarray:
     """
     most = max(1, BLOCK // max(1, size))
     counts = np.diff(np.append(np.arange(0, n, most), n))
-    return np.column_stack([seeds(seed, len(counts)), counts]).astype(np.int64)
-
-
-def seeds(seed: Any, n: int) -> np.ndarray:
-    """Return `n` seeds, shape (n,), from a whole number, a NumPy Generator, or None for fresh entropy.
-
-    Raises:
-        OptionError: `seed` is none of these.
-    """
-    if isinstance(seed, np.random.Generator):
-        return seed.integers(2**31, size=n)
-    return seed_stream(seed, n)
+    return np.column_stack([seed_stream(seed, len(counts)), counts]).astype(np.int64)
 
 
 def generator(seed: Any) -> np.random.Generator:
