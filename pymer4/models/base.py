@@ -58,7 +58,7 @@ class Model:
         self._forget()
 
     def _forget(self) -> None:
-        """Drop the results of an earlier fit, so that a failed one leaves none behind."""
+        """Set every result of a fit to what it is before one."""
         self.fitted = False
         self.data = self._frame.copy()
         self.warnings: list[str] = []
@@ -68,6 +68,17 @@ class Model:
         self.AIC: float | None = None
         self.BIC: float | None = None
         self.logLike: float | None = None
+
+    def _draft(self) -> Model:
+        """Return a model of the same formula and data that has no fit, to become this one once it has."""
+        draft = object.__new__(type(self))
+        vars(draft).update(vars(self))
+        draft._forget()
+        return draft
+
+    def _become(self, draft: Model) -> None:
+        """Take the results of a draft in one step: a fit that fails leaves the model as it was, and so do readers."""
+        self.__dict__ = vars(draft)
 
     def __getattr__(self, name: str) -> Any:
         make = type(self)._ANEW.get(name)

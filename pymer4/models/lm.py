@@ -163,19 +163,16 @@ class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPlots, DiagnosticPlots
         settings = {name: value for name, value in locals().items() if name not in ("self", "kwargs", "__class__")}
         check_keywords(kwargs, ("summarize", "summary"), Lm.fit)
         settings = self._checked(settings)
-        found = self._sample(settings)
-        self._forget()
-        self._settings = settings
+        draft = self._draft()
+        draft._settings = settings
+        found = draft._sample(settings)
         if settings["verbose"]:
-            print(self._told(found))
-        try:
-            self._keep(found, self._estimated(found))
-            if settings["conf_int"] == "boot" or settings["permute"]:
-                self._resample(found)
-        except BaseException:
-            self._forget()
-            raise
-        self.fitted = True
+            print(draft._told(found))
+        draft._keep(found, draft._estimated(found))
+        if settings["conf_int"] == "boot" or settings["permute"]:
+            draft._resample(found)
+        draft.fitted = True
+        self._become(draft)
         return self.summary() if kwargs.get("summary", kwargs.get("summarize", True)) else None
 
     def _checked(self, given: dict[str, Any]) -> dict[str, Any]:

@@ -179,15 +179,12 @@ class Lm2(Lm2State, Lm2Predictions, DiagnosticPlots, NativeModel):
             clusters_of(levels[0], clusters, found.used, settings["cluster"]),
             settings["n_lags"],
         )
-        self._forget()
-        self._settings, self._design = settings, design
-        try:
-            self._keep_regressions(found, levels, regressions, values)
-            self._keep_means(stage)
-        except BaseException:
-            self._forget()
-            raise
-        self.fitted = True
+        draft = self._draft()
+        draft._settings, draft._design = settings, design
+        draft._keep_regressions(found, levels, regressions, values)
+        draft._keep_means(stage)
+        draft.fitted = True
+        self._become(draft)
         return self.summary() if kwargs.get("summary", kwargs.get("summarize", True)) else None
 
     def _checked(self, given: dict[str, Any]) -> dict[str, Any]:

@@ -193,7 +193,6 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
         in_workers = workers(n_jobs) != 1 and (conf_int == "boot" or permute > 0)
         if verbose:
             print(f"Fitting {self.formula} ({self.family}, {self.link}), {100 * level:g}% {conf_int} limits")
-        self._forget()
         reply = bridge.call(
             "fit_mixed",
             formula=deparse(without_dot(self._parsed, list(self._frame.columns))),
@@ -209,24 +208,22 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
             ddf=ddf,
             **({"interval": interval("Wald", level, None)} if in_workers else resampling),
         )
-        self._facts = {"REML": REML and self._linear, "ddf": ddf, "level": level, "permute": permute}
-        self.ci_type = f"boot ({n_boot})" if conf_int == "boot" else conf_int
-        self.sig_type = "bootstrapped" if conf_int == "boot" else "parametric"
+        draft = self._draft()
+        draft._facts = {"REML": REML and self._linear, "ddf": ddf, "level": level, "permute": permute}
+        draft.ci_type = f"boot ({n_boot})" if conf_int == "boot" else conf_int
+        draft.sig_type = "bootstrapped" if conf_int == "boot" else "parametric"
         if permute:
-            self.sig_type = f"permutation ({permute})"
-        self.factors, self._codings, self.ranked_data = factors, coded, bool(rank)
-        self.contrast_codes = {name: how.matrix for name, how in coded.items()} or None
-        self._settings = settings
-        try:
-            self._keep(reply, data, no_warnings)
-            if in_workers:
-                self._resample_in_workers(resampling, n_jobs, no_warnings)
-            if permute:
-                self._warn_of_untested(no_warnings)
-        except BaseException:
-            self._forget()
-            raise
-        self.fitted = True
+            draft.sig_type = f"permutation ({permute})"
+        draft.factors, draft._codings, draft.ranked_data = factors, coded, bool(rank)
+        draft.contrast_codes = {name: how.matrix for name, how in coded.items()} or None
+        draft._settings = settings
+        draft._keep(reply, data, no_warnings)
+        if in_workers:
+            draft._resample_in_workers(resampling, n_jobs, no_warnings)
+        if permute:
+            draft._warn_of_untested(no_warnings)
+        draft.fitted = True
+        self._become(draft)
         return self.summary() if kwargs.get("summary", kwargs.get("summarize", True)) else None
 
     def _check_options(self, given: Mapping[str, Any]) -> None:
