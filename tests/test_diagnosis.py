@@ -10,6 +10,7 @@ import warnings
 from functools import cache
 from pathlib import Path
 
+import hermetic
 import numpy as np
 import pandas as pd
 import pytest
@@ -115,6 +116,7 @@ def as_performance(case: str) -> dict[str, str]:
 @pytest.mark.parametrize("case", [name for name in CASES if name != "uncorrelated"])
 def test_shares_are_those_of_performance(case):
     """Of two terms of one group, as `||` makes them, performance 0.10 takes the first alone: see below."""
+    hermetic.compare_with("performance")
     model, options = fitted(case), as_performance(case)
     told = run(_PERFORMANCE, model.model_obj)
     icc, r2 = model.icc(**options), model.r2(**options)
@@ -298,7 +300,14 @@ _STAND_INS = {
 }
 coef.optimx <- function(object, ...) as.matrix(as.data.frame(unclass(object))[seq_len(attr(object, "npar"))])""",
 }
-_DESCRIPTION = "Package: {0}\nVersion: 9.9\nTitle: Stands In\nDescription: For {0}.\nLicense: MIT\nAuthor: x\nMaintainer: x <x@example.org>\n"
+_DESCRIPTION = """Package: {}
+Version: 9.9
+Title: Stands In
+Description: Stands in.
+License: MIT
+Author: x
+Maintainer: x <x@example.org>
+"""
 
 
 def install(package: str, library: Path, folder: Path) -> None:

@@ -72,6 +72,24 @@ def test_a_package_that_a_machine_happens_to_have_is_hidden(tmp_path):
     assert done.stdout.splitlines() == ["['happens.named', 'happens.site', 'happens.user'] []", "True True"]
 
 
+@pytest.mark.parametrize(
+    "r, ci, outcome",
+    [
+        ("4.2.2", "true", pytest.fail.Exception),
+        ("4.2.2", "", pytest.skip.Exception),
+        ("4.5.0", "true", pytest.skip.Exception),
+        ("4.10.1", "true", pytest.skip.Exception),
+    ],
+)
+def test_what_is_compared_with_may_be_absent_where_the_set_up_has_none(r, ci, outcome, monkeypatch):
+    monkeypatch.setattr(hermetic, "packages_at_hand", lambda: frozenset({"lme4"}))
+    monkeypatch.setattr(machine, "find_r", lambda: machine.RInstall(Path("/usr/lib/R"), r))
+    monkeypatch.setenv("CI", ci)
+    with pytest.raises(outcome, match="R lacks performance"):
+        hermetic.compare_with("performance")
+    hermetic.compare_with("lme4")
+
+
 def _seen_by_r() -> list[str]:
     code = 'cat(unique(basename(dirname(Sys.glob(file.path(.libPaths(), "*", "DESCRIPTION"))))), sep = "\\n")'
     command = ["Rscript", "--vanilla", "-e", code]

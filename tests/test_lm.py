@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from io import StringIO
 
+import hermetic
 import numpy as np
 import pandas as pd
 import pytest
@@ -193,6 +194,7 @@ for (i in seq_len(nrow(cases))) {
 @pytest.fixture(scope="module")
 def r(tmp_path_factory):
     """What R says: (case, quantity) to an array."""
+    hermetic.compare_with("sandwich")
     folder = tmp_path_factory.mktemp("lm")
     data().to_csv(folder / "data.csv", index=False)
     rows = [

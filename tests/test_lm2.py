@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 
+import hermetic
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -105,6 +106,7 @@ def test_rows_keep_their_places(data):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_robust_errors_are_those_of_sandwich(data, kind):
+    hermetic.compare_with("sandwich")
     model = fitted(data, robust=kind, cluster="family" if kind == "cluster" else None, n_lags=2)
     families = data.drop_duplicates("g")["family"]
     found = ask(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
+import hermetic
 import numpy as np
 import pytest
 from live_r import ask, each, relative
@@ -64,6 +65,7 @@ for (name in names(models)) {
 
 @cache
 def answers() -> dict[str, np.ndarray]:
+    hermetic.compare_with("sandwich")
     return ask(SCRIPT, lags=LAGS, **data())
 
 
