@@ -20,6 +20,12 @@ given and to each other: the last columns of Q in the Householder QR
 decomposition of `[1, pinv(contrasts)]`. Numbers and signs are thus those of
 `make.contrasts()` in the R package gmodels. They complete the model; their own
 coefficients seldom mean much.
+
+Each step of that decomposition takes the sign of the leading element of what is
+left of a column, and another sign gives another rotation of the contrasts solved
+for. Where that element is zero, as in `-3, -1, 1, 3`, rounding would decide: one
+below 1e-6 of the column's length counts as +0. `make.contrasts()` has no such
+rule, so there its answer, one of the two, depends on the machine.
 """
 
 from __future__ import annotations
@@ -34,6 +40,9 @@ from pymer4.errors import OptionError
 
 _ZERO = 1e-8
 """Largest sum of weights, and shortest independent part of a contrast, taken for zero (relative to the weights)."""
+
+_TIE = 1e-6
+"""Largest leading element taken for zero (relative to its column): more than weights within `_ZERO` can make of one."""
 
 
 def con2R(arr: object, names: Iterable[str] | None = None) -> np.ndarray | pd.DataFrame:
@@ -208,5 +217,25 @@ def coding_matrix(contrasts: np.ndarray) -> np.ndarray:
     m, k = contrasts.shape
     scale = np.r_[np.abs(contrasts).max(axis=1), np.ones(k - 1 - m)]
     rows = contrasts / scale[:m, None]
-    Q, _ = np.linalg.qr(np.column_stack([np.ones(k), np.linalg.pinv(rows)]), mode="complete")
-    return np.linalg.inv(np.vstack([np.full(k, 1 / k), rows, Q[:, m + 1 :].T]))[:, 1:] / scale
+    solved = _completion(np.column_stack([np.ones(k), np.linalg.pinv(rows)]))
+    return np.linalg.inv(np.vstack([np.full(k, 1 / k), rows, solved.T]))[:, 1:] / scale
+
+
+def _completion(columns: np.ndarray) -> np.ndarray:
+    """Return the last columns of Q in the Householder QR of (k, m) columns, shape (k, k - m); ties as above."""
+    k, m = columns.shape
+    left, mirrors = columns.copy(), []
+    for j in range(m):
+        v = left[j:, j].copy()
+        length = np.linalg.norm(v)
+        v[0] += np.copysign(length, v[0] if abs(v[0]) > _TIE * length else 1.0)
+        mirrors.append(v / np.linalg.norm(v))
+        left[j:] = _mirrored(left[j:], mirrors[j])
+    last = np.eye(k)[:, m:]
+    for j in reversed(range(m)):
+        last[j:] = _mirrored(last[j:], mirrors[j])
+    return last
+
+
+def _mirrored(columns: np.ndarray, normal: np.ndarray) -> np.ndarray:
+    return columns - 2 * np.outer(normal, normal @ columns)
