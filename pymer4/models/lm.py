@@ -48,7 +48,7 @@ class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPlots, DiagnosticPlots
     Attributes:
         coefs: coefficients with limits, standard error, df (of linear models), statistic and p.
         design_matrix: the design of the rows used, a column a coefficient, with the index of the data.
-        rsquared: R², as R's `summary(lm)`; NaN for a generalized model.
+        rsquared: R², as R's `summary(lm)`, of the outcome less its offset; NaN for a generalized model.
         rsquared_adj: adjusted R².
         estimator: `"OLS"`, `"WLS"`, or `"ML"` for a generalized model.
         se_type: `"non-robust"` or `"robust (hc3)"`.

@@ -56,7 +56,8 @@ class LinearFit:
         log_likelihood: at the ML estimates, as R's `logLik`.
         AIC: as R's; sigma counts as a parameter.
         BIC: likewise.
-        rsquared: as R's `summary.lm`: about the (weighted) mean with an intercept, about zero without.
+        rsquared: share of the (weighted) sum of squares of y − offset that X b explains, about the mean with an
+            intercept, about zero without: as R's `summary.lm` from R 4.5 on, which before left the offset in.
         rsquared_adj: likewise; NaN where n = p.
     """
 
@@ -186,7 +187,7 @@ def least_squares(
     fitted = around if offset is None else around + offset
     rss = _weighted_sum(residuals**2, weights)
     log_likelihood = _log_likelihood(rss, n, weights)
-    r2, r2_adj = _rsquared(fitted, rss, weights, has_intercept, p)
+    r2, r2_adj = _rsquared(around, rss, weights, has_intercept, p)
     return LinearFit(
         b=b,
         unscaled=root @ root.T,
@@ -314,13 +315,13 @@ def _log_likelihood(rss: float, n: int, weights: np.ndarray | None) -> float:
 
 
 def _rsquared(
-    fitted: np.ndarray, rss: float, weights: np.ndarray | None, has_intercept: bool, p: int
+    around: np.ndarray, rss: float, weights: np.ndarray | None, has_intercept: bool, p: int
 ) -> tuple[float, float]:
     if p == int(has_intercept):
         return 0.0, 0.0
-    n = len(fitted)
-    total = len(fitted) if weights is None else weights.sum()
-    center = _weighted_sum(fitted, weights) / total if has_intercept else 0.0
-    explained = _weighted_sum((fitted - center) ** 2, weights)
+    n = len(around)
+    total = n if weights is None else weights.sum()
+    center = _weighted_sum(around, weights) / total if has_intercept else 0.0
+    explained = _weighted_sum((around - center) ** 2, weights)
     r2 = explained / (explained + rss) if explained + rss else np.nan
     return r2, 1 - (1 - r2) * (n - has_intercept) / (n - p) if n > p else np.nan
