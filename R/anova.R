@@ -145,6 +145,7 @@ likelihood_mixed <- function(model, refit) {
     AIC = scalar(stats::AIC(likelihood)), BIC = scalar(stats::BIC(likelihood)),
     restricted = scalar(lme4::isREML(model)), quadrature = scalar(!is.na(points) && points > 1),
     fixed = as.character(names(lme4::fixef(model))),
-    outcome = as.vector(model@resp$y), weights = as.vector(model@resp$weights)
+    outcome = as.vector(model@resp$y), weights = as.vector(model@resp$weights),
+    offset = as.vector(model@resp$offset)
   )
 }

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pymer4 import tables
-from pymer4.errors import DataError, ModelWarning, NotFittedError, OptionError
+from pymer4.errors import DataError, ModelWarning, NotFittedError, OptionError, one_of
 
 _NESTED_FAMILIES = {"poisson", "nbinom"}
 """The one pair of families of which each law is a limit of the other's."""
+
+_SAME = 1e-9
+"""Share by which one number may differ between two engines that took it in."""
+
+_LISTED = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,9 +38,17 @@ class Likelihood:
         BIC: Schwarz's information criterion.
         restricted: whether the fit is by REML.
         quadrature: whether the likelihood is by adaptive quadrature of several points, which leaves out constants.
+        has_scale: whether the family of a generalized model has a scale that is estimated.
+        is_mixed: whether there are random effects.
+        robust: which robust standard errors the model shows, or an empty text.
+        own_weights: whether the weights are estimated from the model's own residuals.
         fixed: names of the fixed effects.
+        design: makes the design of the fixed effects, shape (n, p).
         outcome: outcome of the rows used, as numbers, shape (n,).
         weights: prior weights of these rows, shape (n,).
+        offset: offset of these rows, shape (n,).
+        used: which rows of the data these are, shape (rows,).
+        labels: index of the data.
     """
 
     formula: str
@@ -46,9 +60,17 @@ class Likelihood:
     BIC: float
     restricted: bool
     quadrature: bool
+    has_scale: bool
+    is_mixed: bool
+    robust: str
+    own_weights: bool
     fixed: tuple[str, ...]
+    design: Callable[[], np.ndarray]
     outcome: np.ndarray
     weights: np.ndarray
+    offset: np.ndarray
+    used: np.ndarray
+    labels: pd.Index
 
 
 def compare(*models: Any, refit: bool = True) -> pd.DataFrame:
@@ -56,11 +78,13 @@ def compare(*models: Any, refit: bool = True) -> pd.DataFrame:
 
     Models are sorted by the number of their parameters. The statistic is twice the difference of the log-likelihoods;
     its df is the difference in parameters of the whole model, random part included. That the smaller model is a
-    restriction of the larger one is for the user to see to. Where the restriction puts a variance at zero, p is too
-    large (Self & Liang 1987, JASA 82).
+    restriction of the larger one is for the user to see to. Where the restriction puts a variance at zero, as where a
+    regression stands beside the model with a random intercept, p is too large, about twice for a single variance
+    (Self & Liang 1987, JASA 82). Robust standard errors play no part.
 
     Args:
-        *models: two or more fitted models of the same outcome and rows.
+        *models: two or more fitted `Lmer` or `Lm` of the same outcome and rows. Generalized ones of a family with a
+            scale are compared among `Lmer` or among `Lm`: lme4's likelihood takes the scale for 1 in the random part.
         refit: fit again by maximum likelihood what was fitted by REML; the models given stay as they are. False
             compares restricted likelihoods, which is sound only for models with the same fixed part.
 
@@ -69,20 +93,23 @@ def compare(*models: Any, refit: bool = True) -> pd.DataFrame:
         against the row above: Chisq, Df, P-val, Sig.
 
     Raises:
-        OptionError: fewer than two models; families, links or likelihoods that have no common scale; two
+        TypeError: what is no model.
+        OptionError: fewer than two models, or an `Lm2`; families, links or likelihoods that have no common scale; two
             models with the same number of parameters.
-        DataError: models of different rows, outcomes or weights.
+        DataError: models of different rows, outcomes, weights or offsets.
         NotFittedError: a model that is not fitted.
 
     Examples:
-        >>> from pymer4 import Lmer, compare, load_dataset
+        >>> from pymer4 import Lm, Lmer, compare, load_dataset
         >>> sleep = load_dataset("sleepstudy")
         >>> models = [Lmer(f"Reaction ~ Days + {random}", sleep) for random in ("(1 | Subject)", "(Days | Subject)")]
+        >>> models = [Lm("Reaction ~ Days", sleep), *models]
         >>> _ = [model.fit(summarize=False) for model in models]
         >>> compare(*models)[["npar", "Chisq", "Df"]].round(3)
-           npar   Chisq   Df
-        0     4     NaN  NaN
-        1     6  42.139  2.0
+           npar    Chisq   Df
+        0     3      NaN  NaN
+        1     4  106.214  1.0
+        2     6   42.139  2.0
     """
     return _compared("compare()", models, refit)
 
@@ -98,24 +125,26 @@ def lrt(models: Iterable[Any], refit: bool = True) -> pd.DataFrame:
         The table that `compare` describes.
 
     Raises:
+        TypeError: see `compare`.
         OptionError: see `compare`.
         DataError: see `compare`.
         NotFittedError: a model that is not fitted.
     """
-    if hasattr(models, "_likelihood") or not isinstance(models, Iterable):
-        raise OptionError("lrt() takes the models in one list: lrt([smaller, larger]).")
+    if isinstance(models, str) or not isinstance(models, Iterable):
+        raise TypeError("lrt() takes the models in one list: lrt([smaller, larger]).")
     return _compared("lrt()", tuple(models), refit)
 
 
 def _compared(purpose: str, models: Sequence[Any], refit: bool) -> pd.DataFrame:
     """Return the table of a comparison; its caller's caller is where warnings belong."""
+    one_of("refit", refit, (True, False))
     _check_models(purpose, models)
     found = sorted((model._likelihood(refit) for model in models), key=lambda one: one.n_parameters)
     _check_scale(found)
-    _check_outcome(found)
+    _check_observations(found)
     _check_sizes(found)
     statistic = 2 * np.diff([one.log_likelihood for one in found])
-    for text in (*_of_restricted(found), *_of_order(found, statistic)):
+    for text in (*_of_robust(found), *_of_restricted(found), *_of_order(found, statistic)):
         warnings.warn(text, ModelWarning, stacklevel=3)
     df = np.diff([one.n_parameters for one in found])
     # R, too, takes a statistic below 0 for 0.
@@ -129,7 +158,12 @@ def _check_models(purpose: str, models: Sequence[Any]) -> None:
     for model in models:
         if not hasattr(model, "_likelihood"):
             hint = " Models in a list are for lrt()." if isinstance(model, (list, tuple)) else ""
-            raise OptionError(f"{purpose} compares fitted models, not a {type(model).__name__}.{hint}")
+            raise TypeError(f"{purpose} compares fitted models, Lmer or Lm, not a {type(model).__name__}.{hint}")
+        if model._likelihood is None:
+            raise OptionError(
+                f"{purpose} takes Lmer and Lm, not {type(model).__name__}: it has one likelihood for each group, and "
+                "tests means of coefficients over the groups, which are no restriction of another model. Fit an Lmer."
+            )
     if len(models) < 2:
         raise OptionError(f"{purpose} was given {len(models)} model(s). Give two or more.")
     for model in models:
@@ -149,28 +183,102 @@ def _check_scale(found: Sequence[Likelihood]) -> None:
     if len({one.quadrature for one in found}) > 1:
         raise OptionError(
             "Some of the models were fitted with nAGQ > 1, whose likelihood leaves out constants, and some were not. "
-            "Fit all with one nAGQ."
+            "Fit all Lmer with one nAGQ, with nAGQ=1 beside an Lm."
         )
+    if len({one.is_mixed for one in found}) > 1:
+        _check_mixed_beside_plain(found)
+    for one in found:
+        if one.own_weights:
+            raise OptionError(
+                f"The weights of {one.formula!r} are variances of its own residuals in the groups of weights=, so no "
+                "other model has the same. Fit both with the same numbers: weights=array."
+            )
+        if not np.isfinite(one.log_likelihood):
+            raise DataError(f"{one.formula!r} has a log-likelihood of {one.log_likelihood}, to compare with nothing.")
 
 
-def _check_outcome(found: Sequence[Likelihood]) -> None:
+def _check_mixed_beside_plain(found: Sequence[Likelihood]) -> None:
+    for one in found:
+        if one.restricted:
+            raise OptionError(
+                f"refit=False keeps the restricted likelihood of {one.formula!r}, and a model without random effects "
+                "has none to set beside it. Use refit=True."
+            )
+        if one.has_scale:
+            raise OptionError(
+                f"lme4's likelihood of family {one.family!r} with link {one.link!r} takes the scale for 1 in the "
+                "random part, so it can't stand beside that of a model without one. Compare Lmer with Lmer, or a "
+                "linear Lmer with a linear Lm, of the outcome transformed in the data."
+            )
+
+
+def _check_observations(found: Sequence[Likelihood]) -> None:
     """Refuse models of different observations. The order of rows does not count."""
     first = found[0]
     for one in found[1:]:
-        if len(one.outcome) != len(first.outcome):
+        both = f"{first.formula!r} and {one.formula!r}"
+        n, m = len(first.outcome), len(one.outcome)
+        apart = _rows_of_one(first, one)
+        if n != m or len(apart):
+            shown = ", ".join(map(str, apart[:_LISTED])) + (", ..." if len(apart) > _LISTED else "")
+            which = f"; row(s) {shown} of the data in one of them only" if len(apart) else ""
             raise DataError(
-                f"The models were fitted to different rows: {len(first.outcome)} in {first.formula!r}, "
-                f"{len(one.outcome)} in {one.formula!r}. Drop the rows where either has a missing value, and fit anew."
+                f"The models were fitted to different rows: {n} in {first.formula!r}, {m} in {one.formula!r}{which}. "
+                "Drop the rows where either has a missing value, and fit anew."
             )
-        if not _same_numbers(first.outcome, one.outcome):
+        if not _same_rows(first, one, "outcome"):
             raise DataError(
-                f"{first.formula!r} and {one.formula!r} were fitted to different values of the outcome. "
-                "Fit both to the same rows, with the outcome on one scale."
+                f"{both} were fitted to different values of the outcome. Fit both to the same rows, with the outcome "
+                "on one scale."
             )
-        if not _same_numbers(first.weights, one.weights):
+        if not _same_rows(first, one, "outcome", "weights"):
+            raise DataError(f"{both} were fitted with different weights. Give both the same.")
+    for smaller, larger in pairwise(found):
+        if not (_same_rows(smaller, larger, "outcome", "offset") or _makes_up(smaller, larger)):
             raise DataError(
-                f"{first.formula!r} and {one.formula!r} were fitted with different weights. Give both the same."
+                f"{smaller.formula!r} and {larger.formula!r} were fitted with different offsets, and no coefficients "
+                "of the larger make up for it. Give both the same offset."
             )
+
+
+def _rows_of_one(first: Likelihood, second: Likelihood) -> pd.Index:
+    """Return the labels of rows that one of two models uses and the other does not, as far as labels tell."""
+    if len(first.labels) != len(second.labels):
+        return first.labels[:0]
+    place = np.arange(len(first.labels))
+    if not first.labels.equals(second.labels):
+        if not (first.labels.is_unique and second.labels.is_unique):
+            return first.labels[:0]
+        place = second.labels.get_indexer(first.labels)
+        if (place < 0).any():
+            return first.labels[:0]
+    used, outcomes = [], []
+    for one in (first, second):
+        outcome = np.full(len(one.used), np.nan)
+        outcome[one.used] = one.outcome
+        used.append(one.used)
+        outcomes.append(outcome)
+    used[1], outcomes[1] = used[1][place], outcomes[1][place]
+    both = used[0] & used[1]
+    # Where one label has two outcomes, the labels are those of other frames, and tell nothing.
+    told = np.allclose(outcomes[0][both], outcomes[1][both], rtol=_SAME, atol=0)
+    return first.labels[used[0] ^ used[1]] if told else first.labels[:0]
+
+
+def _same_rows(first: Likelihood, second: Likelihood, *names: str) -> bool:
+    """Whether two models have the same numbers in their rows, whatever their order."""
+    pair = [np.column_stack([getattr(one, name) for name in names]) for one in (first, second)]
+    in_order = (values[np.lexsort(values.T[::-1])] for values in pair)
+    return np.allclose(*pair, rtol=_SAME, atol=0) or np.allclose(*in_order, rtol=_SAME, atol=0)
+
+
+def _makes_up(smaller: Likelihood, larger: Likelihood) -> bool:
+    """Whether a combination of the larger model's fixed effects is the difference of the offsets."""
+    if not np.allclose(smaller.outcome, larger.outcome, rtol=_SAME, atol=0):
+        return False
+    X, apart = larger.design(), smaller.offset - larger.offset
+    left = apart - X @ np.linalg.lstsq(X, apart, rcond=None)[0]
+    return np.linalg.norm(left) <= 1e-8 * np.linalg.norm(apart)
 
 
 def _check_sizes(found: Sequence[Likelihood]) -> None:
@@ -181,6 +289,14 @@ def _check_sizes(found: Sequence[Likelihood]) -> None:
             f"{same} have {size} parameters each, so neither is a restriction of the other and no test can tell them "
             "apart. Compare their .AIC or .BIC, or leave one out."
         )
+
+
+def _of_robust(found: Sequence[Likelihood]) -> list[str]:
+    """Return that robust standard errors do not count here, once for all models."""
+    robust = [f"{one.formula!r} ({one.robust})" for one in found if one.robust]
+    if not robust:
+        return []
+    return [f"Likelihood-ratio tests do not know the robust standard errors of {', '.join(robust)}."]
 
 
 def _of_restricted(found: Sequence[Likelihood]) -> list[str]:
@@ -202,7 +318,3 @@ def _of_order(found: Sequence[Likelihood], statistic: np.ndarray) -> list[str]:
         for smaller, larger, value in zip(found, found[1:], statistic, strict=False)
         if value < -1e-3
     ]
-
-
-def _same_numbers(a: np.ndarray, b: np.ndarray) -> bool:
-    return np.allclose(np.sort(a), np.sort(b), rtol=1e-9, atol=0, equal_nan=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 import pandas as pd
@@ -77,6 +77,9 @@ class Lm2(Lm2State, Lm2Predictions, DiagnosticPlots, NativeModel):
         >>> model.coefs["Estimate"].round(3).to_dict()
         {'Intercept': 0.917, 'x': 1.333}
     """
+
+    _likelihood: ClassVar[None] = None
+    """No comparison of likelihoods takes this class."""
 
     def __init__(
         self,

@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 
 from pymer4 import tables
+from pymer4.comparison import Likelihood
 from pymer4.errors import OptionError, one_of
+from pymer4.families import has_scale
 from pymer4.models.base import truth
 from pymer4.numerics.correlations import Kind, correlations
 from pymer4.numerics.sandwich import welch_df
@@ -148,6 +150,32 @@ class LmTests:
             r = np.full(len(r), np.nan)
         found = pd.Series(r, index=pd.Index(self._facts["names"], dtype=object))
         return found.iloc[int(self._terms.has_intercept) :]
+
+    def _likelihood(self, refit: bool) -> Likelihood:
+        """Return what a comparison needs of this model, whose likelihood is no restricted one."""
+        fit, found, rows = self._estimate, self._sample(self._settings), len(self._estimate.fitted)
+        return Likelihood(
+            formula=self.formula,
+            family=self.family,
+            link=self.link,
+            n_parameters=len(fit.b) + 1 if self._linear else fit.n_parameters,
+            log_likelihood=fit.log_likelihood,
+            AIC=fit.AIC,
+            BIC=fit.BIC,
+            restricted=False,
+            quadrature=False,
+            has_scale=not self._linear and has_scale(self.family),
+            is_mixed=False,
+            robust="" if self._settings["kind"] == "iid" else self._settings["kind"],
+            own_weights=found.groups is not None,
+            fixed=found.names,
+            design=lambda: found.X,
+            outcome=found.y,
+            weights=np.ones(rows) if found.weights is None else found.weights,
+            offset=np.zeros(rows) if found.offset is None else found.offset,
+            used=found.used,
+            labels=self._frame.index,
+        )
 
     def _offset_used(self) -> np.ndarray | float:
         offset = self._offset_values()

@@ -10,6 +10,7 @@ import pandas as pd
 from pymer4 import bridge, intake, tables
 from pymer4.comparison import Likelihood
 from pymer4.errors import OptionError, one_of
+from pymer4.families import has_scale
 from pymer4.formulas.factors import present_levels
 from pymer4.models.base import Ddf, issue_all
 
@@ -148,4 +149,16 @@ class LmerTests:
         reply = bridge.call("likelihood_mixed", model=self._handle, refit=bool(refit))
         issue_all((*reply.warnings, *reply.messages))
         found = reply.value | {"fixed": tuple(reply.value["fixed"])}
-        return Likelihood(self.formula, self.family, self.link, **found)
+        return Likelihood(
+            **found,
+            formula=self.formula,
+            family=self.family,
+            link=self.link,
+            has_scale=not self._linear and has_scale(self.family),
+            is_mixed=True,
+            robust="",
+            own_weights=False,
+            design=lambda: self.design_matrix.to_numpy(),
+            used=self._used,
+            labels=self._frame.index,
+        )
