@@ -20,7 +20,7 @@ run_verb <- function(verb, arguments) {
         invokeRestart("muffleMessage")
       }
     ),
-    error = function(e) list(error = scalar(conditionMessage(e))),
+    error = function(e) list(error = scalar(conditionMessage(e)), too_deep = scalar(inherits(e, "stackOverflowError"))),
     interrupt = function(i) list(interrupted = TRUE)
   )
   c(reply, list(warnings = warnings, messages = messages))

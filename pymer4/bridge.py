@@ -11,6 +11,7 @@ with the first call, without signal handlers of its own.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,12 +22,28 @@ from pymer4 import machine
 from pymer4.crossing import Handle, from_r, retired, to_r, use
 from pymer4.errors import RError, RUnavailable
 from pymer4.interrupts import Interrupts, hold_interrupts, keep_interrupt_handler
+from pymer4.stack import LEAST, guarded, stack
+from pymer4.surroundings import kept_surroundings
 
 __all__ = ["Handle", "Reply", "call", "from_r", "resource_path", "started", "to_r"]
+
+_TOO_DEEP = (
+    "What R was asked goes deeper than its stack. Use a shorter formula, or one that nests less; or call from a thread "
+    "with a larger stack: threading.stack_size(64 * 2**20) before it is made."
+)
+_TOO_SMALL = (
+    "Give it 1 MiB at least: threading.stack_size(8 * 2**20) before the thread is made, or call from the main thread."
+)
+
+_HALF_WAY = (
+    "This process was forked while another thread of its parent was inside R, which is left half way through here. "
+    "Fork before the call or after it, or start fresh processes: multiprocessing.get_context('spawn')."
+)
 
 _lock = threading.RLock()
 _door: Any = None
 _ri: Any = None
+_forked = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +73,25 @@ def call(verb: str, /, **arguments: Any) -> Reply:
 
     Raises:
         RError: R stopped with an error; its own message, the verb and the formula.
-        RUnavailable: R can't be used on this machine.
+        RUnavailable: R can't be used on this machine, or not after a fork during a call.
         KeyboardInterrupt: Ctrl-C during the call; R is ready for the next.
 
     Examples:
         >>> call("echo", value=[1.0, 2.0]).value
         array([1., 2.])
     """
+    if _forked:
+        raise RUnavailable(_HALF_WAY)
     with _lock:
         retired.clear()
+        _require_stack(verb)
         door = _started()
-        with hold_interrupts(_interrupt, _forget_interrupt) as interrupts:
+        with hold_interrupts(_interrupt, _forget_interrupt) as interrupts, guarded(_ri.openrlib.rlib):
             answer = _answer(door, verb, arguments, interrupts)
     if "interrupted" in answer:
         raise KeyboardInterrupt
     if "error" in answer:
-        _raise(answer["error"], verb, arguments.get("formula"))
+        _raise(answer, verb, arguments.get("formula"))
     return Reply(answer["value"], tuple(answer["warnings"]), tuple(answer["messages"]))
 
 
@@ -102,30 +122,46 @@ def resource_path() -> Path:
     return inside if inside.is_dir() else Path(__file__).parents[1] / "R"
 
 
-def _raise(message: str, verb: str, formula: str | None) -> None:
+def _raise(answer: Mapping[str, Any], verb: str, formula: str | None) -> None:
+    message = answer["error"]
+    if answer["too_deep"]:
+        raise RError(message, verb, formula, _TOO_DEEP)
     found = machine.diagnose(message)
     if found.kind == "broken binary":
         raise RUnavailable(f"{found.what}\nR said: {message}\nMend it with:\n    {found.remedy}")
     raise RError(message, verb, formula)
 
 
+def _require_stack(verb: str) -> None:
+    found = stack()
+    if found is not None and found.size < LEAST:
+        raise RError(f"this thread has a stack of {found.size >> 10} KiB, too small for R", verb, advice=_TOO_SMALL)
+
+
 def _started() -> Any:
     """Start R on first need, source the R files into one private environment, and return its door."""
     global _door
     if _door is None:
-        rinterface = _import_rinterface()
-        try:
-            with keep_interrupt_handler():
-                rinterface.initr()
-        except Exception as error:
-            raise _unavailable(str(error)) from error
-        private = rinterface.baseenv["new.env"](parent=rinterface.baseenv["asNamespace"](to_r("stats")))
-        for path in sorted(resource_path().glob("*.R")):
-            rinterface.baseenv["sys.source"](to_r(str(path)), envir=private)
-        door = private["run_verb"]
-        _load_packages(door)
-        _door = door
+        with kept_surroundings():
+            rinterface = _import_rinterface()
+            try:
+                with keep_interrupt_handler():
+                    rinterface.initr()
+            except Exception as error:
+                raise _unavailable(str(error)) from error
+            with guarded(rinterface.openrlib.rlib):
+                _door = _sourced(rinterface.baseenv)
     return _door
+
+
+def _sourced(base: Any) -> Any:
+    """Return the door of the R files, read into one private environment."""
+    private = base["new.env"](parent=base["asNamespace"](to_r("stats")))
+    for path in sorted(resource_path().glob("*.R")):
+        base["sys.source"](to_r(str(path)), envir=private)
+    door = private["run_verb"]
+    _load_packages(door)
+    return door
 
 
 def _load_packages(door: Any) -> None:
@@ -161,3 +197,16 @@ def _interrupt() -> None:
 
 def _forget_interrupt() -> None:
     _ri.openrlib.rlib.R_interrupts_pending = 0
+
+
+def _after_fork() -> None:
+    """Look whether R was at work as this process was forked: then no thread here will ever release the lock."""
+    global _forked
+    if _lock.acquire(blocking=False):
+        _lock.release()
+    else:
+        _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

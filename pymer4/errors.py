@@ -37,12 +37,13 @@ class RError(Pymer4Error, RuntimeError):
         message: what R said.
         verb: the question R was answering.
         formula: the model formula, where there was one.
+        advice: what to do about it, where that is known.
     """
 
-    def __init__(self, message: str, verb: str, formula: str | None = None):
-        self.message, self.verb, self.formula = message, verb, formula
+    def __init__(self, message: str, verb: str, formula: str | None = None, advice: str = ""):
+        self.message, self.verb, self.formula, self.advice = message, verb, formula, advice
         about = f"\n  formula: {formula}" if formula else ""
-        super().__init__(f"R stopped in {verb}: {message}{about}")
+        super().__init__(f"R stopped in {verb}: {message}{about}" + (f"\n{advice}" if advice else ""))
 
 
 class RUnavailable(Pymer4Error, ImportError):

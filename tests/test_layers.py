@@ -27,6 +27,8 @@ LAYERS = {
     "pymer4.errors": 0,
     "pymer4.interrupts": 0,
     "pymer4.machine": 0,
+    "pymer4.stack": 0,
+    "pymer4.surroundings": 0,
     "pymer4.tables": 0,
     "pymer4.plotting.axes": 1,
     "pymer4.storage.cells": 1,
