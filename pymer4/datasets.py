@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -25,16 +26,20 @@ def load_dataset(name: str) -> pd.DataFrame:
         The data, rows in R's order.
 
     Raises:
-        OptionError: no such data set.
+        OptionError: no such data set, or no name of one.
+        TypeError: `name` is no text.
 
     Examples:
         >>> load_dataset("sleepstudy").shape
         (180, 3)
     """
-    bundled = Path(get_resource_path()) / f"{name}.csv"
-    if bundled.is_file():
-        return pd.read_csv(bundled)
-    data = bridge.call("dataset", name=str(name)).value["data"]
+    if not isinstance(name, str):
+        raise TypeError(f"name={name!r} has to be a text, such as 'sleepstudy', not a {type(name).__name__}.")
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9._]*", name):
+        raise OptionError(f"name={name!r} is not the name of a data set. Read a file of your own with pandas.")
+    if name == "sample_data":
+        return pd.read_csv(Path(get_resource_path()) / "sample_data.csv")
+    data = bridge.call("dataset", name=name).value["data"]
     if data is None:
         raise OptionError(f"R's packages here have no data set {name!r}. Try 'sleepstudy', or 'sample_data'.")
     return data

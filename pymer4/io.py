@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import stat
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +23,7 @@ from pymer4.models.lmer_state import RObject
 from pymer4.numerics.resample import count
 from pymer4.storage import h5tree, h5write, legacy, pair, plain, unpickle
 from pymer4.storage.pair import Signature
+from pymer4.storage.seal import seal_holds, sealed
 
 Compression = Literal["zlib", "blosc"]
 
@@ -74,7 +76,7 @@ def save_model(
         packed = pool.submit(_robj, saved, path, level)
         content = _content_of(state, name, model, filters, lambda: _marks(packed.result()))
         robj = packed.result()
-    pair.exchange(path, content, robj, _named)
+    pair.exchange(path, sealed(content), robj, _named)
 
 
 def load_model(filepath: str | os.PathLike, *, allow_missing_r: bool = False) -> Model:
@@ -226,14 +228,18 @@ def _filters(compression: str | None, level: int) -> Callable[[Any], None] | Non
 
 
 def _content(path: Path) -> bytes:
-    if path.is_dir():
-        raise FileError(f"{path} is a directory, not a model file.")
     try:
+        kind = os.stat(path).st_mode
+        if not stat.S_ISREG(kind):
+            what = "a directory" if stat.S_ISDIR(kind) else "no regular file"
+            raise FileError(f"{path} is {what}, not a model file. Give the .h5 that save_model() wrote.")
         return path.read_bytes()
     except FileNotFoundError as error:
         left = path.with_name(f"{path.name}.new").exists()
         hint = " A first save of it was interrupted: save the model again." if left else ""
         raise MissingFileError(f"There is no file {path}. Look for it with Path.glob('*.h5').{hint}") from error
+    except FileError:
+        raise
     except OSError as error:
         raise FileError(f"{path} can't be read: {error.strerror or error}. See who may read it.") from error
 
@@ -246,16 +252,21 @@ def _opened(path: Path, content: bytes, marks_only: bool = False) -> tuple[dict[
         raise FileError(
             f"{path} is no model file: it is not HDF5. Give the .h5 that save_model() wrote, or one of release 0.7."
         )
+    seal = seal_holds(content)
+    if seal is False:
+        raise _damaged(path, "its check sum is another than that of what was saved")
     try:
         with h5py.File(io.BytesIO(content), "r") as file:
             marks = h5tree.marks(file)
             _check_versions(path, marks)
+            if seal is None and "FORMAT" in marks:
+                raise FileError("its check sum is missing")
             if marks_only:
                 return marks, {}
             return marks, _tree(file, path, None if "FORMAT" in marks else unpickle.unpickled)
     except FileError as error:
         raise (error if str(path) in str(error) else _damaged(path, error)) from error
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError, UnicodeDecodeError) as error:
+    except (OSError, LookupError, ValueError, TypeError, RuntimeError, ArithmeticError, MemoryError) as error:
         raise _damaged(path, error) from error
 
 
@@ -292,7 +303,7 @@ def _check_versions(path: Path, marks: dict[str, Any]) -> None:
         )
 
 
-def _damaged(path: Path, error: Exception) -> FileError:
+def _damaged(path: Path, error: Exception | str) -> FileError:
     return FileError(f"{path} can't be read as a model: {error}. Take it from a backup, or save the model again.")
 
 
@@ -312,7 +323,7 @@ def _model(path: Path, tree: dict[str, Any], robj: bytes | None) -> Model:
         raise FileError(f"{path} holds a model of class {name!r}; there are {', '.join(models.__all__)}.")
     try:
         return _made(kind, tree, RObject(robj, str(pair.partner(path))))
-    except (FileError, KeyError, ValueError, TypeError, AttributeError) as error:
+    except (FileError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, MemoryError) as error:
         raise _damaged(path, error) from error
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pymer4 import Lmer, bridge, crossing, load_dataset
 from pymer4.columns import NA, Column, normalise
-from pymer4.errors import DataError, RError
+from pymer4.errors import DataError, OptionError, RError
 
 pytestmark = pytest.mark.r
 
@@ -243,6 +243,20 @@ def test_a_frame_of_slices_and_views():
 
 def test_row_names_that_are_text_come_back():
     assert list(load_dataset("mtcars").index[:2]) == ["Mazda RX4", "Mazda RX4 Wag"]
+
+
+@pytest.mark.parametrize(
+    "name", ["/etc/passwd", "../resources/sample_data", "sleepstudy.csv/x", "", "a b", "nosuch", "é"]
+)
+def test_what_names_no_data_set_is_refused(name):
+    with pytest.raises(OptionError, match="data set"):
+        load_dataset(name)
+
+
+@pytest.mark.parametrize("name", [None, 3, ["sleepstudy"], b"sleepstudy"])
+def test_the_name_of_a_data_set_is_text(name):
+    with pytest.raises(TypeError, match="has to be a text"):
+        load_dataset(name)
 
 
 def test_columns_cross_without_a_frame():

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from pymer4 import Lmer, bridge, load_model, save_model
 from pymer4 import io as model_io
 from pymer4.errors import DataError, FileError, FormulaError, MissingFileError, ModelWarning, OptionError
 from pymer4.models import Lm, Lm2
-from pymer4.storage import h5write, pair
+from pymer4.storage import h5write, pair, seal
 
 pytestmark = pytest.mark.r
 
@@ -497,6 +498,17 @@ def test_paths_have_dots_anywhere(tmp_path, name, kind, monkeypatch):
     alike(back.predict(trial().head()), fitted("slopes").predict(trial().head()))
 
 
+@contextlib.contextmanager
+def rewritten(path: Path) -> Iterator[h5py.File]:
+    """Change a file as one who seals it anew, so that what is told is not the check sum."""
+    with h5py.File(path, "a") as file:
+        yield file
+        file.attrs["changed"] = True
+        del file.attrs["changed"]
+    content = path.read_bytes()
+    path.write_bytes(seal.sealed(content.split(seal._MAGIC)[0]))
+
+
 def filters_of(path: Path) -> set[tuple]:
     found = set()
 
@@ -536,7 +548,7 @@ def test_blosc_works_where_its_package_is_or_names_it(tmp_path):
 
 def test_a_filter_that_is_missing_is_named(tmp_path):
     (tmp_path / "x.h5").write_bytes(h5write.write({"simple_atts": {}, "data_atts": {}}, {"FORMAT": 1}, None))
-    with h5py.File(tmp_path / "x.h5", "a") as file:
+    with rewritten(tmp_path / "x.h5") as file:
         plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         plist.set_chunk((10,))
         plist.set_filter(305, h5py.h5z.FLAG_OPTIONAL, ())  # lzo, which h5py has not
@@ -638,7 +650,7 @@ def test_hdf5_of_another_kind_is_named(tmp_path):
 
 @pytest.mark.parametrize("mark, value", [("DEEPDISH_IO_VERSION", 13), ("DEEPDISH_IO_PYMER4_FORMAT", 2)])
 def test_a_newer_version_is_named(good, mark, value):
-    with h5py.File(good, "a") as file:
+    with rewritten(good) as file:
         file.attrs[mark] = value
     with pytest.raises(FileError, match=r"format that pymer4 .* does not know\. Upgrade"):
         load_model(good)
@@ -646,7 +658,7 @@ def test_a_newer_version_is_named(good, mark, value):
 
 @pytest.mark.parametrize("name", ["Lasso", "Model", "", "__all__"])
 def test_another_class_is_named(good, name):
-    with h5py.File(good, "a") as file:
+    with rewritten(good) as file:
         file["simple_atts"].attrs["model_class"] = name
     with pytest.raises(FileError, match="a model of class"):
         load_model(good)
@@ -654,17 +666,81 @@ def test_another_class_is_named(good, name):
 
 @pytest.mark.parametrize("group", ["simple_atts", "data_atts"])
 def test_a_group_that_lacks_is_named(good, group):
-    with h5py.File(good, "a") as file:
+    with rewritten(good) as file:
         del file[group]
     with pytest.raises(FileError, match="lacks the groups"):
         load_model(good)
 
 
 def test_a_table_that_lacks_an_entry_is_named(good):
-    with h5py.File(good, "a") as file:
+    with rewritten(good) as file:
         del file["data_atts/df_vals__coefs"]
     with pytest.raises(FileError, match="can't be read as a model"):
         load_model(good)
+
+
+# ------------------------------------------------------------------ damage
+
+
+@pytest.mark.parametrize("share", np.linspace(0.001, 0.999, 12))
+def test_a_flipped_bit_anywhere_is_told(good, share):
+    content = bytearray(good.read_bytes())
+    content[int(share * len(content))] ^= 0x10
+    good.write_bytes(content)
+    with pytest.raises(FileError, match=r"x\.h5 can't be read as a model.*check sum|is no model file"):
+        load_model(good)
+
+
+def test_a_seal_that_was_cut_off_is_told(good):
+    good.write_bytes(good.read_bytes().split(seal._MAGIC)[0])
+    with pytest.raises(FileError, match="check sum is missing"):
+        load_model(good)
+
+
+@pytest.mark.parametrize("kind", ["lm", "lm2", "lmer_simple"])
+def test_damaged_files_of_07_are_one_error(tmp_path, kind):
+    """Files of that release have no check sum: what is read of them is right, or one error."""
+    h5 = legacy_files(tmp_path, kind)[0]
+    content, rng = h5.read_bytes(), np.random.default_rng(7)
+    for _ in range(60):
+        damaged = bytearray(content)
+        for place in rng.integers(0, len(damaged), 4):
+            damaged[place] = rng.integers(256)
+        h5.write_bytes(damaged if rng.random() < 0.8 else damaged[: rng.integers(9, len(damaged))])
+        with contextlib.suppress(FileError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            load_model(h5)
+
+
+def test_a_size_that_the_file_cannot_hold_takes_no_memory(good):
+    with rewritten(good) as file:
+        file["simple_atts"].create_dataset("vast", shape=(2**44,), dtype="f8", chunks=(2**20,))
+    with pytest.raises(FileError, match=r"vast.*which the file can't hold"):
+        load_model(good)
+
+
+def test_a_zero_array_has_no_values(good):
+    with rewritten(good) as file:
+        made = file["simple_atts"].create_dataset("vast", data=np.array([2**44]))
+        made.attrs["zeroarray_dtype"] = np.bytes_(b"f8")
+    with pytest.raises(FileError, match=r"vast.*values that stand nowhere"):
+        load_model(good)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes on this system")
+def test_a_pipe_is_no_model_file(tmp_path):
+    os.mkfifo(tmp_path / "x.h5")
+    with pytest.raises(FileError, match="no regular file"):
+        load_model(tmp_path / "x.h5")
+
+
+@pytest.mark.parametrize("name", ["a\0b.h5", "a" * 300 + ".h5"])
+def test_names_that_no_file_can_have(tmp_path, name):
+    with pytest.raises(FileError):
+        load_model(tmp_path / name)
+    with pytest.raises(FileError):
+        save_model(fitted("slopes"), tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -819,7 +895,7 @@ def test_arrays_of_the_users_code_come_back(tmp_path):
 
 def test_loading_imports_nothing_that_a_file_names(tmp_path):
     save_model(native("functions"), tmp_path / "x.h5")
-    with h5py.File(tmp_path / "x.h5", "a") as file:
+    with rewritten(tmp_path / "x.h5") as file:
         kept = file["simple_atts/_scope/kept/np"]
         kept.attrs["i1"] = "antigravity"
     before = set(sys.modules)

@@ -36,6 +36,7 @@ LAYERS = {
     "pymer4.storage.h5tree": 1,
     "pymer4.storage.h5write": 2,
     "pymer4.storage.pair": 1,
+    "pymer4.storage.seal": 1,
     "pymer4.storage.plain": 3,
     "pymer4.storage.unpickle": 1,
     "pymer4.columns": 1,

@@ -59,6 +59,24 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "run.v2" / "x.y.h5"
 
 
+# ------------------------------------------------------------------ links that others left
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need rights on this system")
+@pytest.mark.parametrize("name", ["x.y.h5.new", "x.y.robj.new", "x.y.robj.old"])
+@pytest.mark.parametrize("there", [False, True])
+def test_a_link_at_a_temporary_name_is_not_followed(path, tmp_path, name, there):
+    target = tmp_path / "of another user"
+    target.write_bytes(b"precious")
+    if there:
+        save(path, "before", b"1")
+    (path.parent / name).symlink_to(target)
+    save(path, "after", b"2")
+    assert load(path) == ("after", b"2")
+    assert target.read_bytes() == b"precious"
+    assert files(path) == {"x.y.h5", "x.y.robj"} and not any(file.is_symlink() for file in path.parent.iterdir())
+
+
 # ------------------------------------------------------------------ names
 
 

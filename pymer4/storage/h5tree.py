@@ -37,6 +37,9 @@ MARK = f"{SKIPPED}_PYMER4_"
 ORDER = f"{MARK}ORDER"
 
 
+_SHRUNK = 1100
+"""No compression makes data smaller by more: deflate reaches 1,032."""
+
 SYSTEM = ("CLASS", "TITLE", "VERSION", "FILTERS", "FLAVOR", "PYTABLES_FORMAT_VERSION", "NROWS", "EXTDIM")
 
 
@@ -158,8 +161,11 @@ class _Reader:
             raise TreeError(f"{node.name} takes its values from another file.")
         if node.is_virtual:
             return self.virtual(node)
+        _require_room(node)
         values = node[()]
         if "zeroarray_dtype" in node.attrs:
+            if np.prod(values, dtype=float) > 0:
+                raise TreeError(f"{node.name} has values that stand nowhere.")
             return np.zeros(tuple(values), dtype=bytes(node.attrs["zeroarray_dtype"]).decode())
         if "strtype" in node.attrs and bytes(node.attrs["strtype"]) == b"unicode":
             return values.view(f"<U{int(node.attrs['itemsize'])}")
@@ -182,6 +188,12 @@ class _Reader:
         if self.unpickled is None:
             raise TreeError(f"{node.name} holds a pickle, which files of this version never do.")
         return self.unpickled(bytes(node[0]))
+
+
+def _require_room(node: Any) -> None:
+    """Refuse an array that is larger than what the file holds of it can be, before memory is taken."""
+    if node.nbytes > _SHRUNK * node.id.get_storage_size():
+        raise TreeError(f"{node.name} says that it has {node.nbytes} bytes, which the file can't hold.")
 
 
 def _selected(space: Any) -> tuple[slice, ...]:

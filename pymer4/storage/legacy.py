@@ -45,7 +45,7 @@ def model(tree: Mapping[str, Any], path: Path, allow_missing_r: bool) -> Model:
         return found(name, simple, held, path, allow_missing_r)
     except FileError:
         raise
-    except (KeyError, Pymer4Error) as error:
+    except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, MemoryError, Pymer4Error) as error:
         raise FileError(
             f"{path}, saved by release 0.7, can't be made a model of today: {error}. Read its tables with "
             "pandas after opening it with deepdish or h5py, and fit the model again."

@@ -51,6 +51,8 @@ def checked_path(filepath: str | os.PathLike) -> Path:
         path = Path(os.fsdecode(filepath))
     except TypeError as error:
         raise OptionError(f"filepath has to be a str or a Path, not a {type(filepath).__name__}.") from error
+    if "\0" in str(path):
+        raise FileError(f"filepath={str(path)!r} has a NUL in it, which no file's name can have.")
     if path.suffix.lower() not in SUFFIXES or not path.stem:
         raise OptionError(
             f"filepath={str(path)!r} has to end in .h5 or .hdf5; {str(path) + '.h5'!r} would do. The R object of an "
@@ -104,8 +106,13 @@ def check_place(path: Path) -> None:
     """Refuse a path where no file can be.
 
     Raises:
-        FileError: it is a directory, or is in none.
+        FileError: it is a directory, or is in none, or its name is too long.
     """
+    try:
+        path.with_name(f"{path.name}.new").stat()
+    except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.EINVAL):
+            raise FileError(f"{path} can't be written: {error.strerror}. Choose a shorter name.") from error
     if not path.parent.is_dir():
         raise MissingFileError(
             f"{path} can't be written: there is no directory {path.parent}. Make it first, with "
@@ -126,7 +133,10 @@ def _write_all(path: Path, content: bytes, robj: bytes | None) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    with open(path, "wb") as file:
+    """Write a new file. What lies at its name, which may be somebody's link, is removed and not followed."""
+    _remove(path)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    with open(os.open(path, flags, 0o666), "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
@@ -216,7 +226,7 @@ def _settled(path: Path, named: Callable[[Path], Signature | None]) -> Signature
     elif _content(old, wanted) is not None:
         os.replace(old, kept)
         _remove(new)
-    elif _content(new, wanted) is not None:
+    elif _content(new, wanted) is not None and not new.is_symlink():
         os.replace(new, kept)
     _sync(path.parent)
     return wanted
