@@ -6,8 +6,6 @@
 # `grid` is one that was made before, for the same `at`, `trend` and `ddf`.
 marginal_mixed <- function(model, specs, by = NULL, at = NULL, trend = NULL, contrasts = NULL, adjust = "none",
                            type = "response", level = 0.95, ddf = "Satterthwaite", seed = 1L, grid = NULL) {
-  restore <- options(emmeans = plain_options)
-  on.exit(options(restore))
   set_stream(seed)
   grid <- if (is.null(grid)) marginal_grid(model_with_df(model, ddf), ddf, at, trend, type) else said_again(grid)
   means <- emmeans::emmeans(grid, if (length(specs)) specs else "1", by = by)
@@ -32,7 +30,7 @@ marginal_mixed <- function(model, specs, by = NULL, at = NULL, trend = NULL, con
 # emmeans::joint_tests() makes it, and the values of `by` for each row.
 joint_mixed <- function(model, by = NULL, ddf = "Satterthwaite") {
   # emmeans rounds the hypotheses that it tells to as many digits as R prints.
-  restore <- options(emmeans = plain_options, digits = 15L)
+  restore <- options(digits = 15L)
   on.exit(options(restore))
   grid <- mean_grid(model_with_df(model, ddf), ddf, held_offset(model), cov.reduce = function(x) mean(x) + c(-1, 1))
   grid <- without_offset(grid)
@@ -194,9 +192,6 @@ with_plain_df <- function(grid, model) {
   grid@dfargs <- list(V = model@vcov_beta, jacobian = model@Jac_list, A = model@vcov_varpar)
   grid
 }
-
-# Nothing that a user set; without the QR decomposition of the design that only submodels need.
-plain_options <- list(enable.submodel = FALSE)
 
 is_transformed <- function(grid) !is.null(grid@misc$tran)
 

@@ -1,13 +1,31 @@
 # The one door into R. A verb is a function of these files: it takes plain values
 # and returns a plain named list.
 
-# Answer one question. Errors, warnings, messages and interrupts come back with
-# the value; nothing is printed and R's random stream is left as it was.
+# The options of R that every verb runs under, whatever a user or a start-up file has set: those that the packages
+# behind the verbs and R itself read, but for what only printing, plotting and installing ask. NULL is unset.
+# docs/lmer.md lists them.
+named_options <- list(
+  contrasts = c(unordered = "contr.treatment", ordered = "contr.poly"), na.action = "na.omit", matprod = "default",
+  digits = 7L, digits.secs = NULL, scipen = 0L, OutDec = ".", width = 80L, max.print = 99999L,
+  encoding = "native.enc", keep.source = FALSE, useFancyQuotes = TRUE, expressions = 5000L, check.bounds = FALSE,
+  warn = 0L, warning.expression = NULL, warning.length = 1000L, warnPartialMatchArgs = FALSE,
+  warnPartialMatchAttr = FALSE, warnPartialMatchDollar = FALSE, error = NULL, show.error.messages = TRUE,
+  showErrorCalls = TRUE, verbose = FALSE, Matrix.verbose = NULL, Matrix.warn = NULL, Matrix.warnDeprecatedCoerce = 0L,
+  lmerControl = NULL, glmerControl = NULL, lme4.singular.tolerance = NULL, lme4.doublevert.default = NULL,
+  emmeans = list(enable.submodel = FALSE)
+)
+
+# Answer one question. Errors, warnings, messages and interrupts come back with the value; nothing is printed, and R's
+# options and random stream are left as they were.
 run_verb <- function(verb, arguments) {
   warnings <- character()
   messages <- character()
   stream <- globalenv()[[".Random.seed"]]
-  on.exit(restore_stream(stream))
+  users <- options(named_options)
+  on.exit({
+    options(users)
+    restore_stream(stream)
+  })
   reply <- tryCatch(
     withCallingHandlers(
       list(value = do.call(get(verb, environment(run_verb), inherits = FALSE), arguments, quote = TRUE)),
