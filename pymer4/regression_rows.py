@@ -35,7 +35,6 @@ class RowValues:
         group_names: what the groups are called.
         clusters: codes of the clusters, likewise; or None.
         missing: rows left out on their account, shape (rows,).
-        is_column: whether the weights are a column of the data, whose gaps are missing values.
     """
 
     weights: np.ndarray | None
@@ -44,7 +43,6 @@ class RowValues:
     group_names: tuple[str, ...]
     clusters: np.ndarray | None
     missing: np.ndarray
-    is_column: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,21 +106,19 @@ def row_values(data: pd.DataFrame, weights: Any, offset: Any, cluster: str | Non
     """
     missing = np.zeros(len(data), dtype=bool)
     groups, group_names, clusters, values = None, (), None, None
-    is_column = isinstance(weights, str)
-    if linear and is_column:
+    if linear and isinstance(weights, str):
         groups, group_names = group_codes("weights", weights, data)
         missing |= groups < 0
     elif weights is not None:
         values = numbers("weights", intake.per_row("weights", weights, data, positive=True), data)
-        if is_column:
-            missing |= np.isnan(values)
+        missing |= np.isnan(values)
     offsets = None if offset is None else numbers("offset", offset, data)
     if offsets is not None:
         missing |= np.isnan(offsets)
     if cluster is not None:
         clusters = group_codes("cluster", cluster, data)[0]
         missing |= clusters < 0
-    return RowValues(values, offsets, groups, group_names, clusters, missing, is_column)
+    return RowValues(values, offsets, groups, group_names, clusters, missing)
 
 
 def numbers(argument: str, given: str | np.ndarray, data: pd.DataFrame) -> np.ndarray:
@@ -151,11 +147,6 @@ def sample(design: Design, rows: RowValues, family: str, link: str) -> Sample:
         found, X, used = Outcome(found.y[some], found.trials[some]), X[some], used.copy()
         used[np.flatnonzero(used)[~some]] = False
     weights = None if rows.weights is None else rows.weights[used]
-    if weights is not None and np.isnan(weights).any():
-        raise DataError(
-            f"weights has {int(np.isnan(weights).sum())} missing value(s), the first in row "
-            f"{np.flatnonzero(used)[np.isnan(weights)][0]} counted from 0. Give each row a weight above 0, or drop it."
-        )
     groups, variances = None, None
     offset = None if rows.offset is None else rows.offset[used]
     if rows.groups is not None:

@@ -15,9 +15,7 @@ Robust = Literal["hc0", "hc1", "hc2", "hc3", "hac", "cluster"]
 
 
 def robust_kind(robust: Any, cluster: str | None, default: Robust) -> str:
-    """Return the covariance that `fit(robust=, cluster=)` asks for, `"iid"` for the plain one.
-
-    A cluster alone, or with True, means `"cluster"`; beside another type it only says how rows are resampled.
+    """Return the covariance that `fit(robust=)` asks for, `"iid"` for the plain one.
 
     Args:
         robust: True, False or a type, in any case.
@@ -28,8 +26,6 @@ def robust_kind(robust: Any, cluster: str | None, default: Robust) -> str:
         OptionError: no such type, or `"cluster"` without a column.
     """
     if robust is None or isinstance(robust, (bool, np.bool_)):
-        if cluster is not None:
-            return "cluster"
         return default if robust else "iid"
     kind = robust.lower() if isinstance(robust, str) else robust
     one_of("robust", kind, (True, False, *get_args(Robust)))

@@ -793,7 +793,7 @@ NATIVE: dict[str, tuple] = {
     "contrasts": ("y ~ cond", {}, {"factors": {"cond": {"b": 1, "C": -0.5, "ä": -0.5}}}),
     "groups": ("y ~ cond", {}, {"weights": "cond"}),
     "weights": ("y ~ x", {"offset": "z"}, {"weights": np.linspace(1, 2, 180)}),
-    "cluster": ("y ~ x", {}, {"cluster": "g"}),
+    "cluster": ("y ~ x", {}, {"robust": "cluster", "cluster": "g"}),
     "permuted": ("y ~ x", {}, {"permute": 20, "seed": 1}),
     "bootstrapped": ("y ~ x", {}, {"conf_int": "boot", "n_boot": 20, "seed": 1}),
     "ranked": ("y ~ x + z", {}, {"rank": True}),

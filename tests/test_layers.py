@@ -73,6 +73,7 @@ LAYERS = {
     "pymer4.numerics.sandwich": 4,
     "pymer4.numerics.grouped": 6,
     "pymer4.numerics.replicates": 6,
+    "pymer4.numerics.shuffling": 6,
     "pymer4.numerics.generalized_batch": 6,
     "pymer4.numerics.generalized_replicates": 7,
     "pymer4.numerics.linalg": 2,

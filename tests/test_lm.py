@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 import subprocess
 import warnings
 from dataclasses import dataclass, field
@@ -225,7 +226,8 @@ def fitted(name: str, kind: str = "iid", **more) -> Lm:
     weights = case.weights or None
     if weights and case.linear:
         weights = data()[weights]
-    how = {"cluster": "cl"} if kind == "cluster" else {} if kind == "iid" else {"robust": kind, "n_lags": 3}
+    how = {} if kind == "iid" else {"robust": kind}
+    how |= {"cluster": {"cluster": "cl"}, "hac": {"n_lags": 3}}.get(kind, {})
     with warnings.catch_warnings():
         if name.startswith("aliased") or name == "binary weighted":  # columns left out; weights that are no trials
             warnings.simplefilter("ignore", ModelWarning)
@@ -456,7 +458,7 @@ HYPOTHESES = [
 @pytest.mark.parametrize("hypothesis", HYPOTHESES, ids=str)
 def test_linear_hypotheses(hypothesis, weights, kind):
     model = Lm("y ~ g + x + z", data())
-    how = {"cluster": "cl"} if kind == "cluster" else {"robust": False if kind == "iid" else kind}
+    how = {"robust": False if kind == "iid" else kind} | ({"cluster": "cl"} if kind == "cluster" else {})
     model.fit(weights=None if weights is None else data()[weights], summarize=False, **how)
     import patsy
 
@@ -546,16 +548,16 @@ FITS = {
     "boot": {"conf_int": "boot", "n_boot": 60},
     "boot weighted": {"conf_int": "boot", "n_boot": 60, "weights": "array"},
     "boot by column": {"conf_int": "boot", "n_boot": 60, "weights": "g"},
-    "boot by cluster": {"conf_int": "boot", "n_boot": 60, "cluster": "cl"},
+    "boot by cluster": {"conf_int": "boot", "n_boot": 60, "robust": "cluster", "cluster": "cl"},
     "permuted": {"permute": 60},
     "permuted robust": {"permute": 60, "robust": "hc3"},
     "permuted hac": {"permute": 60, "robust": "hac", "n_lags": 2},
     "permuted weighted": {"permute": 60, "weights": "array"},
     "permuted by column": {"permute": 60, "weights": "g"},
-    "permuted by cluster": {"permute": 60, "cluster": "cl"},
+    "permuted by cluster": {"permute": 60, "robust": "cluster", "cluster": "cl"},
     "freedman-lane": {"permute": 60, "scheme": "freedman-lane"},
     "freedman-lane weighted": {"permute": 60, "scheme": "freedman-lane", "weights": "array", "robust": "hc2"},
-    "freedman-lane by cluster": {"permute": 60, "scheme": "freedman-lane", "cluster": "cl"},
+    "freedman-lane by cluster": {"permute": 60, "scheme": "freedman-lane", "robust": "cluster", "cluster": "cl"},
     "both": {"conf_int": "boot", "n_boot": 60, "permute": 60},
     "ranks": {"conf_int": "boot", "n_boot": 60, "permute": 60, "rank": True},
 }
@@ -579,7 +581,7 @@ def test_seeds_repeat_a_fit_and_rows_out_of_use_do_not_matter(name):
     p = model.coefs["Perm-P-val" if n else "P-val"]
     assert (p.drop("Intercept") > 0).all() and (p.drop("Intercept") <= 1).all()
     if n:
-        assert np.isnan(p["Intercept"]) and model.coefs.loc["Intercept", "Sig"] == ""
+        assert np.isnan(p["Intercept"]) == ("scheme" not in FITS[name])
         assert (model.coefs["Num_perm"] == n).all() and model.sig_type == f"permutation ({n})"
         hits = p.drop("Intercept") * (n + 1)
         close(hits, np.round(hits), 1e-9)
@@ -619,17 +621,130 @@ def test_permutation_p_is_uniform_for_noise_and_small_for_an_effect():
     assert np.mean(found_effect) > 0.9
 
 
-def test_what_is_constant_within_clusters_is_not_tested():
-    frame = data().assign(between=lambda d: (d["cl"] % 5).astype(float))
-    model = Lm("y ~ x + between", frame)
-    with pytest.warns(
-        ModelWarning, match="No p for Intercept, between: constant within the clusters.*without permute="
-    ):
-        model.fit(permute=40, cluster="cl", seed=1, summarize=False)
+UNTESTED = {
+    # formula, how it is fitted: the names without p, and what the warning says of them
+    "intercept": ("y ~ x2", {}, ["Intercept"], "added up, where .*scheme='freedman-lane' tests Intercept$"),
+    "centred": ("y ~ center(x2)", {}, ["Intercept"], "freedman-lane' can't either. For Intercept take the p"),
+    "means": ("y ~ 0 + g + x2", {}, ["g[a]", "g[b]", "g[c]"], "No p for g.a., g.b., g.c.: constant, alone or added up"),
+    "contrasts": ("y ~ g", {}, ["Intercept"], "No p for Intercept: "),
+    "one slope": ("y ~ 0 + x2", {}, [], ""),
+    "clusters": (
+        "y ~ x2 + between",
+        {"robust": "cluster", "cluster": "cl"},
+        ["Intercept", "between"],
+        "No p for Intercept, between: constant, alone or added up, within the clusters, where the outcome is shuffled",
+    ),
+    "both in clusters": (
+        "y ~ 0 + x2 + I(between - x2)",
+        {"robust": "cluster", "cluster": "cl"},
+        ["x2", "I(between - x2)"],
+        "alone or added up",
+    ),
+    "generalized": ("hit ~ x2", {}, ["Intercept"], "shuffled. For Intercept take the p of a fit without permute=$"),
+    "freedman-lane": ("y ~ x2", {"scheme": "freedman-lane"}, [], ""),
+    "freedman-lane centred": (
+        "y ~ center(x2)",
+        {"scheme": "freedman-lane"},
+        ["Intercept"],
+        "shuffled. For Intercept take the p of a fit without permute=$",
+    ),
+    "freedman-lane alone": ("y ~ 1", {"scheme": "freedman-lane"}, ["Intercept"], "No p for Intercept"),
+    "freedman-lane means": ("y ~ 0 + g", {"scheme": "freedman-lane"}, [], ""),
+    "freedman-lane in clusters": (
+        "y ~ x2 + between",
+        {"scheme": "freedman-lane", "robust": "cluster", "cluster": "cl"},
+        ["between"],
+        "No p for between",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNTESTED)
+def test_what_shuffling_leaves_as_it_is_has_no_p_and_is_named(name):
+    formula, how, untested, told = UNTESTED[name]
+    frame = data().assign(between=lambda d: (d["cl"] % 5).astype(float), x2=lambda d: d["x"] + 2)
+    frame["hit"] = (frame["y"] > frame["y"].median()).astype(float)
+    model = Lm(formula, frame, "binomial" if name == "generalized" else "gaussian")
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        model.fit(permute=40, seed=1, summarize=False, **how)
     p = model.coefs["Perm-P-val"]
-    assert np.isnan(p[["Intercept", "between"]]).all() and p["x"] <= 0.05
-    assert list(model.coefs.loc[["Intercept", "between"], "Sig"]) == ["", ""]
-    assert len(model.warnings) == 1
+    assert list(p.index[p.isna()]) == untested and (model.coefs.loc[untested, "Sig"] == "").all()
+    assert [str(one.message) for one in seen] == model.warnings and len(model.warnings) == bool(untested)
+    assert not untested or re.search(told, model.warnings[0]), model.warnings
+    assert all(one.filename == __file__ for one in seen)
+
+
+def test_the_level_of_an_intercept_by_freedman_and_lane():
+    """Its p is approximate; where a third of it stays as it is, the level is right."""
+    rng, p, power = np.random.default_rng(3), [], []
+    for seed in range(300):
+        frame = pd.DataFrame({"x": rng.normal(size=30) + 1.4, "y": rng.normal(size=30)})
+        for outcome, found in (("y", p), ("I(y + 2)", power)):
+            model = Lm(f"{outcome} ~ x", frame)
+            model.fit(permute=99, seed=seed, scheme="freedman-lane", summarize=False)
+            found.append(model.coefs.loc["Intercept", "Perm-P-val"])
+    assert 0.015 < np.mean(np.array(p) <= 0.05) < 0.095 and np.mean(np.array(power) <= 0.05) > 0.8
+
+
+IDLE = {
+    "cluster": ({"cluster": "cl"}, {}, "cluster='cl' has no effect without robust='cluster'"),
+    "cluster, no column": ({"cluster": "nowhere"}, {}, "cluster='nowhere' has no effect without robust='cluster'"),
+    "cluster, robust": ({"cluster": "cl", "robust": True}, {"robust": "hc1"}, "cluster='cl' has no effect"),
+    "cluster, hc3": ({"cluster": "cl", "robust": "hc3"}, {"robust": "hc3"}, "cluster='cl' has no effect"),
+    "cluster, boot": (
+        {"cluster": "cl", "conf_int": "boot", "n_boot": 30, "seed": 1},
+        {"conf_int": "boot", "n_boot": 30, "seed": 1},
+        "cluster='cl' has no effect",
+    ),
+    "cluster, permuted": ({"cluster": "cl", "permute": 9, "seed": 1}, {"permute": 9, "seed": 1}, "cluster='cl' has no"),
+    "n_lags": ({"n_lags": 3, "robust": "hc0"}, {"robust": "hc0"}, "n_lags=3 has no effect without robust='hac'"),
+    "n_boot": ({"n_boot": 50}, {}, "n_boot=50 has no effect without conf_int='boot'"),
+    "scheme": ({"scheme": "freedman-lane"}, {}, "scheme='freedman-lane' has no effect without permute="),
+    "ordered": ({"ordered": True}, {}, "ordered=True has no effect without a list of levels in factors="),
+    "ordered contrasts": (
+        {"ordered": True, "factors": {"g": {"a": 1, "b": -1, "c": 0}}},
+        {"factors": {"g": {"a": 1, "b": -1, "c": 0}}},
+        "ordered=True has no effect",
+    ),
+    "wls": ({"wls_dof_correction": False}, {}, "wls_dof_correction=False has no effect without the name of a column"),
+    "wls, robust": (
+        {"wls_dof_correction": False, "weights": "g", "robust": "hc0"},
+        {"weights": "g", "robust": "hc0"},
+        "wls_dof_correction=False has no effect",
+    ),
+}
+ACTING = [
+    {"robust": "cluster", "cluster": "cl"},
+    {"robust": "hac", "n_lags": 3},
+    {"conf_int": "boot", "n_boot": 20, "seed": 1},
+    {"permute": 9, "scheme": "freedman-lane", "seed": 1},
+    {"ordered": True, "factors": {"g": ["a", "b", "c"]}},
+    {"weights": "g", "wls_dof_correction": False},
+    {"n_jobs": 2, "seed": 4, "conf_level": 0.9, "n_lags": 1, "n_boot": 500, "scheme": "raw", "ordered": False},
+]
+
+
+@pytest.mark.parametrize("name", IDLE)
+def test_an_option_without_effect_is_told(name):
+    given, same, told = IDLE[name]
+    model, plain = Lm("y ~ g + x", data()), Lm("y ~ g + x", data())
+    with pytest.warns(ModelWarning, match=re.escape(told)) as seen:
+        model.fit(summarize=False, **given)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ModelWarning)
+        plain.fit(summarize=False, **same)
+    pd.testing.assert_frame_equal(model.coefs, plain.coefs)
+    assert sum("has no effect" in text for text in model.warnings) == 1 and seen[0].filename == __file__
+
+
+@pytest.mark.parametrize("given", ACTING, ids=str)
+def test_an_option_with_an_effect_is_not(given):
+    model = Lm("y ~ g + x", data().assign(x=lambda d: d["x"] + 2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ModelWarning)
+        model.fit(summarize=False, **given)
+    assert not any("has no effect" in text for text in model.warnings)
 
 
 # ------------------------------------------------------------------ one test for each old fault
@@ -690,14 +805,14 @@ def test_weights_clusters_and_offsets_are_cut_to_the_rows_used():
     whole.loc[[3, 9], "cl"] = None
     whole.loc[11, "shift"] = None
     kept = whole.dropna(subset=["y", "x", "g", "cl", "shift"])
-    for how in ({"robust": "cluster"}, {"weights": True}, {"weights": "g"}):
+    for how in ({}, {"weights": True}):
         found = []
         for frame in (whole, kept):
             extra = dict(how)
             if extra.get("weights") is True:
                 extra["weights"] = frame["w"].to_numpy()
             model = Lm("y ~ x + g", frame, offset="shift")
-            model.fit(cluster="cl", summarize=False, **extra)
+            model.fit(robust="cluster", cluster="cl", summarize=False, **extra)
             found.append(model)
         pd.testing.assert_frame_equal(found[0].coefs, found[1].coefs)
         assert np.isnan(found[0].fits[[3, 9, 11]]).all() and len(found[0].fits) == len(whole)
@@ -771,24 +886,14 @@ def test_columns_called_fits_stay_and_two_fits_are_one():
 
 def test_robust_errors_have_short_forms():
     model = Lm("y ~ x", data())
-    tables = {}
-    for name, how in {
-        "hc1": {"robust": "hc1"},
-        "HC1": {"robust": "HC1"},
-        "true": {"robust": True},
-        "cluster": {"robust": "cluster", "cluster": "cl"},
-        "cluster alone": {"cluster": "cl"},
-        "cluster true": {"robust": True, "cluster": "cl"},
-        "hc1 cluster": {"robust": "hc1", "cluster": "cl"},
-    }.items():
-        model.fit(summarize=False, **how)
-        tables[name] = model.coefs
-    for same in ("HC1", "true", "hc1 cluster"):
-        pd.testing.assert_frame_equal(tables[same], tables["hc1"])
-    for same in ("cluster alone", "cluster true"):
-        pd.testing.assert_frame_equal(tables[same], tables["cluster"])
-    groups = data().dropna(subset=["x", "y"])["cl"].nunique()
-    assert (tables["cluster"]["DF"] == groups - 2).all()
+    tables = []
+    for robust in ("hc1", "HC1", True):
+        model.fit(summarize=False, robust=robust)
+        tables.append(model.coefs)
+    pd.testing.assert_frame_equal(tables[1], tables[0])
+    pd.testing.assert_frame_equal(tables[2], tables[0])
+    model.fit(summarize=False, robust="cluster", cluster="cl")
+    assert (model.coefs["DF"] == data().dropna(subset=["x", "y"])["cl"].nunique() - 2).all()
 
 
 def test_ranks_are_fitted_and_predicted():
@@ -873,7 +978,7 @@ def test_a_summary_is_printed_and_returned_rounded(capsys):
     assert model.fit(summarize=False) is None and model.fit(summary=False) is None
     assert capsys.readouterr().out == ""
     pd.testing.assert_frame_equal(model.summary(), model.coefs.round(3))
-    model.fit(verbose=True, summarize=False, conf_int="boot", n_boot=20, cluster="cl")
+    model.fit(verbose=True, summarize=False, conf_int="boot", n_boot=20, robust="cluster", cluster="cl")
     assert "robust (cluster)" in capsys.readouterr().out
     fitted("nbinom").summary()
     assert "family nbinom, link log" in capsys.readouterr().out and "Theta" not in shown.columns

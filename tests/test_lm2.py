@@ -107,7 +107,8 @@ def test_rows_keep_their_places(data):
 @pytest.mark.parametrize("kind", KINDS)
 def test_robust_errors_are_those_of_sandwich(data, kind):
     hermetic.compare_with("sandwich")
-    model = fitted(data, robust=kind, cluster="family" if kind == "cluster" else None, n_lags=2)
+    how = {"cluster": {"cluster": "family"}, "hac": {"n_lags": 2}}.get(kind, {})
+    model = fitted(data, robust=kind, **how)
     families = data.drop_duplicates("g")["family"]
     found = ask(
         """
@@ -129,9 +130,6 @@ def test_robust_errors_are_those_of_sandwich(data, kind):
 
 def test_robust_true_is_hc0(data):
     pd.testing.assert_frame_equal(fitted(data, robust=True).coefs, fitted(data, robust="HC0").coefs)
-    pd.testing.assert_frame_equal(
-        fitted(data, cluster="family").coefs, fitted(data, robust="cluster", cluster="family").coefs
-    )
 
 
 @pytest.mark.parametrize(("family", "outcome"), [("binomial", "hit"), ("poisson", "n")])
@@ -186,14 +184,51 @@ def test_permutation_agrees_with_all_sign_flips(on):
 
 
 @pytest.mark.parametrize("arguments", [{"conf_int": "boot", "n_boot": 300}, {"permute": 300}])
-@pytest.mark.parametrize("robust", [{}, {"robust": "hc3"}, {"cluster": "family"}])
+@pytest.mark.parametrize("robust", [{}, {"robust": "hc3"}, {"robust": "cluster", "cluster": "family"}])
 def test_jobs_do_not_change_a_bit(data, arguments, robust):
     one, two = (fitted(data, seed=5, n_jobs=n, **arguments, **robust) for n in (1, 2))
     pd.testing.assert_frame_equal(one.coefs, two.coefs, check_exact=True)
 
 
+@pytest.mark.parametrize(
+    "given, same, told",
+    [
+        ({"cluster": "family"}, {}, "cluster='family' has no effect without robust='cluster'"),
+        ({"cluster": "family", "robust": True}, {"robust": "hc0"}, "cluster='family' has no effect"),
+        ({"cluster": "cond", "permute": 9, "seed": 1}, {"permute": 9, "seed": 1}, "cluster='cond' has no effect"),
+        ({"n_lags": 2}, {}, "n_lags=2 has no effect without robust='hac'"),
+        ({"n_boot": 9}, {}, "n_boot=9 has no effect without conf_int='boot'"),
+        ({"perm_on": "coef"}, {}, "perm_on='coef' has no effect without permute="),
+        ({"ztrans_corrs": False}, {}, "ztrans_corrs=False has no effect without to_corrs="),
+        ({"ordered": True}, {}, "ordered=True has no effect without a list of levels in factors="),
+    ],
+    ids=str,
+)
+def test_an_option_without_effect_is_told(data, given, same, told):
+    with pytest.warns(ModelWarning, match=told) as seen:
+        model = fitted(data, **given)
+    pd.testing.assert_frame_equal(model.coefs, fitted(data, **same).coefs)
+    assert len(model.warnings) == 1 and len(seen) == 1
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"robust": "cluster", "cluster": "family"},
+        {"robust": "hac", "n_lags": 2},
+        {"conf_int": "boot", "n_boot": 9},
+        {"permute": 9, "perm_on": "coef"},
+        {"to_corrs": "partial", "ztrans_corrs": False},
+        {"n_jobs": 2, "seed": 1},
+    ],
+    ids=str,
+)
+def test_an_option_with_an_effect_is_not(data, given):
+    assert fitted(data, **given).warnings == []
+
+
 def test_flips_and_draws_keep_clusters_whole(data):
-    flipped = fitted(data, permute=3000, cluster="family", seed=1)
+    flipped = fitted(data, permute=3000, robust="cluster", cluster="family", seed=1)
     # Five clusters have 32 patterns of signs, and each p counts their pairs.
     lowest = 2 / 32
     assert (flipped.coefs["Perm-P-val"] > lowest - 0.02).all()
@@ -350,14 +385,14 @@ def test_the_summary_says_what_was_done(data, capsys):
     [
         ({"robust": "hc9"}, OptionError, "hc9"),
         ({"robust": "cluster"}, OptionError, "cluster="),
-        ({"cluster": "famly"}, OptionError, "family"),
+        ({"robust": "cluster", "cluster": "famly"}, OptionError, "family"),
         ({"conf_int": "bootstrap"}, OptionError, "boot"),
         ({"perm_on": "t"}, OptionError, "tstat"),
         ({"to_corrs": "semipartial"}, OptionError, "semi"),
         ({"permute": -1}, OptionError, "permute"),
         ({"n_boots": 5}, TypeError, "n_boot"),
         ({"factors": {"cond": ["a", "b", "c"]}}, OptionError, "cond"),
-        ({"cluster": "cond"}, DataError, "within"),
+        ({"robust": "cluster", "cluster": "cond"}, DataError, "within"),
     ],
 )
 def test_arguments_out_of_range_say_what_is_allowed(data, arguments, error, told):

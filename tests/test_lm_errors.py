@@ -34,10 +34,18 @@ BAD_FITS = [
     ({"robust": "clustr", "cluster": "cl"}, OptionError, "Did you mean 'cluster'"),
     ({"robust": 2}, OptionError, "robust=2 is not known"),
     ({"robust": "cluster"}, OptionError, "robust='cluster' needs cluster=, the name of the column"),
-    ({"cluster": "cll"}, OptionError, "cluster='cll' is not a column of the data. Did you mean 'cl'"),
-    ({"cluster": ["cl"]}, OptionError, r"cluster=\['cl'\] is not a column"),
-    ({"cluster": "day"}, DataError, "Column 'day' holds datetime64"),
-    ({"cluster": "pair"}, DataError, "2 clusters for 2 coefficients, which leaves 0 degrees of freedom"),
+    (
+        {"robust": "cluster", "cluster": "cll"},
+        OptionError,
+        "cluster='cll' is not a column of the data. Did you mean 'cl'",
+    ),
+    ({"robust": "cluster", "cluster": ["cl"]}, OptionError, r"cluster=\['cl'\] is not a column"),
+    ({"robust": "cluster", "cluster": "day"}, DataError, "Column 'day' holds datetime64"),
+    (
+        {"robust": "cluster", "cluster": "pair"},
+        DataError,
+        "2 clusters for 2 coefficients, which leaves 0 degrees of freedom",
+    ),
     ({"conf_int": "Wald"}, OptionError, "conf_int='Wald' is not known. Use one of: 'standard', 'boot'"),
     ({"conf_int": "bott"}, OptionError, "Did you mean 'boot'"),
     ({"conf_level": 1.2}, OptionError, "conf_level=1.2 has to lie between 0 and 1"),
@@ -62,7 +70,7 @@ BAD_FITS = [
     ({"weights": np.zeros(24)}, DataError, "weights has to be finite and above 0"),
     ({"weights": np.linspace(-1, 1, 24)}, DataError, "weights has to be finite and above 0.*from -1 to 1"),
     ({"weights": np.full(24, np.inf)}, DataError, "weights has to be finite and above 0"),
-    ({"weights": np.r_[np.nan, np.ones(23)]}, DataError, r"weights has 1 missing value\(s\), the first in row 0"),
+    ({"weights": np.full(24, np.nan)}, DataError, "Each of the 24 rows has a missing value"),
     ({"weights": ["a"] * 24}, DataError, "weights has to be a column's name or one number a row"),
     ({"weights": pd.Series(np.ones(24), index=range(1, 25))}, DataError, "index is not that of the data"),
     ({"factors": {"g": ["a", "b", "d"]}}, OptionError, "factors names 'g', which the formula does not use"),
@@ -219,11 +227,13 @@ def test_missing_values_are_left_out_wherever_they_are():
     frame = data().astype({"cl": float})
     frame.loc[0, "y"], frame.loc[1, "x"], frame.loc[2, "cl"], frame.loc[3, "z"] = (np.nan,) * 4
     model = Lm("y ~ x", frame, offset="z")
-    weights = np.where(np.arange(24) == 0, np.nan, 1.0)  # of a row that is left out anyway
-    model.fit(cluster="cl", weights=weights, summarize=False)
-    assert np.flatnonzero(np.isnan(model.fits)).tolist() == [0, 1, 2, 3]
+    weights = np.where(np.isin(np.arange(24), [0, 5]), np.nan, 1.0)
+    model.fit(robust="cluster", cluster="cl", weights=weights, summarize=False)
+    assert np.flatnonzero(np.isnan(model.fits)).tolist() == [0, 1, 2, 3, 5]
     counted = Lm("counts ~ x", frame.assign(each=frame["each"].where(frame.index != 7)), family="poisson")
     counted.fit(weights="each", summarize=False)
+    assert np.flatnonzero(np.isnan(counted.fits)).tolist() == [1, 7]
+    counted.fit(weights=counted._frame["each"].to_numpy(), summarize=False)
     assert np.flatnonzero(np.isnan(counted.fits)).tolist() == [1, 7]
     by_group = Lm("y ~ x", frame.assign(g=frame["g"].where(frame.index != 9)))
     by_group.fit(weights="g", summarize=False)

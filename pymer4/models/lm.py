@@ -21,13 +21,15 @@ from pymer4.models.lm_predict import LmPredictions
 from pymer4.models.lm_resample import LmResampling, Scheme
 from pymer4.models.lm_state import LmState
 from pymer4.models.lm_tests import LmTests
-from pymer4.models.native import Method, NativeModel
+from pymer4.models.native import Method, NativeModel, cluster_of
 from pymer4.numerics import inference, sandwich
 from pymer4.numerics.estimate import LinearFit, least_squares
 from pymer4.numerics.generalized import GeneralizedFit, generalized
 from pymer4.numerics.resample import Seed
 from pymer4.regression_rows import Sample, doubts, row_values, sample
 from pymer4.robust import se_type
+
+_WELCH = "the name of a column in weights= and plain standard errors"
 
 
 class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPlots, DiagnosticPlots, NativeModel):
@@ -129,17 +131,17 @@ class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPlots, DiagnosticPlots
             robust: standard errors that are robust to unequal variances: `"hc0"` to `"hc3"`, `"hac"` (also to
                 autocorrelation, in the order of the rows), `"cluster"`; True is `"hc1"`.
             conf_int: limits by t (z for binomial, poisson and nbinom), or with `"boot"` as percentiles of fits to rows
-                drawn with replacement, each with its weight and offset; p then comes from these too. With `cluster`
-                whole clusters are drawn.
-            permute: number of shuffles of the outcome, whose statistics then give p; False for none. With `cluster`
-                the outcome is shuffled within clusters. What does not vary there, the intercept always, can't be
-                tested so and gets NaN.
+                drawn with replacement, each with its weight and offset; p then comes from these too. With
+                `robust="cluster"` whole clusters are drawn.
+            permute: number of shuffles of the outcome, whose statistics then give p; False for none. With
+                `robust="cluster"` the outcome is shuffled within clusters. What does not vary there, alone or added up,
+                can't be tested so and gets NaN and a warning: the intercept, and means of groups in a model without.
             rank: put the ranks of the outcome and of all numeric columns in their place; `data` keeps its values.
             verbose: say what is fitted.
             n_boot: number of bootstrap draws.
             n_jobs: worker processes for draws and shuffles; the numbers don't depend on it.
             n_lags: number of lags of `"hac"`.
-            cluster: column whose groups the rows belong to; alone, or with robust=True, it means `robust="cluster"`.
+            cluster: column whose groups the rows belong to, for `robust="cluster"`; else ignored, with a warning.
             weights: one number a row, 1 / variance. In a linear model a column's name means one variance of the
                 errors for each of its values, in a generalized one the column of prior weights.
             wls_dof_correction: with such a column, Satterthwaite's df for each coefficient, Welch's for two groups;
@@ -149,7 +151,8 @@ class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPlots, DiagnosticPlots
             conf_level: level of the limits.
             seed: makes draws and shuffles repeatable.
             scheme: `"raw"` shuffles the outcome, which tests that no predictor has an effect; `"freedman-lane"` tests
-                each coefficient given the others, shuffling the residuals of the model without it.
+                each coefficient given the others, shuffling the residuals of the model without it. The intercept is
+                then tested too, where predictors are far from centred; its p is approximate.
             **kwargs: `summarize` (or `summary`) False prints nothing and returns None.
 
         Returns:
@@ -169,6 +172,12 @@ class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPlots, DiagnosticPlots
         if settings["verbose"]:
             print(draft._told(found))
         draft._keep(found, draft._estimated(found))
+        draft._warn_of_idle(
+            Lm.fit,
+            settings,
+            scheme=(bool(settings["permute"]), "permute="),
+            wls_dof_correction=(found.groups is not None and settings["kind"] == "iid", _WELCH),
+        )
         if settings["conf_int"] == "boot" or settings["permute"]:
             draft._resample(found)
         draft.fitted = True
@@ -194,7 +203,7 @@ class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPlots, DiagnosticPlots
 
     def _sample(self, given: Mapping[str, Any]) -> Sample:
         """Return what a fit with these settings is made from."""
-        rows = row_values(self._frame, given["weights"], self._offset_values(), given["cluster"], self._linear)
+        rows = row_values(self._frame, given["weights"], self._offset_values(), cluster_of(given), self._linear)
         design = self._design(given, rows.missing if rows.missing.any() else None)
         return sample(design, rows, self.family, self.link)
 

@@ -17,7 +17,7 @@ from pymer4.models.base import check_keywords, truth
 from pymer4.models.diagnosis_plots import DiagnosticPlots
 from pymer4.models.lm2_predict import Lm2Predictions
 from pymer4.models.lm_state import Lm2State
-from pymer4.models.native import Method, NativeModel
+from pymer4.models.native import Method, NativeModel, cluster_of
 from pymer4.numerics import inference
 from pymer4.numerics.correlations import Kind, correlations
 from pymer4.numerics.group_levels import Level, clusters_of, failures, grouping_columns, nest, ranks_within, upward
@@ -75,7 +75,7 @@ class Lm2(Lm2State, Lm2Predictions, DiagnosticPlots, NativeModel):
         >>> model = Lm2("y ~ x", pd.DataFrame({"y": y, "x": x, "g": list("aaabbbccc")}), group="g")
         >>> _ = model.fit(summarize=False)
         >>> model.coefs["Estimate"].round(3).to_dict()
-        {'Intercept': 0.917, 'x': 1.333}
+        {'Intercept': 0.944, 'x': 1.333}
     """
 
     _likelihood: ClassVar[None] = None
@@ -141,9 +141,9 @@ class Lm2(Lm2State, Lm2Predictions, DiagnosticPlots, NativeModel):
             robust: standard errors of the second stage: `"hc0"` to `"hc3"`, `"hac"` (in the order of the groups),
                 `"cluster"`; True is `"hc0"`.
             conf_int: limits by t, or with `"boot"` as percentiles of means of groups drawn with replacement, from which
-                p then comes too. With `cluster` whole clusters are drawn.
+                p then comes too. With `robust="cluster"` whole clusters are drawn.
             permute: number of random sign flips of the groups' coefficients, which then give p; False for none. With
-                `cluster` the groups of a cluster are flipped together.
+                `robust="cluster"` the groups of a cluster are flipped together.
             perm_on: compare flips on `"tstat"`, with the standard errors of `robust`, or on `"coef"`, the mean.
             rank: put ranks within each group in the place of the outcome and of all numeric columns.
             verbose: say what is fitted.
@@ -153,7 +153,7 @@ class Lm2(Lm2State, Lm2Predictions, DiagnosticPlots, NativeModel):
             to_corrs: test correlations in the place of coefficients: `"semi"` (or True) takes the other predictors out
                 of each predictor, `"partial"` out of the outcome too. The intercept is left out.
             ztrans_corrs: test their Fisher z, arctanh.
-            cluster: column whose groups the groups belong to; alone, or with robust=True, it means `robust="cluster"`.
+            cluster: column whose groups the groups belong to, for `robust="cluster"`; else ignored, with a warning.
             factors: column to levels in order, or to contrasts, as in `Lmer.fit`.
             ordered: give `factors` with a list of levels orthogonal polynomials (`.L`, `.Q`, `.C`, `^4`).
             conf_level: level of the limits.
@@ -185,6 +185,12 @@ class Lm2(Lm2State, Lm2Predictions, DiagnosticPlots, NativeModel):
         draft = self._draft()
         draft._settings, draft._design = settings, design
         draft._keep_regressions(found, levels, regressions, values)
+        draft._warn_of_idle(
+            Lm2.fit,
+            settings,
+            perm_on=(bool(settings["permute"]), "permute="),
+            ztrans_corrs=(bool(settings["corrs"]), "to_corrs="),
+        )
         draft._keep_means(stage)
         draft.fitted = True
         self._become(draft)
@@ -211,7 +217,7 @@ class Lm2(Lm2State, Lm2Predictions, DiagnosticPlots, NativeModel):
         """Return the design, the rows used, and the cluster of each row of the data."""
         missing = self._frame[self._levels].isna().any(axis=1).to_numpy()
         clusters = None
-        if given["cluster"] is not None:
+        if cluster_of(given) is not None:
             clusters = group_codes("cluster", given["cluster"], self._frame)[0]
             missing = missing | (clusters < 0)
         how = {"factors": given["factors"], "ordered": given["ordered"], "missing": missing if missing.any() else None}
@@ -219,7 +225,7 @@ class Lm2(Lm2State, Lm2Predictions, DiagnosticPlots, NativeModel):
         if given["rank"]:
             ranked = ranks_within(self._frame, design.columns, self._levels, missing)
             design = Design(self._terms, ranked, self._scope, **how)
-        rows = RowValues(None, None, None, (), None, missing, False)
+        rows = RowValues(None, None, None, (), None, missing)
         return design, sample(design, rows, self.family, self.link), clusters
 
     def _regressions(self, found: Sample, level: Level) -> GroupedFit:

@@ -9,6 +9,7 @@ import numpy as np
 from pymer4.errors import DataError, ModelWarning
 from pymer4.numerics import inference
 from pymer4.numerics.resample import seed_stream
+from pymer4.numerics.shuffling import MOST_KEPT, kept, untestable
 from pymer4.regression_rows import Sample
 
 Scheme = Literal["raw", "freedman-lane"]
@@ -62,17 +63,32 @@ class LmResampling:
 
     def _permuted_p(self, found: Sample, seed: int) -> np.ndarray:
         """Return p from shuffles, shape (p,); NaN for what they can't test."""
-        names = np.array(found.names, dtype=object)
         fixed = untestable(found.X, found.clusters)
-        if found.clusters is not None and fixed[int(found.has_intercept) :].any():
-            told = (
-                f"No p for {', '.join(names[fixed])}: constant within the clusters, where the outcome is shuffled. "
-                "Leave cluster= out, or take the p of a fit without permute=, which cluster= makes robust."
-            )
-            self._warn([told], ModelWarning, False)
+        if fixed.any():
+            fixed = self._warn_of_untested(found, fixed)
         observed, null = self._statistics(found, seed)
         p = inference.from_null(observed, null)
         return np.where(fixed | np.isnan(observed), np.nan, p)
+
+    def _warn_of_untested(self, found: Sample, fixed: np.ndarray) -> np.ndarray:
+        """Return which coefficients have no p, shape (p,), after a warning that says what tests them."""
+        names = np.array(found.names, dtype=object)
+        lasting = fixed
+        if self._linear:
+            weights = None if found.groups is not None else found.weights
+            lasting = fixed & (kept(found.X, weights, found.clusters) > MOST_KEPT)
+        raw = self._settings["scheme"] == "raw"
+        untested, able = (fixed, names[fixed & ~lasting]) if raw else (lasting, ())
+        where = "where" if found.clusters is None else "within the clusters, where"
+        told = [f"No p for {', '.join(names[untested])}: constant, alone or added up, {where} the outcome is shuffled"]
+        if raw and self._linear:
+            what = f"tests {', '.join(able)}" if len(able) else "can't either"
+            told.append(f"scheme='freedman-lane' {what}")
+        if lasting.any():
+            told.append(f"For {', '.join(names[lasting])} take the p of a fit without permute=")
+        if untested.any():
+            self._warn([". ".join(told)], ModelWarning, False)
+        return untested
 
     def _statistics(self, found: Sample, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the statistics of the data, shape (p,), and those of shuffled outcomes, shape (permute, p)."""
@@ -116,14 +132,3 @@ class LmResampling:
             **weighted,
         )
         return observed, null
-
-
-def untestable(X: np.ndarray, clusters: np.ndarray | None) -> np.ndarray:
-    """Return which columns do not vary within any cluster, so that shuffling there says nothing of them, shape (p,)."""
-    if clusters is None:
-        clusters = np.zeros(len(X), dtype=np.int64)
-    order = np.argsort(clusters, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(clusters[order]) != 0])
-    ordered = X[order]
-    reach = np.maximum.reduceat(ordered, starts) - np.minimum.reduceat(ordered, starts)
-    return (reach <= 1e-12 * np.abs(X).max(axis=0)).all(axis=0)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 
-from pymer4.errors import one_of
+from pymer4.errors import ModelWarning, one_of
 from pymer4.families import check_rank, is_linear
 from pymer4.models.base import Model, confidence_level, truth
 from pymer4.numerics.resample import count, permutations, whole_seed, workers
@@ -41,6 +42,28 @@ class NativeModel(Model):
     def _linear(self) -> bool:
         return is_linear(self.family, self.link)
 
+    def _warn_of_idle(self, method: Callable, given: Mapping[str, Any], **acting: tuple[bool, str]) -> None:
+        """Warn of the arguments of `fit()` that were set and have no effect beside the others.
+
+        `n_jobs` and `seed` are never among them: they say how resampling may be done, not that it be done.
+
+        Args:
+            method: `fit`, whose defaults count as not set.
+            given: checked arguments by name.
+            **acting: argument to whether it has an effect, and what it takes to have one.
+        """
+        lists = any(not isinstance(how, Mapping) for how in (given["factors"] or {}).values())
+        acting |= {
+            "cluster": (given["kind"] == "cluster", "robust='cluster'"),
+            "n_lags": (given["kind"] == "hac", "robust='hac'"),
+            "n_boot": (given["conf_int"] == "boot", "conf_int='boot'"),
+            "ordered": (lists, "a list of levels in factors="),
+        }
+        defaults = inspect.signature(method).parameters
+        for name, (acts, needed) in acting.items():
+            if not acts and given[name] != defaults[name].default:
+                self._warn([f"{name}={given[name]!r} has no effect without {needed}"], ModelWarning, False)
+
     def _checked_arguments(self, given: dict[str, Any], default: Robust) -> dict[str, Any]:
         """Return the arguments of `fit()` that all native models take, checked and in plain form.
 
@@ -62,3 +85,8 @@ class NativeModel(Model):
         given["n_jobs"] = workers(given["n_jobs"])
         given["seed"] = whole_seed(given["seed"])
         return given
+
+
+def cluster_of(given: Mapping[str, Any]) -> str | None:
+    """Return the column whose groups the rows of a fit cluster by, if any."""
+    return given["cluster"] if given["kind"] == "cluster" else None
