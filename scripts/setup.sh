@@ -85,7 +85,8 @@ as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
 apt() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 "$@" </dev/null >&2; }
 
-known_to_apt() { for package in "$@"; do apt-cache show "$package" >/dev/null 2>&1 && printf ' %s' "$package"; done; }
+# apt-cache shows nothing, and is content, where other packages only speak of one.
+known_to_apt() { for package in "$@"; do [ -z "$(apt-cache show "$package" 2>/dev/null)" ] || printf ' %s' "$package"; done; }
 
 # Install Debian packages, or end with the lines to type; and those in `compared` that this Debian has.
 system_install() {
