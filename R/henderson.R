@@ -11,7 +11,7 @@ random_rows <- function(model, data, grouped) {
   places <- lapply(seq_along(sizes), function(t) {
     if (!grouped) return(matrix(NA_integer_, nrow(data), sizes[t]))
     groups <- levels(parts$flist[[attr(parts$flist, "assign")[t]]])
-    outer((match(group_labels(names(sizes)[t], data), groups) - 1L) * sizes[t] + parts$Gp[t], seq_len(sizes[t]), `+`)
+    outer((match(group_labels(names(sizes)[t], data, model), groups) - 1L) * sizes[t] + parts$Gp[t], seq_len(sizes[t]), `+`)
   })
   list(
     value = do.call(cbind, random_designs(model, parts$cnms, data)), place = do.call(cbind, places),

@@ -16,15 +16,13 @@ predict_mixed <- function(model, data, n, conditional, type, unseen, offset = 0,
     unknown <- unseen_groups(model, data)
     if (length(unknown)) return(list(unseen = unknown))
   }
-  predictor <- offset + as.vector(stats::predict(
-    model, newdata = data, re.form = if (conditional) NULL else NA, type = "link", allow.new.levels = TRUE,
-    na.action = stats::na.pass
-  ))
+  X <- fixed_design(model, data)
+  predictor <- offset + fixed_predictor(model, data, X) + (if (conditional) random_predictor(model, data) else 0)
   inverse <- if (type == "link" || lme4::isLMM(model)) identity else model@resp$family$linkinv
   estimate <- list(prediction = inverse(predictor))
   if (is.null(interval)) return(estimate)
   predicted <- interval$kind == "prediction"
-  rows <- list(X = fixed_design(model, data), Z = if (conditional || predicted) random_rows(model, data, conditional))
+  rows <- list(X = X, Z = if (conditional || predicted) random_rows(model, data, conditional))
   limits <- if (lme4::isLMM(model)) {
     linear_limits(model, predictor, rows, conditional, interval)
   } else if (predicted) {
@@ -39,16 +37,16 @@ predict_mixed <- function(model, data, n, conditional, type, unseen, offset = 0,
 # grouping factor `group`, whose random-effects terms are the text `random`; `offset` is added to all.
 predictor_curves <- function(model, grid, group, random, level, offset = 0) {
   inverse <- if (lme4::isLMM(model)) identity else model@resp$family$linkinv
-  middle <- as.vector(stats::predict(model, newdata = grid, re.form = NA, type = "link")) + offset
   X <- fixed_design(model, grid)
+  middle <- fixed_predictor(model, grid, X) + offset
   half <- stats::qnorm((1 + level) / 2) * sqrt(rowSums((X %*% fixed_covariance(model)) * X))
   rows <- group_rows(model, group)
   held <- rows[rep(seq_len(nrow(rows)), each = nrow(grid)), , drop = FALSE]
   held[names(grid)] <- lapply(grid, rep, times = nrow(rows))
-  curves <- stats::predict(model, newdata = held, re.form = stats::as.formula(random, globalenv()), type = "link")
+  curves <- fixed_predictor(model, held) + random_predictor(model, held, stats::as.formula(random, globalenv()))
   list(
     population = inverse(middle), lower = inverse(middle - half), upper = inverse(middle + half),
-    curves = matrix(inverse(as.vector(curves) + offset), nrow(rows), byrow = TRUE)
+    curves = matrix(inverse(curves + offset), nrow(rows), byrow = TRUE)
   )
 }
 
@@ -61,6 +59,22 @@ group_rows <- function(model, group) {
   data[used[match(levels(factor), factor)], , drop = FALSE]
 }
 
+# x b and the offsets in the formula, which predict() of lme4 takes from the formula as it stands.
+fixed_predictor <- function(model, data, X = fixed_design(model, data)) {
+  terms <- stats::terms(model)
+  offsets <- new_row_calls(terms)[attr(terms, "offset")]
+  known <- lapply(offsets, function(call) as.vector(eval(call, data, environment(stats::formula(model)))))
+  Reduce(`+`, known, as.vector(X %*% lme4::fixef(model)))
+}
+
+# z u, 0 for groups that are new; `random` is a formula of some of the random-effects terms, NULL for all.
+random_predictor <- function(model, data, random = NULL) {
+  as.vector(stats::predict(
+    model, newdata = data, re.form = random, random.only = TRUE, type = "link", allow.new.levels = TRUE,
+    na.action = stats::na.pass
+  ))
+}
+
 # Rows of the fixed design for new data, as predict() makes them.
 fixed_design <- function(model, data) {
   X <- lme4::getME(model, "X")
@@ -71,7 +85,7 @@ fixed_design <- function(model, data) {
 }
 
 fixed_levels <- function(model) {
-  frame <- stats::model.frame(model, fixed.only = TRUE)[-1]
+  frame <- model@frame[variable_names(stats::delete.response(stats::terms(model)))]
   factors <- vapply(frame, function(column) is.factor(column) || is.character(column), logical(1))
   lapply(frame[factors], function(column) levels(as.factor(column)))
 }
@@ -80,15 +94,20 @@ fixed_levels <- function(model) {
 unseen_groups <- function(model, data) {
   known <- lme4::getME(model, "flist")
   unseen <- lapply(setNames(nm = names(known)), function(name) {
-    setdiff(unique(group_labels(name, data)), levels(known[[name]]))
+    setdiff(unique(group_labels(name, data, model)), levels(known[[name]]))
   })
   unseen[lengths(unseen) > 0]
 }
 
 # Labels of a grouping such as a, a:b or factor(a), one a row, made as lme4 makes them.
-group_labels <- function(name, data) {
+group_labels <- function(name, data, model) {
   if (name %in% names(data)) return(as.character(data[[name]]))
-  labels <- lapply(crossed_parts(str2lang(name)), function(part) as.character(eval(part, data, globalenv())))
+  terms <- stats::terms(model, random.only = TRUE)
+  known <- setNames(new_row_calls(terms), variable_names(terms))
+  labels <- lapply(crossed_parts(str2lang(name)), function(part) {
+    call <- known[[paste(deparse(part, 500L), collapse = " ")]]
+    as.character(eval(if (is.null(call)) part else call, data, environment(stats::formula(model))))
+  })
   do.call(paste, c(labels, sep = ":"))
 }
 

@@ -38,6 +38,7 @@ run_verb <- function(verb, arguments) {
         invokeRestart("muffleMessage")
       }
     ),
+    formula_refusal = function(e) list(refused = scalar(conditionMessage(e))),
     error = function(e) list(error = scalar(conditionMessage(e)), too_deep = scalar(inherits(e, "stackOverflowError"))),
     interrupt = function(i) list(interrupted = TRUE)
   )
@@ -50,6 +51,11 @@ restore_stream <- function(stream) {
   } else {
     assign(".Random.seed", stream, envir = globalenv())
   }
+}
+
+# Stop at a formula that has no answer to the question, in words of our own.
+refuse_formula <- function(...) {
+  stop(structure(class = c("formula_refusal", "error", "condition"), list(message = paste0(...), call = NULL)))
 }
 
 set_stream <- function(seed) {

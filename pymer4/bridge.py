@@ -20,7 +20,7 @@ from typing import Any
 
 from pymer4 import machine
 from pymer4.crossing import Handle, from_r, retired, to_r, use
-from pymer4.errors import RError, RUnavailable
+from pymer4.errors import FormulaError, RError, RUnavailable
 from pymer4.interrupts import Interrupts, hold_interrupts, keep_interrupt_handler
 from pymer4.stack import LEAST, guarded, stack
 from pymer4.surroundings import kept_surroundings
@@ -72,6 +72,7 @@ def call(verb: str, /, **arguments: Any) -> Reply:
         The value with R's warnings and messages.
 
     Raises:
+        FormulaError: the formula of the model has no answer to the question.
         RError: R stopped with an error; its own message, the verb and the formula.
         RUnavailable: R can't be used on this machine, or not after a fork during a call.
         KeyboardInterrupt: Ctrl-C during the call; R is ready for the next.
@@ -90,6 +91,8 @@ def call(verb: str, /, **arguments: Any) -> Reply:
             answer = _answer(door, verb, arguments, interrupts)
     if "interrupted" in answer:
         raise KeyboardInterrupt
+    if "refused" in answer:
+        raise FormulaError(answer["refused"])
     if "error" in answer:
         _raise(answer, verb, arguments.get("formula"))
     return Reply(answer["value"], tuple(answer["warnings"]), tuple(answer["messages"]))

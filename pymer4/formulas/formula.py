@@ -81,6 +81,11 @@ class Formula:
         return tuple(dict.fromkeys(found))
 
     @property
+    def computes(self) -> bool:
+        """Whether a predictor is made by a function such as `log(x)`, rather than a column as it stands."""
+        return any(not term for _, term in _symbols(self.node.args[1][1], True))
+
+    @property
     def uses_dot(self) -> bool:
         """Whether `.`, all other columns, stands as a term."""
         return any(term and symbol.name == "." for symbol, term in _symbols(self.node.args[1][1], True))

@@ -85,7 +85,7 @@ class LmerCurves:
         offset = None if self._offset is None else float(np.mean(self._numbers(self._offset)[self._used]))
         value = bridge.call(
             "predictor_curves",
-            model=self._handle,
+            model=self._for_new_rows,
             grid=grid,
             group=name,
             random=self._random_part(name),

@@ -237,7 +237,7 @@ class LmerMarginal:
         if not any(name not in names for name in (*predictors.factors, *predictors.covariates)):
             raise OptionError(f"There is no variable to test beside those of by. {predictors.known()}")
         ddf = self._checked_ddf(ddf)
-        reply = bridge.call("joint_mixed", model=self._handle, by=names or None, ddf=ddf)
+        reply = bridge.call("joint_mixed", model=self._for_new_rows, by=names or None, ddf=ddf)
         issue_all(reply.warnings)
         table = tables.joint_table(reply.value, self._linear)
         table.attrs |= {"ddf": ddf, "notes": reply.value["notes"], "messages": list(reply.messages)}
@@ -285,7 +285,7 @@ class LmerMarginal:
         plain = not at and trend is None
         reply = bridge.call(
             "marginal_mixed",
-            model=self._handle,
+            model=self._for_new_rows,
             specs=specs,
             by=by or None,
             at=self._grid_predictors().values(at),

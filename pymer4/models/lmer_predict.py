@@ -75,6 +75,7 @@ class LmerPredictions:
         Raises:
             DataError: a variable or a group is not known, or weights can't be matched to the rows.
             OptionError: an argument out of its range, or a prediction interval that the outcome has not.
+            FormulaError: a function of a whole column, such as `rank(x)`, that the fit does not tell for a new row.
             NotFittedError: before `fit()`.
 
         Examples:
@@ -103,7 +104,7 @@ class LmerPredictions:
         if complete.any():
             reply = bridge.call(
                 "predict_mixed",
-                model=self._handle,
+                model=self._for_new_rows,
                 data=self._conformed(intake.subset(columns, complete)),
                 n=int(complete.sum()),
                 conditional=use_rfx,

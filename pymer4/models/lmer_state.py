@@ -64,6 +64,7 @@ class LmerState:
     def _forget(self) -> None:
         super()._forget()
         self._saved: RObject | None = None
+        self.__dict__.pop("_for_new_rows", None)
 
     def _r_object(self, own: bool = False) -> RObject | None:
         """Return the R object as bytes; R is asked for it only where it has the object.
@@ -91,6 +92,12 @@ class LmerState:
         handle = self._adopted(saved) if saved.is_foreign else _unpacked(saved)
         self._saved = None
         return handle
+
+    def _for_new_rows_anew(self) -> bridge.Handle:
+        """Return the R model whose formula computes a new row as the fit did, whatever stands beside it."""
+        if not self._parsed.computes:
+            return self._handle
+        return bridge.call("for_new_rows", model=self._handle).value["model"]
 
     def _adopted(self, saved: RObject) -> bridge.Handle:
         data, _ = self._taken_in()
@@ -123,6 +130,7 @@ class LmerState:
 
     _ANEW: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
         "_handle": _handle_anew,
+        "_for_new_rows": _for_new_rows_anew,
         "_parsed": lambda self: parse(self.formula),
         "_kinds": _kinds_anew,
         "_codings": lambda self: self._taken_in()[1] if self._settings else {},
