@@ -33,9 +33,12 @@ fixed_limits <- function(model, interval, estimate, se) {
 }
 
 # Two-sided p by inverting percentile limits; never 0, since n draws can't show less than 1/(n + 1).
+# A draw that is 0 but for rounding counts on both sides.
 p_of_draws <- function(draws) {
   draws <- draws[stats::complete.cases(draws), , drop = FALSE]
-  hits <- pmin(1 + colSums(draws <= 0), 1 + colSums(draws >= 0))
+  spread <- sqrt(colMeans(sweep(draws, 2, colMeans(draws))^2))
+  slack <- rep(1e-10 * spread, each = nrow(draws))
+  hits <- pmin(1 + colSums(draws <= slack), 1 + colSums(draws >= -slack))
   pmin(1, 2 * hits / (nrow(draws) + 1))
 }
 

@@ -31,13 +31,15 @@ clusters <- function(model, within) {
   as.integer(factors[[within]])
 }
 
-# p = (1 + hits) / (n + 1); NA for a coefficient whose predictor is constant within every cluster,
-# since shuffling there leaves its hypothesis untested.
+# p = (1 + hits) / (n + 1), where statistics that differ by rounding are equal; NA for a coefficient whose
+# predictor is constant within every cluster, since shuffling there leaves its hypothesis untested.
 permutation_p <- function(model, statistic, permute) {
   drawn <- permute$statistics
   if (is.null(drawn)) drawn <- permuted_statistics(model, permute$within, permute$seeds)
   kept <- fitted_draws(drawn, "permuted")
-  hits <- colSums(abs(kept) >= rep(abs(statistic) * (1 - 1e-10), each = nrow(kept)))
+  usual <- sqrt(colMeans(replace(kept, !is.finite(kept), 0)^2))
+  slack <- 1e-10 * pmax(usual, abs(statistic))
+  hits <- colSums(abs(kept) >= rep(abs(statistic) - slack, each = nrow(kept)))
   p <- (1 + hits) / (nrow(kept) + 1)
   p[constant_within(model, permute$within)] <- NA
   p
@@ -47,5 +49,5 @@ constant_within <- function(model, within) {
   X <- lme4::getME(model, "X")
   cluster <- clusters(model, within)
   first <- match(cluster, cluster)
-  apply(X, 2, function(x) all(abs(x - x[first]) <= 1e-12 * max(1, abs(x))))
+  apply(X, 2, function(x) all(abs(x - x[first]) <= 1e-12 * max(abs(x))))
 }

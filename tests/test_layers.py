@@ -41,6 +41,7 @@ LAYERS = {
     "pymer4.storage.unpickle": 1,
     "pymer4.columns": 1,
     "pymer4.numerics.lowess": 1,
+    "pymer4.numerics.ties": 0,
     "pymer4.comparison": 1,
     "pymer4.numerics.resample": 1,
     "pymer4.formulas.syntax": 1,

@@ -14,6 +14,7 @@ from pymer4.errors import OptionError, one_of
 from pymer4.families import has_scale
 from pymer4.models.base import truth
 from pymer4.numerics.correlations import Kind, correlations
+from pymer4.numerics.linalg import principal_axes
 from pymer4.numerics.sandwich import welch_df
 
 
@@ -26,7 +27,8 @@ class LmTests:
         The statistic is Wald's, (L b − c)' (L V L')⁻¹ (L b − c) with the covariance V of the fit, robust or not: over
         the number of hypotheses it is F with the df of the fit, and for binomial, poisson and nbinom models it is
         chi-square. After Satterthwaite's df for each coefficient, those of the test are Fai and Cornelius' (1996,
-        Journal of Statistical Computation and Simulation 54).
+        Journal of Statistical Computation and Simulation 54); where principal variances tie, their axes are those of
+        `linalg.principal_axes`.
 
         Args:
             constraints: what is held to be true, in patsy's language: `"a = b"`, `"a - b = 0, x = 2"`, `["a", "b"]`
@@ -94,8 +96,8 @@ class LmTests:
         df = self._facts["df"]
         if not np.ndim(df):
             return float(df)
-        found, (_, vectors) = self._sample(self._settings), np.linalg.eigh(middle)
-        each = welch_df(found.X, found.groups, found.variances, vectors.T @ L)
+        found = self._sample(self._settings)
+        each = welch_df(found.X, found.groups, found.variances, principal_axes(middle).T @ L)
         if len(each) == 1:
             return float(each[0])
         expected = float((each / (each - 2))[each > 2].sum())

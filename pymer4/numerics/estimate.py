@@ -20,6 +20,9 @@ from pymer4.numerics.influence import leverages
 ALIAS_TOLERANCE = 1e-7
 """A column is aliased where less than this share of its length is left beside the columns before it (R's `lm`)."""
 
+_PERFECT = 1e-13
+"""Share of the size of the fitted values below which residuals are rounding errors."""
+
 _BLOCK = 512
 _TALL = 8 * _BLOCK
 _SAFE_CONDITION = 1e5
@@ -97,10 +100,13 @@ class LinearFit:
 
     @property
     def is_perfect(self) -> bool:
-        """Whether the residuals are rounding errors, which R calls an essentially perfect fit."""
+        """Whether the residuals are rounding errors, which R calls an essentially perfect fit.
+
+        R draws the line at 1e-15 of the size of the fitted values, in the midst of the rounding errors themselves.
+        """
         if self.df_resid == 0:
             return False
-        return bool(self.sigma**2 < (self.fitted.mean() ** 2 + self.fitted.var(ddof=1)) * 1e-30)
+        return bool(self.sigma < _PERFECT * np.sqrt(self.fitted.mean() ** 2 + self.fitted.var(ddof=1)))
 
     def scores(self, X: np.ndarray) -> np.ndarray:
         """Return the rows x_i w_i e_i, shape (n, p), that sandwiches are made of."""

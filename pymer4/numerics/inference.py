@@ -148,7 +148,8 @@ def from_draws(
 
     Limits are quantiles of the draws (R's type 7), or reflected in the estimate (`basic`), or at levels that mend bias
     and skewness (`bca`; Efron 1987, JASA 82, 171-185). p inverts the percentile limits: it is the level at which they
-    would touch the null value, 2·min(1 + #{b* ≤ null}, 1 + #{b* ≥ null}) / (n + 1), at most 1.
+    would touch the null value, 2·min(1 + #{b* ≤ null}, 1 + #{b* ≥ null}) / (n + 1), at most 1. Draws within `TIE` of
+    their standard deviation from a value are equal to it.
 
     Args:
         estimate: from the data, shape (k,).
@@ -183,8 +184,7 @@ def from_draws(
     limits = np.array([_quantiles(draws[:, j], tails[j]) if usable[j] else (np.nan, np.nan) for j in columns])
     limits = limits.reshape(-1, 2)
     lower, upper = limits.T if kind != "basic" else (2 * estimate - limits[:, 1], 2 * estimate - limits[:, 0])
-    deviations = draws - np.nansum(draws, axis=0) / np.maximum(n, 1)
-    se = np.sqrt(np.nansum(deviations**2, axis=0) / np.where(n > 1, n - 1, np.nan))
+    se = _spread(draws)
     with np.errstate(divide="ignore", invalid="ignore"):
         statistic = (estimate - null) / se
     return Inference(se, lower, upper, inverted_p(draws, null), statistic, n)
@@ -193,7 +193,8 @@ def from_draws(
 def inverted_p(draws: np.ndarray, null: float | np.ndarray = 0.0) -> np.ndarray:
     """Return the two-sided p that inverts percentile limits, shape (k,); see `from_draws`."""
     n = np.isfinite(draws).sum(axis=0)
-    fewer = 1 + np.minimum((draws <= null).sum(axis=0), (draws >= null).sum(axis=0))
+    above = _sides(draws, null)
+    fewer = 1 + np.minimum((above <= 0).sum(axis=0), (above >= 0).sum(axis=0))
     return np.where(n > 1, np.minimum(1.0, 2 * fewer / (n + 1)), np.nan)
 
 
@@ -239,6 +240,19 @@ def from_null(observed: np.ndarray, null: np.ndarray, alternative: Alternative =
     return np.where((n > 0) & ~np.isnan(observed), (1 + hits) / (n + 1), np.nan)
 
 
+def _spread(draws: np.ndarray) -> np.ndarray:
+    """Return the standard deviations of draws, shape (k,); NaN where there are fewer than two."""
+    n = np.isfinite(draws).sum(axis=0)
+    deviations = draws - np.nansum(draws, axis=0) / np.maximum(n, 1)
+    return np.sqrt(np.nansum(deviations**2, axis=0) / np.where(n > 1, n - 1, np.nan))
+
+
+def _sides(draws: np.ndarray, value: float | np.ndarray) -> np.ndarray:
+    """Return on which side of a value the draws are, shape (B, k): −1, 0, 1, or NaN."""
+    apart = draws - value
+    return np.where(np.abs(apart) <= TIE * _spread(draws), 0.0, np.sign(apart))
+
+
 def _quantiles(draws: np.ndarray, levels: np.ndarray) -> np.ndarray:
     return np.quantile(draws[np.isfinite(draws)], levels)
 
@@ -248,7 +262,8 @@ def _bca_levels(estimate: np.ndarray, draws: np.ndarray, jackknife: np.ndarray, 
     from scipy.special import ndtr, ndtri
 
     n = np.isfinite(draws).sum(axis=0)
-    below = (draws < estimate).sum(axis=0) + 0.5 * (draws == estimate).sum(axis=0)
+    above = _sides(draws, estimate)
+    below = (above < 0).sum(axis=0) + 0.5 * (above == 0).sum(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         # No draw on one side of the estimate would put the limits at infinity: half a draw is there.
         bias = ndtri(np.clip(below, 0.5, n - 0.5) / n)

@@ -9,12 +9,19 @@ import numpy as np
 
 from pymer4.errors import ConvergenceWarning, OptionError
 from pymer4.numerics.resample import count
+from pymer4.numerics.ties import ROUNDING
 
 _CHANGE = 1e-7
 """Relative change between two iterations at which the search for the nearest matrix ends, as in R's `nearPD`."""
 
 _SYMMETRIC = 1e-8
 """Largest difference between a matrix and its transpose that is taken for rounding, relative to its largest entry."""
+
+_TIED = 1e-8
+"""Largest distance of eigenvalues that are taken for equal, relative to the larger one."""
+
+_LOST = 1e-6
+"""Length of what is left of a coordinate axis that is taken for zero."""
 
 
 def isPSD(mat: Any, tol: float = 1e-8) -> bool:
@@ -112,6 +119,32 @@ def not_converged(nit: int) -> str:
         f"changed it by less than {_CHANGE:.0e} of its size. The matrix found is positive semi-definite, but others "
         "are nearer: use a larger nit."
     )
+
+
+def principal_axes(matrix: np.ndarray) -> np.ndarray:
+    """Return orthonormal eigenvectors of a symmetric matrix as columns, by ascending eigenvalue, shape (k, k).
+
+    Where eigenvalues are equal but for rounding (within 1e-8), any rotation of their vectors would do. Theirs are
+    the projections of the coordinate axes on the space they span, in the order of the axes, each freed from those
+    before it; an axis that leaves less than 1e-6 of its length is passed over.
+    """
+    values, vectors = np.linalg.eigh(matrix)
+    noise = ROUNDING * np.abs(values).max()
+    parts = np.flatnonzero(np.diff(values) > noise + _TIED * np.abs(values[1:])) + 1
+    return np.hstack([_settled(space) for space in np.split(vectors, parts, axis=1)])
+
+
+def _settled(space: np.ndarray) -> np.ndarray:
+    """Return that basis of the space which some orthonormal columns span."""
+    if space.shape[1] == 1:
+        return space
+    found = np.empty((len(space), 0))
+    for projection in space @ space.T:
+        left = projection - found @ (found.T @ projection)
+        length = np.linalg.norm(left)
+        if length > _LOST and found.shape[1] < space.shape[1]:
+            found = np.column_stack([found, left / length])
+    return found
 
 
 def is_symmetric(matrix: np.ndarray) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from pymer4.numerics.ties import settled
+
 _BINS = 1000  # more points than that are averaged in as many runs of equal size, which the eye can't tell apart
 _PLACES = 200
 
@@ -15,7 +17,7 @@ def lowess(x: ArrayLike, y: ArrayLike, *, share: float = 2 / 3, iterations: int 
     At each place a line is fitted to the nearest points, weighted by nearness (tricube), then again with weights that
     fall with the residual (bisquare). Up to 1,000 points this is the published method; more are averaged in runs
     along `x` first, each point still with a weight of its own. Ties and a few distinct `x` do no harm: where the
-    nearest points lie in one place, the line passes through their mean.
+    nearest points lie in one place, the line passes through their mean. Places that differ by rounding are one.
 
     Args:
         x: shape (n,), finite.
@@ -32,8 +34,9 @@ def lowess(x: ArrayLike, y: ArrayLike, *, share: float = 2 / 3, iterations: int 
         >>> at.tolist(), line.tolist()
         ([0.0, 1.0], [2.0, 5.0])
     """
-    order = np.argsort(np.asarray(x, dtype=float), kind="stable")
-    x, y = np.asarray(x, dtype=float)[order], np.asarray(y, dtype=float)[order]
+    x, y = settled(x), np.asarray(y, dtype=float)
+    order = np.argsort(x, kind="stable")
+    x, y = x[order], y[order]
     n_bins = min(x.size, _BINS)
     starts = np.linspace(0, x.size, n_bins, endpoint=False).astype(int)
     centre = np.add.reduceat(x, starts) / np.diff(starts, append=x.size)

@@ -159,7 +159,8 @@ def shuffles(n: int, n_rep: int, seed: int, within: np.ndarray | None = None) ->
         n: rows.
         n_rep: orders.
         seed: of the block, as in `boot_counts`.
-        within: code of the group of each row, shape (n,): rows change places in their group only.
+        within: code of the group of each row, shape (n,): rows change places in their group only. Rows that draw one
+            number keep their order.
 
     Examples:
         >>> np.sort(shuffles(4, 1, seed=1)).tolist()
@@ -170,7 +171,7 @@ def shuffles(n: int, n_rep: int, seed: int, within: np.ndarray | None = None) ->
         return rng.permuted(np.broadcast_to(np.arange(n), (n_rep, n)), axis=1)
     groups = np.unique(within, return_inverse=True)[1].ravel()
     orders = np.empty((n_rep, n), dtype=np.intp)
-    orders[:, np.argsort(groups, kind="stable")] = np.argsort(groups + rng.random((n_rep, n)), axis=1)
+    orders[:, np.argsort(groups, kind="stable")] = np.argsort(groups + rng.random((n_rep, n)), axis=1, kind="stable")
     return orders
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from pymer4.errors import DataError, one_of
+from pymer4.numerics.ties import settled
 from pymer4.plotting import axes
 from pymer4.plotting.plots import GROUP, GUIDE, INK, MANY, matching
 
@@ -52,7 +53,8 @@ def caterpillar(
         upper: upper limit of the population's value.
         half_width: half the length of each group's bar, such as 1.96 standard errors; one for all, one a
             group in the order of `values`, or a Series, which is matched by index.
-        order: positions of the groups in `values` from the bottom up; ascending values by default.
+        order: positions of the groups in `values` from the bottom up; by default ascending values, equal ones (but
+            for rounding) as given.
         figsize: inches, where a figure has to be made.
         xlabel: label of the value axis.
         ylabel: label of the group axis.
@@ -75,7 +77,7 @@ def caterpillar(
     middle = np.asarray(values, dtype=float)
     if not np.isfinite(middle).any():
         raise DataError("No group has a value to draw. Look at the group-level estimates of the fit.")
-    order = np.argsort(middle, kind="stable") if order is None else np.asarray(order, dtype=int)
+    order = np.argsort(settled(middle), kind="stable") if order is None else np.asarray(order, dtype=int)
     order = order[np.isfinite(middle[order])]
     rows, crowded = np.arange(order.size), order.size > MANY
 
@@ -152,7 +154,7 @@ def caterpillars(
         raise DataError("There is no random effect to draw. The values have no column.")
     if se is not None and not (set(terms) <= set(se.columns) and set(values.index) <= set(se.index)):
         raise DataError("se lacks a group or a term of the values. Give one standard error a value.")
-    places = {"first": np.argsort(values.iloc[:, 0].to_numpy(dtype=float), kind="stable")}
+    places = {"first": np.argsort(settled(values.iloc[:, 0]), kind="stable")}
     places["given"] = np.arange(len(values))[::-1]
     wide = min(count, _WIDE)
     size = figsize or (8.0 if count == 1 else 2.0 + 4.0 * wide, 6.0 * -(-count // wide))

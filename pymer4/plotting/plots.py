@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pymer4.errors import DataError, one_of
+from pymer4.numerics.ties import settled
 from pymer4.plotting import axes
 
 if TYPE_CHECKING:
@@ -228,13 +229,15 @@ def _spread(values: np.ndarray) -> np.ndarray:
     Ranks times the golden ratio, modulo one, fill the unit evenly and without chance (Weyl's sequence), so
     one set of values gives one picture, whatever its order.
     """
+    values = settled(values)
     reach = np.ptp(values) if values.size else 0.0
     if reach == 0:
         return (np.arange(1, values.size + 1) * GOLDEN) % 1 - 0.5
     rank = np.argsort(np.argsort(values, kind="stable"))
     share = (values - values.min()) / reach
     bins = int(np.clip(np.sqrt(values.size), 3, 40))
-    counts = np.bincount(np.minimum((share * bins).astype(int), bins - 1), minlength=bins)
+    # A value on the border of two bins belongs to the upper one.
+    counts = np.bincount(np.minimum((share * bins + 1e-9).astype(int), bins - 1), minlength=bins)
     crowd = np.interp(share, (np.arange(bins) + 0.5) / bins, counts / counts.max())
     return ((rank + 1) * GOLDEN % 1 - 0.5) * np.sqrt(crowd)
 
@@ -272,7 +275,7 @@ def _band(ax: Axes, at: np.ndarray, low: np.ndarray, high: np.ndarray, steps: bo
 
 def _legend(ax: Axes, values: np.ndarray, population: ArrayLike | None, outside: bool) -> None:
     """List the groups in the order in which their lines end, top to bottom, and the population last."""
-    handles = [ax.lines[i] for i in np.argsort(-values[:, -1], kind="stable")]
+    handles = [ax.lines[i] for i in np.argsort(settled(-values[:, -1]), kind="stable")]
     handles += [] if population is None else [ax.lines[-1]]
     where = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5), "fontsize": "large"} if outside else {"loc": "best"}
     for text in ax.legend(handles=handles, frameon=False, **where).get_texts():

@@ -11,7 +11,7 @@ import numpy as np
 
 from pymer4.errors import DataError, OptionError, one_of
 from pymer4.models.base import truth
-from pymer4.numerics.inference import Alternative, from_null, p_value
+from pymer4.numerics.inference import TIE, Alternative, from_null, p_value
 from pymer4.numerics.resample import count, flips, map_chunks, shuffles, workers
 from pymer4.statistics import moments
 from pymer4.statistics.samples import blocks, pairs, sample
@@ -61,7 +61,8 @@ def perm_test(
 
     p is (1 + hits) / (n_perm + 1), where a hit is a permutation at least as extreme as the data, so it is never 0
     (Phipson & Smyth 2010, Stat. Appl. Genet. Mol. Biol. 9, 39). Statistics that differ by rounding alone are ties, and
-    count. Missing values are left out, from each sample or by pairs, as in R's `t.test` and `cor.test`.
+    count; one that is zero but for rounding has its one tail above. Missing values are left out, from each sample or
+    by pairs, as in R's `t.test` and `cor.test`.
 
     Args:
         x: numbers of the first sample.
@@ -100,7 +101,8 @@ def perm_test(
         return observed, test.parametric(tails)
     work = blocks(seed, n_perm, len(test.values))
     drawn = map_chunks(_permuted, work, n_jobs, test.values, test.signs, test.measure)
-    p = float(from_null(np.array([observed]), drawn[:, None], _alternative(observed, tails))[0])
+    scale = np.abs(test.values).max() if stat == "mean" else 1.0
+    p = float(from_null(np.array([observed]), drawn[:, None], _alternative(observed, tails, scale))[0])
     return (observed, p, drawn) if return_dist else (observed, p)
 
 
@@ -186,6 +188,9 @@ def _p_of_r(r: float, n: int, tails: int) -> float:
     return float(p_value(t, n - 2, _alternative(t, tails)))
 
 
-def _alternative(observed: float, tails: int) -> Alternative:
-    """Return what is held against the null hypothesis: for one tail what the data show."""
-    return "two-sided" if tails == 2 else "greater" if observed >= 0 else "less"
+def _alternative(observed: float, tails: int, scale: float = 1.0) -> Alternative:
+    """Return what is held against the null hypothesis: for one tail what the data show, greater where it is zero.
+
+    A statistic within `TIE` of its scale is zero, whichever sign rounding gives it.
+    """
+    return "two-sided" if tails == 2 else "greater" if observed >= -TIE * scale else "less"
