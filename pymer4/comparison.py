@@ -15,6 +15,8 @@ import pandas as pd
 from pymer4 import tables
 from pymer4.errors import DataError, ModelWarning, NotFittedError, OptionError, one_of
 
+__all__ = ["compare", "lrt"]
+
 _NESTED_FAMILIES = {"poisson", "nbinom"}
 """The one pair of families of which each law is a limit of the other's."""
 

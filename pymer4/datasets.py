@@ -11,6 +11,8 @@ from pymer4 import bridge
 from pymer4.errors import OptionError
 from pymer4.utils import get_resource_path
 
+__all__ = ["load_dataset"]
+
 
 def load_dataset(name: str) -> pd.DataFrame:
     """Return an example data set.

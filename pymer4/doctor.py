@@ -10,6 +10,8 @@ from importlib import metadata
 
 from pymer4 import machine
 
+__all__ = ["Check", "checks", "main", "table"]
+
 
 @dataclass(frozen=True, slots=True)
 class Check:

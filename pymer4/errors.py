@@ -7,7 +7,24 @@ catches those keeps working. What R itself says arrives as `RError`.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+
+__all__ = [
+    "ConvergenceWarning",
+    "DataError",
+    "FileError",
+    "FormulaError",
+    "MissingFileError",
+    "ModelWarning",
+    "NotFittedError",
+    "OptionError",
+    "Pymer4Error",
+    "RError",
+    "RUnavailable",
+]
 
 
 class Pymer4Error(Exception):
@@ -89,3 +106,32 @@ def one_of(argument: str, value: object, allowed: Iterable[object]) -> object:
         return value
     legal = ", ".join(repr(a) for a in allowed)
     raise OptionError(f"{argument}={value!r} is not known. Use one of: {legal}.{near(value, allowed)}")
+
+
+def also_spelled(**names: str) -> Callable[[Callable], Callable]:
+    """Let a function take arguments under other spellings too, beside those in its signature.
+
+    Args:
+        **names: other spelling to the argument's own name.
+
+    Raises:
+        TypeError: where the function is called with both spellings of one argument.
+    """
+
+    def decorated(function: Callable) -> Callable:
+        places = list(inspect.signature(function).parameters)
+
+        @functools.wraps(function)
+        def taken(*args: Any, **kwargs: Any) -> Any:
+            for other in names.keys() & kwargs.keys():
+                name = names[other]
+                if name in kwargs or name in places[: len(args)]:
+                    raise TypeError(
+                        f"{function.__qualname__}() was given {name} and {other}, which are one argument. Give one."
+                    )
+                kwargs[name] = kwargs.pop(other)
+            return function(*args, **kwargs)
+
+        return taken
+
+    return decorated

@@ -17,13 +17,15 @@ from typing import Any, Literal
 
 import pymer4
 from pymer4 import models
-from pymer4.errors import FileError, MissingFileError, OptionError, one_of
-from pymer4.models.base import Model, check_keywords, truth
+from pymer4.errors import FileError, MissingFileError, ModelWarning, OptionError, one_of
+from pymer4.models.base import Model, check_keywords, issue, truth
 from pymer4.models.lmer_state import RObject
 from pymer4.numerics.resample import count
 from pymer4.storage import h5tree, h5write, legacy, pair, plain, unpickle
 from pymer4.storage.pair import Signature
 from pymer4.storage.seal import seal_holds, sealed
+
+__all__ = ["load_model", "save_model"]
 
 Compression = Literal["zlib", "blosc"]
 
@@ -31,7 +33,7 @@ _FORMAT = 1
 _LAYOUT = 12  # of deepdish
 _LEVEL = 4
 _LARGE, _SHARE = 2**20, 1.1  # bytes, and share of the data: beyond both a design is left out, to be made anew
-_BLOSC = 32001  # its number among the filters of HDF5
+_BLOSC, _OPTIONAL = 32001, 1  # its number among the filters of HDF5, and the flag of those a file can do without
 _ATTEMPTS = 10
 
 
@@ -46,7 +48,8 @@ def save_model(
     Args:
         model: an `Lmer`, `Lm` or `Lm2`.
         filepath: where to; it ends in `.h5` or `.hdf5`. What is there is replaced.
-        compression: `"zlib"`, `"blosc"` (faster; needs the package hdf5plugin to write and to read), or None.
+        compression: `"zlib"`, `"blosc"` (faster; needs the package hdf5plugin to write and to read, and without it
+            gives way to zlib with a warning), or None.
         **kwargs: `complevel`, 0 (none) to 9 (most); 4 by default.
 
     Raises:
@@ -198,30 +201,26 @@ def _shown(model: Model) -> dict[str, Any]:
 
 
 def _filters(compression: str | None, level: int) -> Callable[[Any], None] | None:
-    """Return what sets the compression of a dataset."""
+    """Return what sets the compression of a dataset; zlib for blosc, after a warning, where that is not to be had."""
     if compression is None or level == 0:
         return None
-    if compression == "zlib":
+    if compression == "blosc":
+        try:
+            import hdf5plugin
+        except ImportError:
+            text = (
+                "compression='blosc' needs the package hdf5plugin (pip install hdf5plugin): the file is saved by zlib."
+            )
+            issue(text, ModelWarning)
+        else:
+            options = hdf5plugin.Blosc(cname="blosclz", clevel=level)["compression_opts"]
+            return lambda plist: plist.set_filter(_BLOSC, _OPTIONAL, options)
 
-        def zlib_filters(plist: Any) -> None:
-            plist.set_shuffle()
-            plist.set_deflate(level)
+    def zlib_filters(plist: Any) -> None:
+        plist.set_shuffle()
+        plist.set_deflate(level)
 
-        return zlib_filters
-    try:
-        import hdf5plugin
-    except ImportError as error:
-        raise OptionError(
-            "compression='blosc' needs the package hdf5plugin: pip install hdf5plugin. compression='zlib' needs none."
-        ) from error
-    options = hdf5plugin.Blosc(cname="blosclz", clevel=level)["compression_opts"]
-
-    def blosc_filters(plist: Any) -> None:
-        import h5py
-
-        plist.set_filter(_BLOSC, h5py.h5z.FLAG_OPTIONAL, options)
-
-    return blosc_filters
+    return zlib_filters
 
 
 # ------------------------------------------------------------------ loading

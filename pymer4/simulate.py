@@ -10,16 +10,19 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from pymer4.errors import ConvergenceWarning, ModelWarning, OptionError, one_of
+from pymer4.errors import ConvergenceWarning, ModelWarning, OptionError, also_spelled, one_of
 from pymer4.models.base import issue, truth
 from pymer4.numerics.linalg import isPSD, nearest_psd, not_converged, symmetric_matrix
 from pymer4.numerics.resample import count
 from pymer4.statistics.samples import generator, numbers
 
+__all__ = ["easy_multivariate_normal", "simulate_lm", "simulate_lmm"]
+
 Family = Literal["gaussian", "binomial"]
 """Families that data can be simulated from."""
 
 
+@also_spelled(forcePD="forcePSD")
 def easy_multivariate_normal(
     num_obs: int,
     num_features: int,

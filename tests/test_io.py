@@ -534,16 +534,19 @@ def test_compression(tmp_path, options, expected):
     alike(back.data, fitted("slopes").data)
 
 
-def test_blosc_works_where_its_package_is_or_names_it(tmp_path):
-    try:
-        import hdf5plugin
-    except ImportError:
-        with pytest.raises(OptionError, match=r"needs the package hdf5plugin.*zlib"):
-            save_model(fitted("slopes"), tmp_path / "x.h5", "blosc")
-        assert not list(tmp_path.iterdir())
-        return
+def test_blosc_where_its_package_is(tmp_path):
+    hdf5plugin = pytest.importorskip("hdf5plugin")
     alike_models(fitted("slopes"), saved(fitted("slopes"), tmp_path / "x.h5", compression="blosc"))
     assert any(number == hdf5plugin.BLOSC_ID for number, _ in filters_of(tmp_path / "x.h5"))
+
+
+def test_blosc_gives_way_to_zlib_where_its_package_is_not(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "hdf5plugin", None)
+    with pytest.warns(ModelWarning, match=r"'blosc' needs the package hdf5plugin \(pip install.*by zlib") as told:
+        save_model(fitted("slopes"), tmp_path / "x.h5", compression="blosc")
+    assert len(told) == 1 and told[0].filename == __file__
+    assert filters_of(tmp_path / "x.h5") == {(2, (8,)), (2, (1,)), (1, (4,))}
+    alike_models(fitted("slopes"), load_model(tmp_path / "x.h5"))
 
 
 def test_a_filter_that_is_missing_is_named(tmp_path):

@@ -687,6 +687,20 @@ def test_the_level_of_an_intercept_by_freedman_and_lane():
     assert 0.015 < np.mean(np.array(p) <= 0.05) < 0.095 and np.mean(np.array(power) <= 0.05) > 0.8
 
 
+def test_limits_of_predictions_have_the_level_of_the_fit():
+    model = Lm("y ~ x", data())
+    model.fit(conf_level=0.8, summarize=False)
+    rows = data().head(5)
+    ours = model.predict(rows, interval="confidence")
+    assert list(ours.columns) == ["Estimate", "SE", "10_ci", "90_ci"] and ours.attrs["conf_level"] == 0.8
+    pd.testing.assert_frame_equal(ours, model.predict(rows, interval="confidence", conf_level=80))
+    assert list(model.predict(rows, interval="confidence", conf_level=0.95).columns)[2:] == ["2.5_ci", "97.5_ci"]
+    with pytest.warns(ModelWarning, match="conf_level=0.9 has no effect without interval=") as seen:
+        plain = model.predict(rows, conf_level=0.9)
+    assert seen[0].filename == __file__
+    np.testing.assert_array_equal(plain, model.predict(rows))
+
+
 IDLE = {
     "cluster": ({"cluster": "cl"}, {}, "cluster='cl' has no effect without robust='cluster'"),
     "cluster, no column": ({"cluster": "nowhere"}, {}, "cluster='nowhere' has no effect without robust='cluster'"),

@@ -371,6 +371,28 @@ def test_the_forest_shows_groups(data):
     model.plot_qq()
 
 
+def strewn(axes) -> int:
+    """Return how many points stand behind the estimates."""
+    return max(len(found.get_offsets()) for found in axes.collections if hasattr(found, "get_offsets"))
+
+
+def test_the_forest_shows_the_level_that_is_asked_for(data):
+    model = fitted(data, group=["family", "g"])
+    outer, inner = len(model.fixef[0]), len(model.fixef[1])
+    assert (outer, inner) == (5, 30)
+    assert strewn(model.plot_summary()) == strewn(model.plot_summary(ranef_idx="family")) == 3 * outer
+    for which in (1, "g", np.int64(1)):
+        axes = model.plot_summary((6, 4), "se", True, None, 0.3, "s", "h", ranef_idx=which, plot_intercept=False)
+        assert strewn(axes) == 2 * inner
+        assert [text.get_text() for text in axes.get_xticklabels()] == ["x", "z"]
+    assert strewn(fitted(data).plot_summary(ranef_idx="g")) == 90
+    for wrong in (2, -1, "h", True, None):
+        with pytest.raises(OptionError, match=r"ranef_idx=.*0 \(family\), 1 \(g\)"):
+            model.plot_summary(ranef_idx=wrong)
+    with pytest.raises(TypeError, match=r"no argument 'ranef_id'\. Did you mean 'ranef_idx'"):
+        model.plot_summary(ranef_id=1)
+
+
 def test_the_summary_says_what_was_done(data, capsys):
     shown = Lm2("y ~ x", data, "g").fit(robust="hc3", permute=50, seed=1)
     said = capsys.readouterr().out

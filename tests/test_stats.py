@@ -585,9 +585,9 @@ def test_distant_samples_keep_their_digits():
 
 REFUSED = {
     "statistic": (
-        lambda: perm_test(X, Y, "tstatpaired"),
+        lambda: perm_test(X, Y, "tstat_paired"),
         OptionError,
-        "stat='tstatpaired'.*Did you mean 'tstat-paired'",
+        "stat='tstat_paired'.*Did you mean 'tstat-paired'",
     ),
     "tails": (lambda: perm_test(X, Y, tails=3), OptionError, "tails=3"),
     "negative n_perm": (lambda: perm_test(X, Y, n_perm=-1), OptionError, "n_perm=-1"),

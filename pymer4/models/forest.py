@@ -1,13 +1,15 @@
-"""The forest plot that all models share."""
+"""The forest plot that all models share, and which groups stand behind it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from pymer4 import tables
-from pymer4.errors import one_of
+from pymer4.errors import OptionError, near, one_of
 from pymer4.models.base import truth
 from pymer4.plotting import plots
 
@@ -52,3 +54,23 @@ def coefficient_forest(
     return plots.forest(
         estimates, lower, upper, points=points, fmt=coef_fmt, points_alpha=ranef_alpha, xlabel=tables.ESTIMATE, **how
     )
+
+
+def grouping(which: int | str, names: Iterable[str]) -> int:
+    """Return the place of a grouping factor, given by its name or as that place.
+
+    Raises:
+        OptionError: it is none of `names`.
+    """
+    names = list(names)
+    if isinstance(which, str) and which in names:
+        return names.index(which)
+    if isinstance(which, (int, np.integer)) and not isinstance(which, bool) and 0 <= which < len(names):
+        return int(which)
+    listed = ", ".join(f"{i} ({name})" for i, name in enumerate(names))
+    raise OptionError(f"ranef_idx={which!r} is not a grouping factor. Use one of: {listed}.{near(str(which), names)}")
+
+
+def of_factor(frames: pd.DataFrame | list[pd.DataFrame], index: int) -> pd.DataFrame:
+    """Return the frame of one grouping factor, where a model with a single one has no list."""
+    return frames[index] if isinstance(frames, list) else frames

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pymer4 import display, tables
-from pymer4.errors import DataError, ModelWarning, OptionError, one_of
+from pymer4.errors import DataError, ModelWarning, OptionError, also_spelled, one_of
 from pymer4.families import NATIVE_LINKS, Family, check_family
 from pymer4.formulas.design import Design
 from pymer4.formulas.terms import parse
@@ -114,6 +114,7 @@ class Lm2(Lm2State, Lm2Predictions, DiagnosticPlots, NativeModel):
         self.iscorrs: bool | str = False
         self._design: Design | None = None
 
+    @also_spelled(ztrans_partial_corrs="ztrans_corrs")
     def fit(
         self,
         robust: bool | str = False,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from pymer4.errors import DataError, OptionError, one_of
-from pymer4.models.base import truth
-from pymer4.models.forest import coefficient_forest
+from pymer4.models.base import check_keywords, truth
+from pymer4.models.forest import coefficient_forest, grouping, of_factor
 from pymer4.numerics.distributions import link_function
 
 if TYPE_CHECKING:
@@ -101,20 +101,24 @@ class Lm2Predictions:
         orient: str = "v",
         *,
         plot_intercept: bool = True,
+        ranef_idx: int | str = 0,
         ax: Axes | None = None,
+        **kwargs: Any,
     ) -> Axes:
         """Draw a forest plot of the coefficients over those of the groups.
 
         Args:
             figsize: inches.
             error_bars: `"ci"`, the limits computed by `fit()`, or `"se"`, one standard error either way.
-            ranef: draw the coefficients of each group (of the outermost level) behind the estimates.
+            ranef: draw the coefficients of each group behind the estimates.
             axlim: ends of the value axis; by default all that is drawn.
             ranef_alpha: opacity of the groups' points.
             coef_fmt: matplotlib format of the estimates.
             orient: `"v"` lists the terms down the page, `"h"` across it.
             plot_intercept: draw the intercept.
+            ranef_idx: the groups of which level: the name of its column, or its place in `group`, 0 the outermost.
             ax: axes to draw on.
+            **kwargs: there is no other argument.
 
         Returns:
             The axes drawn on.
@@ -124,7 +128,8 @@ class Lm2Predictions:
             OptionError: an argument out of its range.
         """
         self._require_fit("plot_summary()")
-        groups = (self.fixef[0] if isinstance(self.fixef, list) else self.fixef).dropna()
+        check_keywords(kwargs, (), Lm2Predictions.plot_summary)
+        groups = of_factor(self.fixef, grouping(ranef_idx, self._levels)).dropna()
         return coefficient_forest(
             self.coefs,
             self._settings["level"],

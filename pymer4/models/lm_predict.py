@@ -27,7 +27,7 @@ class LmPredictions:
         *,
         pred_type: Literal["response", "link"] = "response",
         interval: Interval | None = None,
-        conf_level: float = 0.95,
+        conf_level: float | None = None,
         skip_data_checks: bool = False,
         verify_predictions: bool = False,
     ) -> np.ndarray | pd.DataFrame:
@@ -45,7 +45,7 @@ class LmPredictions:
             data: the raw predictors, any number of rows; the column of the offset too, where there is one.
             pred_type: scale of the outcome; both are one for a linear model.
             interval: `"confidence"` or, for linear models, `"prediction"`; None for no limits.
-            conf_level: level of the limits.
+            conf_level: level of the limits, by default the fit's.
             skip_data_checks: accepted for old code.
             verify_predictions: accepted for old code.
 
@@ -70,7 +70,9 @@ class LmPredictions:
         self._require_fit("predict()")
         one_of("pred_type", pred_type, ("response", "link"))
         one_of("interval", interval, (None, *get_args(Interval)))
-        level = confidence_level(conf_level)
+        level = self._settings["level"] if conf_level is None else confidence_level(conf_level)
+        if interval is None and conf_level is not None:
+            issue(f"conf_level={conf_level!r} has no effect without interval=", ModelWarning)
         if interval == "prediction" and not self._linear:
             raise OptionError(
                 f"interval='prediction' is for linear models; this one has family {self.family!r} and link "

@@ -10,7 +10,7 @@ import pandas as pd
 
 from pymer4 import tables
 from pymer4.comparison import Likelihood
-from pymer4.errors import OptionError, one_of
+from pymer4.errors import OptionError, also_spelled, one_of
 from pymer4.families import has_scale
 from pymer4.models.base import truth
 from pymer4.numerics.correlations import Kind, correlations
@@ -103,6 +103,7 @@ class LmTests:
         expected = float((each / (each - 2))[each > 2].sum())
         return 2 * expected / (expected - len(L)) if expected > len(L) else 0.0
 
+    @also_spelled(ztrans_partial_corrs="ztrans_corrs")
     def to_corrs(self, corr_type: Kind = "semi", ztrans_corrs: bool = False) -> pd.Series:
         """Return the coefficients, the intercept left out, on the scale of correlations with the outcome.
 

@@ -14,6 +14,7 @@ from pymer4.columns import Column, level_name, normalise
 from pymer4.errors import OptionError, near
 from pymer4.formulas.formula import Name, deparse, names_in, parse
 from pymer4.models.base import truth
+from pymer4.models.forest import grouping, of_factor
 from pymer4.plotting import caterpillars, plots
 from pymer4.recoding import with_ranks
 
@@ -124,15 +125,7 @@ class LmerCurves:
 
     def _grouping(self, which: int | str) -> int:
         """Return the place of a grouping factor in `grps`."""
-        names = list(self.grps)
-        if isinstance(which, str) and which in names:
-            return names.index(which)
-        if isinstance(which, (int, np.integer)) and not isinstance(which, bool) and 0 <= which < len(names):
-            return int(which)
-        listed = ", ".join(f"{i} ({name})" for i, name in enumerate(names))
-        raise OptionError(
-            f"ranef_idx={which!r} is not a grouping factor. Use one of: {listed}.{near(str(which), names)}"
-        )
+        return grouping(which, self.grps)
 
     def _groups_at(self, which: int | str) -> pd.DataFrame:
         """Return the groups' coefficients of one grouping factor."""
@@ -220,11 +213,6 @@ class LmerCurves:
         """Return the columns whose coefficients vary between groups."""
         names = [name for term in self._parsed.random for name in names_in(term.expression)]
         return [name for name in names if name in self._frame.columns]
-
-
-def of_factor(frames: pd.DataFrame | list[pd.DataFrame], index: int) -> pd.DataFrame:
-    """Return the frame of one grouping factor, where a model with a single one has no list."""
-    return frames[index] if isinstance(frames, list) else frames
 
 
 def chosen(groups: pd.DataFrame, labels: Sequence[Any]) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pandas as pd
 
 from pymer4 import bridge, grid_request, tables
-from pymer4.errors import OptionError, one_of
+from pymer4.errors import OptionError, also_spelled, one_of
 from pymer4.grid_request import Adjust, Family, Predictors, Scale
 from pymer4.models.base import Ddf, issue_all
 
@@ -33,6 +33,7 @@ class LmerMarginal:
         self.marginal_contrasts: pd.DataFrame | None = None
         self._grids: dict[str, bridge.Handle] = {}
 
+    @also_spelled(marginal_var="marginal_vars")
     def post_hoc(
         self,
         marginal_vars: str | Sequence[str],

@@ -9,8 +9,8 @@ import numpy as np
 
 from pymer4.errors import OptionError, near
 from pymer4.models.base import confidence_level, truth
-from pymer4.models.forest import coefficient_forest
-from pymer4.models.lmer_curves import LmerCurves, chosen, of_factor
+from pymer4.models.forest import coefficient_forest, of_factor
+from pymer4.models.lmer_curves import LmerCurves, chosen
 from pymer4.plotting import caterpillars
 
 if TYPE_CHECKING:

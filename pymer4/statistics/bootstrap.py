@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymer4.errors import DataError, ModelWarning, OptionError
+from pymer4.errors import DataError, ModelWarning, OptionError, also_spelled
 from pymer4.models.base import issue, truth
 from pymer4.numerics.resample import count, map_chunks, workers
 from pymer4.statistics import moments
@@ -21,6 +21,7 @@ _CALLS = 10
 """Calls of a user's function in one block; it may be slow, and every worker should have some."""
 
 
+@also_spelled(function="func")
 def boot_func(
     x: Any,
     y: Any = None,

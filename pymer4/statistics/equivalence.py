@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pymer4.errors import OptionError
+from pymer4.errors import OptionError, also_spelled
 from pymer4.models.base import truth
 from pymer4.numerics.inference import p_value, t_quantile
 from pymer4.numerics.resample import count, seed_stream
@@ -19,6 +19,7 @@ from pymer4.statistics.samples import blocks, number, pairs, sample
 _ALPHA = 0.05
 
 
+@also_spelled(return_dists="return_dist")
 def tost_equivalence(
     x: Any,
     y: Any,
@@ -30,6 +31,8 @@ def tost_equivalence(
     n_boot: int = 5000,
     plot: bool = False,
     seed: int | np.random.Generator | None = None,
+    *,
+    return_dist: bool = False,
 ) -> dict[str, Any]:
     """Test whether the difference of two means lies between two bounds, by two one-sided t tests.
 
@@ -50,13 +53,15 @@ def tost_equivalence(
         n_boot: resamples for the interval of the difference; 0 for the t interval.
         plot: draw the difference and its intervals beside the range of equivalence.
         seed: for results that can be repeated.
+        return_dist: return the statistics of all permutations too.
 
     Returns:
         A dict. `original`, `lower` and `upper` are dicts of three numbers: `m`, the difference of means, or how far
         it is above the bound; `t`, that over its standard error; `p`, two-sided for `original`, of the test that the
         difference is above `lower`, and of the test that it is below `upper`. `In_Equivalence_Range`: both one-sided
         p are below .05. `Means_Are_Different`: the two-sided p is below .05. `CI`: the 95 % limits of the
-        difference, shape (2,). With `plot=True`, `axes`: what was drawn on.
+        difference, shape (2,). With `plot=True`, `axes`: what was drawn on. With `return_dist=True`, `perm_dist`: the
+        permuted t, shape (n_perm,).
 
     Raises:
         OptionError: an argument that is not among those above, or bounds in the wrong order.
@@ -72,6 +77,7 @@ def tost_equivalence(
     if not lower < upper:
         raise OptionError(f"lower={lower:g} has to be below upper={upper:g}.")
     paired, equal_var, plot = truth("paired", paired), truth("equal_var", equal_var), truth("plot", plot)
+    return_dist = truth("return_dist", return_dist)
     n_perm, n_boot = count("n_perm", n_perm, 0), count("n_boot", n_boot, 0)
     if y is None:
         raise OptionError("tost_equivalence() compares two samples, so it needs y.")
@@ -83,7 +89,8 @@ def tost_equivalence(
     error = float(moments.standard_error(first, second, equal_var))
     df = moments.degrees_of_freedom(first, second, equal_var)
     test_seed, interval_seed = seed_stream(seed, 2)
-    _, p = perm_test(x, y, "tstat-paired" if paired else "tstat", n_perm, equal_var, seed=test_seed)
+    stat = "tstat-paired" if paired else "tstat"
+    _, p, *drawn = perm_test(x, y, stat, n_perm, equal_var, return_dist=return_dist, seed=test_seed)
     found = _tests(difference, error, df, (lower, upper), p)
     found["CI"] = _interval(first, second, n_boot, interval_seed) if n_boot else _t_limits(difference, error, df, 0.95)
     if plot:
@@ -97,6 +104,8 @@ def tost_equivalence(
             verdict=verdict,
             outer_label="95 % bootstrap interval" if n_boot else "95 % t interval",
         )
+    if drawn:
+        (found["perm_dist"],) = drawn
     return found
 
 

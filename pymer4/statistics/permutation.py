@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from pymer4.errors import DataError, OptionError, one_of
+from pymer4.errors import DataError, OptionError, also_spelled, one_of
 from pymer4.models.base import truth
 from pymer4.numerics.inference import TIE, Alternative, from_null, p_value
 from pymer4.numerics.resample import count, flips, map_chunks, shuffles, workers
@@ -39,6 +39,7 @@ class _Test:
     parametric: Callable[[int], float]
 
 
+@also_spelled(return_dists="return_dist")
 def perm_test(
     x: Any,
     y: Any = None,
@@ -89,6 +90,7 @@ def perm_test(
         >>> round(t, 3), 0.02 < p < 0.05
         (3.669, True)
     """
+    stat = "tstat-paired" if isinstance(stat, str) and stat == "tstatpaired" else stat
     one_of("stat", stat, get_args(Stat))
     one_of("tails", tails, (1, 2))
     n_perm, n_jobs = count("n_perm", n_perm, 0), workers(n_jobs)

@@ -1,0 +1,370 @@
+"""The documented names: where they are, which arguments they take, in which order and with which defaults."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import subprocess
+import sys
+from collections.abc import Mapping
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import pymer4
+from pymer4.errors import ModelWarning, NotFittedError, OptionError
+
+NAMES = {
+    "models": ["Lm", "Lm2", "Lmer"],
+    "simulate": ["easy_multivariate_normal", "simulate_lm", "simulate_lmm"],
+    "stats": [
+        "boot_func",
+        "cohens_d",
+        "correct_pvals",
+        "discrete_inverse_logit",
+        "lrt",
+        "perm_test",
+        "rsquared",
+        "rsquared_adj",
+        "tost_equivalence",
+        "vif",
+        "welch_dof",
+    ],
+    "utils": ["R2con", "con2R", "get_resource_path", "isPSD", "nearestPSD"],
+    "io": ["load_model", "save_model"],
+    "datasets": ["load_dataset"],
+    "doctor": ["Check", "checks", "main", "table"],
+    "comparison": ["compare", "lrt"],
+    "errors": [
+        "ConvergenceWarning",
+        "DataError",
+        "FileError",
+        "FormulaError",
+        "MissingFileError",
+        "ModelWarning",
+        "NotFittedError",
+        "OptionError",
+        "Pymer4Error",
+        "RError",
+        "RUnavailable",
+    ],
+}
+
+SIGNATURES = {
+    "models.Lmer": "(formula, data, family='gaussian')",
+    "models.Lmer.anova": "(force_orthogonal=False)",
+    "models.Lmer.fit": "(conf_int='Wald', n_boot=500, factors=None, permute=False, ordered=False, verbose=False, "
+    "REML=True, rank=False, rank_group='', rank_exclude_cols=[], no_warnings=False, control='', old_optimizer=False, "
+    "**kwargs)",
+    "models.Lmer.plot": "(param, figsize=(8, 6), xlabel='', ylabel='', plot_fixef=True, plot_ci=True, grps=[], "
+    "ax=None)",
+    "models.Lmer.plot_summary": "(figsize=(12, 6), error_bars='ci', ranef=True, axlim=None, plot_intercept=True, "
+    "ranef_alpha=0.5, coef_fmt='o', orient='v', ranef_idx=0)",
+    "models.Lmer.post_hoc": "(marginal_vars, grouping_vars=None, p_adjust='tukey', summarize=True, verbose=False)",
+    "models.Lmer.predict": "(data, use_rfx=False, pred_type='response', verbose=False)",
+    "models.Lmer.simulate": "(num_datasets, use_rfx=True, verbose=False)",
+    "models.Lm": "(formula, data, family='gaussian')",
+    "models.Lm.fit": "(robust=False, conf_int='standard', permute=False, rank=False, verbose=False, n_boot=500, "
+    "n_jobs=1, n_lags=1, cluster=None, weights=None, wls_dof_correction=True, **kwargs)",
+    "models.Lm.predict": "(data)",
+    "models.Lm.summary": "()",
+    "models.Lm.to_corrs": "(corr_type='semi', ztrans_corrs=False)",
+    "models.Lm2": "(formula, data, group, family='gaussian')",
+    "models.Lm2.fit": "(robust=False, conf_int='standard', permute=False, perm_on='tstat', rank=False, verbose=False, "
+    "n_boot=500, n_jobs=1, n_lags=1, to_corrs=False, ztrans_corrs=True, cluster=None, **kwargs)",
+    "models.Lm2.plot_summary": "(figsize=(12, 6), error_bars='ci', ranef=True, axlim=None, ranef_alpha=0.5, "
+    "coef_fmt='o', orient='v', **kwargs)",
+    "simulate.easy_multivariate_normal": "(num_obs, num_features, corrs, mu=0.0, sigma=1.0, seed=None, forcePSD=True, "
+    "return_new_corrs=False, nit=100)",
+    "simulate.simulate_lm": "(num_obs, num_coef, coef_vals=None, corrs=None, mus=0.0, sigmas=1.0, "
+    "noise_params=(0, 1), family='gaussian', seed=None)",
+    "simulate.simulate_lmm": "(num_obs, num_coef, num_grps, coef_vals=None, corrs=None, grp_sigmas=0.25, mus=0.0, "
+    "sigmas=1.0, noise_params=(0, 1), family='gaussian', seed=None)",
+    "stats.boot_func": "(x, y=None, func=None, func_args={}, paired=False, n_boot=500, n_jobs=1, seed=None)",
+    "stats.cohens_d": "(x, y=None, paired=False, n_boot=1000, equal_var=False, value=0, n_jobs=1, seed=None)",
+    "stats.discrete_inverse_logit": "(arr)",
+    "stats.perm_test": "(x, y=None, stat='tstat', n_perm=1000, equal_var=False, tails=2, return_dist=False, n_jobs=1, "
+    "seed=None)",
+    "stats.rsquared": "(y, res, has_constant=True)",
+    "stats.rsquared_adj": "(r, nobs, df_res, has_constant=True)",
+    "stats.tost_equivalence": "(x, y, lower, upper, paired=False, equal_var=False, n_perm=1000, n_boot=5000, "
+    "plot=False, seed=None)",
+    "stats.vif": "(df, has_intercept=True, exclude_intercept=True, tol=5.0, check_only=False)",
+    "stats.welch_dof": "(x, y)",
+    "stats.lrt": "(models, refit=True)",
+    "utils.R2con": "(arr)",
+    "utils.con2R": "(arr, names=None)",
+    "utils.isPSD": "(mat, tol=1e-08)",
+    "utils.nearestPSD": "(mat, nit=100)",
+    "utils.get_resource_path": "()",
+    "io.load_model": "(filepath)",
+    "io.save_model": "(model, filepath, compression='zlib', **kwargs)",
+}
+
+
+def found(path: str):
+    module, *names = path.split(".")
+    place = importlib.import_module(f"pymer4.{module}")
+    for name in names:
+        place = getattr(place, name)
+    return place
+
+
+def plain(default):
+    """Return a default as the documentation spells it: what can't be changed stands for what can."""
+    if isinstance(default, Mapping):
+        return dict(default)
+    return [] if default == () else default
+
+
+@pytest.mark.parametrize("path", SIGNATURES)
+def test_a_documented_signature_stands(path):
+    """Its arguments come first, in their order and with their defaults; others are keyword-only."""
+    wanted = inspect.signature(eval(f"lambda {SIGNATURES[path][1:-1]}: 0"))
+    here = [p for p in inspect.signature(found(path)).parameters.values() if p.name != "self"]
+    named = [p for p in here if p.kind is p.POSITIONAL_OR_KEYWORD]
+    documented = [p for p in wanted.parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    assert [(p.name, plain(p.default)) for p in named] == [(p.name, plain(p.default)) for p in documented]
+    assert all(p.default is not p.empty for p in here if p.kind is p.KEYWORD_ONLY)
+    open_end = [p.name for p in wanted.parameters.values() if p.kind is p.VAR_KEYWORD]
+    assert not open_end or here[-1].kind is inspect.Parameter.VAR_KEYWORD
+    assert not any(p.kind is p.VAR_POSITIONAL for p in here)
+
+
+# ------------------------------------------------------------------ where the names are
+
+
+@pytest.mark.parametrize("module", NAMES)
+def test_a_module_lists_the_documented_names(module):
+    assert sorted(found(module).__all__) == sorted(NAMES[module])
+    assert len(set(found(module).__all__)) == len(found(module).__all__)
+
+
+@pytest.mark.parametrize("module", ["", *NAMES])
+def test_all_names_are_imported_by_a_star(module):
+    code = f"from pymer4{'.' * bool(module)}{module} import *; print(*sorted(name for name in dir() if name[0] != '_'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    wanted = NAMES[module] if module else [name for name in pymer4.__all__ if name[0] != "_"]
+    assert done.stdout.split() == sorted(wanted)
+
+
+def test_the_package_has_the_names_of_its_modules():
+    for module in ("models", "simulate", "stats", "utils", "io", "datasets"):
+        for name in NAMES[module]:
+            assert name in pymer4.__all__ and getattr(pymer4, name) is getattr(found(module), name)
+
+
+# ------------------------------------------------------------------ what a fitted model shows, and what is returned
+
+COMMON = {
+    "fitted": bool,
+    "formula": str,
+    "data": pd.DataFrame,
+    "AIC": float,
+    "BIC": float,
+    "logLike": float,
+    "family": str,
+    "warnings": list,
+    "coefs": pd.DataFrame,
+    "residuals": np.ndarray,
+    "fits": np.ndarray,
+    "design_matrix": pd.DataFrame,
+    "sig_type": str,
+}
+ATTRIBUTES = {
+    "Lm": COMMON | {"estimator": str, "se_type": str, "rsquared": float, "rsquared_adj": float},
+    "Lm2": COMMON | {"grps": dict, "fixef": pd.DataFrame, "se_type": str, "rsquared": float, "rsquared_adj": float},
+    "Lmer": COMMON
+    | {
+        "grps": dict,
+        "ranef": pd.DataFrame,
+        "fixef": pd.DataFrame,
+        "ranef_var": pd.DataFrame,
+        "ranef_corr": pd.DataFrame,
+        "factors": dict,
+    },
+}
+
+
+def trial() -> pd.DataFrame:
+    rng = np.random.default_rng(5)
+    g = np.repeat(np.arange(12), 8)
+    frame = pd.DataFrame({"x": rng.normal(size=96), "f": np.tile(["a", "b"], 48), "g": g})
+    slope = rng.normal(size=12)[g]
+    return frame.assign(y=2 + frame["x"] * (1 + slope) + rng.normal(size=12)[g] + rng.normal(size=96))
+
+
+@pytest.mark.parametrize("name", ["Lm", "Lm2", pytest.param("Lmer", marks=pytest.mark.r)])
+def test_a_fitted_model_has_the_documented_attributes(name):
+    formula = {"Lmer": "y ~ x + f + (x | g)"}.get(name, "y ~ x + f")
+    model = getattr(pymer4, name)(formula, trial(), **({"group": "g"} if name == "Lm2" else {}))
+    how = {} if name == "Lm2" else {"factors": {"f": ["b", "a"]}}
+    shown = model.fit(**how)
+    assert isinstance(shown, pd.DataFrame) and shown.equals(model.coefs.round(3))
+    for attribute, kind in ATTRIBUTES[name].items():
+        assert isinstance(getattr(model, attribute), kind), attribute
+    assert {"fits", "residuals"} <= set(model.data.columns)
+    assert len(model.fits) == len(model.residuals) == 96
+    assert isinstance(model.predict(trial()), np.ndarray) and model.predict(trial()).shape == (96,)
+    if name != "Lm2":
+        assert model.factors == how["factors"]
+    assert model.model_obj is not None if name == "Lmer" else model.model_obj is None
+
+
+def kinds(value) -> object:
+    return tuple(map(kinds, value)) if isinstance(value, tuple) else type(value)
+
+
+RETURNS = {
+    "easy_multivariate_normal": (lambda: pymer4.easy_multivariate_normal(5, 2, 0.1), np.ndarray),
+    "and correlations": (
+        lambda: pymer4.easy_multivariate_normal(5, 2, 0.1, return_new_corrs=True),
+        (np.ndarray, np.ndarray),
+    ),
+    "simulate_lm": (lambda: pymer4.simulate_lm(9, 2), (pd.DataFrame, np.ndarray)),
+    "simulate_lmm": (lambda: pymer4.simulate_lmm(9, 2, 3), (pd.DataFrame, pd.DataFrame, np.ndarray)),
+    "boot_func": (lambda: pymer4.boot_func(X, func=np.mean, n_boot=9), (float, np.ndarray)),
+    "cohens_d": (lambda: pymer4.cohens_d(X, Y, n_boot=9), (float, np.ndarray)),
+    "cohens_d alone": (lambda: pymer4.cohens_d(X, Y, n_boot=0), float),
+    "discrete_inverse_logit": (lambda: pymer4.discrete_inverse_logit(X), np.ndarray),
+    "perm_test": (lambda: pymer4.perm_test(X, Y, n_perm=9), (float, float)),
+    "and statistics": (lambda: pymer4.perm_test(X, Y, n_perm=9, return_dist=True), (float, float, np.ndarray)),
+    "perm_test, parametric": (lambda: pymer4.perm_test(X, Y, n_perm=0), (float, float)),
+    "rsquared": (lambda: pymer4.rsquared(np.array(X), np.array(Y)), float),
+    "rsquared_adj": (lambda: pymer4.rsquared_adj(0.5, 20, 17), float),
+    "tost_equivalence": (lambda: pymer4.tost_equivalence(X, Y, -1, 1, n_perm=9, n_boot=9), dict),
+    "vif": (lambda: pymer4.vif(regression().design_matrix), dict),
+    "vif above": (lambda: pymer4.vif(regression().design_matrix, check_only=True), dict),
+    "welch_dof": (lambda: pymer4.welch_dof(X, Y), float),
+    "R2con": (lambda: pymer4.R2con(np.eye(3)[:, 1:]), np.ndarray),
+    "con2R": (lambda: pymer4.con2R([1, 0, -1]), np.ndarray),
+    "con2R with names": (lambda: pymer4.con2R([1, 0, -1], names=["slope"]), pd.DataFrame),
+    "isPSD": (lambda: pymer4.isPSD(np.eye(2)), bool),
+    "nearestPSD": (lambda: pymer4.nearestPSD(np.eye(2)), np.ndarray),
+    "get_resource_path": (lambda: pymer4.get_resource_path(), str),
+    "to_corrs": (lambda: regression().to_corrs(), pd.Series),
+}
+
+
+@pytest.mark.parametrize("name", RETURNS)
+def test_what_is_returned_is_of_the_documented_kind(name):
+    call, kind = RETURNS[name]
+    assert kinds(call()) == kind
+
+
+# ------------------------------------------------------------------ both spellings
+
+X, Y = [5.1, 4.9, 6.2, 5.7, 5.5], [4.1, 4.6, 4.4, 3.9, 5.0]
+
+
+@cache
+def regression():
+    model = pymer4.Lm(
+        "y ~ x + z", pd.DataFrame({"y": [1.0, 3, 2, 5, 4], "x": [0.0, 1, 2, 3, 5], "z": [1.0, 0, 1, 1, 0]})
+    )
+    model.fit(summarize=False)
+    return model
+
+
+def two_stage(**how) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(40, 2)), columns=["x", "y"]).assign(g=np.repeat(list("abcde"), 8))
+    model = pymer4.Lm2("y ~ x", frame, "g")
+    model.fit(summarize=False, to_corrs=True, **how)
+    return model.coefs
+
+
+IMPOSSIBLE = [[1, 0.9, -0.9], [0.9, 1, 0.9], [-0.9, 0.9, 1]]
+SPELLINGS = {
+    # what is called, the argument's name, the other spelling, a value that is not the default
+    "return_dists": (
+        lambda **how: pymer4.perm_test(X, Y, n_perm=20, seed=1, **how),
+        "return_dist",
+        "return_dists",
+        True,
+    ),
+    "return_dists of tost": (
+        lambda **how: pymer4.tost_equivalence(X, Y, -1, 1, n_perm=20, n_boot=20, seed=1, **how),
+        "return_dist",
+        "return_dists",
+        True,
+    ),
+    "forcePD": (
+        lambda **how: pymer4.easy_multivariate_normal(9, 2, 0.3, seed=1, **how),
+        "forcePSD",
+        "forcePD",
+        False,
+    ),
+    "ztrans_partial_corrs": (
+        lambda **how: regression().to_corrs("partial", **how),
+        "ztrans_corrs",
+        "ztrans_partial_corrs",
+        True,
+    ),
+    "ztrans_partial_corrs of Lm2": (two_stage, "ztrans_corrs", "ztrans_partial_corrs", False),
+    "function": (lambda **how: pymer4.boot_func(X, n_boot=20, seed=1, **how), "func", "function", np.median),
+}
+
+
+def flat(value) -> list:
+    """Return all numbers of an answer."""
+    if isinstance(value, Mapping):
+        return [number for part in value.values() for number in flat(part)]
+    if isinstance(value, (tuple, list)):
+        return [number for part in value for number in flat(part)]
+    if isinstance(value, pd.DataFrame):
+        value = value.select_dtypes("number")
+    return np.ravel(value).tolist()
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_both_spellings_of_an_argument_are_taken_and_not_at_once(name):
+    call, own, other, value = SPELLINGS[name]
+    assert flat(call(**{other: value})) == flat(call(**{own: value}))
+    with pytest.raises(TypeError, match=f"was given {own} and {other}, which are one argument"):
+        call(**{own: value, other: value})
+
+
+def test_the_other_spelling_stands_for_an_argument_given_by_place_too():
+    with pytest.raises(TypeError, match="ztrans_corrs and ztrans_partial_corrs"):
+        regression().to_corrs("partial", True, ztrans_partial_corrs=True)
+    assert (
+        regression()
+        .to_corrs("partial", ztrans_partial_corrs=True)
+        .abs()
+        .gt(regression().to_corrs("partial").abs())
+        .all()
+    )
+    with pytest.raises(OptionError, match="forcePSD=True"):
+        pymer4.easy_multivariate_normal(9, 3, IMPOSSIBLE, forcePD=False)
+    with pytest.warns(ModelWarning, match="impossible together"):
+        pymer4.easy_multivariate_normal(9, 3, IMPOSSIBLE, forcePD=True)
+    with pytest.raises(OptionError, match="return_dist"):
+        pymer4.perm_test(X, Y, n_perm=0, return_dists=True)
+
+
+def test_the_variables_of_post_hoc_have_two_spellings():
+    model = pymer4.Lmer("y ~ x + (1 | g)", pd.DataFrame({"y": [1.0, 2], "x": [0.0, 1], "g": ["a", "b"]}))
+    with pytest.raises(NotFittedError):
+        model.post_hoc(marginal_var="x")
+    with pytest.raises(TypeError, match="marginal_vars and marginal_var, which are one argument"):
+        model.post_hoc("x", marginal_var="x")
+
+
+def test_the_paired_statistic_has_two_spellings():
+    assert pymer4.perm_test(X, Y, "tstatpaired", 50, seed=1) == pymer4.perm_test(X, Y, "tstat-paired", 50, seed=1)
+    with pytest.raises(OptionError, match="Did you mean 'tstat-paired'"):
+        pymer4.perm_test(X, Y, "tstat_paired")
+
+
+def test_permuted_statistics_of_an_equivalence_test():
+    told = pymer4.tost_equivalence(X, Y, -1, 1, n_perm=30, n_boot=20, seed=1, return_dist=True)
+    without = pymer4.tost_equivalence(X, Y, -1, 1, n_perm=30, n_boot=20, seed=1)
+    dist = told.pop("perm_dist")
+    assert dist.shape == (30,) and "perm_dist" not in without and flat(told) == flat(without)
+    hits = (np.abs(dist) >= abs(told["original"]["t"]) * (1 - 1e-12)).sum()
+    assert told["original"]["p"] == pytest.approx((1 + hits) / 31)
+    with pytest.raises(OptionError, match="return_dist=True needs permutations"):
+        pymer4.tost_equivalence(X, Y, -1, 1, n_perm=0, return_dist=True)
