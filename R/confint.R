@@ -1,12 +1,13 @@
 # Confidence limits: Wald, profile likelihood, parametric bootstrap.
 
 confint_mixed <- function(model, interval) {
+  names <- limit_names(model)
   limits <- switch(interval$method,
-    Wald = wald_limits(model, interval$level),
+    Wald = wald_limits(model, interval$level, names),
     profile = profile_limits(model, interval$level),
     boot = draw_limits(draws_of(model, interval), interval$level)
   )
-  list(lower = as.vector(limits[, 1]), upper = as.vector(limits[, 2]), names = limit_names(model))
+  list(lower = as.vector(limits[, 1]), upper = as.vector(limits[, 2]), names = names)
 }
 
 # Draws that workers have made, or new ones.
@@ -56,22 +57,38 @@ draw_limits <- function(draws, level) {
   t(apply(kept, 2, stats::quantile, probs = c(tail, 1 - tail), names = FALSE, na.rm = TRUE))
 }
 
-wald_limits <- function(model, level) {
-  stats::confint(as_lme4(model), level = level, method = "Wald", oldNames = FALSE)
+# None for the random part, as in R.
+wald_limits <- function(model, level, names) {
+  estimate <- lme4::fixef(model)
+  half <- stats::qnorm((1 + level) / 2) * sqrt(diag(fixed_covariance(model)))
+  limits <- matrix(NA_real_, length(names), 2)
+  limits[length(names) - length(estimate) + seq_along(estimate), ] <- c(estimate - half, estimate + half)
+  limits
 }
 
-# Profiling refits the deviance function of the object it is given: it gets a copy. Under their old names,
+# Profiling refits the deviance function of the object it is given: it gets a copy. Under their short names,
 # such as .sigma, parameters can't be taken for predictors.
 profile_limits <- function(model, level) {
   if (lme4::isGLMM(model) && model@devcomp$dims[["nAGQ"]] == 0) {
     stop("lme4 can't profile a model that was fitted with nAGQ = 0. Use nAGQ = 1, or other limits.")
   }
   copy <- unserialize(serialize(as_lme4(model), NULL))
-  stats::confint(copy, level = level, method = "profile", oldNames = TRUE, quiet = TRUE)
+  limits <- lme4_limits(copy, short = TRUE, level = level, method = "profile", quiet = TRUE)
+  limits[limit_order(copy), , drop = FALSE]
 }
 
-as_lme4 <- function(model) {
-  if (methods::is(model, "lmerModLmerTest")) methods::as(model, "lmerMod") else model
+# Where lme4 lists what limit_names() names: the coefficients last, the others in an order that differs between
+# its versions. Two terms may share a name.
+limit_order <- function(model) {
+  theirs <- rownames(lme4_limits(model, short = FALSE, parm = "theta_", method = "Wald"))
+  theirs <- theirs[!is.na(theirs)]
+  p <- length(lme4::fixef(model))
+  ours <- utils::head(limit_names(model), length(theirs))
+  c(match(make.unique(ours), make.unique(theirs)), length(theirs) + seq_len(p))
 }
 
-limit_names <- function(model) rownames(wald_limits(model, 0.95))
+# confint(), whose argument for short names lme4 1.1-38 renamed.
+lme4_limits <- function(model, short, ...) {
+  known <- names(formals(utils::getS3method("confint", "merMod", envir = asNamespace("lme4"))))
+  if ("signames" %in% known) stats::confint(model, signames = short, ...) else stats::confint(model, oldNames = short, ...)
+}

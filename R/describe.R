@@ -22,14 +22,14 @@ describe <- function(model, ddf, interval, permute = NULL) {
 variance_tables <- function(model) {
   blocks <- lme4::VarCorr(model)
   sizes <- lengths(lapply(blocks, diag))
-  scale <- if (isTRUE(attr(blocks, "useSc"))) attr(blocks, "sc")
-  sd <- c(unlist(lapply(blocks, attr, "stddev"), use.names = FALSE), scale)
+  sigma <- if (has_sigma(model)) stats::sigma(model)
+  sd <- c(unlist(lapply(blocks, attr, "stddev"), use.names = FALSE), sigma)
   pairs <- lapply(sizes, function(size) which(lower.tri(diag(size)), arr.ind = TRUE))
   chosen <- function(column) unlist(Map(function(block, pair) rownames(block)[pair[, column]], blocks, pairs), use.names = FALSE)
   list(
     variances = plain_frame(list(
-      group = c(rep(names(blocks), sizes), if (!is.null(scale)) "Residual"),
-      term = c(unlist(lapply(blocks, rownames), use.names = FALSE), if (!is.null(scale)) NA), variance = sd^2, sd = sd
+      group = c(rep(names(blocks), sizes), if (!is.null(sigma)) "Residual"),
+      term = c(unlist(lapply(blocks, rownames), use.names = FALSE), if (!is.null(sigma)) NA), variance = sd^2, sd = sd
     )),
     correlations = plain_frame(list(
       group = rep(names(blocks), vapply(pairs, nrow, 1L)), first = as.character(chosen(2)), second = as.character(chosen(1)),

@@ -81,7 +81,7 @@ random_variances <- function(model) {
   parts <- lme4::getME(model, c("Zt", "Lambdat", "Gp"))
   squares <- Matrix::rowSums((parts$Lambdat %*% parts$Zt)^2)
   term <- findInterval(seq_along(squares) - 1, parts$Gp)
-  stats::sigma(model)^2 * as.vector(tapply(squares, term, sum)) / ncol(parts$Zt)
+  effect_variance(model) * as.vector(tapply(squares, term, sum)) / ncol(parts$Zt)
 }
 
 # Whether the groups of each term are single rows, so that its effect is overdispersion.
@@ -113,7 +113,7 @@ random_spread <- function(model) {
     variance <- vapply(seq_len(size), function(effect) {
       inverse_form(parts$L, place, matrix(Lambda[effect, ], nrow(place), size, byrow = TRUE))
     }, numeric(nrow(place)))
-    matrix(stats::sigma(model) * sqrt(variance), nrow(place), dimnames = list(groups, parts$cnms[[t]]))
+    matrix(sqrt(effect_variance(model) * variance), nrow(place), dimnames = list(groups, parts$cnms[[t]]))
   })
   factors <- setNames(seq_along(parts$flist), names(parts$flist))
   list(spread = lapply(factors, function(f) do.call(cbind, columns[assigned == f])))

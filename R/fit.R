@@ -7,7 +7,7 @@ fit_mixed <- function(formula, data, weights = NULL, offset = NULL, REML = TRUE,
                       interval = list(method = "Wald", level = 0.95), permute = NULL) {
   for (name in names(contrasts)) data[[name]] <- with_contrasts(data[[name]], contrasts[[name]])
   maker <- if (is.null(family)) lme4::lmerControl else lme4::glmerControl
-  env <- model_environment(data, weights, offset, make_control(control, maker))
+  env <- model_environment(data, make_control(control, maker))
   call <- model_call(formula, env, weights, offset)
   model <- if (is.null(family)) {
     if (!REML) call$REML <- FALSE
@@ -26,12 +26,9 @@ with_contrasts <- function(column, coding) {
   column
 }
 
-# `weights` and `offset` are the name of a column, a vector, or NULL.
-model_environment <- function(data, weights, offset, control) {
+model_environment <- function(data, control) {
   env <- new.env(parent = globalenv())
   env$data <- data
-  if (is.numeric(weights)) env$.weights <- weights
-  if (is.numeric(offset)) env$.offset <- offset
   if (!is.null(control)) env$control <- control
   env
 }
@@ -47,14 +44,24 @@ make_control <- function(control, maker) {
 
 linear_control <- function(env) if (is.null(env$control)) lme4::lmerControl() else env$control
 
-# The call that is stored with the model: short, and free of data.
+# The call that is stored with the model: short, and free of data. `weights` and `offset` are the name of a column,
+# a vector, or NULL.
 model_call <- function(formula, env, weights, offset) {
   call <- quote(lmerTest::lmer(formula = NULL, data = data))
   call$formula <- stats::as.formula(formula, env = env)
-  if (!is.null(weights)) call$weights <- as.name(if (is.character(weights)) weights else ".weights")
-  if (!is.null(offset)) call$offset <- as.name(if (is.character(offset)) offset else ".offset")
+  if (!is.null(weights)) call$weights <- as.name(column_in(env, weights, ".weights"))
+  if (!is.null(offset)) call$offset <- as.name(column_in(env, offset, ".offset"))
   if (!is.null(env$control)) call$control <- quote(control)
   call
+}
+
+# A vector becomes a column, for which `name` is a proposal: whoever evaluates the call again, with a formula of an
+# environment of its own, as lmerTest 3.2 does, finds the data, and nothing that lies beside them.
+column_in <- function(env, given, name) {
+  if (is.character(given)) return(given)
+  while (name %in% names(env$data)) name <- paste0(".", name)
+  env$data[[name]] <- given
+  name
 }
 
 # The documented steps of lme4 (help("modular")): the deviance function stays at
@@ -66,11 +73,11 @@ fit_linear <- function(call, env, verbose, satterthwaite) {
   parts$formula <- NULL
   devfun <- do.call(lme4::mkLmerDevfun, c(parts, list(start = NULL, verbose = verbose, control = control)))
   optimum <- optimize_deviance(devfun, control, verbose)
-  theta <- environment(devfun)$pp$theta + 0
+  last <- deviance_argument(devfun, environment(devfun)$pp$theta)
   stencil <- if (wants_derivatives(control, devfun, nrow(parts$fr))) theta_stencil(devfun, optimum$par)
   if (!is.null(stencil)) {
     attr(optimum, "derivs") <- profiled_derivs(stencil)
-    devfun(theta)
+    devfun(last)
   }
   convergence <- check_convergence(optimum, control, devfun, nrow(parts$fr))
   model <- lme4::mkMerMod(environment(devfun), optimum, parts$reTrms, fr = parts$fr, mc = call, lme4conv = convergence)
@@ -88,7 +95,8 @@ parse_model <- function(call, env, control) {
 # lme4 leaves the functions of these names where it looked for arguments.
 tidy_environment <- function(env) rm(list = intersect(c("weights", "offset"), names(env)), envir = env)
 
-optimize_deviance <- function(devfun, control, verbose = 0L, start = environment(devfun)$pp$theta + 0) {
+optimize_deviance <- function(devfun, control, verbose = 0L,
+                              start = deviance_argument(devfun, environment(devfun)$pp$theta)) {
   if (length(control$optimizer) == 0) {
     return(list(par = start, fval = devfun(start), conv = 1000, message = "no optimization"))
   }

@@ -25,12 +25,11 @@ family_call <- function(family) {
 
 # As linear_refitter(), by lme4's own steps: the deviance depends on the coefficients too.
 generalized_refitter <- function(model) {
-  has_scale <- model@devcomp$dims[["useSc"]] == 1
   function(response) {
     fit <- lme4::refit(model, response)
     list(
-      theta = lme4::getME(fit, "theta"), scale = if (has_scale) stats::sigma(fit), beta = lme4::fixef(fit),
-      se = sqrt(diag(as.matrix(stats::vcov(fit))))
+      theta = lme4::getME(fit, "theta"), spread = sqrt(effect_variance(fit)), sigma = stats::sigma(fit),
+      beta = lme4::fixef(fit), se = sqrt(diag(as.matrix(stats::vcov(fit))))
     )
   }
 }

@@ -1,5 +1,6 @@
 # The precision of x b + z u, b the coefficients and u the random effects: from Henderson's equations as
-# lme4 factorizes them, in the coordinates in which u = Lambda v and var(v) = sigma^2 I,
+# lme4 factorizes them, in the coordinates in which u = Lambda v and var(v) = s^2 I, s^2 = effect_variance(), W s^2
+# over the variances of y (sigma^2 = s^2 in a linear model),
 #   L L' = Lambda'Z'WZ Lambda + I,   L RZX = Lambda'Z'WX,   RX'RX = X'WX - RZX'RZX,
 # Bates, Maechler, Bolker & Walker (2015), J. Stat. Softw. 67(1), where L is that of the permuted rows.
 
@@ -32,9 +33,9 @@ random_designs <- function(model, names, data) {
   designs
 }
 
-# lme4 2 leaves the functions that take formulas apart to a package of their own.
+# lme4 leaves the functions that take formulas apart to a package of their own, from 1.1-36 on.
 random_bars <- function(model) {
-  home <- if ("findbars" %in% getNamespaceExports("lme4")) "lme4" else "reformulas"
+  home <- if (requireNamespace("reformulas", quietly = TRUE)) "reformulas" else "lme4"
   getExportedValue(home, "findbars")(stats::formula(model))
 }
 
@@ -55,12 +56,12 @@ variable_names <- function(terms) {
   vapply(as.list(attr(terms, "variables"))[-1], function(variable) paste(deparse(variable, 500L), collapse = " "), "")
 }
 
-# What the precision of a fit takes. The factor that a generalized fit keeps is that of the last
-# weights but one: it is made again.
+# What the precision of a fit takes. The factor that a generalized fit keeps is that of the last weights but one,
+# and whether these are divided by the dispersion depends on the version of lme4: it is made again.
 precision_parts <- function(model) {
   parts <- lme4::getME(model, c("L", "RZX", "RX", "Lambdat"))
   if (lme4::isLMM(model)) return(parts)
-  scale <- as.vector(model@resp$sqrtXwt)
+  scale <- as.vector(model@resp$sqrtXwt) * sqrt(effect_variance(model)) / stats::sigma(model)
   U <- Matrix::t(parts$Lambdat %*% lme4::getME(model, "Zt")) * scale
   X <- lme4::getME(model, "X") * scale
   parts$L <- Matrix::update(parts$L, Matrix::t(U), mult = 1)

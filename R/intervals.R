@@ -45,7 +45,7 @@ satterthwaite_row_df <- function(model, variance, X, spread) {
 theta_gradient <- function(model, values) {
   devfun <- own_deviance(model)
   pp <- environment(devfun)$pp
-  par <- .optimum(model, devfun)
+  par <- deviance_argument(devfun, model@theta)
   at <- function(theta) {
     devfun(theta)
     values(list(L = pp$L(), RZX = pp$RZX, RX = pp$RX(), Lambdat = pp$Lambdat))
@@ -76,7 +76,7 @@ kenward_roger_row_df <- function(X, V, adjusted) {
 # The variance of the linear predictor of a generalized model.
 link_variance <- function(model, rows, conditional) {
   if (!conditional) return(row_form(rows$X, fixed_covariance(model)))
-  stats::sigma(model)^2 * row_variance(precision_parts(model), rows)
+  effect_variance(model) * row_variance(precision_parts(model), rows)
 }
 
 # Limits by the normal quantile on the link scale, and for the response what the inverse link makes of them; SE there
@@ -113,7 +113,7 @@ simulated_limits <- function(model, predictor, rows, conditional, interval) {
   weights <- outcome_weights(model, length(predictor), interval)
   if (is.list(weights)) return(weights)
   unseen <- unseen_variance(lme4::getME(model, "Lambdat"), rows)
-  sd <- sqrt(link_variance(model, rows, conditional) + stats::sigma(model)^2 * unseen)
+  sd <- sqrt(link_variance(model, rows, conditional) + effect_variance(model) * unseen)
   found <- matrix(NA_real_, 3, length(predictor))
   lost <- numeric(length(predictor))
   set_stream(interval$seed)

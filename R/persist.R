@@ -13,7 +13,7 @@ unpack_model <- function(bytes) {
 # whether it is the one that is meant.
 adopt_model <- function(bytes, formula, data, weights = NULL, offset = NULL) {
   model <- unpack_model(bytes)$model
-  env <- model_environment(data, weights, offset, NULL)
+  env <- model_environment(data, NULL)
   call <- model_call(formula, env, weights, offset)
   if (lme4::isGLMM(model)) {
     call[[1]] <- quote(lme4::glmer)

@@ -34,7 +34,7 @@ predictor_drawer <- function(model, conditional) {
     return(function() fitted)
   }
   mean <- as.vector(lme4::getME(model, "X") %*% lme4::fixef(model)) + model@resp$offset
-  loadings <- lme4::getME(model, "Lambdat") %*% lme4::getME(model, "Zt") * stats::sigma(model)
+  loadings <- lme4::getME(model, "Lambdat") %*% lme4::getME(model, "Zt") * sqrt(effect_variance(model))
   function() mean + as.vector(Matrix::crossprod(loadings, stats::rnorm(nrow(loadings))))
 }
 
@@ -54,10 +54,9 @@ serialize_model <- function(model) list(bytes = serialize(as_lme4(model), NULL))
 # confint(); a replicate that can't be fitted is a row of NA.
 bootstrap_draws <- function(model, seeds) {
   draw <- if (has_dispersion(model)) response_drawer(model, FALSE) else function() stats::simulate(model, 1)[[1]]
-  sizes <- lengths(model@cnms)
+  random <- random_parameters(model)
   replicates(model, seeds, limit_names(model), draw, function(fit) {
-    spread <- sd_and_correlations(fit$theta, sizes, if (is.null(fit$scale)) 1 else fit$scale)
-    c(spread, fit$scale, fit$beta)
+    c(random(fit$theta, fit$spread), if (has_sigma(model)) fit$sigma, fit$beta)
   })
 }
 
@@ -77,16 +76,18 @@ replicates <- function(model, seeds, columns, draw, summary) {
 linear_refitter <- function(model) {
   devfun <- direct_deviance(own_deviance(model))
   rho <- environment(devfun)
-  theta <- lme4::getME(model, "theta") + 0
+  start <- deviance_argument(devfun, lme4::getME(model, "theta"))
   df <- nrow(model@frame) - if (lme4::isREML(model)) length(lme4::fixef(model)) else 0
   control <- linear_control(environment(stats::formula(model)))
   function(response) {
     rho$resp$setResp(response)
-    rho$pp$setTheta(theta)
-    optimum <- optimize_deviance(devfun, control, start = theta)
+    optimum <- optimize_deviance(devfun, control, start = start)
     devfun(optimum$par)
-    scale <- sqrt((rho$resp$wrss() + rho$pp$sqrL(1)) / df)
-    list(theta = optimum$par, scale = scale, beta = rho$pp$beta(1), se = scale * sqrt(diag(rho$pp$unsc())))
+    sigma <- sqrt((rho$resp$wrss() + rho$pp$sqrL(1)) / df)
+    list(
+      theta = rho$pp$theta + 0, spread = sigma, sigma = sigma, beta = rho$pp$beta(1),
+      se = sigma * sqrt(diag(rho$pp$unsc()))
+    )
   }
 }
 
@@ -94,6 +95,7 @@ linear_refitter <- function(model) {
 own_deviance <- function(model) {
   terms <- lme4::getME(model, c("Zt", "Lambdat", "Lind", "theta", "lower", "flist", "cnms", "Gp"))
   terms$theta <- terms$theta + 0
+  for (name in c("upper", "reCovs")) terms[[name]] <- attr(model, name)
   terms$Lambdat@x <- terms$Lambdat@x + 0
   frame <- model@frame
   frame[[1]] <- frame[[1]] + 0
@@ -106,21 +108,11 @@ direct_deviance <- function(devfun) {
   if (is.null(rho$lmer_Deviance)) return(devfun)
   rho$predictor <- rho$pp$ptr()
   rho$response <- rho$resp$ptr()
-  direct <- function(theta) .Call(lmer_Deviance, predictor, response, as.double(theta))
+  direct <- if (is.null(rho$mkTheta)) {
+    function(theta) .Call(lmer_Deviance, predictor, response, as.double(theta))
+  } else {
+    function(par) .Call(lmer_Deviance, predictor, response, mkTheta(as.double(par)))
+  }
   environment(direct) <- rho
   direct
-}
-
-# Standard deviations on the diagonal and correlations below it, by column, for each term.
-sd_and_correlations <- function(theta, sizes, scale) {
-  ends <- cumsum(sizes * (sizes + 1) / 2)
-  unlist(Map(function(end, size) {
-    factor <- matrix(0, size, size)
-    below <- lower.tri(factor, diag = TRUE)
-    factor[below] <- theta[seq.int(to = end, length.out = sum(below))]
-    sd <- sqrt(rowSums(factor^2))
-    values <- tcrossprod(factor / sd)
-    diag(values) <- sd * scale
-    values[below]
-  }, ends, sizes), use.names = FALSE)
 }

@@ -62,7 +62,7 @@ profiled_derivs <- function(stencil) {
 # theta_stencil() there, and is replaced where it is missing, elsewhere, or too
 # coarse or too noisy for the df.
 as_satterthwaite <- function(model, devfun, stencil = NULL) {
-  par <- .optimum(model, devfun)
+  par <- deviance_argument(devfun, model@theta)
   size <- .size(model, length(par))
   local <- .local_derivs(devfun, par, size, stencil)
 
@@ -73,7 +73,7 @@ as_satterthwaite <- function(model, devfun, stencil = NULL) {
   dimnames(vcov_beta) <- rep(list(colnames(model@pp$X)), 2L)
   jacobian <- cbind(sigma^2 * local$dvcov, 2 * sigma * local$vcov)
 
-  result <- methods::as(model, "lmerModLmerTest")
+  result <- with_structures(methods::as(model, "lmerModLmerTest"), model)
   result@sigma <- sigma
   result@vcov_beta <- vcov_beta
   result@vcov_varpar <- .varpar_vcov(.varpar_hessian(local, size))
@@ -101,13 +101,6 @@ as_satterthwaite <- function(model, devfun, stencil = NULL) {
   H[t(pairs)] <- values
   H[t(pairs[2:1, , drop = FALSE])] <- values
   H
-}
-
-# The argument of devfun at the model's theta: with structured covariances
-# (lme4 >= 2.0) the parameters are fewer than the elements of theta.
-.optimum <- function(model, devfun) {
-  to_par <- environment(devfun)$mkPar
-  (if (is.null(to_par)) model@theta else to_par(model@theta)) + 0
 }
 
 # What turns differences into errors: the weights of pwrss, ldL2 and ldRX2 in
