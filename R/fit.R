@@ -123,3 +123,6 @@ check_convergence <- function(optimum, control, devfun, n) {
   known <- intersect(names(newer), names(formals(lme4::checkConv)))
   do.call(lme4::checkConv, c(arguments, newer[known]))
 }
+
+# Whether a name in a formula may stand for a function.
+is_function <- function(name) list(found = scalar(exists(name, globalenv(), mode = "function")))

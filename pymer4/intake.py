@@ -43,7 +43,7 @@ def take_in(
     Raises:
         DataError: infinite values, or no row without a missing value.
     """
-    names = columns_used(formula, list(data.columns))
+    names = columns_used(formula, list(data.columns), is_function=lambda name: True)
     extra = [name for name in (weights, offset) if isinstance(name, str) and name not in names]
     columns = normalise(data, [*names, *extra])
     arrays = [values for values in (weights, offset) if isinstance(values, np.ndarray)]

@@ -410,6 +410,34 @@ def test_the_caret_skips_functions_and_keywords_of_the_same_name():
     assert culprit(failure(columns_used, parse("y ~ log(x, log = 2) + log"), ["y", "x"])) == "log"
 
 
+def test_a_function_may_be_passed_to_a_function():
+    columns, known = ["y", "x", "g"], {"median", "contr.sum", "log"}.__contains__
+    for right in ("ave(x, g, FUN = median)", "C(g, contr.sum)", "C(g, contr = contr.sum)", "stats::C(g, contr.sum)"):
+        found = columns_used(parse(f"y ~ {right}"), columns, known)
+        assert found == (["y", "x", "g"] if "median" in right else ["y", "g"])
+        assert columns_used(parse(f"y ~ {right}"), [*columns, "median", "contr.sum"], known)[-1] in (
+            "median",
+            "contr.sum",
+        )
+    for right in (
+        "median",
+        "log(median)",
+        "I(x * median)",
+        "ave(x, g, FUN = median) + median",
+        "x[median]",
+        "(median)",
+    ):
+        assert culprit(failure(columns_used, parse(f"y ~ {right}"), columns, known)).startswith("median")
+    assert culprit(failure(columns_used, parse("y ~ C(g, contr.sun)"), columns, known)).startswith("contr.sun")
+
+
+@pytest.mark.parametrize("coding", ["poly", "helmert", "sum", "treatment", "SAS"])
+def test_a_coding_in_c_is_a_name_whatever_the_columns_are_called(coding):
+    for right in (f"C(g, {coding})", f"C(g, contr = {coding})", f"C(g, {coding}, 1)"):
+        assert columns_used(parse(f"y ~ {right}"), ["y", "g", coding]) == ["y", "g"]
+    assert columns_used(parse(f"y ~ D(g, {coding}) + C({coding})"), ["y", "g", coding]) == ["y", "g", coding]
+
+
 def test_many_columns_are_not_all_shown():
     message = failure(columns_used, parse("y ~ q"), [f"c{i}" for i in range(40)] + ["y"])
     assert "c11, and 29 more." in message and "c12" not in message

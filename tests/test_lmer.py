@@ -1361,3 +1361,37 @@ def test_weights_in_another_order_are_refused():
     data = trial()
     with pytest.raises(DataError, match="index is not that of the data"):
         Lmer("y ~ x + (1 | g)", data, weights=data["w"].sort_values())
+
+
+CODED = {  # R: fixef(lmer(conc ~ C(source, ...) + (1 | pen)))
+    "sum": (-7.254814814815, 0.725185185185),
+    "contr.sum": (-7.254814814815, 0.725185185185),
+    "contr.helmert": (3.990, 3.264814814815),
+    "helmert": (3.990, 3.264814814815),
+    "contr = contr.helmert": (3.990, 3.264814814815),
+    "treatment": (7.98, 13.784444444444),
+}
+
+
+@pytest.mark.parametrize("coding", CODED)
+def test_a_coding_stands_in_the_formula_by_its_bare_name(coding):
+    pigs = load_dataset("pigs")
+    pigs["pen"] = np.arange(len(pigs)) % 7
+    pigs["sum"] = np.nan
+    model = fit(f"conc ~ C(source, {coding}) + (1 | pen)", pigs)
+    np.testing.assert_allclose(model.coefs["Estimate"].iloc[1:], CODED[coding], rtol=1e-9)
+    np.testing.assert_allclose(model.predict(pigs[["source"]]), model.fits, rtol=1e-9)
+    np.testing.assert_allclose(model.predict(pigs[["source"]].iloc[[20]]), model.fits[20], rtol=1e-9)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "variable 'source' is not a factor")  # emmeans, of a level it does find
+        means = model.emmeans("source")[0]["Estimate"]
+    np.testing.assert_allclose(means, [30.36, 38.34, 44.144444444444], rtol=1e-9)
+
+
+def test_names_that_no_function_has_are_columns_that_are_missing():
+    with pytest.raises(Pymer4Error, match=r"'contr\.som' is not a column of the data"):
+        Lmer("y ~ C(cond, contr.som) + (1 | g)", trial())
+    model = fit("y ~ ave(x, h, FUN = median) + (1 | g)", trial())
+    centre = trial().groupby("h")["x"].transform("median")
+    by_hand = fit("y ~ centre + (1 | g)", trial().assign(centre=centre))
+    np.testing.assert_allclose(model.coefs["Estimate"], by_hand.coefs["Estimate"], rtol=SAME)

@@ -7,12 +7,24 @@ what they are in R. Nothing here needs R.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from pymer4.errors import FormulaError, near
 from pymer4.formulas.grammar import Parser, error_at
-from pymer4.formulas.syntax import COMPARISONS, Call, Literal, Name, Node, children, deparse, fold, operator_of
+from pymer4.formulas.syntax import (
+    COMPARISONS,
+    Call,
+    Literal,
+    Name,
+    Node,
+    children,
+    deparse,
+    evaluated,
+    fold,
+    operator_of,
+    passed_on,
+)
 
 _CONSTANT_NAMES = ("T", "F", "pi", "LETTERS", "letters", "month.abb", "month.name")
 _BARS = ("|", "||")
@@ -161,7 +173,7 @@ def parse_arguments(text: str) -> dict[str, Node]:
     return values
 
 
-def columns_used(formula: Formula, columns: Sequence[str]) -> list[str]:
+def columns_used(formula: Formula, columns: Sequence[str], is_function: Callable = lambda name: False) -> list[str]:
     """Return the columns of a data frame that a formula needs.
 
     A column wins over R's constant of the same name: `T`, `F` and `pi` are columns where the frame has them.
@@ -169,6 +181,7 @@ def columns_used(formula: Formula, columns: Sequence[str]) -> list[str]:
     Args:
         formula: a parsed formula.
         columns: the names of the frame's columns.
+        is_function: whether R has a function of a name, asked where one may stand and there is no such column.
 
     Returns:
         Names in order of first appearance; where `.` is used, all columns in the order of the frame.
@@ -181,10 +194,11 @@ def columns_used(formula: Formula, columns: Sequence[str]) -> list[str]:
         ['y', 'x', 'z', 'g']
     """
     columns, known, used = list(columns), frozenset(columns), {}
+    passed = {id(symbol) for symbol in passed_on(formula.node)}
     for symbol in _variables(formula):
         if symbol.name in known:
             used[symbol.name] = None
-        elif symbol.name not in _CONSTANT_NAMES:
+        elif symbol.name not in _CONSTANT_NAMES and not (id(symbol) in passed and is_function(symbol.name)):
             more = f", and {len(columns) - 12} more" if len(columns) > 12 else ""
             have = f"The columns are: {', '.join(map(str, columns[:12]))}{more}."
             missing = f"{symbol.name!r} is not a column of the data.{near(symbol.name, columns)} {have}"
@@ -220,9 +234,8 @@ def _symbols(node: Node, term: bool) -> Iterator[tuple[Name, bool]]:
         if isinstance(node, Name) and node.name:
             yield node, term
         elif operator not in ("::", ":::"):
-            inside = children(node)[:1] if operator in ("$", "@") else children(node)
             term = term and operator in (*_TERM_OPERATORS, *_BARS, *_STRUCTURES)
-            stack.extend((kid, term) for kid in reversed(inside))
+            stack.extend((kid, term) for kid in reversed(evaluated(node)))
 
 
 def _reached(node: Node) -> Iterator[Node]:

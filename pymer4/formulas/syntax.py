@@ -27,6 +27,7 @@ CONSTANT_WORDS = (
     "NA_character_",
     "NA_complex_",
 )
+_CODINGS = ("poly", "helmert", "sum", "treatment", "SAS")  # of C(), whatever else they stand for
 _KEYWORDS = ("if", "else", "repeat", "while", "function", "for", "next", "break", "in", "...")
 _ESCAPED = {"\\": "\\\\", "`": "\\`", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
@@ -198,6 +199,29 @@ def is_label(node: Node) -> bool:
 def operator_of(node: Node) -> str:
     """Return the name of the function or operator that a node calls, empty where it calls none by name."""
     return node.function if isinstance(node, Call) and isinstance(node.function, str) else ""
+
+
+def evaluated(node: Node) -> list[Node]:
+    """Return the children that R evaluates: not a name after `$` or `@`, nor one of a coding, as in `C(g, sum)`."""
+    operator, parts = operator_of(node), children(node)
+    named = operator == "C" and len(parts) > 1 and node.args[1][0] in (None, "contr")
+    coding = named and isinstance(parts[1], Name) and parts[1].name in _CODINGS
+    return parts[:1] + parts[2:] if operator in ("$", "@") or coding else parts
+
+
+def passed_on(node: Node) -> list[Name]:
+    """Return the names that are arguments of a function by themselves, but for the first without a keyword.
+
+    There a function may stand, as in `ave(x, g, FUN = median)` or `C(g, contr.sum)`.
+    """
+    found, stack = [], [node]
+    while stack:
+        node = stack.pop()
+        stack.extend(children(node))
+        operator = operator_of(node)
+        if isinstance(node, Call) and operator not in ("{", *PREFIX) and not powers(operator)[0]:
+            found.extend(arg for i, (keyword, arg) in enumerate(node.args) if isinstance(arg, Name) and (keyword or i))
+    return found
 
 
 def is_reserved(name: str) -> bool:

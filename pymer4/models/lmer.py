@@ -22,7 +22,7 @@ from pymer4.models.lmer_marginal import LmerMarginal
 from pymer4.models.lmer_plots import LmerPlots
 from pymer4.models.lmer_predict import LmerPredictions
 from pymer4.models.lmer_resample import LmerResampling, Method, interval
-from pymer4.models.lmer_state import LmerState
+from pymer4.models.lmer_state import LmerState, is_function
 from pymer4.models.lmer_tests import LmerTests
 from pymer4.numerics.resample import Seed, count, permutations, workers
 from pymer4.recoding import codings, contrast_matrices, with_factors, with_groups, with_ranks, without_unused
@@ -91,7 +91,7 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
         super().__init__(formula, data, family)
         self._weights = intake.per_row("weights", weights, self._frame, positive=True)
         self._offset = intake.per_row("offset", offset, self._frame)
-        columns_used(self._parsed, list(self._frame.columns))
+        columns_used(self._parsed, list(self._frame.columns), is_function)
 
     def __repr__(self) -> str:
         """Return formula, family and state."""

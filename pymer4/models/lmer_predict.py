@@ -153,7 +153,8 @@ class LmerPredictions:
             )
         outcome = None
         if self.family == "binomial":
-            counts = [name for name in names_in(self._parsed.response) if self._kinds[name].kind in _NUMBERS]
+            used = [name for name in names_in(self._parsed.response) if name in self._kinds]
+            counts = [name for name in used if self._kinds[name].kind in _NUMBERS]
             there = normalise(data, [name for name in counts if name in data.columns])
             outcome = self._conformed(intake.subset(there, rows)) or None
         return {"weights": None if weights is None else weights[rows], "outcome": outcome}

@@ -13,7 +13,7 @@ import numpy as np
 
 from pymer4 import bridge, tables
 from pymer4.columns import Column
-from pymer4.errors import FileError, MissingFileError
+from pymer4.errors import FileError, MissingFileError, RUnavailable
 from pymer4.formulas.formula import deparse, parse, without_dot
 from pymer4.grid_request import Predictors
 from pymer4.models.convergence import Convergence
@@ -143,3 +143,11 @@ class LmerState:
 
 def _unpacked(saved: RObject) -> bridge.Handle:
     return bridge.call("unpack_model", bytes=saved.bytes()).value["model"]
+
+
+def is_function(name: str) -> bool:
+    """Return whether R has a function of this name; False where there is no R."""
+    try:
+        return bool(bridge.call("is_function", name=name).value["found"])
+    except RUnavailable:
+        return False
