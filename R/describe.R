@@ -46,11 +46,18 @@ group_sizes <- function(model) {
 fit_statistics <- function(model) {
   likelihood <- stats::logLik(model)
   criterion <- if (lme4::isREML(model)) model@devcomp$cmp[["REML"]] else -2 * as.vector(likelihood)
-  lapply(list(
+  numbers <- lapply(list(
     AIC = stats::AIC(likelihood), BIC = stats::BIC(likelihood), log_likelihood = as.vector(likelihood),
     n_parameters = attr(likelihood, "df"), n_used = nrow(model@frame), criterion = as.vector(criterion),
     sigma = stats::sigma(model)
   ), scalar)
+  c(numbers, list(theta = counts_theta(model)))
+}
+
+# The size of a negative binomial model, NULL for others.
+counts_theta <- function(model) {
+  family <- if (lme4::isGLMM(model)) model@resp$family$family else ""
+  if (startsWith(family, "Negative Binomial")) scalar(lme4::getME(model, "glmer.nb.theta"))
 }
 
 convergence_record <- function(model) {

@@ -67,7 +67,7 @@ variance_parts <- function(model) {
     random = random_variances(model),
     by_row = rows_are_groups(model),
     sigma = scalar(stats::sigma(model)),
-    theta = if (startsWith(family, "Negative Binomial")) scalar(lme4::getME(model, "glmer.nb.theta")),
+    theta = counts_theta(model),
     null = null
   )
 }

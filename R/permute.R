@@ -25,11 +25,16 @@ permuted_statistics <- function(model, within, seeds) {
 clusters <- function(model, within) {
   factors <- lme4::getME(model, "flist")
   if (is.null(within)) within <- 1L
+  # lme4 writes the crossings of a nested grouping in an order, and with parentheses, of its own.
   if (is.character(within) && !within %in% names(factors)) {
-    stop("permute_within = \"", within, "\" is not a grouping factor: use one of ", toString(names(factors)))
+    same <- vapply(names(factors), function(name) identical(grouped_by(name), grouped_by(within)), NA)
+    within <- names(factors)[same][1]
   }
   as.integer(factors[[within]])
 }
+
+# The columns that a grouping is made of.
+grouped_by <- function(name) sort(all.vars(tryCatch(str2lang(name), error = function(e) as.name(name))))
 
 # p = (1 + hits) / (n + 1), where statistics that differ by rounding are equal; NA for a coefficient whose
 # predictor is constant within every cluster, since shuffling there leaves its hypothesis untested.

@@ -24,14 +24,13 @@ def mixed_summary(model: Any, facts: Mapping[str, Any], shown: pd.DataFrame) -> 
     """
     statistics = facts["statistics"]
     criterion = "REML criterion" if facts["REML"] else "Deviance"
+    measures = {"AIC": model.AIC, "BIC": model.BIC, "Log-likelihood": model.logLike, criterion: statistics["criterion"]}
     parts = [
         _title(model, facts),
         f"Formula: {model.formula}",
         "",
         f"{_observations(model, statistics)}   Groups: {', '.join(f'{k} {n}' for k, n in model.grps.items())}",
-        tables.lifted(
-            {"AIC": model.AIC, "BIC": model.BIC, "Log-likelihood": model.logLike, criterion: statistics["criterion"]}
-        ),
+        tables.lifted(measures if model.theta is None else measures | {"Theta": model.theta}),
         *([RANKED] if model.ranked_data else []),
         "",
         "Random effects:",

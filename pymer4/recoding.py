@@ -144,16 +144,9 @@ def with_ranks(data: Intake, formula: Formula, frame: pd.DataFrame, within: str,
 
     Raises:
         DataError: a row that is used has no group.
-        OptionError: `within` is no column, or the model does not use a column of `excluded`.
     """
     named = [*names_in(formula.response), *names_in(formula.fixed)]
     ranked = [name for name in dict.fromkeys(named) if name in data.columns and name not in excluded]
-    for name in excluded:
-        if name not in data.columns:
-            raise OptionError(
-                f"rank_exclude_cols names {name!r}, which the formula does not use.{near(name, data.columns)} "
-                f"It uses: {', '.join(data.columns)}."
-            )
     groups = _rank_groups(within, frame, data.complete) if within else np.zeros(data.n_rows)
     columns = dict(data.columns)
     for name in ranked:
@@ -164,8 +157,6 @@ def with_ranks(data: Intake, formula: Formula, frame: pd.DataFrame, within: str,
 
 
 def _rank_groups(within: str, frame: pd.DataFrame, complete: np.ndarray) -> np.ndarray:
-    if within not in frame.columns:
-        raise OptionError(f"rank_group={within!r} is not a column of the data.{near(within, frame.columns)}")
     column = as_factor(normalise(frame, [within])[within])
     lost = int((column.missing & complete).sum())
     if lost:

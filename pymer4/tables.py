@@ -118,20 +118,25 @@ def correlation_table(correlations: pd.DataFrame) -> pd.DataFrame | None:
     return pd.DataFrame(dict(zip(CORRELATION, values, strict=True)), index=index)
 
 
-def group_coefficients(estimates: pd.Series, ranef: pd.DataFrame) -> pd.DataFrame:
-    """Return each group's coefficients: the population's estimate plus the group's deviation.
+def group_coefficients(estimates: pd.Series, ranef: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
+    """Return the coefficients of the groups of each grouping factor: the population's plus the group's deviation.
 
-    A term that varies between groups but has no fixed part stands first, as in R's `coef`.
+    As R's `coef` every frame has all terms, the fixed ones and those that vary between the groups of any factor. Those
+    without a fixed part come first, and are 0 where they do not vary.
 
     Args:
         estimates: fixed effects, one value a term.
-        ranef: deviations, one row a group, one column a term.
+        ranef: deviations, one frame a factor, one row a group, one column a term.
     """
-    extra = [term for term in ranef.columns if term not in estimates.index]
+    extra = dict.fromkeys(term for frame in ranef for term in frame.columns if term not in estimates.index)
     terms = [*extra, *estimates.index]
-    values = np.tile(np.concatenate([np.zeros(len(extra)), estimates.to_numpy(dtype=float)]), (len(ranef), 1))
-    values[:, [terms.index(term) for term in ranef.columns]] += ranef.to_numpy()
-    return pd.DataFrame(values, index=ranef.index, columns=pd.Index(terms, dtype=object))
+    population = np.concatenate([np.zeros(len(extra)), estimates.to_numpy(dtype=float)])
+    found = []
+    for frame in ranef:
+        values = np.tile(population, (len(frame), 1))
+        values[:, [terms.index(term) for term in frame.columns]] += frame.to_numpy()
+        found.append(pd.DataFrame(values, index=frame.index, columns=pd.Index(terms, dtype=object)))
+    return found
 
 
 def confint_table(lower: np.ndarray, upper: np.ndarray, names: Sequence[str], level: float) -> pd.DataFrame:

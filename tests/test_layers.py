@@ -95,6 +95,7 @@ LAYERS = {
     "pymer4.models.lmer_curves": 6,
     "pymer4.models.lmer_plots": 7,
     "pymer4.models.lmer_predict": 6,
+    "pymer4.models.lmer_options": 5,
     "pymer4.models.lmer_resample": 6,
     "pymer4.models.lmer_state": 6,
     "pymer4.models.lmer_tests": 6,

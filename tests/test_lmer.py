@@ -1165,8 +1165,12 @@ def test_the_r_model_can_be_used_from_r():
     assert list(run("lme4::fixef")(model.model_obj)) == list(model.coefs["Estimate"])
     dropped = run("function(m) lme4::fixef(update(m, . ~ . - flag))")(model.model_obj)
     assert len(dropped) == len(model.coefs) - 1
-    means = run("function(m) as.data.frame(suppressMessages(emmeans::emmeans(m, ~ cond)))$emmean")(model.model_obj)
-    assert len(means) == 3
+    means = run("""function(m) {
+      users <- options(emmeans = NULL)
+      on.exit(options(users))
+      as.data.frame(suppressMessages(emmeans::emmeans(m, ~ cond)))$emmean
+    }""")
+    assert len(means(model.model_obj)) == 3
     size = run("function(m) as.numeric(object.size(m@call))")(model.model_obj)[0]
     assert size < 20_000  # bytes; the data alone are more
     assert str(run("function(m) class(m)[1]")(model.model_obj)[0]) == "lmerModLmerTest"

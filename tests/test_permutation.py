@@ -59,7 +59,7 @@ def test_p_of_a_term_that_varies_in_groups_is_uniform():
 
 def test_terms_that_are_constant_in_groups_have_no_p_and_a_reason():
     model = Lmer("y ~ inside * between + (1 | group)", null_data(3))
-    with pytest.warns(ModelWarning, match=r"\(Intercept\), between: constant within.*Freedman"):
+    with pytest.warns(ModelWarning, match=r"\(Intercept\), between: constant within.*compare\(\)"):
         model.fit(permute=SHUFFLES, seed=1, summarize=False)
     table = model.coefs
     assert table["Perm-P-val"].isna().tolist() == [True, False, True, False]

@@ -159,6 +159,22 @@ def check_keywords(given: dict[str, Any], extra: Iterable[str], method: Callable
             )
 
 
+def without_effect(method: Callable, given: Mapping[str, Any], acting: Mapping[str, tuple[bool, str]]) -> list[str]:
+    """Return a warning for each argument of a method that was set and has no effect beside the others.
+
+    Args:
+        method: its defaults count as not set.
+        given: checked arguments by name.
+        acting: argument to whether it has an effect, and what it takes to have one.
+    """
+    defaults = inspect.signature(method).parameters
+    return [
+        f"{name}={given[name]!r} has no effect without {needed}"
+        for name, (acts, needed) in acting.items()
+        if not acts and given[name] != defaults[name].default
+    ]
+
+
 def truth(argument: str, value: Any) -> bool:
     """Return True or False, given as such or as 1 or 0.
 

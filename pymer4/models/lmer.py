@@ -4,27 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pymer4 import bridge, display, intake, tables
 from pymer4.columns import Column
-from pymer4.errors import ConvergenceWarning, ModelWarning, OptionError, one_of
-from pymer4.families import Family, check_family, check_outcome, check_rank, is_linear
+from pymer4.errors import ConvergenceWarning, ModelWarning
+from pymer4.families import Family, check_family, check_outcome, is_linear
 from pymer4.formulas.factors import Coding
-from pymer4.formulas.formula import columns_used, deparse, parse, parse_arguments, require_random, without_dot
-from pymer4.models.base import Ddf, Model, check_keywords, confidence_level, truth
+from pymer4.formulas.formula import columns_used, deparse, parse, require_random, without_dot
+from pymer4.models.base import Ddf, Model, check_keywords
 from pymer4.models.convergence import Convergence, next_step
 from pymer4.models.lmer_diagnosis import LmerDiagnosis
 from pymer4.models.lmer_marginal import LmerMarginal
+from pymer4.models.lmer_options import Method, idle_options, names_set, optimizer_control, plain_options, unranked
 from pymer4.models.lmer_plots import LmerPlots
 from pymer4.models.lmer_predict import LmerPredictions
-from pymer4.models.lmer_resample import LmerResampling, Method, interval
+from pymer4.models.lmer_resample import LmerResampling, interval
 from pymer4.models.lmer_state import LmerState, is_function
 from pymer4.models.lmer_tests import LmerTests
-from pymer4.numerics.resample import Seed, count, permutations, workers
+from pymer4.numerics.resample import Seed
 from pymer4.recoding import codings, contrast_matrices, with_factors, with_groups, with_ranks, without_unused
 
 
@@ -45,10 +46,11 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
     Attributes:
         coefs: population coefficients with limits, standard error, df, t and p.
         ranef: deviations of each group; a list where there are several grouping factors, in the order of `grps`.
-        fixef: coefficients of each group, shaped as `ranef`.
+        fixef: coefficients of each group, as R's `coef()`: all terms, in a list where `ranef` is one.
         ranef_var: variances of the random effects and the residual.
         ranef_corr: their correlations; None where there is none.
         grps: grouping factor to its number of levels.
+        theta: size of a negative binomial model, else None.
         ranef_se: conditional standard deviations of `ranef`, shaped like it; computed when first asked for.
         convergence: how the optimizer ended.
         model_obj: the live R model, an `rpy2.rinterface` object; None before `fit()`.
@@ -101,6 +103,7 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
     def _forget(self) -> None:
         super()._forget()
         self.grps: dict[str, int] | None = None
+        self.theta: float | None = None
         self.ranef: pd.DataFrame | list[pd.DataFrame] | None = None
         self.fixef: pd.DataFrame | list[pd.DataFrame] | None = None
         self.ranef_var: pd.DataFrame | None = None
@@ -182,15 +185,14 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
             RError: R could not fit the model; its own words.
             RUnavailable: R can't be used here; the message says what mends it.
         """
-        settings = {name: value for name, value in locals().items() if name not in ("self", "kwargs")}
+        given = {name: value for name, value in locals().items() if name not in ("self", "kwargs")}
         check_keywords(kwargs, ("summarize", "summary"), Lmer.fit)
-        self._check_options(settings)
-        control = _control(control, old_optimizer)
-        level, n_boot = confidence_level(conf_level), count("n_boot", n_boot)
-        permute = permutations(permute)
+        how = (self.family, self.link, self._weights is not None)
+        settings = plain_options(given, *how, self._parsed, list(self._frame.columns))
+        control, level, permute = optimizer_control(control, old_optimizer), settings["conf_level"], settings["permute"]
         data, coded = self._take_in(control, settings)
-        resampling = self._resampling(conf_int, level, n_boot, permute, permute_within, seed)
-        in_workers = workers(n_jobs) != 1 and (conf_int == "boot" or permute > 0)
+        resampling = self._resampling(settings)
+        in_workers = settings["n_jobs"] != 1 and (conf_int == "boot" or permute > 0)
         if verbose:
             print(f"Fitting {self.formula} ({self.family}, {self.link}), {100 * level:g}% {conf_int} limits")
         reply = bridge.call(
@@ -199,53 +201,33 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
             data=data.columns,
             weights=data.weights,
             offset=data.offset,
-            REML=REML,
+            REML=settings["REML"],
             control=control,
             verbose=int(verbose),
             family=None if self._linear else {"name": self.family, "link": self.link},
-            nAGQ=nAGQ,
+            nAGQ=settings["nAGQ"],
             contrasts=contrast_matrices(coded),
             ddf=ddf,
             **({"interval": interval("Wald", level, None)} if in_workers else resampling),
         )
         draft = self._draft()
-        draft._facts = {"REML": REML and self._linear, "ddf": ddf, "level": level, "permute": permute}
-        draft.ci_type = f"boot ({n_boot})" if conf_int == "boot" else conf_int
+        draft._facts = {"REML": settings["REML"] and self._linear, "ddf": ddf, "level": level, "permute": permute}
+        draft.ci_type = f"boot ({settings['n_boot']})" if conf_int == "boot" else conf_int
         draft.sig_type = "bootstrapped" if conf_int == "boot" else "parametric"
         if permute:
             draft.sig_type = f"permutation ({permute})"
-        draft.factors, draft._codings, draft.ranked_data = factors, coded, bool(rank)
+        draft.factors, draft._codings, draft.ranked_data = factors, coded, settings["rank"]
         draft.contrast_codes = {name: how.matrix for name, how in coded.items()} or None
         draft._settings = settings
         draft._keep(reply, data, no_warnings)
         if in_workers:
-            draft._resample_in_workers(resampling, n_jobs, no_warnings)
+            draft._resample_in_workers(resampling, settings["n_jobs"], no_warnings)
         if permute:
             draft._warn_of_untested(no_warnings)
+        draft._warn(idle_options(Lmer.fit, settings), ModelWarning, no_warnings)
         draft.fitted = True
         self._become(draft)
         return self.summary() if kwargs.get("summary", kwargs.get("summarize", True)) else None
-
-    def _check_options(self, given: Mapping[str, Any]) -> None:
-        conf_int, ddf, REML, nAGQ = (given[name] for name in ("conf_int", "ddf", "REML", "nAGQ"))
-        one_of("conf_int", conf_int, get_args(Method))
-        one_of("ddf", ddf, get_args(Ddf))
-        for name in ("REML", "ordered", "rank", "verbose", "no_warnings", "old_optimizer"):
-            truth(name, given[name])
-        check_rank(given["rank"], self.family, self.link)
-        if ddf == "Kenward-Roger" and not (REML and self._linear):
-            raise OptionError(
-                "ddf='Kenward-Roger' is defined for linear models fitted with REML=True. Use ddf='Satterthwaite'."
-            )
-        if ddf == "Kenward-Roger" and self._weights is not None:
-            raise OptionError(
-                "ddf='Kenward-Roger' is computed by pbkrtest, which leaves weights out. Use ddf='Satterthwaite'."
-            )
-        count("nAGQ", nAGQ, least=0)
-        if self._linear and nAGQ != 1:
-            raise OptionError(f"nAGQ={nAGQ} is for generalized models; a linear mixed model needs no quadrature.")
-        if self.family == "nbinom" and nAGQ > 1:
-            raise OptionError(f"nAGQ={nAGQ} can't be used for family 'nbinom', whose theta is estimated: use 0 or 1.")
 
     def _coef_table(self, fixed: pd.DataFrame) -> pd.DataFrame:
         facts = self._facts
@@ -259,16 +241,14 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
         """Return the data of a fit, screened and recoded, and the coding of each factor that was asked for."""
         data = intake.take_in(self._parsed, self._frame, self._weights, self._offset)
         if self._linear:
-            intake.check_groups(self._parsed, data, _names_set(control))
+            intake.check_groups(self._parsed, data, names_set(control))
         intake.check_levels(self._parsed, data)
         weighted = self._weights is not None
         check_outcome(self.family, self._parsed.response, data.columns, data.complete, weighted)
         coded = codings(data, given["factors"], given["ordered"])
         data = without_unused(with_groups(with_factors(data, coded), self._parsed))
         if given["rank"]:
-            excluded = given["rank_exclude_cols"]
-            excluded = [excluded] if isinstance(excluded, str) else list(excluded)
-            data = with_ranks(data, self._parsed, self._frame, given["rank_group"], excluded)
+            data = with_ranks(data, self._parsed, self._frame, given["rank_group"], unranked(given))
         return data, coded
 
     def _keep(self, reply: bridge.Reply, data: intake.Intake, quiet: bool) -> None:
@@ -285,12 +265,13 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
         self._keep_fits(value["fits"], value["residuals"], self._used, quiet)
         statistics = value["statistics"]
         self.AIC, self.BIC, self.logLike = (statistics[k] for k in ("AIC", "BIC", "log_likelihood"))
+        self.theta = statistics.get("theta")
         self.grps = dict(zip(value["groups"]["names"], map(int, value["groups"]["sizes"]), strict=True))
         self.coefs = self._coef_table(value["fixed"])
         self.ranef_var = tables.variance_table(value["variances"])
         self.ranef_corr = tables.correlation_table(value["correlations"])
         ranef = list(value["ranef"].values())
-        fixef = [tables.group_coefficients(self.coefs[tables.ESTIMATE], frame) for frame in ranef]
+        fixef = tables.group_coefficients(self.coefs[tables.ESTIMATE], ranef)
         self.ranef, self.fixef = (ranef, fixef) if len(ranef) > 1 else (ranef[0], fixef[0])
         self._facts |= {"statistics": statistics, "vcov": value["vcov"]}
 
@@ -325,21 +306,3 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
         shown = tables.rounded(self.coefs)
         print(display.mixed_summary(self, self._facts, shown))
         return shown
-
-
-def _control(control: str | Mapping[str, Any], old_optimizer: bool) -> str | dict[str, Any] | None:
-    """Return R's control arguments, None for the default."""
-    if not isinstance(control, (str, Mapping)):
-        raise OptionError(
-            f"control has to be R text such as \"optimizer='bobyqa'\" or a dict, not a {type(control).__name__}."
-        )
-    if old_optimizer:
-        if control:
-            raise OptionError("old_optimizer=True is short for control=\"optimizer='bobyqa'\"; give one of the two.")
-        return {"optimizer": "bobyqa"}
-    return (control if isinstance(control, str) else dict(control)) or None
-
-
-def _names_set(control: str | Mapping[str, Any] | None) -> set[str]:
-    """Return the names of the arguments that `control` sets."""
-    return set(parse_arguments(control) if isinstance(control, str) else control or ())

@@ -35,7 +35,7 @@ class LmerPredictions:
         skip_data_checks: bool = False,
         verify_predictions: bool = False,
         interval: Interval | None = None,
-        conf_level: float = 0.95,
+        conf_level: float | None = None,
         new_levels: Literal["error", "population"] = "error",
         seed: Seed = None,
     ) -> np.ndarray | pd.DataFrame:
@@ -63,7 +63,7 @@ class LmerPredictions:
             skip_data_checks: accepted for old code; the checks cost nothing.
             verify_predictions: accepted for old code.
             interval: `"confidence"` or `"prediction"`; None for no limits.
-            conf_level: level of the limits.
+            conf_level: level of the limits, by default that of the fit.
             new_levels: what groups do that the fit has not seen: stop, or get the population's prediction.
             seed: makes the simulation behind a generalized model's prediction interval repeatable.
 
@@ -124,11 +124,12 @@ class LmerPredictions:
         return tables.prediction_table(*values, asked["level"], data.index, attrs)
 
     def _limits_asked(
-        self, interval: Interval | None, conf_level: float, use_rfx: bool, pred_type: str, seed: Seed
+        self, interval: Interval | None, conf_level: float | None, use_rfx: bool, pred_type: str, seed: Seed
     ) -> dict[str, Any] | None:
         """Return the argument `interval` of R's verb, but for what the rows say; None where no limits are asked for."""
         one_of("interval", interval, (None, *get_args(Interval)))
-        level, (seed,) = confidence_level(conf_level), seed_stream(seed, 1)
+        level = self._facts["level"] if conf_level is None else confidence_level(conf_level)
+        (seed,) = seed_stream(seed, 1)
         if interval is None:
             return None
         if interval == "prediction" and not self._linear and pred_type == "link":

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Mapping
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 
 from pymer4 import bridge, tables
-from pymer4.errors import ModelWarning, OptionError, one_of
-from pymer4.families import has_scale
+from pymer4.errors import ModelWarning, one_of
 from pymer4.models.base import confidence_level, issue_all
+from pymer4.models.lmer_options import Method, check_profile
 from pymer4.numerics.resample import Seed, count, map_chunks, seed_stream, workers
-
-Method = Literal["Wald", "profile", "boot"]
 
 
 class LmerResampling:
@@ -24,7 +22,7 @@ class LmerResampling:
         self,
         method: Method = "Wald",
         *,
-        conf_level: float = 0.95,
+        conf_level: float | None = None,
         n_boot: int = 500,
         seed: Seed = None,
         n_jobs: int = 1,
@@ -34,7 +32,7 @@ class LmerResampling:
         Args:
             method: `"Wald"` (NaN for the variances, as in R), `"profile"`, or `"boot"` (percentiles). lme4 profiles no
                 generalized model whose family has a scale, and none fitted with `nAGQ=0`.
-            conf_level: level of the limits.
+            conf_level: level of the limits, by default that of the fit.
             n_boot: bootstrap draws.
             seed: makes them repeatable.
             n_jobs: worker processes for them.
@@ -49,8 +47,8 @@ class LmerResampling:
         self._require_fit("confint()")
         n_jobs = workers(n_jobs)
         one_of("method", method, get_args(Method))
-        self._check_profile("method", method)
-        level = confidence_level(conf_level)
+        check_profile("method", method, self.family, self.link)
+        level = self._facts["level"] if conf_level is None else confidence_level(conf_level)
         seeds = seed_stream(seed, count("n_boot", n_boot)) if method == "boot" else None
         asked = interval(method, level, seeds)
         if method == "boot" and n_jobs != 1:
@@ -59,24 +57,14 @@ class LmerResampling:
         issue_all((*reply.warnings, *reply.messages))
         return tables.confint_table(*(reply.value[k] for k in ("lower", "upper", "names")), level)
 
-    def _resampling(
-        self, conf_int: str, level: float, n_boot: int, permute: int, within: str | None, seed: Seed
-    ) -> dict[str, Any]:
+    def _resampling(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments `interval` and `permute` of R's verbs, each with the seeds of its draws."""
-        self._check_profile("conf_int", conf_int)
-        seeds = seed_stream(seed, n_boot + permute)
-        arguments = {"interval": interval(conf_int, level, seeds[:n_boot] if conf_int == "boot" else None)}
-        if permute:
-            arguments["permute"] = {"within": within, "seeds": seeds[n_boot:]}
-        return arguments
-
-    def _check_profile(self, argument: str, method: str) -> None:
-        """Refuse a profile where lme4 has none."""
-        if method == "profile" and not self._linear and has_scale(self.family):
-            raise OptionError(
-                f"{argument}='profile' can't be had for family {self.family!r} with link {self.link!r}: lme4 profiles "
-                f"no generalized model whose family has a scale. Use {argument}='boot' or 'Wald'."
-            )
+        boot, n_boot = given["conf_int"] == "boot", given["n_boot"]
+        seeds = seed_stream(given["seed"], n_boot + given["permute"])
+        limits = interval(given["conf_int"], given["conf_level"], seeds[:n_boot] if boot else None)
+        if not given["permute"]:
+            return {"interval": limits}
+        return {"interval": limits, "permute": {"within": given["permute_within"], "seeds": seeds[n_boot:]}}
 
     def _resample_in_workers(self, resampling: dict[str, Any], n_jobs: int, quiet: bool) -> None:
         """Make the draws in fresh processes, and the coefficient table from them."""
@@ -92,11 +80,9 @@ class LmerResampling:
     def _warn_of_untested(self, quiet: bool) -> None:
         untested = list(self.coefs.index[self.coefs[tables.PERM_P_VAL].isna()])
         if untested:
-            text = f"No p for {', '.join(untested)}: constant within the clusters, where the outcome is shuffled. " + (
-                "Freedman and Lane's scheme tests such terms."
-                if self._linear
-                else "Freedman and Lane's scheme tests such terms in linear models; here the p of a fit without "
-                "permute= stands."
+            text = (
+                f"No p for {', '.join(untested)}: constant within the clusters, where the outcome is shuffled. "
+                "To test such a term fit the model without it, and compare() the two."
             )
             self._warn([text], ModelWarning, quiet)
 

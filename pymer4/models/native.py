@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_args
 
@@ -11,7 +10,7 @@ import pandas as pd
 
 from pymer4.errors import ModelWarning, one_of
 from pymer4.families import check_rank, is_linear
-from pymer4.models.base import Model, confidence_level, truth
+from pymer4.models.base import Model, confidence_level, truth, without_effect
 from pymer4.numerics.resample import count, permutations, whole_seed, workers
 from pymer4.robust import Robust, robust_kind
 
@@ -59,10 +58,7 @@ class NativeModel(Model):
             "n_boot": (given["conf_int"] == "boot", "conf_int='boot'"),
             "ordered": (lists, "a list of levels in factors="),
         }
-        defaults = inspect.signature(method).parameters
-        for name, (acts, needed) in acting.items():
-            if not acts and given[name] != defaults[name].default:
-                self._warn([f"{name}={given[name]!r} has no effect without {needed}"], ModelWarning, False)
+        self._warn(without_effect(method, given, acting), ModelWarning, False)
 
     def _checked_arguments(self, given: dict[str, Any], default: Robust) -> dict[str, Any]:
         """Return the arguments of `fit()` that all native models take, checked and in plain form.
