@@ -139,11 +139,15 @@ ranova_mixed <- function(model) {
 likelihood_mixed <- function(model, refit) {
   if (refit && lme4::isREML(model)) model <- lme4::refitML(model)
   likelihood <- stats::logLik(model)
-  points <- model@devcomp$dims["nAGQ"]
+  dims <- model@devcomp$dims
+  # Before 2.1, lme4's likelihood left out constants where there are several points, and took an estimated scale for 1
+  # where it integrates over the random effects.
+  partial <- lme4::isGLMM(model) && utils::packageVersion("lme4") < "2.1"
   list(
     n_parameters = scalar(as.integer(attr(likelihood, "df"))), log_likelihood = scalar(as.vector(likelihood)),
     AIC = scalar(stats::AIC(likelihood)), BIC = scalar(stats::BIC(likelihood)),
-    restricted = scalar(lme4::isREML(model)), quadrature = scalar(!is.na(points) && points > 1),
+    restricted = scalar(lme4::isREML(model)),
+    quadrature = scalar(partial && dims[["nAGQ"]] > 1), unscaled = scalar(partial && dims[["useSc"]] > 0),
     fixed = as.character(names(lme4::fixef(model))),
     outcome = as.vector(model@resp$y), weights = as.vector(model@resp$weights),
     offset = as.vector(model@resp$offset)

@@ -39,8 +39,9 @@ class Likelihood:
         AIC: Akaike's information criterion.
         BIC: Schwarz's information criterion.
         restricted: whether the fit is by REML.
-        quadrature: whether the likelihood is by adaptive quadrature of several points, which leaves out constants.
-        has_scale: whether the family of a generalized model has a scale that is estimated.
+        quadrature: whether the likelihood leaves out constants, as that by several points of quadrature does before
+            lme4 2.1.
+        unscaled: whether an estimated scale is taken for 1 in the random part, as it is before lme4 2.1.
         is_mixed: whether there are random effects.
         robust: which robust standard errors the model shows, or an empty text.
         own_weights: whether the weights are estimated from the model's own residuals.
@@ -62,7 +63,7 @@ class Likelihood:
     BIC: float
     restricted: bool
     quadrature: bool
-    has_scale: bool
+    unscaled: bool
     is_mixed: bool
     robust: str
     own_weights: bool
@@ -85,8 +86,8 @@ def compare(*models: Any, refit: bool = True) -> pd.DataFrame:
     (Self & Liang 1987, JASA 82). Robust standard errors play no part.
 
     Args:
-        *models: two or more fitted `Lmer` or `Lm` of the same outcome and rows. Generalized ones of a family with a
-            scale are compared among `Lmer` or among `Lm`: lme4's likelihood takes the scale for 1 in the random part.
+        *models: two or more fitted `Lmer` or `Lm` of the same outcome and rows. Before lme4 2.1 a generalized `Lm` is
+            not compared with an `Lmer` fitted with several points of quadrature, or of a family with a scale.
         refit: fit again by maximum likelihood what was fitted by REML; the models given stay as they are. False
             compares restricted likelihoods, which is sound only for models with the same fixed part.
 
@@ -184,8 +185,8 @@ def _check_scale(found: Sequence[Likelihood]) -> None:
         )
     if len({one.quadrature for one in found}) > 1:
         raise OptionError(
-            "Some of the models were fitted with nAGQ > 1, whose likelihood leaves out constants, and some were not. "
-            "Fit all Lmer with one nAGQ, with nAGQ=1 beside an Lm."
+            "Some of the models were fitted with nAGQ > 1, whose likelihood leaves out constants before lme4 2.1, and "
+            "some were not. Fit all Lmer with one nAGQ, with nAGQ=1 beside an Lm."
         )
     if len({one.is_mixed for one in found}) > 1:
         _check_mixed_beside_plain(found)
@@ -206,11 +207,11 @@ def _check_mixed_beside_plain(found: Sequence[Likelihood]) -> None:
                 f"refit=False keeps the restricted likelihood of {one.formula!r}, and a model without random effects "
                 "has none to set beside it. Use refit=True."
             )
-        if one.has_scale:
+        if one.unscaled:
             raise OptionError(
-                f"lme4's likelihood of family {one.family!r} with link {one.link!r} takes the scale for 1 in the "
-                "random part, so it can't stand beside that of a model without one. Compare Lmer with Lmer, or a "
-                "linear Lmer with a linear Lm, of the outcome transformed in the data."
+                f"Before lme4 2.1 the likelihood of family {one.family!r} with link {one.link!r} takes the scale for 1 "
+                "in the random part, so it can't stand beside that of a model without one. Update lme4, or compare a "
+                "linear Lmer with a linear Lm, of the outcome transformed."
             )
 
 

@@ -588,11 +588,6 @@ ERRORS = {
         "log.*sqrt",
         lambda: compare(nothing("y ~ x + (1 | g)", None, "poisson", {"link": "sqrt"}, nAGQ=0), fitted("crossed")),
     ),
-    "nAGQ": (
-        OptionError,
-        "nAGQ",
-        lambda: compare(nothing("y ~ x + (1 | g)", None, "poisson", nAGQ=5), fitted("crossed")),
-    ),
     "equal size": (OptionError, "4 parameters.*AIC", lambda: compare(nothing(), nothing("z ~ w + (1 | g)"))),
 }
 

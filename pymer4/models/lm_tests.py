@@ -11,7 +11,6 @@ import pandas as pd
 from pymer4 import tables
 from pymer4.comparison import Likelihood
 from pymer4.errors import OptionError, also_spelled, one_of
-from pymer4.families import has_scale
 from pymer4.models.base import truth
 from pymer4.numerics.correlations import Kind, correlations
 from pymer4.numerics.linalg import principal_axes
@@ -167,7 +166,7 @@ class LmTests:
             BIC=fit.BIC,
             restricted=False,
             quadrature=False,
-            has_scale=not self._linear and has_scale(self.family),
+            unscaled=False,
             is_mixed=False,
             robust="" if self._settings["kind"] == "iid" else self._settings["kind"],
             own_weights=found.groups is not None,

@@ -10,7 +10,6 @@ import pandas as pd
 from pymer4 import bridge, intake, tables
 from pymer4.comparison import Likelihood
 from pymer4.errors import OptionError, one_of
-from pymer4.families import has_scale
 from pymer4.formulas.factors import present_levels
 from pymer4.models.base import Ddf, issue_all
 
@@ -149,16 +148,18 @@ class LmerTests:
         reply = bridge.call("likelihood_mixed", model=self._handle, refit=bool(refit))
         issue_all((*reply.warnings, *reply.messages))
         found = reply.value | {"fixed": tuple(reply.value["fixed"])}
+        # Rows without trials have no part in a likelihood, and an Lm leaves them out.
+        counting, used = found["weights"] > 0, self._used.copy()
+        used[used] = counting
         return Likelihood(
-            **found,
+            **found | {name: found[name][counting] for name in ("outcome", "weights", "offset")},
             formula=self.formula,
             family=self.family,
             link=self.link,
-            has_scale=not self._linear and has_scale(self.family),
             is_mixed=True,
             robust="",
             own_weights=False,
-            design=lambda: self.design_matrix.to_numpy(),
-            used=self._used,
+            design=lambda: self.design_matrix.to_numpy()[counting],
+            used=used,
             labels=self._frame.index,
         )
