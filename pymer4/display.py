@@ -6,21 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from pymer4 import tables
 from pymer4.families import is_linear
+from pymer4.printing import block, coefficients
 
 RANKED = "Outcome and numeric predictors are ranks, and so are fits and residuals."
 
 
-def mixed_summary(model: Any, facts: Mapping[str, Any], shown: pd.DataFrame) -> str:
+def mixed_summary(model: Any, facts: Mapping[str, Any]) -> str:
     """Return the summary of a mixed model as text.
 
     Args:
         model: the fitted model.
         facts: the statistics of the fit, and how it was made.
-        shown: the coefficient table as it is to be seen.
     """
     statistics = facts["statistics"]
     criterion = "REML criterion" if facts["REML"] else "Deviance"
@@ -34,24 +33,23 @@ def mixed_summary(model: Any, facts: Mapping[str, Any], shown: pd.DataFrame) -> 
         *([RANKED] if model.ranked_data else []),
         "",
         "Random effects:",
-        _block(tables.rounded(model.ranef_var)),
-        *([] if model.ranef_corr is None else ["", "Correlations:", _block(tables.rounded(model.ranef_corr))]),
+        block(model.ranef_var),
+        *([] if model.ranef_corr is None else ["", "Correlations:", block(model.ranef_corr)]),
         "",
         f"Fixed effects ({100 * facts['level']:g}% limits: {model.ci_type}; p: {model.sig_type}):",
-        _block(shown),
+        coefficients(model.coefs),
         *(f"Warning: {text.strip()}" for text in model.warnings),
     ]
     return "\n".join(parts)
 
 
-def linear_summary(model: Any, level: float, fit: Any, shown: pd.DataFrame) -> str:
+def linear_summary(model: Any, level: float, fit: Any) -> str:
     """Return the summary of a regression as text.
 
     Args:
         model: the fitted model.
         level: confidence level of its limits.
         fit: the record of the fit.
-        shown: the coefficient table as it is to be seen.
     """
     used, given = len(fit.fitted), len(model.fits)
     rows = f"Observations: {used}" + (f" of {given} ({given - used} left out)" if used < given else "")
@@ -74,20 +72,19 @@ def linear_summary(model: Any, level: float, fit: Any, shown: pd.DataFrame) -> s
         *([RANKED] if model.ranked_data else []),
         "",
         f"Coefficients ({100 * level:g}% limits: {model.ci_type}; p: {model.sig_type}):",
-        _block(shown),
+        coefficients(model.coefs),
         *(f"Warning: {text.strip()}" for text in model.warnings),
     ]
     return "\n".join(parts)
 
 
-def two_stage_summary(model: Any, level: float, fisher_z: bool, shown: pd.DataFrame) -> str:
+def two_stage_summary(model: Any, level: float, fisher_z: bool) -> str:
     """Return the summary of a two-stage regression as text.
 
     Args:
         model: the fitted model.
         level: confidence level of its limits.
         fisher_z: whether correlations are Fisher's z.
-        shown: the coefficient table as it is to be seen.
     """
     used, given = int(np.isfinite(model.fits).sum()), len(model.fits)
     rows = f"Observations: {used}" + (f" of {given} ({given - used} left out)" if used < given else "")
@@ -106,7 +103,7 @@ def two_stage_summary(model: Any, level: float, fisher_z: bool, shown: pd.DataFr
         *(["Outcome and numeric predictors are ranks within groups."] if model.ranked_data else []),
         "",
         f"{tested[model.iscorrs]}{fisher} ({100 * level:g}% limits: {model.ci_type}; p: {model.sig_type}):",
-        _block(shown),
+        coefficients(model.coefs),
         *(f"Warning: {text.strip()}" for text in model.warnings),
     ]
     return "\n".join(parts)
@@ -130,7 +127,3 @@ def _observations(model: Any, statistics: Mapping[str, Any]) -> str:
     return f"Observations: {used}" + (
         f" of {given} ({given - used} with missing values left out)" if used < given else ""
     )
-
-
-def _block(table: pd.DataFrame) -> str:
-    return table.to_string(float_format="{:.3f}".format) if len(table) else "(none)"

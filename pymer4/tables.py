@@ -93,6 +93,14 @@ def _odds(values: Mapping[str, np.ndarray], limits: tuple[str, str], link: str) 
         return odds | {key.replace(ODDS_RATIO, PROBABILITY, 1): 1 / (1 + 1 / ratio) for key, ratio in odds.items()}
 
 
+def without_odds(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """Return a coefficient table without its odds ratios and probabilities, and these; None where it has none."""
+    odds = [name for name in table.columns if str(name).partition("_")[0] in (ODDS_RATIO, PROBABILITY)]
+    if not odds or table[odds].isna().all(axis=None):
+        return table.drop(columns=odds), None
+    return table.drop(columns=odds), table[odds]
+
+
 def variance_table(variances: pd.DataFrame) -> pd.DataFrame:
     """Return the random-effects variances, one row a term, indexed by grouping factor."""
     names = ["" if pd.isna(term) else term for term in variances["term"]]

@@ -30,6 +30,7 @@ LAYERS = {
     "pymer4.stack": 0,
     "pymer4.surroundings": 0,
     "pymer4.tables": 0,
+    "pymer4.printing": 1,
     "pymer4.plotting.axes": 1,
     "pymer4.storage.cells": 1,
     "pymer4.storage.frames": 2,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Convergence:
     """How the optimizer ended.
 
@@ -24,6 +25,15 @@ class Convergence:
     max_gradient: float
     singular: bool
     singular_terms: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        """Return one line a fact."""
+        gradient = "not computed" if math.isnan(self.max_gradient) else f"{self.max_gradient:.2e}"
+        singular = f"yes: {', '.join(self.singular_terms)}" if self.singular else "no"
+        told = [("optimizer", f"{self.optimizer}, code {self.code}"), ("largest gradient", gradient)]
+        told += [("singular", singular), ("messages", "\n".join(self.messages) or "none")]
+        indent = "\n" + " " * 20
+        return "\n".join(["Convergence", *(f"  {name:<18}{value}".replace("\n", indent) for name, value in told)])
 
 
 def next_step(text: str, convergence: Convergence) -> str:

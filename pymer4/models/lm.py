@@ -315,9 +315,8 @@ class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPlots, DiagnosticPlots
             NotFittedError: before `fit()`.
         """
         self._require_fit("summary()")
-        shown = tables.rounded(self.coefs)
-        print(display.linear_summary(self, self._settings["level"], self._estimate, shown))
-        return shown
+        print(display.linear_summary(self, self._settings["level"], self._estimate))
+        return tables.rounded(self.coefs)
 
     def _told(self, found: Sample) -> str:
         given = self._settings

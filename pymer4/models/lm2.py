@@ -333,6 +333,5 @@ class Lm2(Lm2State, Lm2Predictions, DiagnosticPlots, NativeModel):
             NotFittedError: before `fit()`.
         """
         self._require_fit("summary()")
-        shown = tables.rounded(self.coefs)
-        print(display.two_stage_summary(self, self._settings["level"], self._settings["ztrans_corrs"], shown))
-        return shown
+        print(display.two_stage_summary(self, self._settings["level"], self._settings["ztrans_corrs"]))
+        return tables.rounded(self.coefs)

@@ -303,6 +303,5 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
             NotFittedError: before `fit()`.
         """
         self._require_fit("summary()")
-        shown = tables.rounded(self.coefs)
-        print(display.mixed_summary(self, self._facts, shown))
-        return shown
+        print(display.mixed_summary(self, self._facts))
+        return tables.rounded(self.coefs)
