@@ -17,7 +17,7 @@ from pymer4.formulas.outcomes import Outcome, outcome
 from pymer4.numerics import estimate
 from pymer4.numerics.estimate import LinearFit
 from pymer4.numerics.generalized import GLM_TOLERANCE, GeneralizedFit
-from pymer4.numerics.influence import self_fitted
+from pymer4.numerics.influence import self_fitted, untold_by_others
 from pymer4.numerics.sandwich import group_variances
 from pymer4.robust import compact, group_codes
 
@@ -240,4 +240,10 @@ def doubts(found: Sample, fit: LinearFit | GeneralizedFit, kind: str) -> list[st
     if len(rows):
         shown = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
         texts.append(f"Leverage is 1 in row(s) {shown} counted from 0, where {kind} is not defined; robust='hc1' is")
+    elif kind != "iid" and fit.df_resid and (untold := untold_by_others(fit, found.X)).any():
+        names = ", ".join(name for name, hidden in zip(found.names, untold, strict=True) if hidden)
+        texts.append(
+            f"No residual tells the error of {names}: only rows with leverage 1 do, which fit themselves. Its robust "
+            "standard error is missing; robust=False takes that of the others"
+        )
     return texts

@@ -1058,3 +1058,12 @@ print([name for name in ("rpy2", "matplotlib", "statsmodels") if name in sys.mod
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_robust_error_of_a_cell_of_one_row_is_missing_and_told():
+    data = pd.DataFrame({"f": ["a"] * 10 + ["b"] * 10 + ["c"], "y": np.random.default_rng(8).normal(size=21)})
+    model = Lm("y ~ 0 + C(f)", data)
+    with pytest.warns(ModelWarning, match=r"No residual tells the error of C\(f\)\[c\]"):
+        model.fit(robust="hc0", permute=20, seed=1, summarize=False)
+    assert np.isnan(model.coefs.loc["C(f)[c]", ["SE", "T-stat", "Perm-P-val"]].astype(float)).all()
+    assert (model.coefs.loc[["C(f)[a]", "C(f)[b]"], "SE"] > 0.1).all()

@@ -230,3 +230,35 @@ def test_offset_leaves_the_variances():
     codes, y, x = groups()
     X = np.column_stack([np.ones(44), x])
     assert each(group_variances(X, y + 3 * x**2, codes, 3, offset=3 * x**2), group_variances(X, y, codes, 3)) < 1e-10
+
+
+# ------------------------------------------------------------------ rows that fit themselves
+
+CELLS = np.repeat([0, 1, 2], [10, 10, 1])
+CELL_MEANS = np.eye(3)[CELLS]
+FROM_FIRST = np.column_stack([np.ones(21), CELL_MEANS[:, 1:]])
+
+
+@pytest.mark.parametrize("kind", ["hc0", "hc1", "hac", "cluster"])
+@pytest.mark.parametrize("family", [None, "poisson"])
+def test_a_coefficient_of_rows_that_fit_themselves_has_no_robust_error(kind, family):
+    """The mean of a cell of one row; the other means keep their number."""
+    y = np.random.default_rng(8).poisson(4, 21).astype(float)
+    clusters = np.arange(21) // 2
+    fit = least_squares(CELL_MEANS, y) if family is None else generalized(CELL_MEANS, y, family, "log")
+    V = covariance(fit, CELL_MEANS, kind, clusters)
+    assert np.isnan(V[2]).all() and np.isnan(V[:, 2]).all()
+    e = y[CELLS == 0] - y[CELLS == 0].mean()
+    if (kind, family) == ("hc0", None):
+        np.testing.assert_allclose(V[0, 0], (e**2).sum() / 100, rtol=1e-12)
+    assert np.isfinite(V[:2, :2]).all()
+
+
+@pytest.mark.r
+def test_a_difference_from_others_keeps_the_number_of_sandwich():
+    """The same cell as a difference from the first one hangs on rows that have residuals too."""
+    hermetic.compare_with("sandwich")
+    y = np.random.default_rng(8).normal(size=21)
+    script = "suppressMessages(library(sandwich)); answer$V <- vcovHC(lm(y ~ X - 1), type = 'HC0')"
+    found = covariance(least_squares(FROM_FIRST, y), FROM_FIRST, "hc0")
+    assert relative(found, ask(script, X=FROM_FIRST, y=y)["V"]) < SAME

@@ -11,6 +11,9 @@ from pymer4.numerics.batched import product
 ONE = 1 - 1e-10
 """A leverage from which on a row fits itself: the coefficients can't be told without it."""
 
+_NONE = 1e-9
+"""The share of an influence that rounding leaves where there is none."""
+
 
 class Fit(Protocol):
     """What is asked of a fitted model, linear or generalized.
@@ -50,6 +53,19 @@ def leverages(X: np.ndarray, root: np.ndarray, weights: np.ndarray | None = None
 def self_fitted(fit: Fit, X: np.ndarray) -> np.ndarray:
     """Return the positions of rows with leverage 1."""
     return np.flatnonzero(fit.leverages(X) > ONE)
+
+
+def untold_by_others(fit: Fit, X: np.ndarray) -> np.ndarray:
+    """Return which coefficients hang on rows with leverage 1 alone, shape (p,).
+
+    Such a row has no residual, whatever its error, so that residuals tell nothing of these coefficients: theirs are
+    functions of the outcomes of these rows only, X (X'WX)⁻¹ being 0 in all others, up to rounding.
+    """
+    alone = fit.leverages(X) > ONE
+    if not alone.any():
+        return np.zeros(len(fit.b), dtype=bool)
+    arms = np.abs(product(product(X, fit.root), fit.root.T))
+    return arms[~alone].max(axis=0, initial=0.0) <= _NONE * arms[alone].max(axis=0)
 
 
 def jackknife(fit: Fit, X: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 from pymer4.errors import DataError
 from pymer4.numerics.batched import product
 from pymer4.numerics.estimate import factor, inverse_triangle, least_squares
-from pymer4.numerics.influence import ONE, Fit
+from pymer4.numerics.influence import ONE, Fit, untold_by_others
 
 Kind = Literal["iid", "hc0", "hc1", "hc2", "hc3", "hac", "cluster"]
 
@@ -46,7 +46,8 @@ def covariance(
         n_lags: L, for `hac`.
 
     Returns:
-        The covariance; NaN for hc2 and hc3 where a row has leverage 1 (`influence.self_fitted` tells which).
+        The covariance; NaN for hc2 and hc3 where a row has leverage 1 (`influence.self_fitted` tells which), and for
+        coefficients that hang on such rows alone (`influence.untold_by_others`).
 
     Raises:
         DataError: `cluster` with fewer than two clusters.
@@ -68,7 +69,11 @@ def covariance(
     else:
         inflation = hc_inflation(kind, fit.leverages(X), X.shape[1])
         meat = product(scores.T, scores * np.reshape(inflation, (-1, 1)))
-    return fit.root @ meat @ fit.root.T
+    V = fit.root @ meat @ fit.root.T
+    untold = untold_by_others(fit, X)
+    V[untold] = np.nan
+    V[:, untold] = np.nan
+    return V
 
 
 def hc_inflation(kind: Kind, h: np.ndarray, p: int) -> np.ndarray:
