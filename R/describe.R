@@ -18,9 +18,10 @@ describe <- function(model, ddf, interval, permute = NULL) {
   )
 }
 
-# Variances and correlations of each random-effects term, under the names that VarCorr() gives the terms.
+# Variances and correlations of each random-effects term, under the names that VarCorr() gives the terms; where a group
+# has several, it makes all names such as R's own are, and here they stay.
 variance_tables <- function(model) {
-  blocks <- lme4::VarCorr(model)
+  blocks <- setNames(lme4::VarCorr(model), make.unique(names(model@cnms)))
   sizes <- lengths(lapply(blocks, diag))
   sigma <- if (has_sigma(model)) stats::sigma(model)
   sd <- c(unlist(lapply(blocks, attr, "stddev"), use.names = FALSE), sigma)

@@ -48,11 +48,34 @@ linear_control <- function(env) if (is.null(env$control)) lme4::lmerControl() el
 # a vector, or NULL.
 model_call <- function(formula, env, weights, offset) {
   call <- quote(lmerTest::lmer(formula = NULL, data = data))
-  call$formula <- stats::as.formula(formula, env = env)
+  call$formula <- split_double_bars(stats::as.formula(formula, env = env))
   if (!is.null(weights)) call$weights <- as.name(column_in(env, weights, ".weights"))
   if (!is.null(offset)) call$offset <- as.name(column_in(env, offset, ".offset"))
   if (!is.null(env$control)) call$control <- quote(control)
   call
+}
+
+# (1 + x || g) is (1 | g) + (0 + x | g), a term for each effect, as lme4 says. It makes these of text in 1.1, without
+# the quotes of names that need some, which then name something else.
+split_double_bars <- function(part) {
+  if (!is.call(part)) return(part)
+  if (identical(part[[1]], quote(`(`)) && is.call(part[[2]]) && identical(part[[2]][[1]], quote(`||`))) {
+    bars <- lapply(separate_effects(part[[2]][[2]]), function(effect) call("(", call("|", effect, part[[2]][[3]])))
+    return(Reduce(function(left, right) call("+", left, right), bars))
+  }
+  if (as.character(part[[1]])[1] %in% c("~", "+", "-", "(")) part[-1] <- lapply(part[-1], split_double_bars)
+  part
+}
+
+# The effects of one side of a bar: 1 for an intercept, and 0 + a term for each term.
+separate_effects <- function(side) {
+  terms <- stats::terms(stats::as.formula(call("~", side)))
+  variables <- as.list(attr(terms, "variables"))[-1]
+  used <- attr(terms, "factors") > 0
+  effects <- lapply(seq_along(attr(terms, "term.labels")), function(j) {
+    call("+", 0, Reduce(function(left, right) call(":", left, right), variables[used[, j]]))
+  })
+  c(if (attr(terms, "intercept") == 1) list(1), effects)
 }
 
 # A vector becomes a column, for which `name` is a proposal: whoever evaluates the call again, with a formula of an

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -41,10 +42,11 @@ def take_in(
     """Return the columns that formula, weights and offset use, in normal form and screened.
 
     Raises:
-        DataError: infinite values, or no row without a missing value.
+        DataError: infinite values, no row without a missing value, or a name that R can't give to a column.
     """
     names = columns_used(formula, list(data.columns), is_function=lambda name: True)
     extra = [name for name in (weights, offset) if isinstance(name, str) and name not in names]
+    _refuse_reserved([*names, *extra])
     columns = normalise(data, [*names, *extra])
     arrays = [values for values in (weights, offset) if isinstance(values, np.ndarray)]
     _refuse_infinite(columns)
@@ -63,6 +65,15 @@ def take_in(
             "Fill or drop those columns, or take them out of the formula."
         )
     return Intake(columns, ~missing, weights, offset)
+
+
+def _refuse_reserved(names: Iterable[object]) -> None:
+    for name in names:
+        if re.fullmatch(r"\.\.\.|\.\.\d+", str(name)):
+            raise DataError(
+                f"R keeps the name {name!r} for itself, so a mixed model can't use a column of that name. Rename it: "
+                f"data.rename(columns={{{name!r}: 'dots'}})."
+            )
 
 
 def per_row(argument: str, given: object, data: pd.DataFrame, positive: bool = False) -> str | np.ndarray | None:

@@ -33,5 +33,7 @@ def test_the_examples_give_what_stands_there(name, tmp_path, monkeypatch):
 def test_what_users_call_first_has_an_example(model):
     methods = inspect.getmembers(model, inspect.isfunction)
     wanted = [name for name, _ in methods if name in FIRST or (name.startswith("plot") and name != "plot")]
-    lacking = [name for name in [*wanted, "plot"] if hasattr(model, name) and ">>>" not in (getattr(model, name).__doc__ or "")]
+    lacking = [
+        name for name in [*wanted, "plot"] if hasattr(model, name) and ">>>" not in (getattr(model, name).__doc__ or "")
+    ]
     assert lacking == []
