@@ -59,7 +59,7 @@ def linear_summary(model: Any, level: float, fit: Any) -> str:
         title = f"Linear model fit by {how} least squares"
         measures = {"R2": model.rsquared, "Adjusted R2": model.rsquared_adj, "Residual SE": fit.sigma}
     else:
-        title = f"Generalized linear model fit by maximum likelihood; family {model.family}, link {model.link}"
+        title = f"Generalized linear model fit by maximum likelihood\nFamily: {model.family}   Link: {model.link}"
         measures = {"Null deviance": fit.null_deviance, "Deviance": fit.deviance}
         measures |= {"Theta": fit.theta} if fit.theta is not None else {"Dispersion": fit.dispersion}
     parts = [
@@ -112,7 +112,7 @@ def two_stage_summary(model: Any, level: float, fisher_z: bool) -> str:
 def _title(model: Any, facts: Mapping[str, Any]) -> str:
     if is_linear(model.family, model.link):
         return f"Linear mixed model fit by {'REML' if facts['REML'] else 'maximum likelihood'}; {_TESTS[facts['ddf']]}"
-    return f"Generalized linear mixed model fit by maximum likelihood; family {model.family}, link {model.link}"
+    return f"Generalized linear mixed model fit by maximum likelihood\nFamily: {model.family}   Link: {model.link}"
 
 
 _TESTS = {
