@@ -9,6 +9,8 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import sys
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -135,3 +137,11 @@ def also_spelled(**names: str) -> Callable[[Callable], Callable]:
         return taken
 
     return decorated
+
+
+def issue(text: str, kind: type[ModelWarning]) -> None:
+    """Issue a Python warning on the user's own line, the nearest one outside this package."""
+    level, frame = 1, sys._getframe(0)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "pymer4":
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, kind, stacklevel=level)

@@ -287,15 +287,24 @@ def test_a_pickled_and_a_copied_design_learn_the_same(right):
         pd.testing.assert_frame_equal(other.coefs, model.coefs)
 
 
-@pytest.mark.parametrize("right", ["naive_center(x)", "patsy.center(x)", "funcs['center'](x)"])
-def test_what_patsy_can_not_see_is_computed_anew(right):
-    """As the manual warns: these are no stateful transforms, and new data are centred on themselves."""
+@pytest.mark.parametrize("right", ["patsy.center(x)", "funcs['center'](x)", "center(x)"])
+def test_a_stateful_transform_is_one_by_whatever_name(right):
+    """Where patsy, as its manual warns, would centre new data on themselves."""
     data = frame()
     model = Lm(f"y ~ {right}", data)
     model.fit(summarize=False)
     new = inside(data)
-    expected = model.coefs["Estimate"].to_numpy() @ [np.ones(5), new["x"] - new["x"].mean()]
+    expected = model.coefs["Estimate"].to_numpy() @ [np.ones(5), new["x"] - data["x"].mean()]
     np.testing.assert_allclose(model.predict(new), expected, rtol=0, atol=1e-12)
+
+
+def test_a_function_of_the_users_own_that_looks_at_all_rows_is_known_for_those_of_the_fit():
+    data = frame()
+    model = Lm("y ~ naive_center(x)", data)
+    model.fit(summarize=False)
+    np.testing.assert_allclose(model.predict(data.iloc[[40, 3]]), model.fits[[40, 3]], rtol=0, atol=1e-12)
+    with pytest.raises(FormulaError, match=r"naive_center\(x\) is computed from all rows of the data at once"):
+        model.predict(inside(data))
 
 
 # ------------------------------------------------------------------ formulas that are no text
@@ -682,7 +691,8 @@ def test_a_lag_looks_at_the_row_before_whether_it_is_complete_or_not():
     plain.fit(summarize=False)
     np.testing.assert_allclose(model.fits, plain.fits, rtol=0, atol=1e-12)
     assert np.flatnonzero(np.isnan(model.fits)).tolist() == [0, 10]
-    assert np.flatnonzero(np.isnan(model.predict(data))).tolist() == [0]
+    with pytest.warns(ModelWarning, match=r"x\.shift\(1\) has no value in row\(s\) 0 \(x = "):
+        assert np.flatnonzero(np.isnan(model.predict(data))).tolist() == [0]
 
 
 def picky(x):
@@ -906,8 +916,21 @@ def test_a_spline_is_told_of_points_beyond_its_knots():
     data = frame()
     model = Lm("y ~ bs(x, 4)", data)
     model.fit(summarize=False)
-    with pytest.raises(FormulaError, match="outermost knots"):
-        model.predict(data.assign(x=9.0))
+    new = data.iloc[[40, 7, 23, 58, 11]].reset_index(drop=True).assign(z=1.0)
+    new.loc[[1, 4], "x"] = [9.0, -9.0]
+    new.loc[2, "x"] = np.nan
+    with pytest.warns(ModelWarning) as told:
+        found = model.predict(new)
+    assert str(told[0].message) == (
+        "bs(x, 4) has no value in row(s) 1 (x = 9.0), 4 (x = -9.0), counted from 0: these predict NaN. They lie beyond "
+        "its outermost knots, which lower_bound= and upper_bound= of bs() widen."
+    )
+    assert len(told) == 1 and np.isnan(found).tolist() == [False, True, True, False, True]
+    np.testing.assert_allclose(found[[0, 3]], model.fits[[40, 58]], rtol=1e-12)
+    with pytest.warns(ModelWarning, match="and 67 more, counted from 0"):
+        assert np.isnan(model.predict(data.assign(x=9.0))).all()
+    with pytest.warns(ModelWarning, match=r"row\(s\) 0 \(x = 9\.0\)"):
+        assert np.isnan(model.predict(data.head(1).assign(x=9.0), interval="confidence")).all(axis=None)
     wide = Lm("y ~ bs(x, 4, lower_bound=-10, upper_bound=10)", data)
     wide.fit(summarize=False)
     assert np.isfinite(wide.predict(data.assign(x=9.0))).all()

@@ -105,6 +105,8 @@ LAYERS = {
     "pymer4.formulas.formula_errors": 1,
     "pymer4.formulas.terms": 2,
     "pymer4.formulas.evaluation": 7,
+    "pymer4.formulas.lookup": 1,
+    "pymer4.formulas.whole_columns": 2,
     "pymer4.formulas.variables": 6,
     "pymer4.formulas.design": 8,
     "pymer4.models.lmer": 8,

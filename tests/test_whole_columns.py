@@ -7,10 +7,12 @@ from functools import cache
 
 import numpy as np
 import pandas as pd
+import patsy
 import pytest
+from scipy import stats
 
-from pymer4 import Lmer, load_model, save_model
-from pymer4.errors import FormulaError
+from pymer4 import Lm, Lm2, Lmer, load_model, save_model
+from pymer4.errors import FormulaError, ModelWarning
 
 SAME = 1e-12  # relative: the same model, its columns made in the formula or before
 
@@ -221,3 +223,155 @@ def test_plain_columns_are_not_looked_at(monkeypatch):
     computed.predict(data())
     computed.predict(data())
     assert calls == ["for_new_rows", "predict_mixed", "predict_mixed"]
+
+
+# ------------------------------------------------------------------ patsy's formulas
+
+
+def cuts(d: pd.DataFrame) -> np.ndarray:
+    return np.searchsorted(BREAKS[1:3], d["x"]) - 1.0
+
+
+# As CARRIED, for formulas in Python; all rows of the data are looked at, also those without an outcome.
+CARRIED_BY_PATSY = {
+    "I(x - x.mean())": CARRIED["I(x - mean(x))"],
+    "I(x - np.mean(x))": CARRIED["I(x - mean(x))"],
+    "I(x / max(x))": CARRIED["I(x / max(x))"],
+    "x.sub(x.mean()).div(x.std())": CARRIED["scale(x)[, 1]"],
+    "patsy.standardize(x, ddof=1)": CARRIED["scale(x)[, 1]"],
+    "center(x - x.min())": lambda d: d["x"] - X[data()["y"].notna()].mean(),  # of the rows used, as patsy learns
+    "np.log(x - np.min(x) + 1)": CARRIED["log(x - min(x) + 1)"],
+    "I(1.0 * (x > x.median()))": CARRIED["I(as.numeric(x > median(x)))"],
+    "np.clip(x, None, np.quantile(x, 0.9))": CARRIED["pmin(x, quantile(x, 0.9))"],
+    "np.digitize(x, np.quantile(x, [0.2, 0.5]))": CARRIED["findInterval(x, quantile(x, c(0.2, 0.5)))"],
+    "pd.cut(x, 3, labels=False)": lambda d: cuts(d) + 1,
+    "I(x - x.groupby(g).transform('mean'))": CARRIED["I(x - ave(x, g))"],
+    "x.groupby(g).transform('mean')": CARRIED["ave(x, g)"],
+    "I(Q('my var') - Q('my var').mean())": CARRIED["I(`my var` - mean(`my var`))"],
+    "I(x * np.mean(Q('my var')))": CARRIED["I(x * mean(`my var`))"],
+    "n.map(n.value_counts())": lambda d: d["n"].map(data()["n"].value_counts()),
+}
+
+
+def regression(kind, formula: str, frame: pd.DataFrame | None = None):
+    frame = data() if frame is None else frame
+    model = Lm2(formula, frame, group="h") if kind is Lm2 else Lm(formula, frame)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(summarize=False)
+    return model
+
+
+@pytest.mark.parametrize("term", CARRIED_BY_PATSY)
+@pytest.mark.parametrize("kind", [Lm, Lm2])
+def test_regressions_compute_it_as_in_the_fit(kind, term):
+    halves = data().assign(h=np.where(data()["f"] == "a", "one", "other"))
+    column = np.asarray(CARRIED_BY_PATSY[term](data()), dtype=float)
+    model = regression(kind, f"y ~ {term}", halves)
+    by_hand = regression(kind, "y ~ made", halves.assign(made=column))
+    np.testing.assert_allclose(model.coefs["Estimate"], by_hand.coefs["Estimate"], rtol=1e-6)
+    whole, used = model.predict(halves), ~np.isnan(model.fits)
+    np.testing.assert_allclose(whole[used], model.fits[used], rtol=SAME)
+    for i in (0, 4, 11, 60, 119):
+        np.testing.assert_allclose(model.predict(halves.iloc[[i]]), whole[[i]], rtol=SAME)
+    rows = new_rows().assign(h=["one", "other"] * 3)
+    expected = by_hand.predict(rows.assign(made=np.asarray(CARRIED_BY_PATSY[term](rows), dtype=float)))
+    np.testing.assert_allclose(model.predict(rows), expected, rtol=1e-6)
+    np.testing.assert_allclose([model.predict(rows.iloc[[i]])[0] for i in range(6)], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "term", ["pd.cut(x, 3)", "C(pd.cut(x, 3))", "C(pd.qcut(x, 4), Sum)", "np.where(x > x.mean(), 'high', 'low')"]
+)
+def test_categories_are_cut_as_in_the_fit(term):
+    model, plain = regression(Lm, f"y ~ {term}"), regression(Lm, "y ~ C(made)", data().assign(made=cuts(data())))
+    used = ~np.isnan(model.fits)
+    np.testing.assert_allclose(
+        [model.predict(data().iloc[[i]])[0] for i in (0, 7, 50)], model.fits[[0, 7, 50]], rtol=SAME
+    )
+    np.testing.assert_allclose(model.predict(data())[used], model.fits[used], rtol=SAME)
+    alone = [model.predict(new_rows().iloc[[i]])[0] for i in range(6)]
+    np.testing.assert_array_equal(model.predict(new_rows()), alone)
+    if "pd.cut" in term:
+        np.testing.assert_allclose(alone, plain.predict(new_rows().assign(made=cuts(new_rows()))), rtol=1e-9)
+
+
+def zscore(x):
+    return stats.zscore(x)
+
+
+@pytest.mark.parametrize(
+    "term", ["x.rank()", "x.cumsum()", "zscore(x)", "np.gradient(x)", "I(x.rank() / max(x.rank()))"]
+)
+def test_regressions_know_the_rows_of_the_fit_and_refuse_others(term):
+    model = regression(Lm, f"y ~ {term}")
+    used = ~np.isnan(model.fits)
+    np.testing.assert_allclose(model.predict(data())[used], model.fits[used], rtol=SAME)
+    some = np.flatnonzero(used)[[5, 40, 2]]
+    np.testing.assert_allclose(model.predict(data().iloc[some]), model.fits[some], rtol=SAME)
+    with pytest.raises(FormulaError) as told:
+        model.predict(data().iloc[[8]].assign(x=2.25))
+    assert str(told.value).startswith(f"{term} is computed from all rows of the data at once")
+    assert "x = 2.25" in str(told.value) and "center()" in str(told.value) and "column of the data" in str(told.value)
+    assert np.isnan(model.predict(data().iloc[[8]].assign(x=np.nan)))
+
+
+def test_a_lag_of_values_that_repeat_is_known_to_a_regression_for_the_data_alone():
+    model = regression(Lm, "y ~ n.diff()")
+    with pytest.warns(ModelWarning, match=r"n\.diff\(\) has no value in row\(s\) 0 "):
+        found = model.predict(data())
+    used = ~np.isnan(model.fits)
+    np.testing.assert_allclose(found[used], model.fits[used], rtol=SAME)
+    with pytest.raises(FormulaError, match=r"^n\.diff\(\) is computed from all rows"):
+        model.predict(data().tail(10))
+
+
+def test_what_is_drawn_anew_each_time_is_refused():
+    model = regression(Lm, "y ~ np.random.default_rng().permutation(x)")
+    with pytest.raises(FormulaError, match="is not the same when it is computed again"):
+        model.predict(data())
+
+
+class Centred:
+    """A factor of the user's own that centres a column on the rows at hand."""
+
+    def name(self):
+        return "centred"
+
+    def memorize_passes_needed(self, state, eval_env):
+        return 0
+
+    def eval(self, state, data):
+        return np.asarray(data["x"], dtype=float) - np.mean(np.asarray(data["x"], dtype=float))
+
+
+def test_a_factor_of_the_users_own_is_tried_out_too():
+    desc = patsy.ModelDesc([patsy.Term([patsy.EvalFactor("y")])], [patsy.INTERCEPT, patsy.Term([Centred()])])
+    model = Lm(desc, data())
+    model.fit(summarize=False)
+    np.testing.assert_allclose(model.predict(data().iloc[[7]]), model.fits[[7]], rtol=SAME)
+    with pytest.raises(FormulaError, match="centred is computed from all rows"):
+        model.predict(new_rows())
+
+
+def test_ranks_and_missing_values_beside_a_row_change_nothing():
+    model = Lm("y ~ I(x - x.mean()) + f", data())
+    model.fit(summarize=False, rank=True)
+    used = np.flatnonzero(~np.isnan(model.fits))[[0, 9, 70]]
+    np.testing.assert_allclose([model.predict(data().iloc[[i]])[0] for i in used], model.fits[used], rtol=SAME)
+    spline = regression(Lm, "y ~ bs(x, 4)")
+    rows = new_rows(3)
+    rows.loc[1, "x"] = X.max() + 5
+    expected = spline.predict(new_rows(3))
+    for missing in (False, True):
+        rows.loc[2, "x"] = np.nan if missing else 3.0
+        with pytest.warns(ModelWarning, match=r"has no value in row\(s\) 1 \(x = "):
+            found = spline.predict(rows)
+        assert np.isnan(found).tolist() == [False, True, missing] and found[0] == pytest.approx(expected[0])
+
+
+def test_a_copy_carries_the_same(tmp_path):
+    model = regression(Lm, "y ~ I(x - x.mean()) + x.rank()")
+    rows = data().iloc[[7, 90]]
+    save_model(model, tmp_path / "m.h5")
+    np.testing.assert_allclose(load_model(tmp_path / "m.h5").predict(rows), model.fits[[7, 90]], rtol=SAME)

@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymer4.errors import DataError, FormulaError
-from pymer4.formulas.evaluation import Evaluated, Kept
+from pymer4.errors import DataError, FormulaError, ModelWarning, issue
+from pymer4.formulas.evaluation import Evaluated, Kept, NewRows
 from pymer4.formulas.factors import Coding
-from pymer4.formulas.formula_errors import formula_error
+from pymer4.formulas.formula_errors import formula_error, require_columns, require_levels
 from pymer4.formulas.scope import Scope
 from pymer4.formulas.terms import Reference, Terms, cbind, columns_named, factors_of, reference
 from pymer4.formulas.variables import Rows, Variable, View, learn
+from pymer4.formulas.whole_columns import carried
 from pymer4.intake import Intake
 from pymer4.recoding import codings
 
@@ -57,6 +58,7 @@ class _Learned:
     info: Any
     matrices: Matrices
     looked_up: tuple[Any, ...]
+    within: np.ndarray | None
 
 
 class Design:
@@ -92,9 +94,10 @@ class Design:
         self._asked = {"factors": factors, "ordered": ordered, "rank": rank, "missing": missing}
         self.codings: dict[str, Coding] = {}
         self._learned: _Learned | None = None
+        self._carried: Mapping[Any, Any] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_learned": None}
+        return self.__dict__ | {"_learned": None, "_carried": None}
 
     @property
     def predictors(self) -> list[Any]:
@@ -145,14 +148,20 @@ class Design:
         learned = self._fitted
         borrowed = self._borrowed_for(data, purpose)
         names = [*self.predictors, *learned.looked_up]
-        _require_columns(names, data, purpose)
+        require_columns(names, data, purpose)
         rows = Rows(data, [*names, *borrowed], borrowed)
         X = np.full((len(data), len(learned.matrices.names)), np.nan)
         if not learned.info.factor_infos:
             X[:] = 1.0
         elif not rows.missing.all():
-            (values,), used = self._build([learned.info], rows, learned.known, ~rows.missing)
-            X[used] = values
+            complete, infos = ~rows.missing, learned.info.factor_infos
+            widths = {f: facts.num_columns for f, facts in infos.items() if facts.num_columns}
+            new = NewRows(self._of_whole_columns(learned), widths)
+            every = np.ones(int(complete.sum()), dtype=bool)
+            (values,), used, _ = self._build([learned.info], rows.at(complete), learned.known, every, new)
+            X[np.flatnonzero(complete)[used]] = values
+            for text in new.without_value(data, complete):
+                issue(text, ModelWarning)
         return X
 
     # --- learning ---
@@ -178,8 +187,8 @@ class Design:
         more = [name for name in used.names if name not in expected]
         if more:
             return self._learn([*looked_up, *more])
-        (outcome, X), kept = self._build(infos, rows, known, complete)
-        _require_levels(infos[1])
+        (outcome, X), kept, within = self._build(infos, rows, known, complete)
+        require_levels(infos[1])
         matrices = Matrices(
             np.asarray(outcome),
             _levels_of(infos[0]),
@@ -189,7 +198,7 @@ class Design:
             kept,
         )
         _require_finite(matrices, infos[0].column_names)
-        return _Learned(known, infos[1], matrices, tuple(looked_up))
+        return _Learned(known, infos[1], matrices, tuple(looked_up), within)
 
     def _infos(self, factors: Mapping[Any, Reference | None], view: View) -> list[Any]:
         """Return patsy's `DesignInfo` of either side, learned from complete rows."""
@@ -207,28 +216,47 @@ class Design:
                 "A column of the data that is called 'Intercept' has to be renamed."
             ) from error
 
+    def _of_whole_columns(self, learned: _Learned) -> Mapping[Any, Any]:
+        """Return what computes the factors whose value in a row hangs on the rows beside it."""
+        if self._carried is None:
+            borrowed = self._borrowed()
+            rows = Rows(self.frame, [*self.predictors, *learned.looked_up, *borrowed], borrowed)
+            complete = learned.matrices.used
+            if learned.within is not None:
+                rows, complete = rows.at(learned.within), complete[learned.within]
+            self._carried = carried(learned.info, View(rows, learned.known, complete, self._hidden))
+        return self._carried
+
     def _build(
-        self, infos: list[Any], rows: Rows, known: Mapping[Any, Variable], complete: np.ndarray
-    ) -> tuple[list[np.ndarray], np.ndarray]:
-        """Return the matrices of some design infos, and the rows of the data that they are."""
+        self,
+        infos: list[Any],
+        rows: Rows,
+        known: Mapping[Any, Variable],
+        complete: np.ndarray,
+        new: NewRows | None = None,
+    ) -> tuple[list[np.ndarray], np.ndarray, np.ndarray | None]:
+        """Return the matrices of some design infos, the rows of the data that they are, and those that were looked at.
+
+        The last is None where an expression could look at all rows, complete or not.
+        """
         import patsy
 
         action = Kept(complete)
         try:
-            view = View(rows, known, complete, self._hidden)
-            return patsy.build_design_matrices(infos, view, NA_action=action), action.kept
+            view = View(rows, known, complete, self._hidden, new)
+            return patsy.build_design_matrices(infos, view, NA_action=action), action.kept, None
         except patsy.PatsyError as error:
             if complete.all():
                 raise formula_error(error, self.terms.text, self.frame.columns) from error
         action = Kept(np.ones(int(complete.sum()), dtype=bool))
         try:
-            view = View(rows.at(complete), known, action.allowed, self._hidden)
+            view = View(rows.at(complete), known, action.allowed, self._hidden, new)
             found = patsy.build_design_matrices(infos, view, NA_action=action)
         except patsy.PatsyError as error:
             raise formula_error(error, self.terms.text, self.frame.columns) from error
         kept = complete.copy()
         kept[complete] = action.kept
-        return found, kept
+        return found, kept, complete
 
     def _environment(self) -> Any:
         import patsy
@@ -286,17 +314,6 @@ def _levels_of(info: Any) -> tuple[Any, ...]:
     return tuple(found[0]) if len(found) == 1 and len(info.factor_infos) == 1 else ()
 
 
-def _require_columns(names: list[Any], data: Any, purpose: str) -> None:
-    if not isinstance(data, pd.DataFrame):
-        raise DataError(f"{purpose} takes a pandas DataFrame, not a {type(data).__name__}.")
-    lacking = [name for name in names if name not in data.columns]
-    if lacking:
-        raise DataError(
-            f"{purpose} needs the column(s) {', '.join(map(repr, lacking))}, which the data do not have. "
-            f"It needs: {', '.join(map(repr, names))}."
-        )
-
-
 def _require_rows(complete: np.ndarray, rows: Rows) -> None:
     if not complete.any():
         counts = {name: int(column.missing.sum()) for name, column in rows.columns.items() if column.missing.any()}
@@ -305,17 +322,6 @@ def _require_rows(complete: np.ndarray, rows: Rows) -> None:
             f"Each of the {len(complete)} rows has a missing value in a column that the model uses ({told} missing). "
             "Fill or drop those columns, or take them out of the formula."
         )
-
-
-def _require_levels(info: Any) -> None:
-    """Refuse a predictor of categories that has one level in the rows used."""
-    for own, factor in info.factor_infos.items():
-        if factor.type == "categorical" and len(factor.categories) < 2:
-            level = factor.categories[0] if factor.categories else "missing"
-            raise DataError(
-                f"The predictor {own.name()!r} is a factor with one level, {str(level)!r}, in the rows used. Take it "
-                "out of the formula: it has nothing to compare."
-            )
 
 
 def _require_finite(matrices: Matrices, outcome_names: list[str]) -> None:

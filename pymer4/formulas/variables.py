@@ -124,10 +124,18 @@ class View:
         known: what the fit has learned.
         complete: rows whose values count, shape (n,); the others may hold anything.
         hidden: names that are functions of the formula, whatever the columns are called.
+        new: the `NewRows` that these are; None for rows of the fit.
     """
 
-    def __init__(self, rows: Rows, known: Mapping[Any, Variable], complete: np.ndarray, hidden: Collection[str]):
-        self.rows, self.known, self.complete, self.hidden = rows, known, complete, hidden
+    def __init__(
+        self,
+        rows: Rows,
+        known: Mapping[Any, Variable],
+        complete: np.ndarray,
+        hidden: Collection[str],
+        new: Any = None,
+    ):
+        self.rows, self.known, self.complete, self.hidden, self.new = rows, known, complete, hidden, new
         self._plain: dict[Any, Any] = {}
 
     def __getitem__(self, name: Any) -> Any:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import inspect
 import numbers
-import sys
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
@@ -13,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pymer4 import tables
-from pymer4.errors import DataError, ModelWarning, NotFittedError, OptionError, near
+from pymer4.errors import DataError, ModelWarning, NotFittedError, OptionError, issue, near
 
 Ddf = Literal["Satterthwaite", "Kenward-Roger", "asymptotic"]
 """Where denominator degrees of freedom come from."""
@@ -126,14 +124,6 @@ class Model:
                 self._warn([text], ModelWarning, quiet)
             else:
                 self.data[name] = values
-
-
-def issue(text: str, kind: type[ModelWarning]) -> None:
-    """Issue a Python warning on the user's own line, the nearest one outside this package."""
-    level, frame = 1, sys._getframe(0)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "pymer4":
-        level, frame = level + 1, frame.f_back
-    warnings.warn(text, kind, stacklevel=level)
 
 
 def issue_all(texts: Iterable[str]) -> None:

@@ -43,6 +43,7 @@ class Lm2Predictions:
         Raises:
             DataError: a column is not there, or a group or level is not known.
             OptionError: after `fit(rank=True)`, since a new row has no rank in its group.
+            FormulaError: a function of a whole column, such as `x.rank()`, that the fit does not tell for a new row.
             NotFittedError: before `fit()`.
 
         Examples:

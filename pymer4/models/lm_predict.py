@@ -56,6 +56,7 @@ class LmPredictions:
         Raises:
             DataError: a column is not there, is of another kind, or has a level that the fit has not seen.
             OptionError: an argument out of its range.
+            FormulaError: a function of a whole column, such as `x.rank()`, that the fit does not tell for a new row.
             NotFittedError: before `fit()`.
 
         Examples:

@@ -1,0 +1,164 @@
+"""Values of a factor at the rows of a fit, found again by what they were computed from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pymer4.errors import FormulaError
+
+_SAME = 1e-8  # of the largest value; sums in another order differ by less
+
+
+class Lookup:
+    """A function of columns that knows the rows of the fit and refuses others.
+
+    Args:
+        raw: the values of the fit.
+        columns: what they were computed from.
+        label: what the factor is called.
+
+    A column that the others make up for, with fewer distinct rows than there are with it, takes no part: a group's
+    mean is known from the group. Rows that share their columns but not their value are known in the whole data alone.
+    """
+
+    by_rows = False
+
+    def __init__(self, raw: Any, columns: Mapping[Any, pd.Series], label: str):
+        self.raw, self.label = raw, label
+        values = plain(raw)
+        self.names = _decisive(columns, values)
+        self.known = {name: _distinct(columns[name]) for name in self.names}
+        self.keys = self._keys(columns)
+        self.first: dict[tuple, int] = {}
+        for row, key in enumerate(self.keys):
+            if key is not None:
+                self.first.setdefault(key, row)
+        split = _differing(values, values[[self.first.get(key, row) for row, key in enumerate(self.keys)]], values)
+        for row in np.flatnonzero(split):
+            self.first.pop(self.keys[row], None)
+
+    def __call__(self, columns: Mapping[Any, pd.Series]) -> Any:
+        """Return the values of new rows.
+
+        Raises:
+            FormulaError: the fit does not tell them.
+        """
+        given = {name: columns[name] for name in self.names}
+        missing = np.logical_or.reduce([column.isna().to_numpy(dtype=bool) for column in given.values()])
+        keys = self._keys(given)
+        complete = [row for row, key in enumerate(self.keys) if key is not None]
+        places = np.full(len(keys), -1)
+        if [key for key in keys if key is not None] == [self.keys[row] for row in complete]:
+            places[[key is not None for key in keys]] = complete
+        else:
+            places[:] = [self.first.get(key, -1) for key in keys]
+        lost = np.flatnonzero((places < 0) & ~missing)
+        if len(lost):
+            raise self._refusal({name: column.iloc[lost[0]] for name, column in given.items()})
+        return _taken(self.raw, places, next(iter(given.values())).index)
+
+    def _keys(self, columns: Mapping[Any, pd.Series]) -> list[tuple | None]:
+        """Return one tuple a row, None where a value is missing or is not among those of the fit."""
+        codes = [known.get_indexer(_objects(columns[name])) for name, known in self.known.items()]
+        return [None if min(key) < 0 else key for key in zip(*codes, strict=True)]
+
+    def _refusal(self, row: Mapping[Any, Any]) -> FormulaError:
+        shown = ", ".join(f"{name} = {value}" for name, value in row.items())
+        return FormulaError(
+            f"{self.label} is computed from all rows of the data at once, and what it is for a new row with {shown} "
+            "the fit does not tell. Write center(), standardize() or bs(), whose means and knots are carried to new "
+            "rows, or make it a column of the data before the fit and give that column for new rows too."
+        )
+
+
+def is_row_each(value: Any, n: int) -> bool:
+    """Whether a value of a factor has one row for each of n."""
+    value = _unboxed(value)
+    kinds = (np.ndarray, pd.Series, pd.DataFrame, pd.api.extensions.ExtensionArray, list)
+    return isinstance(value, kinds) and getattr(value, "ndim", 1) > 0 and len(value) == n
+
+
+def plain(value: Any) -> np.ndarray | None:
+    """Return values as numbers or objects, shape (n, k); None for what is neither."""
+    value = _unboxed(value)
+    if not isinstance(value, (np.ndarray, pd.Series, pd.DataFrame, pd.api.extensions.ExtensionArray, list)):
+        return None
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        array = np.asarray(value, dtype=object)
+        try:
+            array = array.astype(float)
+        except (TypeError, ValueError):
+            array = np.where(pd.isna(array), None, array)
+    return array.reshape(len(array), -1) if array.dtype == object else array.reshape(len(array), -1).astype(float)
+
+
+def same(found: np.ndarray, expected: np.ndarray, scale: np.ndarray | None = None) -> bool:
+    """Whether values are equal but for rounding, as a share of the largest of `scale`."""
+    return found.shape == expected.shape and not _differing(found, expected, expected if scale is None else scale).any()
+
+
+def _differing(found: np.ndarray, expected: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Return the rows in which values differ."""
+    if found.dtype == object or expected.dtype == object:
+        equal = [a is b or a == b for a, b in zip(found.ravel(), expected.ravel(), strict=True)]
+        return ~np.array(equal, dtype=bool).reshape(found.shape).all(axis=1)
+    finite = np.abs(scale[np.isfinite(scale)])
+    with np.errstate(invalid="ignore"):
+        close = (found == expected) | (np.abs(found - expected) <= _SAME * finite.max(initial=0.0))
+    return ~(close | (np.isnan(found) & np.isnan(expected))).all(axis=1)
+
+
+def _unboxed(value: Any) -> Any:
+    """Return the values inside what patsy's `C()` makes."""
+    return value.data if hasattr(value, "contrast") and hasattr(value, "levels") else value
+
+
+def _objects(column: pd.Series) -> pd.Index:
+    return pd.Index(column.astype(object), dtype=object)
+
+
+def _distinct(column: pd.Series) -> pd.Index:
+    return _objects(column[column.notna()]).unique()
+
+
+def _decisive(columns: Mapping[Any, pd.Series], values: np.ndarray) -> list[Any]:
+    """Return the columns that decide on a value."""
+    codes = {name: pd.factorize(column)[0] for name, column in columns.items()}
+
+    def rows_of(names: list[Any]) -> np.ndarray:
+        return np.unique(np.column_stack([codes[name] for name in names]), axis=0, return_inverse=True)[1].ravel()
+
+    def decide(names: list[Any]) -> bool:
+        groups = rows_of(names)
+        first = np.unique(groups, return_index=True)[1][groups]
+        there = np.logical_and.reduce([codes[name] >= 0 for name in names])
+        return not (_differing(values, values[first], values) & there).any()
+
+    names = list(columns)
+    if len(names) == 1:
+        return names
+    count = rows_of(names).max()
+    spare = [
+        name
+        for name in names
+        if rows_of([o for o in names if o != name]).max() < count and decide([o for o in names if o != name])
+    ]
+    kept = [name for name in names if name not in spare]
+    return kept if kept and decide(kept) else names
+
+
+def _taken(raw: Any, places: np.ndarray, index: pd.Index) -> Any:
+    """Return the values at some places, missing where a place is below 0."""
+    if hasattr(raw, "contrast") and hasattr(raw, "levels"):
+        from patsy import builtins
+
+        return builtins.C(_taken(raw.data, places, index), raw.contrast, raw.levels)
+    taken = pd.DataFrame(raw) if np.ndim(raw) == 2 else pd.Series(raw)
+    taken = taken.reset_index(drop=True).reindex(np.where(places < 0, len(taken), places))
+    taken.index = index
+    return taken if isinstance(raw, (pd.Series, pd.DataFrame)) or taken.dtype.name == "category" else taken.to_numpy()
