@@ -9,15 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from live_r import ask, each, relative
+from rounding import FACTOR, UNIT, bounds, condition
 
 from pymer4.errors import DataError
 from pymer4.numerics.estimate import factor, independent_columns, least_squares, orthonormal
 from pymer4.numerics.influence import jackknife, self_fitted
 
-SAME = 1e-9  # relative, each number: both sides use orthogonal transformations
-LONGLEY = 1e-9  # relative, each number: the condition is 5e4 once columns are scaled
-QUINTIC = 1e-8  # relative: the condition is 6e6 once columns are scaled
-ROUNDED = 1e-14  # of the terms of X b, which residuals are what is left of
 OWN = 1e-11  # relative: two ways of computing one thing on this side, well conditioned
 
 # Longley (1967, JASA 62, 819-841) and the polynomials of Wampler (1970, JASA 65, 549-565), with the values that NIST
@@ -133,41 +130,38 @@ def test_numbers_of_lm(name):
     case = cases()[name]
     fit = least_squares(**case)
     numbers = [fit.sigma, fit.log_likelihood, fit.AIC, fit.BIC, fit.rsquared, fit.rsquared_adj, fit.df_resid]
-    assert each(fit.b, wanted["b"]) < (QUINTIC if name == "quintic" else SAME)
-    assert each(fit.se, wanted["se"]) < SAME
-    assert relative(fit.unscaled, wanted["u"]) < SAME
-    assert relative(fit.fitted, wanted["f"]) < SAME
-    terms = np.abs(case["X"]) @ np.abs(fit.b)
-    assert (np.abs(fit.residuals - wanted["e"]) < SAME * fit.sigma + ROUNDED * terms.max()).all()
-    assert each(numbers, wanted["n"]) < SAME
-    assert relative(fit.vcov, fit.sigma**2 * wanted["u"]) < SAME
+    allowed = bounds(case["X"], case["y"] - case.get("offset", 0.0), case.get("weights"))
+    assert (np.abs(fit.b - wanted["b"]) <= allowed.b).all()
+    assert (np.abs(fit.se / wanted["se"] - 1) <= allowed.se).all()
+    assert (np.abs(fit.unscaled - wanted["u"]) <= allowed.unscaled).all()
+    assert (np.abs(fit.fitted - wanted["f"]) <= allowed.fitted).all()
+    assert (np.abs(fit.residuals - wanted["e"]) <= allowed.fitted).all()
+    assert each(numbers, wanted["n"]) <= OWN + allowed.fitted.max() / fit.sigma
+    assert np.array_equal(fit.vcov, fit.sigma**2 * fit.unscaled)
     if "weights" not in case:
-        assert relative(jackknife(fit, case["X"]), wanted["j"]) < SAME
+        assert (np.abs(jackknife(fit, case["X"]) - wanted["j"]) <= 2 * allowed.b).all()
 
 
 def test_longley_as_certified():
-    fit = least_squares(*longley())
-    assert each(fit.b, LONGLEY_B) < LONGLEY
-    assert each(fit.se, LONGLEY_SE) < LONGLEY
-    assert each([fit.sigma, fit.rsquared], [304.854073561965, 0.995479004577296]) < LONGLEY
+    fit, allowed = least_squares(*longley()), bounds(*longley())
+    assert (np.abs(fit.b - LONGLEY_B) <= allowed.b).all()
+    assert (np.abs(fit.se / LONGLEY_SE - 1) <= allowed.se).all()
+    assert each([fit.sigma, fit.rsquared], [304.854073561965, 0.995479004577296]) <= allowed.sigma
 
 
-@pytest.mark.parametrize(
-    # The condition is 6e6 with columns of unit length, and its square comes in with the residuals.
-    "size, tolerance",
-    [(0, 1e-9), (1, 1e-8), (100, 1e-7), (1e4, 1e-5)],
-)
-def test_wampler_as_certified(size, tolerance):
+@pytest.mark.parametrize("size", [0, 1, 100, 1e4])
+def test_wampler_as_certified(size):
     X = np.vander(np.arange(21.0), 6, increasing=True)
-    fit = least_squares(X, X @ np.ones(6) + size * WAMPLER_NOISE)
-    assert each(fit.b, np.ones(6)) < tolerance
+    y = X @ np.ones(6) + size * WAMPLER_NOISE
+    fit, allowed = least_squares(X, y), bounds(X, y)
+    assert (np.abs(fit.b - 1) <= allowed.b).all() and allowed.b.max() < 1e-3
     if size:
-        assert each(fit.se, size * WAMPLER_SE) < LONGLEY
+        assert (np.abs(fit.se / (size * WAMPLER_SE) - 1) <= allowed.se).all()
 
 
 def test_wampler_of_small_coefficients():
     X, b = np.vander(np.arange(21.0), 6, increasing=True), 10.0 ** -np.arange(6)
-    assert each(least_squares(X, X @ b).b, b) < 1e-10
+    assert (np.abs(least_squares(X, X @ b).b - b) <= bounds(X, X @ b).b).all()
 
 
 # ------------------------------------------------------------------ aliased columns
@@ -251,9 +245,9 @@ def test_tall_designs_lose_no_digits(spoil):
         X = np.column_stack([X, X[:, 1] + spoil * rng.normal(size=len(X))])
     R, reference = factor(X).R, np.linalg.qr(X, mode="r")
     signs = np.sign(np.diag(R) * np.diag(reference))
-    assert each(np.diag(R) * signs, np.diag(reference)) < 1e-10 / (spoil or 1)
+    assert each(np.diag(R) * signs, np.diag(reference)) <= FACTOR * UNIT * condition(X)
     b = np.arange(1.0, X.shape[1] + 1)
-    assert each(least_squares(X, X @ b).b, b) < 1e-11 / (spoil or 1)
+    assert (np.abs(least_squares(X, X @ b).b - b) <= bounds(X, X @ b).b).all()
 
 
 def test_orthonormal_basis():
@@ -261,8 +255,8 @@ def test_orthonormal_basis():
         X = np.column_stack([np.ones(n), np.random.default_rng(1).normal(5, 1, (n, 3))])
         w = np.linspace(1, 2, n)
         Q, root = orthonormal(X, w)
-        assert np.abs(Q.T @ Q - np.eye(4)).max() < 1e-13
-        assert relative(Q, np.sqrt(w)[:, None] * X @ root) < OWN
+        assert np.abs(Q.T @ Q - np.eye(4)).max() <= FACTOR * UNIT * condition(X)
+        assert relative(Q, np.sqrt(w)[:, None] * X @ root) <= FACTOR * UNIT * condition(X)
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(1e-3, 1e3), st.floats(-1e3, 1e3))

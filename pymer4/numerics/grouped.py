@@ -39,7 +39,8 @@ class GroupedFit:
         rss: weighted sums of squared residuals, shape (G,); deviances of generalized models.
         tss: weighted sums of squares of the outcome, about its mean with an intercept, shape (G,); NaN for generalized
             models.
-        rsquared: as R's `summary.lm`, shape (G,); NaN for generalized models and where the outcome does not vary.
+        rsquared: as R's `summary.lm`, of the outcome less the offset, shape (G,); NaN for generalized models and where
+            the outcome does not vary.
         rsquared_adj: likewise; NaN where n = p.
         n: rows, shape (G,).
         df_resid: n − p, shape (G,).
@@ -155,16 +156,16 @@ def grouped_least_squares(
     reason = np.where(rows.sizes < p, TOO_FEW, np.where(independent, OK, SINGULAR))
     sound = reason == OK
     b = np.where(sound[:, None], _solved(R, z), np.nan)
-    fitted = np.einsum("pi,pi->i", design, rows.spread(b.T)) + (outcome - free)
-    residuals = outcome - fitted
+    around = np.einsum("pi,pi->i", design, rows.spread(b.T))
+    residuals = free - around
     rss, df = rows.sums(w * residuals**2), rows.sizes - p
     total = rows.sums(w)
     center, middle = np.zeros((2, n))
     if has_intercept:
         with np.errstate(invalid="ignore", divide="ignore"):
-            center, middle = (rows.spread(rows.sums(w * v) / total) for v in (free, fitted))
+            center, middle = (rows.spread(rows.sums(w * v) / total) for v in (free, around))
     tss = np.where(sound, rows.sums(w * (free - center) ** 2), np.nan)
-    explained = rows.sums(w * (fitted - middle) ** 2)
+    explained = rows.sums(w * (around - middle) ** 2)
     with np.errstate(invalid="ignore", divide="ignore"):
         r2 = np.full(n_groups, 0.0) if p == int(has_intercept) else explained / (explained + rss)
         r2 = np.where(sound & (tss > 1e-24 * rows.sums(w * free**2)), r2, np.nan)
@@ -177,7 +178,7 @@ def grouped_least_squares(
         b=b,
         unscaled=np.where(sound[:, None], _diagonals(R), np.nan),
         dispersion=dispersion,
-        fitted=rows.back(fitted),
+        fitted=rows.back(around + (outcome - free)),
         residuals=rows.back(residuals),
         rss=np.where(sound, rss, np.nan),
         tss=tss,
