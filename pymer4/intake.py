@@ -44,7 +44,7 @@ def take_in(
     Raises:
         DataError: infinite values, no row without a missing value, or a name that R can't give to a column.
     """
-    names = columns_used(formula, list(data.columns), is_function=lambda name: True)
+    names = columns_used(formula, list(data.columns))
     extra = [name for name in (weights, offset) if isinstance(name, str) and name not in names]
     _refuse_reserved([*names, *extra])
     columns = normalise(data, [*names, *extra])

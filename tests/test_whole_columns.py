@@ -174,6 +174,21 @@ def test_factors_that_are_made_of_the_levels_at_hand():
 
 
 @pytest.mark.r
+@pytest.mark.parametrize("term", ["cut(x, 3)", "cut(x, c(0, 4, 30))", "log(x)"])
+def test_a_row_that_a_term_has_no_value_for_is_told(term):
+    model = fitted(f"y ~ {term} + (1 | g)")
+    rows = data().iloc[[8, 9, 10]].reset_index(drop=True)
+    rows.loc[1, "x"] = -50.0
+    with pytest.warns(ModelWarning, match=r"A term has no value in row\(s\) 1, counted from 0"):
+        found = model.predict(rows, use_rfx=True)
+    assert np.isnan(found).tolist() == [False, True, False]
+    np.testing.assert_allclose(found[[0, 2]], model.fits[[8, 10]], rtol=SAME)
+    with pytest.warns(ModelWarning, match=r"row\(s\) 1, "):
+        table = model.predict(rows, interval="prediction")
+    assert table.isna().any(axis=1).tolist() == [False, True, False]
+
+
+@pytest.mark.r
 @pytest.mark.parametrize("term", ["I(x - mean(x))", "scale(x)[, 1]", "I(x / max(x))", "poly(x, 1)[, 1]"])
 def test_marginal_means_and_plots_see_it_too(term):
     model, plain = fitted(f"y ~ {term} * f + (1 | g)"), fitted("y ~ x * f + (1 | g)")

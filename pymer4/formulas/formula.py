@@ -173,7 +173,7 @@ def parse_arguments(text: str) -> dict[str, Node]:
     return values
 
 
-def columns_used(formula: Formula, columns: Sequence[str], is_function: Callable = lambda name: False) -> list[str]:
+def columns_used(formula: Formula, columns: Sequence[str], is_function: Callable = lambda name: True) -> list[str]:
     """Return the columns of a data frame that a formula needs.
 
     A column wins over R's constant of the same name: `T`, `F` and `pi` are columns where the frame has them.
@@ -181,7 +181,8 @@ def columns_used(formula: Formula, columns: Sequence[str], is_function: Callable
     Args:
         formula: a parsed formula.
         columns: the names of the frame's columns.
-        is_function: whether R has a function of a name, asked where one may stand and there is no such column.
+        is_function: whether R has a function of a name, asked where one may stand and there is no such column; by
+            default every name is taken for one there.
 
     Returns:
         Names in order of first appearance; where `.` is used, all columns in the order of the frame.

@@ -10,7 +10,7 @@ import pandas as pd
 
 from pymer4 import bridge, intake, tables
 from pymer4.columns import Column, normalise
-from pymer4.errors import DataError, OptionError, one_of
+from pymer4.errors import DataError, ModelWarning, OptionError, issue, one_of
 from pymer4.formulas.formula import fixed_names, names_in
 from pymer4.models.base import confidence_level, issue_all, spread, truth
 from pymer4.numerics.resample import Seed, count, seed_stream
@@ -19,6 +19,7 @@ from pymer4.recoding import conform
 Interval = Literal["confidence", "prediction"]
 
 _DRAWS = 2000  # of a simulated prediction interval
+_LISTED = 5
 _NUMBERS = ("double", "integer")
 
 
@@ -116,6 +117,7 @@ class LmerPredictions:
             found = reply.value
             _refuse(found)
             _say(reply, verbose, aloud=interval is not None)
+            _say_undefined(np.flatnonzero(complete)[np.isnan(found["prediction"])])
         values = [spread(found.get(name, np.nan), complete) for name in ("prediction", "se", "lower", "upper")]
         if asked is None:
             return values[0]
@@ -238,6 +240,19 @@ def _say(reply: bridge.Reply, verbose: bool, aloud: bool = False) -> None:
         issue_all(reply.warnings)
     for text in (*(() if aloud else reply.warnings), *reply.messages) if verbose else ():
         print(text)
+
+
+def _say_undefined(rows: np.ndarray) -> None:
+    """Warn of rows without a prediction though nothing is missing in them."""
+    if len(rows):
+        shown = ", ".join(map(str, rows[:_LISTED])) + (
+            f", and {len(rows) - _LISTED} more" if len(rows) > _LISTED else ""
+        )
+        issue(
+            f"A term has no value in row(s) {shown}, counted from 0, such as cut() beyond its breaks or log() below 0: "
+            "these predict NaN.",
+            ModelWarning,
+        )
 
 
 def _refuse(found: Mapping[str, Any]) -> None:
