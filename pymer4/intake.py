@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,12 +24,14 @@ class Intake:
         complete: rows without a missing value, shape (n,).
         weights: prior weights: a column's name, an array of shape (n,), or None.
         offset: offset, given likewise.
+        ranks: for each column whose ranks stand in its place, what they were made from.
     """
 
     columns: Mapping[str, Column]
     complete: np.ndarray
     weights: str | np.ndarray | None
     offset: str | np.ndarray | None
+    ranks: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def n_rows(self) -> int:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from pymer4.columns import NA, Column, as_factor, normalise
+from pymer4.columns import NA, Column, as_factor
 from pymer4.errors import DataError, OptionError, near
 from pymer4.formulas.factors import Coding, coding, recode
 from pymer4.formulas.formula import Formula, fixed_names, names_in
@@ -130,40 +129,6 @@ def _truths(column: Column, name: str) -> Column:
         raise DataError(f"Column {name!r} holds {shown}; the model was fitted to booleans there.")
     codes = np.array([truth.get(level, NA) for level in factor.levels] + [NA], dtype=np.int32)
     return Column("logical", codes[np.where(factor.missing, -1, factor.values - 1)])
-
-
-def with_ranks(data: Intake, formula: Formula, frame: pd.DataFrame, within: str, excluded: Collection[str]) -> Intake:
-    """Return the data with the outcome and the fixed numeric predictors as ranks, ties averaged.
-
-    Args:
-        data: the data of the fit.
-        formula: its formula.
-        frame: the user's frame.
-        within: column of it whose groups are ranked apart, or an empty text for all rows at once.
-        excluded: columns that stay as they are.
-
-    Raises:
-        DataError: a row that is used has no group.
-    """
-    named = [*names_in(formula.response), *names_in(formula.fixed)]
-    ranked = [name for name in dict.fromkeys(named) if name in data.columns and name not in excluded]
-    groups = _rank_groups(within, frame, data.complete) if within else np.zeros(data.n_rows)
-    columns = dict(data.columns)
-    for name in ranked:
-        if columns[name].kind in ("double", "integer"):
-            values = pd.Series(np.where(data.complete, columns[name].values, np.nan))
-            columns[name] = Column("double", values.groupby(groups).rank().to_numpy(dtype=float))
-    return replace(data, columns=columns)
-
-
-def _rank_groups(within: str, frame: pd.DataFrame, complete: np.ndarray) -> np.ndarray:
-    column = as_factor(normalise(frame, [within])[within])
-    lost = int((column.missing & complete).sum())
-    if lost:
-        raise DataError(
-            f"rank_group={within!r} is missing in {lost} row(s) that the model uses. Fill or drop these rows."
-        )
-    return column.values
 
 
 def _rows(column: Column, rows: np.ndarray) -> Column:

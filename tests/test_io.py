@@ -142,7 +142,16 @@ QUESTIONS = ("anova_results", "marginal_estimates", "marginal_contrasts", "_rane
 
 def alike_models(a: Any, b: Any, but: tuple[str, ...] = ()) -> None:
     """Assert that all attributes of two models are the same, those that are made anew too."""
-    anew = type(a)._ANEW.keys() - {"_handle", "_parsed", "_grids", "_scope", "_designed", "_estimate", "_design"}
+    anew = type(a)._ANEW.keys() - {
+        "_handle",
+        "_for_new_rows",
+        "_parsed",
+        "_grids",
+        "_scope",
+        "_designed",
+        "_estimate",
+        "_design",
+    }
     for name in sorted({*vars(a), *anew} - {*type(a)._ANEW, "_saved", "_terms", "_scope_told", *but} | anew):
         if name == "_facts" and but:
             continue

@@ -60,8 +60,6 @@ def trial() -> pd.DataFrame:
 
 @cache
 def data(name: str) -> pd.DataFrame:
-    if name == "ranked":
-        return trial().assign(**trial()[["x", "y"]].rank())
     if name == "holes":
         frame = trial()
         frame.loc[[3, 40], "x"] = np.nan
@@ -211,7 +209,7 @@ def check(table: pd.DataFrame, se: np.ndarray, df: np.ndarray, level: float = 0.
 @pytest.mark.parametrize("use_rfx", [False, True])
 @pytest.mark.parametrize("kind", ["confidence", "prediction"])
 def test_limits_are_those_of_henderson_and_satterthwaite(case, use_rfx, kind):
-    model, frame = fitted(case), data("ranked" if case == "ranks" else LINEAR[case].data)
+    model, frame = fitted(case), data(LINEAR[case].data)
     table = model.predict(frame, use_rfx=use_rfx, interval=kind)
     assert list(table.columns) == COLUMNS
     pd.testing.assert_index_equal(table.index, frame.index)

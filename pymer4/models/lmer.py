@@ -26,7 +26,8 @@ from pymer4.models.lmer_resample import LmerResampling, interval
 from pymer4.models.lmer_state import LmerState, is_function
 from pymer4.models.lmer_tests import LmerTests
 from pymer4.numerics.resample import Seed
-from pymer4.recoding import codings, contrast_matrices, with_factors, with_groups, with_ranks, without_unused
+from pymer4.ranking import Ranks, with_ranks
+from pymer4.recoding import codings, contrast_matrices, with_factors, with_groups, without_unused
 
 
 class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, LmerPlots, LmerDiagnosis, Model):
@@ -119,6 +120,7 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
         self._settings: dict[str, Any] = {}
         self._codings: dict[str, Coding] = {}
         self._kinds: dict[str, Column] = {}
+        self._ranks: Mapping[str, Ranks] = {}
         self._handle: bridge.Handle | None = None
         self._used: np.ndarray | None = None
         self._design: pd.DataFrame | None = None
@@ -162,7 +164,8 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
             ordered: give `factors` with a list of levels orthogonal polynomials (`.L`, `.Q`, `.C`, `^4`).
             verbose: say what is fitted, and let the optimizer report.
             REML: restricted maximum likelihood; False for maximum likelihood, which generalized models always use.
-            rank: rank the outcome and the numeric fixed predictors before the fit; `data` keeps its values.
+            rank: rank the outcome and the numeric fixed predictors that do not group rows before the fit; `data` keeps
+                its values.
             rank_group: rank within the groups of this column.
             rank_exclude_cols: columns that are not ranked.
             no_warnings: keep warnings in `.warnings` without issuing them.
@@ -256,6 +259,7 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
         value = reply.value
         self._handle = value["model"]
         self._kinds = {name: replace(column, values=column.values[:0]) for name, column in data.columns.items()}
+        self._ranks = data.ranks
         self._used = np.ones(data.n_rows, dtype=bool)
         if value["omitted"] is not None:
             self._used[value["omitted"] - 1] = False

@@ -16,7 +16,6 @@ from pymer4.formulas.formula import Name, deparse, names_in, parse
 from pymer4.models.base import truth
 from pymer4.models.forest import grouping, of_factor
 from pymer4.plotting import caterpillars, plots
-from pymer4.recoding import with_ranks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -103,7 +102,7 @@ class LmerCurves:
             lower=value["lower"] if with_band else None,
             upper=value["upper"] if with_band else None,
             figsize=figsize,
-            xlabel=xlabel or (f"rank of {param}" if self._is_ranked(param) else param),
+            xlabel=xlabel or (f"rank of {param}" if param in self._ranks else param),
             ylabel=ylabel or self._outcome_label(),
             note=_note({other: column for other, column in grid.items() if other != param}, offset),
             ax=ax,
@@ -135,7 +134,7 @@ class LmerCurves:
         response = self._parsed.response
         columns = [name for name in names_in(response) if name in self._frame.columns]
         text = response.name if isinstance(response, Name) else deparse(response)
-        return f"rank of {text}" if any(map(self._is_ranked, columns)) else text, columns
+        return f"rank of {text}" if any(name in self._ranks for name in columns) else text, columns
 
     def _prior_weights(self) -> np.ndarray | None:
         return None if self._weights is None else self._numbers(self._weights)
@@ -186,22 +185,10 @@ class LmerCurves:
     def _fitted_columns(self, names: Iterable[str]) -> dict[str, Column]:
         """Return columns as they were fitted, at the rows used."""
         names = list(dict.fromkeys(names))
-        if not self.ranked_data:
+        if not self._ranks:
             return self._conformed(intake.rows_for(names, self._frame[self._used], "plot()")[0])
-        data = intake.take_in(self._parsed, self._frame, self._weights, self._offset)
-        data = with_ranks(
-            data, self._parsed, self._frame, self._settings["rank_group"], [*self._unranked(), *self._codings]
-        )
-        return self._conformed(intake.subset({name: data.columns[name] for name in names}, self._used))
-
-    def _unranked(self) -> list[str]:
-        excluded = self._settings["rank_exclude_cols"]
-        return [excluded] if isinstance(excluded, str) else list(excluded)
-
-    def _is_ranked(self, name: str) -> bool:
-        """Whether a column was ranked before the fit."""
-        numeric = self._kinds[name].kind in ("double", "integer")
-        return self.ranked_data and numeric and name not in self._unranked()
+        columns = self._taken_in()[0].columns
+        return self._conformed(intake.subset({name: columns[name] for name in names}, self._used))
 
     def _levels_of_numbers(self) -> dict[str, np.ndarray]:
         """Return the values of the numbers that the formula makes factors of, such as x in `factor(x)`."""

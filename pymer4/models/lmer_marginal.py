@@ -11,6 +11,7 @@ from pymer4 import bridge, grid_request, tables
 from pymer4.errors import OptionError, also_spelled, one_of
 from pymer4.grid_request import Adjust, Family, Predictors, Scale
 from pymer4.models.base import Ddf, issue_all
+from pymer4.ranking import at_ranks
 
 Frames = tuple[pd.DataFrame, pd.DataFrame | None]
 Weights = Sequence[float] | Mapping[Any, float]
@@ -111,7 +112,7 @@ class LmerMarginal:
             specs: variables; there is a mean for each combination of their levels.
             by: variables at each level of which contrasts are made, a family of tests each.
             at: values of variables that the grid shall have, such as `{"x": [0, 1], "g": ["a", "b"]}`; covariates
-                are at their means otherwise.
+                are at their means otherwise. After `fit(rank=True)` they are put on the ranks of the data.
             contrasts: `"pairwise"`, `"trt.vs.ctrl"` (with the first level), `"consec"`, `"poly"`, `"eff"` (with the
                 mean of all), None, or `{name: weights}` with a weight a cell, in a list or in a dict by level.
             adjust: adjustment of the contrasts; where R says that tukey does not apply it is sidak.
@@ -284,6 +285,7 @@ class LmerMarginal:
         one_of("type", type, get_args(Scale))
         level, ddf, wanted = self._facts["level"], self._checked_ddf(ddf), grid_request.comparisons(contrasts)
         plain = not at and trend is None
+        at, in_ranks = at_ranks(at, self._ranks)
         reply = bridge.call(
             "marginal_mixed",
             model=self._for_new_rows,
@@ -304,7 +306,7 @@ class LmerMarginal:
         if plain:
             self._grids[ddf] = reply.value["grid"]
         issue_all(reply.warnings)
-        told = {"ddf": ddf, "level": level, "messages": list(reply.messages)}
+        told = {"ddf": ddf, "level": level, "messages": [*reply.messages, *in_ranks]}
         estimates, compared = reply.value["estimates"], reply.value["contrasts"]
         if trend is not None:
             estimates["name"], told["variable"] = "trend", trend

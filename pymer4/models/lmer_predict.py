@@ -14,6 +14,7 @@ from pymer4.errors import DataError, ModelWarning, OptionError, issue, one_of
 from pymer4.formulas.formula import fixed_names, names_in
 from pymer4.models.base import confidence_level, issue_all, spread, truth
 from pymer4.numerics.resample import Seed, count, seed_stream
+from pymer4.ranking import on_ranks
 from pymer4.recoding import conform
 
 Interval = Literal["confidence", "prediction"]
@@ -57,7 +58,8 @@ class LmerPredictions:
         Args:
             data: the raw predictors, any number of rows; with `use_rfx` the grouping variables too. A prediction
                 interval needs the variables of the random effects, the column of the weights, and what a `cbind()`
-                outcome takes its trials from. After `fit(rank=True)` the numbers of ranked columns are ranks.
+                outcome takes its trials from. After `fit(rank=True)` values are put on the ranks of the data, between
+                them by interpolation, within `rank_group`, whose column is needed then; predictions are ranks.
             use_rfx: condition on the groups' random effects; else predict for the population.
             pred_type: scale of the outcome; both are one for a linear model.
             verbose: print R's warnings about the prediction.
@@ -95,7 +97,8 @@ class LmerPredictions:
         one_of("new_levels", new_levels, ("error", "population"))
         asked = self._limits_asked(interval, conf_level, use_rfx, pred_type, seed)
         needed = self._predictors(use_rfx, varying=interval == "prediction")
-        columns, complete = intake.rows_for(needed, data, "predict()")
+        within = {ranks.within for name, ranks in self._ranks.items() if name in needed} - {"", *needed}
+        columns, complete = intake.rows_for([*needed, *within], data, "predict()")
         offset = self._per_row("offset", self._offset, data)
         if offset is not None:
             complete &= ~np.isnan(offset)
@@ -106,7 +109,7 @@ class LmerPredictions:
             reply = bridge.call(
                 "predict_mixed",
                 model=self._for_new_rows,
-                data=self._conformed(intake.subset(columns, complete)),
+                data=self._as_fitted(needed, intake.subset(columns, complete)),
                 n=int(complete.sum()),
                 conditional=use_rfx,
                 type=pred_type,
@@ -175,6 +178,10 @@ class LmerPredictions:
         nodes = [term.node if use_rfx else term.expression for term in self._parsed.random if use_rfx or varying]
         random = [name for node in nodes for name in names_in(node)]
         return [name for name in dict.fromkeys([*fixed, *random]) if name in self._frame.columns]
+
+    def _as_fitted(self, needed: list[str], columns: Mapping[str, Column]) -> dict[str, Column]:
+        """Return the columns needed of new ones as the model was fitted to them, numbers as ranks where it was."""
+        return on_ranks(self._conformed({name: columns[name] for name in needed}), columns, self._ranks)
 
     def _conformed(self, columns: Mapping[str, Column]) -> dict[str, Column]:
         """Return new columns as the kinds of column that the model was fitted to."""

@@ -134,6 +134,7 @@ class LmerState:
         "_parsed": lambda self: parse(self.formula),
         "_kinds": _kinds_anew,
         "_codings": lambda self: self._taken_in()[1] if self._settings else {},
+        "_ranks": lambda self: self._taken_in()[0].ranks if self.ranked_data else {},
         "_design": lambda self: None,
         "_grids": lambda self: {},
     }
