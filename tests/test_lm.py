@@ -995,7 +995,7 @@ def test_a_summary_is_printed_and_returned_rounded(capsys):
     model.fit(verbose=True, summarize=False, conf_int="boot", n_boot=20, robust="cluster", cluster="cl")
     assert "robust (cluster)" in capsys.readouterr().out
     fitted("nbinom").summary()
-    assert "family nbinom, link log" in capsys.readouterr().out and "Theta" not in shown.columns
+    assert "Family: nbinom   Link: log" in capsys.readouterr().out and "Theta" not in shown.columns
 
 
 def test_nothing_is_there_before_a_fit_and_a_failed_fit_leaves_the_last():
