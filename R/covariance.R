@@ -8,6 +8,9 @@ effect_variance <- function(model) if (isTRUE(attr(lme4::VarCorr(model), "useSc"
 # Whether the family has a dispersion, sigma^2, which is estimated.
 has_sigma <- function(model) model@devcomp$dims[["useSc"]] == 1
 
+# Whether the working weights of a generalized fit are divided by the dispersion, as those of lme4 2.1 are.
+weights_hold_dispersion <- function(model) isTRUE(model@devcomp$dims["dispProfile"] == 1)
+
 # The argument at which a deviance function has this theta.
 deviance_argument <- function(devfun, theta) {
   to_par <- environment(devfun)$mkPar

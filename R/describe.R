@@ -105,8 +105,11 @@ fixed_table <- function(model, ddf, interval, permute = NULL) {
   plain_frame(lapply(columns, unname), as.character(names(estimate)))
 }
 
+# lme4 2.1 divides the weights of a generalized fit by the dispersion, and where it has no Hessian multiplies by
+# the dispersion all the same.
 fixed_covariance <- function(model) {
-  if (methods::is(model, "lmerModLmerTest")) model@vcov_beta else as.matrix(stats::vcov(model))
+  if (methods::is(model, "lmerModLmerTest")) return(model@vcov_beta)
+  as.matrix(stats::vcov(model, sigm = if (weights_hold_dispersion(model)) 1 else stats::sigma(model)))
 }
 
 coefficient_moments <- function(model, ddf) {

@@ -1,5 +1,7 @@
 # Fit generalized linear mixed models with lme4's own drivers.
 
+# A gamma model starts at the outcome, as in R's glm(). From 2.0 on lme4 starts it at one mean for all rows, from where
+# the first step under another link than log may lead to means below 0.
 fit_generalized <- function(call, env, family, nAGQ, verbose) {
   if (family$name == "nbinom") {
     call[[1]] <- quote(lme4::glmer.nb)
@@ -9,8 +11,18 @@ fit_generalized <- function(call, env, family, nAGQ, verbose) {
   }
   if (nAGQ != 1) call$nAGQ <- nAGQ
   if (verbose > 0) call$verbose <- verbose
-  model <- eval(call, env)
+  escapes <- family$name %in% c("gamma", "inverse_gaussian") && !identical(family$link, "log")
+  if (escapes && family$name == "gamma") call$mustart <- call$formula[[2]]
+  model <- tryCatch(finite(eval(call, env)), error = function(e) {
+    if (!escapes) stop(e)
+    stop(conditionMessage(e), " (where a mean left the range of the family: link = \"log\" keeps it there)", call. = FALSE)
+  })
   tidy_environment(env)
+  model
+}
+
+finite <- function(model) {
+  if (!all(is.finite(lme4::fixef(model)))) stop("the fit ended at means that are not finite")
   model
 }
 
@@ -25,11 +37,13 @@ family_call <- function(family) {
 
 # As linear_refitter(), by lme4's own steps: the deviance depends on the coefficients too.
 generalized_refitter <- function(model) {
+  starts_at_outcome <- model@resp$family$family == "Gamma"
   function(response) {
-    fit <- lme4::refit(model, response)
+    if (starts_at_outcome) model@frame[["(mustart)"]] <- as.numeric(response)
+    fit <- finite(lme4::refit(model, response))
     list(
       theta = lme4::getME(fit, "theta"), spread = sqrt(effect_variance(fit)), sigma = stats::sigma(fit),
-      beta = lme4::fixef(fit), se = sqrt(diag(as.matrix(stats::vcov(fit))))
+      beta = lme4::fixef(fit), se = sqrt(diag(fixed_covariance(fit)))
     )
   }
 }

@@ -154,6 +154,7 @@ grid_arguments <- function(model, ddf, at) {
     object = model, params = setdiff(named, names(fitted_data(model))),
     lmer.df = tolower(ddf), lmerTest.limit = Inf, pbkrtest.limit = Inf
   )
+  if (lme4::isGLMM(model)) arguments$vcov. <- fixed_covariance(model)
   if (length(at)) c(arguments, list(at = with_all_levels(at, model))) else arguments
 }
 

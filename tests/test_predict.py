@@ -136,6 +136,7 @@ _PARTS = """function(m) {
   Lind@x <- as.numeric(lme4::getME(m, "Lind"))
   list(X = unname(as.matrix(lme4::getME(m, "X"))), Z = unname(as.matrix(lme4::getME(m, "Z"))),
        parameter = unname(as.matrix(Matrix::t(Lind))), theta = lme4::getME(m, "theta"), sigma = sigma(m),
+       scale = if (isTRUE(attr(lme4::VarCorr(m), "useSc"))) sigma(m) else 1,
        weights = if (lme4::isLMM(m)) weights(m) else as.vector(m@resp$sqrtXwt)^2,
        varpar = if (is(m, "lmerModLmerTest")) m@vcov_varpar, mu = fitted(m))
 }"""
@@ -145,7 +146,7 @@ _PARTS = """function(m) {
 def parts(name: str) -> dict:
     """Return the model matrices and parameters of a fitted case."""
     found = bridge.from_r(rinterface.evalr(_PARTS)(fitted(name).model_obj))
-    found["sigma"] = float(found["sigma"][0])
+    found["sigma"], found["scale"] = (float(found[key][0]) for key in ("sigma", "scale"))
     found["X"] = found["X"].reshape(len(found["Z"]), -1)
     return found
 
@@ -551,12 +552,13 @@ INVERSE = {
 @pytest.mark.parametrize("use_rfx", [False, True])
 def test_confidence_limits_of_a_generalized_model(case, use_rfx):
     model, frame = fitted(case), data("trial")
-    found = parts(case) | {"weights": np.asarray(working_weights(case))}
+    found = parts(case)
+    found["weights"] = np.asarray(working_weights(case)) * (found["scale"] / found["sigma"]) ** 2
     linked = model.predict(frame, use_rfx=use_rfx, pred_type="link", interval="confidence")
     assert linked.attrs == {"interval": "confidence", "conf_level": 0.95, "ddf": "asymptotic", "scale": "link"}
     if use_rfx:
         nothing = np.zeros_like(found["Z"])
-        se = found["sigma"] * np.sqrt(variances(found, found["theta"], found["X"], found["Z"], nothing))
+        se = found["scale"] * np.sqrt(variances(found, found["theta"], found["X"], found["Z"], nothing))
         # lme4 keeps the linear predictor to the tolerance of its iterations, 1e-7
         np.testing.assert_allclose(linked["SE"], se, rtol=1e-6)
     else:
@@ -646,7 +648,7 @@ def test_prediction_limits_are_quantiles_of_new_outcomes(case, use_rfx):
     np.testing.assert_array_equal(table["Estimate"], model.predict(frame, use_rfx=use_rfx))
     linked = model.predict(frame, use_rfx=use_rfx, pred_type="link", interval="confidence")
     found = parts(case)
-    loose = found["sigma"] ** 2 * ((found["Z"] @ lambda_(found, found["theta"])) ** 2).sum(axis=1)
+    loose = found["scale"] ** 2 * ((found["Z"] @ lambda_(found, found["theta"])) ** 2).sum(axis=1)
     sd = np.sqrt(linked["SE"].to_numpy() ** 2 + (0 if use_rfx else loose))
     eta = linked["Estimate"].to_numpy()[:, None] + sd[:, None] * nodes
     step = 1e-9 if case in DISCRETE else 0
