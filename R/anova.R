@@ -124,15 +124,59 @@ null_space <- function(M) {
   qr.Q(parts, complete = TRUE)[, seq_len(nrow(M)) > parts$rank, drop = FALSE]
 }
 
-# Likelihood-ratio tests of the random-effects terms. lmerTest refits the stored call in the
-# frame that it is called from: that has to see the model's data.
+# Likelihood-ratio tests of the random-effects terms: the models of lmerTest's ranova() under its names, but fitted to
+# the rows used, which that does not keep.
 ranova_mixed <- function(model) {
-  place <- list2env(list(model = model), parent = environment(stats::formula(model)))
-  found <- eval(quote(lmerTest::ranova(model)), place)
+  smaller <- smaller_random_parts(model)
+  likelihoods <- c(list(stats::logLik(model)), lapply(unname(smaller), random_part_likelihood, model = model))
+  log_likelihood <- vapply(likelihoods, as.vector, 0)
+  npar <- vapply(likelihoods, function(likelihood) as.numeric(attr(likelihood, "df")), 0)
+  chisq <- c(NA, 2 * (log_likelihood[1] - log_likelihood[-1]))
+  df <- c(NA, npar[1] - npar[-1])
+  p <- stats::pchisq(chisq, ifelse(df > 0, df, NA), lower.tail = FALSE)
   list(table = data.frame(
-    npar = found[["npar"]], log_likelihood = found[["logLik"]], AIC = found[["AIC"]], chisq = found[["LRT"]],
-    df = found[["Df"]], p = found[["Pr(>Chisq)"]], row.names = rownames(found)
+    npar = npar, log_likelihood = log_likelihood, AIC = 2 * npar - 2 * log_likelihood, chisq = chisq, df = df, p = p,
+    row.names = c("<none>", names(smaller))
   ))
+}
+
+# The random part less one effect, a list of its terms, under the effect's name: as far as marginality allows, effects
+# of a term that has several are left out one by one, others with their term, and all of a term with a structure.
+smaller_random_parts <- function(model) {
+  if (any(lengths(structures_of(model)))) {
+    terms <- random_terms(stats::formula(model))
+    return(setNames(lapply(seq_along(terms), function(i) terms[-i]), vapply(terms, as_text, "")))
+  }
+  terms <- lapply(random_bars(model), function(bar) call("(", bar))
+  parts <- lapply(seq_along(terms), function(i) {
+    bar <- terms[[i]][[2]]
+    effects <- stats::as.formula(call("~", bar[[2]]))
+    labels <- attr(stats::terms(effects), "term.labels")
+    if (length(labels) == 0) return(setNames(list(terms[-i]), as_text(terms[[i]])))
+    scope <- stats::drop.scope(effects)
+    without <- lapply(scope, function(label) {
+      left <- if (setequal(labels, label)) 1 else stats::update(effects, paste("~ . -", label))[[2]]
+      c(terms[-i], call("(", call("|", left, bar[[3]])))
+    })
+    setNames(without, paste(scope, "in", as_text(terms[[i]])))
+  })
+  do.call(c, parts)
+}
+
+as_text <- function(expression) paste(deparse(expression, 500L), collapse = " ")
+
+random_part_likelihood <- function(terms, model) {
+  if (length(terms) == 0) return(fixed_likelihood(model))
+  formula <- stats::formula(model)
+  formula[[3]] <- sum_of(c(list(stats::formula(model, fixed.only = TRUE)[[3]]), terms))
+  stats::logLik(fit_again(model, formula))
+}
+
+# That of the fixed part alone, as for lm().
+fixed_likelihood <- function(model) {
+  X <- lme4::getME(model, "X")
+  fit <- stats::lm.wfit(X, model@resp$y, model@resp$weights, model@resp$offset)
+  stats::logLik(structure(fit, class = "lm"), REML = lme4::isREML(model) && ncol(X) > 0)
 }
 
 # What a likelihood-ratio test needs of a model, by ML where `refit`; the model itself stays as it is.

@@ -12,8 +12,11 @@ confint_mixed <- function(model, interval) {
 
 # Draws that workers have made, or new ones.
 draws_of <- function(model, interval) {
-  if (is.null(interval$draws)) bootstrap_draws(model, interval$seeds) else interval$draws
+  drawn <- made_draws(interval$made)
+  if (is.null(drawn)) bootstrap_draws(model, interval$seeds) else drawn
 }
+
+made_draws <- function(made) if (!is.null(made)) structure(made$values, reasons = made$reasons)
 
 # Limits of the coefficients alone; for bootstrap draws also the p that inverts them.
 fixed_limits <- function(model, interval, estimate, se) {
@@ -46,8 +49,11 @@ p_of_draws <- function(draws) {
 # The draws that could be fitted. A correlation is missing too where a variance is drawn as 0.
 fitted_draws <- function(draws, kind) {
   failed <- rowSums(!is.na(draws)) == 0
-  if (all(failed)) stop("none of the ", nrow(draws), " ", kind, " fits succeeded")
-  if (any(failed)) warning(sum(failed), " of ", nrow(draws), " ", kind, " fits failed and were left out")
+  if (!any(failed)) return(draws)
+  n <- nrow(draws)
+  told <- counted_reasons(attr(draws, "reasons")[failed], n)
+  if (all(failed)) stop("none of the ", n, " ", kind, " fits succeeded. ", told, call. = FALSE)
+  warning(sum(failed), " of ", n, " ", kind, " fits failed and were left out. ", told, call. = FALSE)
   draws[!failed, , drop = FALSE]
 }
 

@@ -29,18 +29,12 @@ all_fits <- function(model) {
 # What the model says of its fit with another optimizer, all else as it was.
 refit_with <- function(model, optimizer, options) {
   linear <- lme4::isLMM(model)
-  home <- environment(stats::formula(model))
-  place <- list2env(as.list(home, all.names = TRUE), parent = parent.env(home))
-  control <- home$control
+  control <- environment(stats::formula(model))$control
   if (is.null(control)) control <- if (linear) lme4::lmerControl() else lme4::glmerControl()
   control$optimizer <- if (linear) optimizer else c(optimizer, optimizer)
   control$optCtrl <- options
-  place$control <- control
-  call <- model@call
-  call$control <- quote(control)
-  on.exit(tidy_environment(home))
   fit <- tryCatch(
-    suppressMessages(suppressWarnings(if (linear) fit_linear(call, place, 0L, FALSE) else eval(call, place))),
+    suppressMessages(suppressWarnings(fit_again(model, control = control))),
     error = function(e) conditionMessage(e)
   )
   if (is.character(fit)) {
@@ -93,12 +87,8 @@ rows_are_groups <- function(model) {
 null_model <- function(model) {
   formula <- stats::formula(model)
   offsets <- as.list(attr(stats::terms(model), "variables"))[-1][attr(stats::terms(model), "offset")]
-  bars <- lapply(random_bars(model), function(bar) call("(", bar))
-  formula[[3]] <- Reduce(function(left, right) call("+", left, right), c(list(1), offsets, bars))
-  call <- model@call
-  call$formula <- formula
-  on.exit(tidy_environment(environment(formula)))
-  eval(call, environment(formula))
+  formula[[3]] <- sum_of(c(list(1), offsets, random_terms(formula)))
+  fit_again(model, formula)
 }
 
 # Conditional standard deviations of the random effects, shaped as ranef() has these.

@@ -107,6 +107,23 @@ fit_linear <- function(call, env, verbose, satterthwaite) {
   if (satterthwaite) as_satterthwaite(model, devfun, stencil) else model
 }
 
+# The model again, by another formula or control, on exactly the rows that it used. Its variables are computed on all
+# rows of the data first, as they were.
+fit_again <- function(model, formula = stats::formula(model), control = NULL) {
+  home <- environment(stats::formula(model))
+  place <- list2env(as.list(home, all.names = TRUE), parent = parent.env(home))
+  environment(formula) <- place
+  call <- model@call
+  call$formula <- formula
+  omitted <- as.integer(attr(model@frame, "na.action"))
+  if (length(omitted)) call$subset <- -omitted
+  if (!is.null(control)) {
+    place$control <- control
+    call$control <- quote(control)
+  }
+  if (lme4::isLMM(model)) fit_linear(call, place, 0L, FALSE) else eval(call, place)
+}
+
 parse_model <- function(call, env, control) {
   call[[1]] <- quote(lme4::lFormula)
   call$control <- control

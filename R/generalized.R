@@ -38,6 +38,10 @@ family_call <- function(family) {
 # As linear_refitter(), by lme4's own steps: the deviance depends on the coefficients too.
 generalized_refitter <- function(model) {
   starts_at_outcome <- model@resp$family$family == "Gamma"
+  # From a response without the rows left out, refit() would take them once more.
+  attr(model@frame, "na.action") <- NULL
+  # Gaussian outcomes may lie where the link is not defined, so that their family finds no start by itself.
+  if (model@resp$family$family == "gaussian") model@frame[["(etastart)"]] <- as.vector(model@resp$eta)
   function(response) {
     if (starts_at_outcome) model@frame[["(mustart)"]] <- as.numeric(response)
     fit <- finite(lme4::refit(model, response))

@@ -39,6 +39,21 @@ random_bars <- function(model) {
   getExportedValue(home, "findbars")(stats::formula(model))
 }
 
+# The random-effects terms as they are written, with their parentheses or their structure.
+random_terms <- function(formula) {
+  parts <- function(node) {
+    if (!any(c("|", "||") %in% all.names(node))) return(list())
+    added <- is.call(node) && identical(node[[1]], quote(`+`)) && length(node) == 3
+    if (added) return(c(parts(node[[2]]), parts(node[[3]])))
+    inside <- if (identical(node[[1]], quote(`(`))) node[[2]]
+    is_bar <- is.call(inside) && as.character(inside[[1]])[1] %in% c("|", "||")
+    if (is.null(inside) || is_bar) list(node) else parts(inside)
+  }
+  parts(formula[[3]])
+}
+
+sum_of <- function(terms) Reduce(function(left, right) call("+", left, right), terms)
+
 # The columns of a term, with the knots, means, levels and contrasts of the fit.
 term_design <- function(model, expression, data) {
   known <- stats::terms(model, random.only = TRUE)

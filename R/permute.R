@@ -2,7 +2,7 @@
 
 permute_mixed <- function(model, within, seeds) {
   if (is.raw(model)) model <- unserialize(model)
-  list(statistics = unname(permuted_statistics(model, within, seeds)))
+  plain_draws(permuted_statistics(model, within, seeds))
 }
 
 # Statistics of each coefficient, one row a seed. `within` is a grouping factor, NULL for the first.
@@ -39,7 +39,7 @@ grouped_by <- function(name) sort(all.vars(tryCatch(str2lang(name), error = func
 # p = (1 + hits) / (n + 1), where statistics that differ by rounding are equal; NA for a coefficient whose
 # predictor is constant within every cluster, since shuffling there leaves its hypothesis untested.
 permutation_p <- function(model, statistic, permute) {
-  drawn <- permute$statistics
+  drawn <- made_draws(permute$made)
   if (is.null(drawn)) drawn <- permuted_statistics(model, permute$within, permute$seeds)
   kept <- fitted_draws(drawn, "permuted")
   usual <- sqrt(colMeans(replace(kept, !is.finite(kept), 0)^2))

@@ -1,31 +1,34 @@
 # New responses from a fitted model, and refits to them.
 
+# One response a column, for the rows used: successes where the outcome counts successes and failures.
 simulate_mixed <- function(model, n, conditional, seed) {
   set_stream(seed)
-  if (has_dispersion(model)) {
-    draw <- response_drawer(model, conditional)
-    return(list(simulations = vapply(seq_len(n), function(i) draw(), numeric(nrow(model@frame)))))
-  }
-  drawn <- stats::simulate(model, n, re.form = if (conditional) NULL else NA)
-  list(simulations = vapply(drawn, as_outcome, numeric(nrow(model@frame)), USE.NAMES = FALSE))
+  draw <- response_drawer(model, conditional)
+  drawn <- vapply(seq_len(n), function(i) draw(), numeric(nrow(model@frame)))
+  list(simulations = if (is.matrix(model@frame[[1]])) round(drawn * model@resp$weights) else drawn)
 }
 
-# A drawn response as numbers: successes where it counts successes and failures,
-# 0 and 1 where it is a factor.
-as_outcome <- function(drawn) {
-  if (is.matrix(drawn)) drawn <- drawn[, 1]
-  if (is.factor(drawn)) as.numeric(drawn) - 1 else as.numeric(drawn)
-}
-
-# A function that draws one response for the rows used: around the fitted values, or around the population with random
-# effects drawn anew. Not by lme4, which takes the shape of a gamma and of an inverse Gaussian outcome for its inverse's
-# root (issue 782 there).
+# A function that draws one response for the rows used, proportions for a binomial model: around the fitted values, or
+# around the population with random effects drawn anew. Not by lme4, which goes back to the data and their rows, and
+# takes the shape of a gamma and of an inverse Gaussian outcome for its inverse's root (issue 782 there).
 response_drawer <- function(model, conditional) {
   predictor <- predictor_drawer(model, conditional)
   weights <- model@resp$weights
-  if (!lme4::isLMM(model)) return(function() draw_outcomes(model, predictor(), weights))
-  noise <- stats::sigma(model) / sqrt(weights)
-  function() predictor() + noise * stats::rnorm(length(noise))
+  if (lme4::isLMM(model)) {
+    noise <- stats::sigma(model) / sqrt(weights)
+    return(function() predictor() + noise * stats::rnorm(length(noise)))
+  }
+  if (model@resp$family$family != "binomial") return(function() draw_outcomes(model, predictor(), weights))
+  trials <- whole_trials(weights)
+  function() replace(draw_outcomes(model, predictor(), trials), trials == 0, 0)
+}
+
+whole_trials <- function(weights) {
+  trials <- round(weights)
+  if (any(abs(weights - trials) > 1e-8)) {
+    stop("no outcome can be drawn: the prior weights of a binomial model have to be whole numbers of trials")
+  }
+  trials
 }
 
 predictor_drawer <- function(model, conditional) {
@@ -38,36 +41,61 @@ predictor_drawer <- function(model, conditional) {
   function() mean + as.vector(Matrix::crossprod(loadings, stats::rnorm(nrow(loadings))))
 }
 
-# Outcomes whose spread is a parameter of its own.
-has_dispersion <- function(model) {
-  lme4::isLMM(model) || model@resp$family$family %in% c("gaussian", "Gamma", "inverse.gaussian")
-}
-
 bootstrap_mixed <- function(model, seeds) {
   if (is.raw(model)) model <- unserialize(model)
-  list(draws = unname(bootstrap_draws(model, seeds)))
+  plain_draws(bootstrap_draws(model, seeds))
 }
+
+plain_draws <- function(draws) list(values = matrix(draws, nrow(draws)), reasons = attr(draws, "reasons"))
 
 serialize_model <- function(model) list(bytes = serialize(as_lme4(model), NULL))
 
-# Parametric bootstrap: one row a seed, one column a parameter in the order of
-# confint(); a replicate that can't be fitted is a row of NA.
+# Parametric bootstrap: one column a parameter in the order of confint().
 bootstrap_draws <- function(model, seeds) {
-  draw <- if (has_dispersion(model)) response_drawer(model, FALSE) else function() stats::simulate(model, 1)[[1]]
+  drawn <- response_drawer(model, FALSE)
+  trials <- if (is.matrix(model@frame[[1]])) whole_trials(model@resp$weights)
+  draw <- function() if (is.null(trials)) drawn() else counted_trials(drawn(), trials)
   random <- random_parameters(model)
   replicates(model, seeds, limit_names(model), draw, function(fit) {
     c(random(fit$theta, fit$spread), if (has_sigma(model)) fit$sigma, fit$beta)
   })
 }
 
-# Fit the model to one response a seed; returns a row of `summary` for each.
+# Successes and failures.
+counted_trials <- function(share, trials) {
+  successes <- round(share * trials)
+  cbind(successes, trials - successes)
+}
+
+# Fit the model to one response a seed; returns a row of `summary` for each. One that can't be fitted is a row of NA,
+# and `reasons` says why, "" for the others.
 replicates <- function(model, seeds, columns, draw, summary) {
   refit <- if (lme4::isLMM(model)) linear_refitter(model) else generalized_refitter(model)
-  rows <- vapply(seeds, function(seed) {
-    set_stream(seed)
-    tryCatch(suppressWarnings(summary(refit(draw()))), error = function(e) rep(NA_real_, length(columns)))
+  reasons <- character(length(seeds))
+  one <- function(i) {
+    set_stream(seeds[i])
+    response <- draw()
+    if (anyNA(response)) stop("the link gives means that the family does not have, so no outcome can be drawn")
+    row <- suppressWarnings(summary(refit(response)))
+    if (all(is.na(row))) stop("the fit has no estimates")
+    row
+  }
+  rows <- vapply(seq_along(seeds), function(i) {
+    tryCatch(one(i), error = function(e) {
+      reasons[i] <<- conditionMessage(e)
+      rep(NA_real_, length(columns))
+    })
   }, numeric(length(columns)))
-  matrix(rows, ncol = length(columns), byrow = TRUE, dimnames = list(NULL, columns))
+  rows <- matrix(rows, ncol = length(columns), byrow = TRUE, dimnames = list(NULL, columns))
+  structure(rows, reasons = reasons)
+}
+
+# How often each reason was given, the most frequent first.
+counted_reasons <- function(reasons, n) {
+  counts <- sort(table(trimws(gsub("[[:space:]]+", " ", reasons))), decreasing = TRUE)
+  told <- paste0(counts, " of ", n, ": ", names(counts))
+  if (length(told) > 5) told <- c(told[1:5], paste("and", length(told) - 5, "other reasons"))
+  paste(told, collapse = "; ")
 }
 
 # A function that fits the model to another response, and returns its parameters and the standard

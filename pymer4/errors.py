@@ -64,6 +64,10 @@ class RError(Pymer4Error, RuntimeError):
         about = f"\n  formula: {formula}" if formula else ""
         super().__init__(f"R stopped in {verb}: {message}{about}" + (f"\n{advice}" if advice else ""))
 
+    def __reduce__(self) -> tuple[type[RError], tuple[str, str, str | None, str]]:
+        """Return what makes the error again in the process that asked a worker."""
+        return type(self), (self.message, self.verb, self.formula, self.advice)
+
 
 class RUnavailable(Pymer4Error, ImportError):
     """R can't be used here; the message ends with the command that mends it."""

@@ -12,7 +12,7 @@ from pymer4 import bridge, tables
 from pymer4.errors import ModelWarning, one_of
 from pymer4.models.base import confidence_level, issue_all
 from pymer4.models.lmer_options import Method, check_profile
-from pymer4.numerics.resample import Seed, count, map_chunks, seed_stream, workers
+from pymer4.numerics.resample import Seed, count, each_chunk, seed_stream, workers
 
 
 class LmerResampling:
@@ -52,7 +52,7 @@ class LmerResampling:
         seeds = seed_stream(seed, count("n_boot", n_boot)) if method == "boot" else None
         asked = interval(method, level, seeds)
         if method == "boot" and n_jobs != 1:
-            asked["draws"] = self._draws(_bootstrap_chunk, seeds, n_jobs)
+            asked["made"] = self._draws(_bootstrap_chunk, seeds, n_jobs)
         reply = bridge.call("confint_mixed", model=self._handle, interval=asked)
         issue_all((*reply.warnings, *reply.messages))
         return tables.confint_table(*(reply.value[k] for k in ("lower", "upper", "names")), level)
@@ -70,9 +70,9 @@ class LmerResampling:
         """Make the draws in fresh processes, and the coefficient table from them."""
         limits, permute = resampling["interval"], resampling.get("permute")
         if limits["method"] == "boot":
-            limits["draws"] = self._draws(_bootstrap_chunk, limits["seeds"], n_jobs)
+            limits["made"] = self._draws(_bootstrap_chunk, limits["seeds"], n_jobs)
         if permute:
-            permute["statistics"] = self._draws(_permute_chunk, permute["seeds"], n_jobs, permute["within"])
+            permute["made"] = self._draws(_permute_chunk, permute["seeds"], n_jobs, permute["within"])
         reply = bridge.call("fixed_mixed", model=self._handle, ddf=self._facts["ddf"], **resampling)
         self._warn(reply.warnings, ModelWarning, quiet)
         self.coefs = self._coef_table(reply.value["fixed"])
@@ -86,18 +86,22 @@ class LmerResampling:
             )
             self._warn([text], ModelWarning, quiet)
 
-    def _draws(self, work: Callable, seeds: np.ndarray, n_jobs: int, *fixed: Any) -> np.ndarray:
-        """Return one row a seed from fresh worker processes, which get the model as bytes."""
+    def _draws(self, work: Callable, seeds: np.ndarray, n_jobs: int, *fixed: Any) -> dict[str, Any]:
+        """Return draws of fresh worker processes, which get the model as bytes: `values`, one row a seed, `reasons`."""
         model = bridge.call("serialize_model", model=self._handle).value["bytes"]
-        return map_chunks(work, seeds, n_jobs, model, *fixed)
+        parts = each_chunk(work, seeds, n_jobs, model, *fixed)
+        return {
+            "values": np.concatenate([part["values"] for part in parts]),
+            "reasons": [reason for part in parts for reason in part["reasons"]],
+        }
 
 
-def _bootstrap_chunk(model: bytes, seeds: np.ndarray) -> np.ndarray:
-    return bridge.call("bootstrap_mixed", model=model, seeds=seeds).value["draws"]
+def _bootstrap_chunk(model: bytes, seeds: np.ndarray) -> dict[str, Any]:
+    return bridge.call("bootstrap_mixed", model=model, seeds=seeds).value
 
 
-def _permute_chunk(model: bytes, within: str | None, seeds: np.ndarray) -> np.ndarray:
-    return bridge.call("permute_mixed", model=model, within=within, seeds=seeds).value["statistics"]
+def _permute_chunk(model: bytes, within: str | None, seeds: np.ndarray) -> dict[str, Any]:
+    return bridge.call("permute_mixed", model=model, within=within, seeds=seeds).value
 
 
 def interval(method: str, level: float, seeds: np.ndarray | None) -> dict[str, Any]:
