@@ -137,7 +137,7 @@ def comparisons(contrasts: object) -> str | dict[str, dict[str, Any]] | None:
 
     Examples:
         >>> comparisons({"a or b": {"a": 0.5, "b": 0.5, "c": -1}})["a or b"]["cells"]
-        ['a', 'b', 'c']
+        [['a'], ['b'], ['c']]
     """
     if contrasts is None:
         return None
@@ -154,24 +154,35 @@ def comparisons(contrasts: object) -> str | dict[str, dict[str, Any]] | None:
     return {str(name): _weights(name, given) for name, given in contrasts.items()}
 
 
-def unfit(contrasts: Mapping[str, Mapping[str, Any]], cells: Sequence[str]) -> OptionError:
-    """Return the error for weights of which some fit none of the cells."""
-    for name, contrast in contrasts.items():
-        unknown = [cell for cell in contrast["cells"] or () if cell not in cells]
-        if unknown:
-            fault = f"has a weight for {unknown[0]!r}, which is no cell.{near(unknown[0], cells)}"
-        elif contrast["cells"] is None and len(contrast["weights"]) != len(cells):
-            fault = f"has {len(contrast['weights'])} weights for {len(cells)} cells."
-        else:
-            continue
-        return OptionError(f"contrasts[{name!r}] {fault} The cells are, in this order: {_listing(cells)}.")
-    raise AssertionError("every contrast fits the cells")
+def unfit(
+    contrasts: Mapping[str, Mapping[str, Any]], contrast: str, cell: int, cells: Mapping[str, Sequence[Any]]
+) -> OptionError:
+    """Return the error for weights that do not fit the cells.
+
+    Args:
+        contrasts: what `comparisons()` returned.
+        contrast: the one that does not fit.
+        cell: place from 1 of the weight that belongs to no cell; 0 where their number is wrong.
+        cells: the levels of the cells, a sequence a variable.
+    """
+    names = [_cell_name([level_name(level) for level in levels]) for levels in zip(*cells.values(), strict=True)]
+    wanted = contrasts[contrast]
+    if cell:
+        given = _cell_name(wanted["cells"][cell - 1])
+        fault = f"has a weight for {given!r}, which is no cell.{near(given, names)}"
+    else:
+        fault = f"has {len(wanted['weights'])} weights for {len(names)} cells."
+    return OptionError(f"contrasts[{contrast!r}] {fault} The cells are, in this order: {_listing(names)}.")
+
+
+def _cell_name(levels: Sequence[str]) -> str:
+    return levels[0] if len(levels) == 1 else f"({', '.join(levels)})"
 
 
 def _weights(name: object, given: Any) -> dict[str, Any]:
     cells = None
     if isinstance(given, Mapping):
-        cells = [_cell_name(cell) for cell in given]
+        cells = [[level_name(level) for level in (cell if isinstance(cell, tuple) else (cell,))] for cell in given]
         given = list(given.values())
     listed = [] if isinstance(given, (str, bytes)) or not isinstance(given, Iterable) else list(given)
     if not listed or not all(_is_number(weight) for weight in listed):
@@ -179,10 +190,6 @@ def _weights(name: object, given: Any) -> dict[str, Any]:
             f"contrasts[{name!r}] is {given!r}. Give one finite number a cell, in a list or in a dict by cell."
         )
     return {"cells": cells, "weights": np.array(listed, dtype=float)}
-
-
-def _cell_name(cell: object) -> str:
-    return " ".join(level_name(level) for level in (cell if isinstance(cell, tuple) else (cell,)))
 
 
 def _is_number(value: object) -> bool:

@@ -6,7 +6,7 @@ precision; only `rounded` makes a copy for the eye.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -199,7 +199,8 @@ def optimizer_table(found: Mapping[str, Any], attrs: Mapping[str, object]) -> pd
 
     Args:
         found: `optimizers`, log_likelihood, converged and messages, each of length k; `terms`; coefficients, shape
-            (k, terms), NaN where a fit failed.
+            (k, terms), NaN where a fit failed. A term with the name of a column of ours has another, as variables do in
+            `marginal_estimates`.
         attrs: what else is to be said of them; `best` is added.
     """
     coefficients, likelihood = np.asarray(found["coefficients"], dtype=float), np.asarray(found["log_likelihood"])
@@ -212,8 +213,10 @@ def optimizer_table(found: Mapping[str, Any], attrs: Mapping[str, object]) -> pd
     columns = [likelihood, np.asarray(found["converged"], dtype=bool), *widest]
     columns += [pd.array(found["messages"], dtype=object), *coefficients.T]
     table = pd.DataFrame(dict(enumerate(columns)), index=pd.Index(found["optimizers"], dtype=object))
-    table.columns = pd.Index([_COMPARED[4], *ALL_FITS, *found["terms"]], dtype=object)
-    table.attrs |= {"best": None if best is None else found["optimizers"][best], **attrs}
+    ours = [_COMPARED[4], *ALL_FITS]
+    terms = _apart(found["terms"], ours)
+    table.columns = pd.Index([*ours, *terms.values()], dtype=object)
+    _renamed(table, terms).attrs |= {"best": None if best is None else found["optimizers"][best], **attrs}
     return table
 
 
@@ -237,32 +240,32 @@ def comparison_table(models: Sequence[Any], chisq: np.ndarray, df: np.ndarray, p
 def marginal_estimates(found: Mapping[str, Any], level: float) -> pd.DataFrame:
     """Return marginal means or slopes, one a row.
 
+    A variable that has the name of a column of ours is in one with another name, which `attrs["columns"]` tells.
+
     Args:
         found: `labels`, the values of each variable; `values`: estimate, lower, upper, se and df.
         level: confidence level of `lower` and `upper`.
     """
-    return _numbered([*dict(found["labels"] or {}).items(), *_estimated(found["values"], level)])
+    return _numbered(found["labels"], _estimated(found["values"], level), _marginal(level))
 
 
 def marginal_contrasts(found: Mapping[str, Any], level: float) -> pd.DataFrame:
-    """Return contrasts of marginal means or slopes, one a row.
+    """Return contrasts of marginal means or slopes, one a row, columns named as those of the estimates.
 
     Args:
-        found: `labels`, what the contrasts are called, and the values of each variable in `by`; `values` as those
-            of estimates, with statistic and p as well; `z`, whether the statistic is one.
+        found: `contrast`, what they are called; `labels`, the values of each variable that they are made by; `values`
+            as those of estimates, with statistic and p as well; `z`, whether the statistic is one.
         level: confidence level of the limits.
     """
-    labels, values = found["labels"], found["values"]
-    contrast = next(name for name in labels if name not in found["by"])
-    columns = [(CONTRAST, np.array([str(text) for text in labels[contrast]], dtype=object))]
-    columns += [(name, labels[name]) for name in found["by"]]
-    columns += _estimated(values, level)
-    columns += [(Z_STAT if found["z"] else T_STAT, values["statistic"]), *_tested(values["p"])]
-    return _numbered(columns)
+    values = found["values"]
+    columns = [*_estimated(values, level), (Z_STAT if found["z"] else T_STAT, values["statistic"])]
+    table = _numbered(found["labels"], [*columns, *_tested(values["p"])], _marginal(level))
+    table.insert(0, CONTRAST, pd.array(found["contrast"], dtype=object))
+    return table
 
 
 def joint_table(found: Mapping[str, Any], linear: bool) -> pd.DataFrame:
-    """Return joint tests of model terms, one a row.
+    """Return joint tests of model terms, one a row; names of columns as in `marginal_estimates`.
 
     Args:
         found: `terms`; `labels`, the values of each variable that tests are made by; `values`: df1, df2, f, chisq, p.
@@ -270,9 +273,15 @@ def joint_table(found: Mapping[str, Any], linear: bool) -> pd.DataFrame:
     """
     values = found["values"]
     kinds = {NUM_DF: "df1", DENOM_DF: "df2", F_STAT: "f"} if linear else {CHISQ: "chisq", CHISQ_DF: "df1"}
-    tests = [(name, values[key]) for name, key in kinds.items()]
-    table = _numbered([*dict(found["labels"] or {}).items(), *tests, *_tested(values["p"])])
-    return table.set_axis(pd.Index(found["terms"], dtype=object))
+    tests = [*((name, values[key]) for name, key in kinds.items()), *_tested(values["p"])]
+    table = _numbered(found["labels"], tests, [name for name, _ in tests])
+    table.index = pd.Index(found["terms"], dtype=object)
+    return table
+
+
+def _marginal(level: float) -> tuple[str, ...]:
+    """Return the columns that tables of marginal means and of their contrasts have of their own."""
+    return (CONTRAST, ESTIMATE, *limit_columns(level), SE, DF, T_STAT, Z_STAT, P_VAL, SIG)
 
 
 def _estimated(values: Mapping[str, np.ndarray], level: float) -> list[tuple[str, np.ndarray]]:
@@ -284,11 +293,33 @@ def _tested(p: np.ndarray) -> list[tuple[str, np.ndarray]]:
     return [(P_VAL, p), (SIG, np.array(stars(p), dtype=object))]
 
 
-def _numbered(columns: Sequence[tuple[str, Any]]) -> pd.DataFrame:
-    """Return a table with the index "1", "2", ..; a user's variable may have the name of a column of ours."""
-    index = pd.Index([str(i + 1) for i in range(len(columns[-1][1]))], dtype=object)
-    table = pd.DataFrame({position: values for position, (_, values) in enumerate(columns)}, index=index)
-    table.columns = pd.Index([name for name, _ in columns], dtype=object)
+def _numbered(
+    variables: Mapping[str, Any] | None, columns: Sequence[tuple[str, Any]], taken: Sequence[str]
+) -> pd.DataFrame:
+    """Return a table with the index "1", "2", .., first the variables of the user, under names not yet taken."""
+    variables = variables or {}
+    names = _apart(variables, taken)
+    values = [*variables.values(), *(column for _, column in columns)]
+    index = pd.Index([str(i + 1) for i in range(len(values[-1]))], dtype=object)
+    table = pd.DataFrame(dict(enumerate(values)), index=index)
+    table.columns = pd.Index([*names.values(), *(name for name, _ in columns)], dtype=object)
+    return _renamed(table, names)
+
+
+def _apart(names: Collection[str], taken: Collection[str]) -> dict[str, str]:
+    """Return columns for names of the user, none of them taken by a column of ours."""
+    columns: dict[str, str] = {}
+    for name in names:
+        columns[name] = name
+        while columns[name] in taken or (columns[name] != name and columns[name] in names):
+            columns[name] += " (variable)"
+    return columns
+
+
+def _renamed(table: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
+    """Return a table that tells the columns which have another name than the user's."""
+    other = {name: column for name, column in columns.items() if column != name}
+    table.attrs |= {"columns": other} if other else {}
     return table
 
 

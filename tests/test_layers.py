@@ -92,6 +92,7 @@ LAYERS = {
     "pymer4.models.convergence": 0,
     "pymer4.models.lmer_diagnosis": 6,
     "pymer4.models.lmer_marginal": 7,
+    "pymer4.models.marginal_notes": 5,
     "pymer4.models.diagnosis_plots": 5,
     "pymer4.models.lmer_curves": 6,
     "pymer4.models.lmer_plots": 7,

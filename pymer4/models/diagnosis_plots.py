@@ -190,9 +190,10 @@ class DiagnosticPlots:
                 "yet. Call post_hoc(), emmeans() or emtrends() first."
             )
         label = _labelled(marginal_plots.kind(table), self._outcome_drawn(**_about(table)))
+        columns = table.attrs.get("columns", {})
         return marginal_plots.marginal(
             table,
-            categories=self._categories(),
+            categories=[columns.get(name, name) for name in self._categories()],
             figsize=figsize,
             xlabel=xlabel or (label if contrasts else ""),
             ylabel=ylabel or ("" if contrasts else label),

@@ -10,10 +10,11 @@ import pandas as pd
 from pymer4 import bridge, grid_request, tables
 from pymer4.errors import OptionError, also_spelled, one_of
 from pymer4.grid_request import Adjust, Family, Predictors, Scale
+from pymer4.models import marginal_notes
 from pymer4.models.base import Ddf, issue_all
+from pymer4.models.marginal_notes import Frames
 from pymer4.ranking import at_ranks
 
-Frames = tuple[pd.DataFrame, pd.DataFrame | None]
 Weights = Sequence[float] | Mapping[Any, float]
 
 _SEED = 1  # of the Monte Carlo integrals behind "mvt", so that they repeat
@@ -24,8 +25,10 @@ class LmerMarginal:
 
     Means are those of a reference grid: every combination of the levels of the factors, covariates at their means,
     all cells of equal weight (Searle, Speed & Milliken 1980, The American Statistician 34). A covariate with two
-    values at most keeps them as levels. Limits have the level of the fit, and the adjustment of the tests; the
-    step-wise ones have none, there limits are Bonferroni's.
+    values at most keeps them as levels. An offset is computed from the values in each row of the grid; as an argument
+    of the model it counts at its mean. Limits have the level of the fit, and the adjustment of the tests; the
+    step-wise ones have none, there limits are Bonferroni's. A variable with the name of a column of the tables is in
+    one called name + " (variable)", with a warning.
     """
 
     def _forget(self) -> None:
@@ -89,7 +92,7 @@ class LmerMarginal:
             print(text)
         if not summarize:
             return None
-        print(_printed(frames, marginal, grouping))
+        print(marginal_notes.printed(frames, marginal, grouping))
         return frames
 
     def emmeans(
@@ -105,16 +108,20 @@ class LmerMarginal:
     ) -> Frames:
         """Estimate marginal means and contrasts between them.
 
-        On the response scale a link, or a function of the outcome such as `log(y) ~`, is undone after averaging.
-        Differences of logs are then ratios, of logits odds ratios; those of other links stay on the link scale.
+        On the response scale a link, or a function of the outcome such as `log(y, 10) ~`, is undone after averaging.
+        Differences of logs are then ratios, of logits odds ratios; those of other links stay on the link scale. An
+        inverse counts where it gives the raw outcomes back from those that were fitted; where none is known to, means
+        are on the link scale, with a warning.
 
         Args:
             specs: variables; there is a mean for each combination of their levels.
             by: variables at each level of which contrasts are made, a family of tests each.
-            at: values of variables that the grid shall have, such as `{"x": [0, 1], "g": ["a", "b"]}`; covariates
-                are at their means otherwise. After `fit(rank=True)` they are put on the ranks of the data.
+            at: values of variables that the grid shall have, those of an offset too, such as
+                `{"x": [0, 1], "g": ["a", "b"]}`; covariates are at their means otherwise. After `fit(rank=True)` they
+                are put on the ranks of the data.
             contrasts: `"pairwise"`, `"trt.vs.ctrl"` (with the first level), `"consec"`, `"poly"`, `"eff"` (with the
-                mean of all), None, or `{name: weights}` with a weight a cell, in a list or in a dict by level.
+                mean of all), None, or `{name: weights}` with a weight a cell, in a list or in a dict by level, or by
+                the tuple of levels where there are several specs.
             adjust: adjustment of the contrasts; where R says that tukey does not apply it is sidak.
             type: `"response"` or `"link"`.
             ddf: denominator df of a linear model, by default the fit's.
@@ -156,14 +163,14 @@ class LmerMarginal:
         *,
         contrasts: Family | Mapping[str, Weights] | None = "pairwise",
         adjust: Adjust = "tukey",
-        type: Scale = "response",
+        type: Scale = "link",
         ddf: Ddf | None = None,
     ) -> Frames:
         """Estimate marginal slopes and contrasts between them.
 
-        A slope is the difference quotient of predictions, a thousandth of the range of the variable apart. On the
-        response scale predictions are transformed back first, so that slopes differ along a link; their SE is by the
-        delta method. That is `regrid = "response"` in R, whose own default is the link scale.
+        A slope is the difference quotient of predictions, their offset included, a thousandth of the range of the
+        variable apart. On the response scale predictions are transformed back first (`regrid = "response"` in R), so
+        that slopes differ along a link; their SE is by the delta method.
 
         Args:
             var: a covariate.
@@ -172,11 +179,12 @@ class LmerMarginal:
             at: values of variables, that of `var` too.
             contrasts: between slopes.
             adjust: adjustment of the contrasts.
-            type: `"response"` or `"link"`.
+            type: `"link"` or `"response"`.
             ddf: denominator df of a linear model.
 
         Returns:
-            Slopes and contrasts, as `emmeans()`. In `attrs` of the slopes `estimate` is `trend`, `variable` is `var`.
+            Slopes and contrasts, as `emmeans()`. In `attrs` of the slopes `estimate` is `trend`, `variable` is `var`;
+            a note says their scale.
 
         Raises:
             NotFittedError: before `fit()`.
@@ -208,7 +216,7 @@ class LmerMarginal:
         """Test each term of the fixed part as a whole, by contrasts of marginal means.
 
         Without covariates these are type III tests. A covariate is compared one unit to either side of its mean,
-        and factors at its mean, where `anova()` tests them at 0.
+        and factors at its mean, where `anova()` tests them at 0. An offset has no part in them.
 
         Args:
             by: variables at each level of which the tests are made.
@@ -242,6 +250,7 @@ class LmerMarginal:
         reply = bridge.call("joint_mixed", model=self._for_new_rows, by=names or None, ddf=ddf)
         issue_all(reply.warnings)
         table = tables.joint_table(reply.value, self._linear)
+        issue_all(marginal_notes.of_columns(table))
         table.attrs |= {"ddf": ddf, "notes": reply.value["notes"], "messages": list(reply.messages)}
         return table
 
@@ -299,43 +308,27 @@ class LmerMarginal:
             level=level,
             ddf=ddf,
             seed=_SEED,
-            grid=self._grids.get(ddf) if plain else None,
+            made=self._grids.get(ddf) if plain else None,
         )
         if "cells" in reply.value:
-            raise grid_request.unfit(wanted, reply.value["cells"])
+            raise grid_request.unfit(wanted, **reply.value)
         if plain:
             self._grids[ddf] = reply.value["grid"]
         issue_all(reply.warnings)
+        found = reply.value
         told = {"ddf": ddf, "level": level, "messages": [*reply.messages, *in_ranks]}
-        estimates, compared = reply.value["estimates"], reply.value["contrasts"]
+        notes = marginal_notes.of_offset(found["offset"])
         if trend is not None:
-            estimates["name"], told["variable"] = "trend", trend
-        self.marginal_estimates = _told(tables.marginal_estimates(estimates, level), estimates, told)
+            found["estimates"]["name"], told["variable"] = "trend", trend
+            notes.append(f"Slopes are on the {found['estimates']['scale']} scale.")
+        if type == "response" and not found["undone"]:
+            notes.append(marginal_notes.not_undone(found["outcome"]))
+            issue_all(notes[-1:])
+        estimates = tables.marginal_estimates(found["estimates"], level)
+        self.marginal_estimates = marginal_notes.told(estimates, found["estimates"], told, notes)
         self.marginal_contrasts = None
-        if compared is not None:
-            self.marginal_contrasts = _told(tables.marginal_contrasts(compared, level), compared, told)
+        if found["contrasts"] is not None:
+            contrasts = tables.marginal_contrasts(found["contrasts"], level)
+            self.marginal_contrasts = marginal_notes.told(contrasts, found["contrasts"], told)
+        issue_all(marginal_notes.of_columns(estimates))
         return self.marginal_estimates, self.marginal_contrasts
-
-
-def _told(table: pd.DataFrame, found: Mapping[str, Any], told: Mapping[str, Any]) -> pd.DataFrame:
-    """Return a table that says in `attrs` what it is and how it was made."""
-    table.attrs |= {"estimate": found["name"], **{name: found[name] for name in ("scale", "adjust", "notes")}, **told}
-    return table
-
-
-def _printed(frames: Frames, marginal: Sequence[str], grouping: Sequence[str]) -> str:
-    """Return both tables as text, with what they are and R's notes."""
-    estimates, contrasts = frames
-    what = "slopes" if "variable" in estimates.attrs else "means"
-    within = f" at each level of {', '.join(grouping)}" if grouping else ""
-    parts = [f"Marginal {what} of {', '.join(marginal)}{within} ({estimates.attrs['scale']} scale):", _block(estimates)]
-    if contrasts is not None:
-        how = f"{contrasts.attrs['scale']} scale; adjustment: {contrasts.attrs['adjust']}"
-        parts += ["", f"Pairwise differences ({how}):", _block(contrasts)]
-    notes = [note for frame in frames if frame is not None for note in frame.attrs["notes"]]
-    said = [text.strip().removeprefix("NOTE: ") for text in estimates.attrs["messages"]]
-    return "\n".join([*parts, "", *(f"Note: {note.strip()}" for note in dict.fromkeys([*said, *notes]))])
-
-
-def _block(table: pd.DataFrame) -> str:
-    return tables.rounded(table).to_string(float_format="{:.3f}".format)
