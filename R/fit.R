@@ -79,11 +79,13 @@ separate_effects <- function(side) {
 }
 
 # A vector becomes a column, for which `name` is a proposal: whoever evaluates the call again, with a formula of an
-# environment of its own, as lmerTest 3.2 does, finds the data, and nothing that lies beside them.
+# environment of its own, as lmerTest 3.2 does, finds the data, and nothing that lies beside them. The data tell which
+# columns were made so.
 column_in <- function(env, given, name) {
   if (is.character(given)) return(given)
   while (name %in% names(env$data)) name <- paste0(".", name)
   env$data[[name]] <- given
+  attr(env$data, "made") <- c(attr(env$data, "made"), name)
   name
 }
 

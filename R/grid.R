@@ -164,7 +164,7 @@ plain_terms <- function(model, variables) {
     factors <- vapply(variables[parts[[i]]$columns], function(variable) !is.null(variable$texts), NA)
     if (any(factors) && !all(factors)) return(paste0("(", paste(plain, collapse = " * "), ")"))
     name <- paste0("f", i)
-    env[[name]] <- if (parts[[i]]$is_factor || any(factors)) some_factor else some_number
+    env[[name]] <- some_function(parts[[i]]$is_factor || any(factors))
     paste0(name, "(", paste(plain, collapse = ", "), ")")
   }, "")
   crossing <- attr(terms, "factors")
@@ -173,9 +173,11 @@ plain_terms <- function(model, variables) {
   stats::terms(stats::reformulate(unname(labels), intercept = attr(terms, "intercept") == 1, env = env))
 }
 
-some_number <- function(...) numeric(length(..1))
-some_factor <- function(...) factor(character(length(..1)))
-environment(some_number) <- environment(some_factor) <- baseenv()
+some_function <- function(of_factor) {
+  made <- if (of_factor) function(...) factor(character(length(..1))) else function(...) numeric(length(..1))
+  environment(made) <- baseenv()
+  made
+}
 
 # Rows of a grid under the names, and with the values, that the model knows.
 own_rows <- function(object, grid) {
@@ -217,10 +219,11 @@ offset_mean <- function(model) {
   if (!is.null(model@call$offset) && length(offset_column(model)) == 0) scalar(mean(model@frame[["(offset)"]]))
 }
 
-# The column that is the argument offset, if it is one.
+# The column that is the argument offset, if it is one of the user's.
 offset_column <- function(model) {
   given <- model@call$offset
-  if (is.name(given)) intersect(as.character(given), column_names(model))
+  made <- attr(environment(stats::formula(model))$data, "made")
+  if (is.name(given)) setdiff(intersect(as.character(given), column_names(model)), made)
 }
 
 offset_variables <- function(model) {
