@@ -22,6 +22,8 @@ from pymer4.formulas import contrasts, factors
 from pymer4.formulas.contrasts import R2con, con2R, polynomial, treatment
 from pymer4.formulas.factors import coding, present_levels, recode
 
+pytestmark = pytest.mark.numeric
+
 THIRD = 1 / 3
 untimed = settings(deadline=None, max_examples=60)
 

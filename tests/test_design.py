@@ -21,6 +21,8 @@ from pymer4.errors import DataError, FormulaError, ModelWarning, OptionError
 from pymer4.formulas.design import Design
 from pymer4.formulas.terms import parse
 
+pytestmark = pytest.mark.numeric
+
 SAME = 1e-12  # absolute, of design columns of order 1: the same operations in the same order
 FITTED = 1e-9  # absolute, of fitted values of order 1
 

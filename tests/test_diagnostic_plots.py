@@ -34,6 +34,8 @@ from pymer4.plotting.caterpillars import caterpillars as draw_caterpillars
 from pymer4.plotting.diagnostic_plots import POINTS, partial_regression, quantiles, residuals_against_fitted
 from pymer4.plotting.marginal_plots import marginal
 
+pytestmark = pytest.mark.numeric
+
 EXACT = 1e-12  # relative: the same few products in another order
 SAME_AS_R = 1e-10  # relative to the range: one algorithm, summed in another order
 LEAST_SQUARES = 1e-8  # relative: a slope found by two regressions, and by lme4's penalized least squares

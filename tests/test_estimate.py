@@ -15,6 +15,8 @@ from pymer4.errors import DataError
 from pymer4.numerics.estimate import factor, independent_columns, least_squares, orthonormal
 from pymer4.numerics.influence import jackknife, self_fitted
 
+pytestmark = pytest.mark.numeric
+
 OWN = 1e-11  # relative: two ways of computing one thing on this side, well conditioned
 
 # Longley (1967, JASA 62, 819-841) and the polynomials of Wampler (1970, JASA 65, 549-565), with the values that NIST

@@ -15,6 +15,8 @@ from pymer4.numerics.distributions import distribution, link_function, stirling_
 from pymer4.numerics.generalized import generalized
 from pymer4.numerics.influence import jackknife
 
+pytestmark = pytest.mark.numeric
+
 ESTIMATE = 1e-9  # in standard errors: R iterates to the end of its digits here
 SAME = 1e-9  # relative
 THETA = 1e-9  # relative; theta.ml is run to the end of its digits, see below

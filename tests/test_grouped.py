@@ -13,6 +13,8 @@ from pymer4.numerics.estimate import least_squares
 from pymer4.numerics.generalized import generalized
 from pymer4.numerics.grouped import OK, SINGULAR, TOO_FEW, UNFITTED, grouped_generalized, grouped_least_squares
 
+pytestmark = pytest.mark.numeric
+
 SAME = 1e-11  # relative: Gram-Schmidt here, Householder there
 MAXIMUM = 1e-9  # in standard errors
 R = 1e-9  # relative

@@ -11,6 +11,8 @@ from live_r import ask, each
 from pymer4.errors import OptionError
 from pymer4.numerics.inference import asymptotic, from_draws, from_null, inverted_p, p_value, shifted_p, t_quantile
 
+pytestmark = pytest.mark.numeric
+
 P = 1e-12  # relative, down to 1e-300
 QUANTILE = 1e-13  # relative
 LIMIT = 1e-12  # relative: the same sums in another order

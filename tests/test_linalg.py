@@ -18,6 +18,8 @@ from pymer4.errors import ConvergenceWarning, OptionError
 from pymer4.numerics import linalg
 from pymer4.numerics.linalg import isPSD, nearestPSD
 
+pytestmark = pytest.mark.numeric
+
 # Both stop at a relative change of 1e-7. nearPD takes eigenvalues below 1e-6 of the largest for 0, and lifts those
 # of the result to 1e-8.
 NEAR_PD = 1e-6

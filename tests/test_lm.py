@@ -20,6 +20,8 @@ from scipy import stats
 from pymer4 import Lm
 from pymer4.errors import ModelWarning, NotFittedError
 
+pytestmark = pytest.mark.numeric
+
 LINEAR = 1e-9  # relative (residuals: of their spread): both sides solve by orthogonal transformations
 TESTS = 1e-9  # relative: statistics, limits, p; p also where it is 1e-80
 MAXIMUM = 1e-9  # relative, of GLMs: both sides iterate until nothing changes

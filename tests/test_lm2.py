@@ -16,6 +16,8 @@ from pymer4 import get_resource_path
 from pymer4.errors import DataError, FormulaError, ModelWarning, NotFittedError, OptionError
 from pymer4.models import Lm2
 
+pytestmark = pytest.mark.numeric
+
 matplotlib.use("Agg")
 
 SAME = 1e-9  # two implementations of the same formula in double precision

@@ -157,6 +157,7 @@ class Reference:
         n_header = next(i for i, line in enumerate(lines) if not line.startswith("#"))
         self.header = [line.strip("# \n") for line in lines[:n_header]]
         self.strict = True
+        self.frozen = False
         self._tables: dict[tuple[str, str], list[tuple[str, str, str]]] = {}
         for case, table, *cell in csv.reader(lines[n_header + 1 :]):
             self._tables.setdefault((case, table), []).append(tuple(cell))

@@ -1,4 +1,4 @@
-"""Generalized `Lmer` against numbers that lme4 wrote: frozen ones, and with `-m slow` those of the R at hand.
+"""Generalized `Lmer` against numbers that lme4 wrote: frozen ones, and those of the R at hand.
 
 `tests/reference/generalized_cases.csv` names the models, `generalized.R` fits them without pymer4.
 """
@@ -11,7 +11,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from reference.lib.data import named_data
-from reference.lib.files import compare, frozen, live
+from reference.lib.files import (
+    PROMISED,
+    PROMISED_DEVIANCE,
+    PROMISED_LIMITS,
+    PROMISED_VARIANCES,
+    begun,
+    compare,
+    frozen,
+)
 from reference.lib.mixed import GENERALIZED, Row, fit
 from reference.lib.quantities import QUANTITIES, mixed_pairs
 from scipy import stats
@@ -23,12 +31,12 @@ from pymer4.families import LINKS
 pytestmark = pytest.mark.r
 
 # Relative tolerances. lme4's own drivers run on the same frame. With one grouping factor all numbers are the same to
-# 4e-16, from one process to the next. With several the sums in a sparse factor depend on where in memory it lies, and
-# R differs from itself: by 4e-5 in estimates, 6e-5 in standard errors (differences of a Hessian), 2e-4 in limits, 3e-5
-# in p, 7e-5 in variances, 8e-11 in likelihoods.
+# 4e-16, from one process to the next on one machine. Another processor, whose numbers the frozen ones are, and with
+# several factors the place in memory where a sparse factor lies, lead the optimizer to another point of those that
+# it may end at.
 SAME = 1e-8
-CROSSED = dict.fromkeys(QUANTITIES, 1e-4)
-CROSSED |= {"Wald limits": 5e-4, "variances": 2e-4, "log-likelihood, AIC, BIC": 1e-7}
+NEAR = dict.fromkeys(QUANTITIES, PROMISED)
+NEAR |= {"Wald limits": PROMISED_LIMITS, "variances": PROMISED_VARIANCES}
 GRADIENT = 1e-3  # a difference quotient
 P_OWN = 1e-10  # against the far tail of the normal at our own z
 
@@ -45,26 +53,34 @@ def fitted(case: str) -> Lmer:
     return fit(GENERALIZED[case])
 
 
-def tolerance(case: str, quantity: str) -> float:
-    return CROSSED[quantity] if len(fitted(case).grps) > 1 else SAME
-
-
-@pytest.fixture(scope="module", params=["frozen", pytest.param("live", marks=slow)])
-def source(request) -> Reference:
-    return request.getfixturevalue("at_hand") if request.param == "live" else frozen("generalized", "MASS")
+def tolerance(reference: Reference, case: str, quantity: str) -> float:
+    return NEAR[quantity] if reference.frozen or len(fitted(case).grps) > 1 else SAME
 
 
 @pytest.fixture(scope="module")
-def at_hand(tmp_path_factory) -> Reference:
-    """What the R at hand says."""
-    return live("generalized", tmp_path_factory.mktemp("live"))
+def fast_rows(tmp_path_factory):
+    """What the R at hand says, in a process of its own while the frozen numbers are compared."""
+    with begun("generalized", tmp_path_factory.mktemp("fast"), "fast") as answer:
+        yield answer
+
+
+@pytest.fixture(scope="module")
+def slow_rows(tmp_path_factory):
+    with begun("generalized", tmp_path_factory.mktemp("slow"), "slow") as answer:
+        yield answer
+
+
+@pytest.fixture(scope="module", params=["frozen", "live"])
+def source(request, fast_rows) -> Reference | None:
+    return frozen("generalized", "MASS") if request.param == "frozen" else None
 
 
 @pytest.fixture
 def reference(source, case, request) -> Reference:
-    """Where the optimizer stopped in doubt, other software stops elsewhere: then only the R at hand can tell."""
-    other = not source.strict and source.doubtful(case)
-    return request.getfixturevalue("at_hand") if other else source
+    """Where the optimizer stopped in doubt it may stop anywhere else: then only the R at hand can tell."""
+    if source is not None and not source.doubtful(case):
+        return source
+    return request.getfixturevalue("slow_rows" if GENERALIZED[case].slow else "fast_rows")()
 
 
 def test_the_cases_have_every_family_and_link_and_quadrature():
@@ -78,7 +94,10 @@ def test_quantities(case, reference):
     """Compare coefficients, variances, likelihood, group effects, fits and residuals."""
     pairs = list(mixed_pairs(fitted(case), reference, case))
     for pair in pairs:
-        compare(reference, pair, tolerance(case, pair.quantity))
+        rtol = tolerance(reference, case, pair.quantity)
+        if pair.quantity.startswith("log-likelihood") and rtol > SAME:
+            rtol = PROMISED_DEVIANCE / np.abs(pair.expected).max()
+        compare(reference, pair, rtol)
     lacking = {"df"} | ({"correlations"} if fitted(case).ranef_corr is None else set())
     assert {pair.quantity for pair in pairs} == set(QUANTITIES) - lacking
 
@@ -111,8 +130,9 @@ def test_names_and_sizes(case, reference):
 def test_covariance_and_theta(case, reference):
     model, expected = fitted(case), reference.numbers(case, "vcov")
     se = model.coefs["SE"].to_numpy()
-    reference.close(model._facts["vcov"], expected, tolerance(case, "standard errors"), np.outer(se, se))
-    rtol = tolerance(case, "variances")
+    rtol = tolerance(reference, case, "standard errors")
+    reference.close(model._facts["vcov"], expected, rtol, np.outer(se, se))
+    rtol = tolerance(reference, case, "variances")
     reference.close(slot(model, "theta"), reference.numbers(case, "theta")["1"], rtol, scale=1)
     reference.close(model._facts["statistics"]["sigma"], reference.numbers(case, "facts")["1"]["sigma"], rtol)
 
@@ -137,10 +157,10 @@ def test_warnings_and_convergence(case, reference):
     assert record.singular == bool(reference.numbers(case, "facts")["1"]["singular"])
     if (case, "gradient") not in reference:
         assert np.isnan(record.max_gradient)
-    elif len(model.grps) == 1:
+    elif len(model.grps) == 1 and not reference.frozen:
         largest = np.abs(reference.numbers(case, "gradient")["1"]).max()
         reference.close(record.max_gradient, largest, GRADIENT, scale=1e-3)
-    else:  # R differs from itself by as much as it is large
+    else:  # at another point it is another one
         assert np.isfinite(record.max_gradient)
 
 
@@ -162,5 +182,6 @@ def test_predictions(case, scale, reference):
         "group": model.predict(new, use_rfx=True, pred_type=scale),
         "unseen": model.predict(unseen, use_rfx=True, pred_type=scale, new_levels="population"),
     }
+    size = 1 if reference.frozen else 1e-3
     for which, values in found.items():
-        reference.close(values, expected[f"{which} {scale}"], tolerance(case, "fits"), scale=1e-3)
+        reference.close(values, expected[f"{which} {scale}"], tolerance(reference, case, "fits"), size)

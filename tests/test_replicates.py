@@ -24,6 +24,8 @@ from pymer4.numerics.resample import boot_counts, shuffles
 from pymer4.numerics.sandwich import covariance, group_variances
 from pymer4.statistics.samples import blocks
 
+pytestmark = pytest.mark.numeric
+
 LOOP = 1e-11  # relative: cross-products in an orthonormal basis here, a factorisation for each there
 MAXIMUM = 10 * _STILL  # in standard errors: what steps that shrink by a tenth or more leave behind the last one
 KINDS = ("iid", "hc0", "hc1", "hc2", "hc3", "hac", "cluster")

@@ -19,6 +19,8 @@ from pymer4.numerics.resample import (
     workers,
 )
 
+pytestmark = pytest.mark.numeric
+
 MAKERS = {
     "counts": boot_counts,
     "cluster counts": lambda n, k, seed: boot_counts(n, k, seed, np.arange(n) // 3),

@@ -14,6 +14,8 @@ from pymer4.numerics.estimate import independent_columns, least_squares
 from pymer4.numerics.generalized import generalized
 from pymer4.numerics.sandwich import covariance, df_of, group_variances, welch_df
 
+pytestmark = pytest.mark.numeric
+
 SAME = 1e-9  # relative to the largest element
 DF = 1e-10  # relative, against t.test
 LAGS = (0, 1, 3, 200)

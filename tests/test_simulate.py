@@ -26,6 +26,8 @@ from pymer4.errors import ConvergenceWarning, DataError, ModelWarning, OptionErr
 from pymer4.numerics.linalg import isPSD, nearestPSD
 from pymer4.simulate import Family, discrete_inverse_logit
 
+pytestmark = pytest.mark.numeric
+
 N = 200_000
 SE = 5  # standard errors
 

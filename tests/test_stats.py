@@ -26,6 +26,8 @@ from pymer4.statistics.bootstrap import boot_func, cohens_d
 from pymer4.statistics.permutation import Stat, perm_test
 from pymer4.statistics.samples import BLOCK, blocks
 
+pytestmark = pytest.mark.numeric
+
 STATS = get_args(Stat)
 CORRELATIONS = ("pearsonr", "spearmanr")
 EXACT = 1e-10  # relative: closed formulas of the same numbers

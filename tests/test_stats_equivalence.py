@@ -25,6 +25,8 @@ from pymer4.statistics import equivalence
 from pymer4.statistics.equivalence import tost_equivalence
 from pymer4.statistics.permutation import perm_test
 
+pytestmark = pytest.mark.numeric
+
 EXACT = 1e-10  # relative: closed formulas of the same numbers
 
 RNG = np.random.default_rng(5)

@@ -22,6 +22,8 @@ from pymer4.statistics import fit_measures, pvalues
 from pymer4.statistics.fit_measures import rsquared, rsquared_adj, vif
 from pymer4.statistics.pvalues import Method, correct_pvals
 
+pytestmark = pytest.mark.numeric
+
 EXACT = 1e-10  # relative: closed formulas of the same numbers
 METHODS = get_args(Method)
 ADJUST = 1e-13  # relative: products of p and whole numbers; only BY adds up n numbers first

@@ -21,6 +21,8 @@ from pymer4.plotting.caterpillars import caterpillar, caterpillars
 from pymer4.plotting.plots import _spread
 from pymer4.stats import perm_test
 
+pytestmark = pytest.mark.numeric
+
 EPS = np.finfo(float).eps
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,17 @@ from test_reference import ROOT, Reference, r_command, rscript
 
 from .data import REFERENCE
 from .quantities import Pair
+
+# What glmer promises of its optimum. Its last stage, Nelder-Mead, ends where the deviances of its simplex lie within
+# 1e-5 of each other (FtolAbs), by a path that hangs on the last digit of exp and log: those of another processor lead
+# elsewhere. Parameters at which the deviance is 1e-5 above its minimum are sqrt(1e-5) standard errors from it, and a
+# quantity that the data tell moves by as large a share of itself or of its error, a variance by twice that of its root.
+# Standard errors come from second differences at a step of 1e-4, in which the rounding of a deviance of thousands, a
+# few 1e-12, is a share of 1e-3 at most.
+PROMISED_DEVIANCE = 1e-5
+PROMISED = PROMISED_DEVIANCE**0.5
+PROMISED_LIMITS = (1 + 1.96) * PROMISED
+PROMISED_VARIANCES = 2 * PROMISED
 
 
 def frozen(name: str, *packages: str) -> Reference:
@@ -20,15 +34,34 @@ def frozen(name: str, *packages: str) -> Reference:
         packages: those that the script adds to the header.
     """
     source = Reference(REFERENCE / f"{name}.csv")
+    source.frozen = True
     source.strict = source.header == rscript("lib/header.R", *packages).replace("# ", "").splitlines()
     return source
 
 
 def live(name: str, folder: Path) -> Reference:
     """Return what the R at hand writes now."""
-    done = subprocess.run(r_command(f"{name}.R", folder), cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return Reference(folder / f"{name}.csv")
+    with begun(name, folder) as answer:
+        return answer()
+
+
+@contextmanager
+def begun(name: str, folder: Path, *arguments: str) -> Iterator[Callable[[], Reference]]:
+    """Start a script of the R at hand, and give a function that waits for what it writes."""
+    with (folder / "errors.txt").open("w") as errors:
+        process = subprocess.Popen(r_command(f"{name}.R", folder, *arguments), cwd=ROOT, stderr=errors)
+
+        @cache
+        def answer() -> Reference:
+            process.wait()
+            assert process.returncode == 0, (folder / "errors.txt").read_text()
+            return Reference(folder / f"{name}.csv")
+
+        try:
+            yield answer
+        finally:
+            process.kill()
+            process.wait()
 
 
 def compare(source: Reference, pair: Pair, rtol: float) -> None:
