@@ -99,7 +99,7 @@ fit_linear <- function(call, env, verbose, satterthwaite) {
   devfun <- do.call(lme4::mkLmerDevfun, c(parts, list(start = NULL, verbose = verbose, control = control)))
   optimum <- optimize_deviance(devfun, control, verbose)
   last <- deviance_argument(devfun, environment(devfun)$pp$theta)
-  stencil <- if (wants_derivatives(control, devfun, nrow(parts$fr))) theta_stencil(devfun, optimum$par)
+  stencil <- if (wants_derivatives(control, devfun, optimum$par, nrow(parts$fr))) theta_stencil(devfun, optimum$par)
   if (!is.null(stencil)) {
     attr(optimum, "derivs") <- profiled_derivs(stencil)
     devfun(last)
@@ -150,12 +150,14 @@ optimize_deviance <- function(devfun, control, verbose = 0L,
   )
 }
 
-# lme4 2 leaves the derivatives out of large problems unless they are asked for.
-wants_derivatives <- function(control, devfun, n) {
+# lme4 2 leaves the derivatives out of large problems and of singular fits unless they are asked for.
+wants_derivatives <- function(control, devfun, par, n) {
   if (length(control$optimizer) == 0) return(FALSE)
   if (!is.null(control$calc.derivs)) return(control$calc.derivs)
+  rho <- environment(devfun)
   limits <- control$checkConv
-  n < limits$check.conv.nobsmax && length(environment(devfun)$lower) < limits$check.conv.nparmax
+  from_bounds <- min(par - rho$lower, rho$upper - par)
+  from_bounds >= lme4::getSingTol() && n < limits$check.conv.nobsmax && length(rho$lower) < limits$check.conv.nparmax
 }
 
 check_convergence <- function(optimum, control, devfun, n) {

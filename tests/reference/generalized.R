@@ -4,12 +4,13 @@
 
 source("tests/reference/lib/data.R")
 source("tests/reference/lib/tables.R")
+source("tests/reference/lib/versions.R")
 source("tests/reference/lib/mixed.R")
 suppressMessages(library(lme4))
 
 describe_row <- function(row, model, said) {
   tell <- function(table, value) long(row$id, table, value)
-  random <- as.data.frame(VarCorr(model))
+  random <- variances_of(model)
   info <- model@optinfo
   parts <- list(
     tell("coefs", summary(model)$coefficients),
@@ -22,7 +23,7 @@ describe_row <- function(row, model, said) {
     tell("groups", ngrps(model)),
     tell("fitted", cut_long(fitted(model), 8)),
     tell("residuals", cut_long(residuals(model), 8)),
-    tell("wald", confint(model, method = "Wald", oldNames = FALSE)),
+    tell("wald", limits_by_name(model, method = "Wald")),
     tell("warnings", said$warning),
     tell("messages", said$message),
     tell("optimizer", as.character(info$optimizer)),

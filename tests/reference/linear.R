@@ -3,12 +3,13 @@
 
 source("tests/reference/lib/frames.R")
 source("tests/reference/lib/tables.R")
+source("tests/reference/lib/versions.R")
 source("tests/reference/lib/fits.R")
 suppressMessages(library(lmerTest))
 
 describe_case <- function(case, model, said) {
   tell <- function(table, value) long(case$id, table, value)
-  random <- as.data.frame(VarCorr(model))
+  random <- variances_of(model)
   info <- model@optinfo
   parts <- list(
     tell("coefs", summary(model)$coefficients),
@@ -21,7 +22,7 @@ describe_case <- function(case, model, said) {
     tell("groups", ngrps(model)),
     tell("fitted", cut_long(fitted(model), 50)),
     tell("residuals", cut_long(residuals(model), 50)),
-    tell("wald", confint(model, method = "Wald", oldNames = FALSE)),
+    tell("wald", limits_by_name(model, method = "Wald")),
     tell("warnings", said$warning),
     tell("messages", said$message),
     tell("optimizer", as.character(info$optimizer)),
@@ -69,7 +70,7 @@ predictions <- function(case, model, tell) {
 
 profile_limits <- function(case, model, tell) {
   if (case$profile != "TRUE") return(NULL)
-  limits <- suppressMessages(confint(model, method = "profile", oldNames = FALSE, quiet = TRUE))
+  limits <- suppressMessages(limits_by_name(model, method = "profile", quiet = TRUE))
   list(tell("profile", limits))
 }
 

@@ -3,12 +3,13 @@
 
 source("tests/reference/lib/data.R")
 source("tests/reference/lib/tables.R")
+source("tests/reference/lib/versions.R")
 source("tests/reference/lib/mixed.R")
 suppressMessages(library(lme4))
 
 # In the order of confint().
 parameters <- function(model) {
-  unname(c(as.data.frame(VarCorr(model), order = "lower.tri")$sdcor, fixef(model)))
+  unname(c(variances_of(model, order = "lower.tri")$sdcor, fixef(model)))
 }
 
 with_seed <- function(seed, draw) {
@@ -39,7 +40,7 @@ new_outcome <- function(model) {
   family <- family(model)$family
   if (!family %in% c("gaussian", "Gamma", "inverse.gaussian")) return(simulate(model, 1)[[1]])
   Z <- Matrix::t(getME(model, "Zt"))
-  effects <- sigma(model) * getME(model, "Lambda") %*% rnorm(ncol(Z))
+  effects <- (if (is_scaled(model)) sigma(model) else 1) * getME(model, "Lambda") %*% rnorm(ncol(Z))
   eta <- as.vector(getME(model, "X") %*% fixef(model) + Z %*% effects)
   mean <- family(model)$linkinv(eta)
   n <- length(mean)
@@ -93,7 +94,7 @@ parts <- lapply(cases, function(case) {
     if ("boot" %in% asked) tell("draws", draws),
     if ("permute" %in% asked) tell("permute", permutation(model, seeds$permute, 1)),
     if ("profile" %in% asked) {
-      tell("profile", suppressMessages(confint(model, method = "profile", oldNames = FALSE, quiet = TRUE)))
+      tell("profile", suppressMessages(limits_by_name(model, method = "profile", quiet = TRUE)))
     }
   )
 })
