@@ -10,7 +10,7 @@ IN = scripts/run.sh
 
 export PYTHON VIA
 
-.PHONY: help setup demo test test-slow test-in lint reference docs bench bench-big clean
+.PHONY: help setup demo test test-slow test-hostile test-in lint reference docs bench bench-big clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##' Makefile | sed -E 's/:[^#]*## /:\t/' | expand -t 14
@@ -22,10 +22,13 @@ demo: setup      ## fit the sleepstudy data and print the result
 	@$(IN) python examples/sleepstudy.py
 
 test: setup      ## the tests, but for the slow ones (ARGS="-k name" goes to pytest)
-	@$(IN) python -m pytest -n logical --dist loadfile $(ARGS)
+	@$(IN) scripts/test.sh $(ARGS)
 
 test-slow: setup ## all the tests
 	@$(IN) python -m pytest -n logical --dist loadfile -m "slow or not slow" $(ARGS)
+
+test-hostile: setup ## the tests that need R, with a start-up file of R that sets what users set
+	@R_PROFILE_USER="$(CURDIR)/tests/hostile.Rprofile" $(IN) python -m pytest -n logical --dist loadfile -m "r and not slow" $(ARGS)
 
 test-in:         ## the tests in a bare Debian, as root: make test-in SUITE=bookworm, trixie or sid
 	@scripts/test_in.sh "$(SUITE)" "make test"
