@@ -42,7 +42,8 @@ refit_with <- function(model, optimizer, options) {
     return(list(log_likelihood = NA_real_, converged = FALSE, messages = fit, coefficients = nothing))
   }
   record <- convergence_record(fit)
-  doubts <- grep("singular", record$messages, value = TRUE, invert = TRUE)
+  # The checks of lme4 give a code to all that they doubt but singularity.
+  doubts <- c(fit@optinfo$conv$lme4$code, fit@optinfo$warnings)
   list(
     log_likelihood = as.vector(stats::logLik(fit)), converged = record$code == 0 && length(doubts) == 0,
     messages = paste(record$messages, collapse = "; "), coefficients = unname(lme4::fixef(fit))

@@ -10,7 +10,7 @@ import pytest
 import rpy2.rinterface as rinterface
 
 from pymer4 import Lmer, bridge
-from pymer4.errors import RError
+from pymer4.errors import OptionError, RError
 
 pytestmark = pytest.mark.r
 
@@ -243,6 +243,15 @@ def test_structures_of_copies_stay():
         for m in (model._handle, again["model"])
     ]
     np.testing.assert_array_equal(*draws)
+
+
+# ---------------------------------------------------------------- control
+
+
+@pytest.mark.parametrize("control", ["autoscale = TRUE", {"autoscale": True}])
+def test_autoscale_is_refused(control):
+    with pytest.raises(OptionError, match="scale\\(x\\)"):
+        Lmer("y ~ x + (1 | g)", trial()).fit(control=control)
 
 
 # ---------------------------------------------------------------- weights and offset that are arrays

@@ -153,7 +153,7 @@ def optimizer_control(control: Any, old_optimizer: bool) -> str | dict[str, Any]
     """Return R's control arguments, None for the default.
 
     Raises:
-        OptionError: neither text nor a dict, or one beside `old_optimizer`.
+        OptionError: neither text nor a dict, one beside `old_optimizer`, or one that scales predictors.
     """
     if not isinstance(control, (str, Mapping)):
         raise OptionError(
@@ -163,6 +163,11 @@ def optimizer_control(control: Any, old_optimizer: bool) -> str | dict[str, Any]
         if control:
             raise OptionError("old_optimizer=True is short for control=\"optimizer='bobyqa'\"; give one of the two.")
         return {"optimizer": "bobyqa"}
+    if "autoscale" in names_set(control):
+        raise OptionError(
+            "control sets 'autoscale', with which lme4 2 keeps estimates and design on different scales. Write "
+            "scale(x) in the formula for the predictors that are to be scaled, and leave it out."
+        )
     return (control if isinstance(control, str) else dict(control)) or None
 
 
