@@ -144,11 +144,12 @@ marginal_table <- function(object, variables, type, level, infer, transformed) {
   )
 }
 
-# The cells compared, those of the largest group: their levels, a column a variable, and these in one text.
+# The cells compared, those of the largest group, the first of equally large ones: their levels, a column a variable,
+# and these in one text.
 cells_compared <- function(estimates) {
   groups <- lapply(unname(estimates$labels[estimates$by]), function(label) match(label, unique(label)))
   groups <- if (length(groups)) do.call(paste, groups) else character(length(estimates$values$estimate))
-  largest <- groups == names(which.max(table(groups)))
+  largest <- groups == unique(groups)[which.max(tabulate(match(groups, unique(groups))))]
   levels <- lapply(estimates$labels[setdiff(names(estimates$labels), estimates$by)], function(label) label[largest])
   texts <- unname(lapply(levels, as.character))
   # A separator that tells all cells apart, where there is one.

@@ -90,10 +90,11 @@ replicates <- function(model, seeds, columns, draw, summary) {
   structure(rows, reasons = reasons)
 }
 
-# How often each reason was given, the most frequent first.
+# How often each reason was given, the most frequent first, equally frequent ones as they came.
 counted_reasons <- function(reasons, n) {
-  counts <- sort(table(trimws(gsub("[[:space:]]+", " ", reasons))), decreasing = TRUE)
-  told <- paste0(counts, " of ", n, ": ", names(counts))
+  reasons <- trimws(gsub("[[:space:]]+", " ", reasons))
+  counts <- tabulate(match(reasons, unique(reasons)))
+  told <- paste0(counts, " of ", n, ": ", unique(reasons))[order(-counts)]
   if (length(told) > 5) told <- c(told[1:5], paste("and", length(told) - 5, "other reasons"))
   paste(told, collapse = "; ")
 }

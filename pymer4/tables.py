@@ -201,10 +201,11 @@ def optimizer_table(found: Mapping[str, Any], attrs: Mapping[str, object]) -> pd
         found: `optimizers`, log_likelihood, converged and messages, each of length k; `terms`; coefficients, shape
             (k, terms), NaN where a fit failed. A term with the name of a column of ours has another, as variables do in
             `marginal_estimates`.
-        attrs: what else is to be said of them; `best` is added.
+        attrs: what else is to be said of them; `best` is added: the first whose likelihood is the highest, or within
+            1e-6 of it, by which optimizers stop apart.
     """
     coefficients, likelihood = np.asarray(found["coefficients"], dtype=float), np.asarray(found["log_likelihood"])
-    best = None if np.isnan(likelihood).all() else int(np.nanargmax(likelihood))
+    best = None if np.isnan(likelihood).all() else int(np.argmax(likelihood >= np.nanmax(likelihood) - 1e-6))
     apart = np.abs(coefficients - (np.nan if best is None else coefficients[best]))
     size = np.abs(coefficients[best]) if best is not None else 1.0
     with np.errstate(divide="ignore", invalid="ignore"):

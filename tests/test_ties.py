@@ -20,6 +20,7 @@ from pymer4.numerics.ties import settled
 from pymer4.plotting.caterpillars import caterpillar, caterpillars
 from pymer4.plotting.plots import _spread
 from pymer4.stats import perm_test
+from pymer4.tables import optimizer_table
 
 pytestmark = pytest.mark.numeric
 
@@ -162,6 +163,34 @@ def test_r_finds_what_varies_within_groups_in_any_unit(unit):
         model = Lmer(f"y ~ 0 + {term} + (1 | g)", data)
         model.fit(summarize=False)
         assert bridge.call("constant_within", model=model._handle, within=None).value == constant
+
+
+# ------------------------------------------------------------------ the first of equals
+
+
+def test_the_best_of_optimizers_that_arrive_at_one_place_is_the_first():
+    found = {"optimizers": ["a", "b", "c"], "converged": [True] * 3, "messages": [""] * 3, "terms": ["x"]}
+    found["coefficients"] = np.array([[1.0], [1.1], [1.1]])
+    for seed in range(10):
+        likelihood = np.array([-870.5, *rounded([-871.81412] * 2, seed, 1e-10)])
+        for order in ([1, 2, 0], [0, 1, 2]):
+            table = optimizer_table(found | {"log_likelihood": likelihood[order]}, {})
+            assert table.attrs["best"] == ("c" if order[0] else "a")
+        table = optimizer_table(found | {"log_likelihood": np.array([np.nan, *likelihood[1:]])}, {})
+        assert table.attrs["best"] == "b"
+
+
+@pytest.mark.r
+def test_reasons_that_are_equally_frequent_stand_as_they_came():
+    told = bridge.call("counted_reasons", reasons=["b  b", "a", "c", "c", "b b", "Z"], n=9).value
+    assert list(told) == ["2 of 9: b b; 2 of 9: c; 1 of 9: a; 1 of 9: Z"]
+
+
+@pytest.mark.r
+def test_cells_are_those_of_the_first_of_equal_groups():
+    labels = {"g": list("bbaa"), "x": list("wzwy")}
+    asked = {"labels": labels, "by": ["g"], "values": {"estimate": np.arange(4.0)}}
+    assert list(bridge.call("cells_compared", estimates=asked).value["labels"]) == ["w", "z"]
 
 
 # ------------------------------------------------------------------ axes

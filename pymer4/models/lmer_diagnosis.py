@@ -65,9 +65,9 @@ class LmerDiagnosis(DiagnosticPlots):
         """Fit the model again by each optimizer that R has, as lme4's `allFit`; the model itself stays as it is.
 
         Where all of them come to about the same log-likelihood and coefficients, a warning about convergence is a
-        false alarm (lme4, `help("convergence")`). The others are measured against the best, the one with the highest
-        log-likelihood. Those of the packages optimx and dfoptim are left out where these are not installed, and a
-        warning says so.
+        false alarm (lme4, `help("convergence")`). The others are measured against the best, the first with the highest
+        log-likelihood, which those within 1e-6 of it share. Those of the packages optimx and dfoptim are left out where
+        these are not installed, and a warning says so.
 
         Returns:
             One row an optimizer: log-likelihood (NaN where it failed), Converged (whether it stopped by itself and
