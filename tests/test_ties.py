@@ -146,7 +146,7 @@ def test_r_counts_permutations_that_tie():
     null = np.concatenate([np.zeros(10), np.full(9, 1.5)])[:, None]
     for observed, p in ((0.0, 1.0), (1.5, 0.5), (1.6, 0.05)):
         for seed in range(5):
-            permute = {"statistics": rounded(null, seed)}
+            permute = {"made": {"values": rounded(null, seed), "reasons": [""] * len(null)}}
             asked = {"model": model._handle, "statistic": np.array([observed]), "permute": permute}
             assert bridge.call("permutation_p", **asked).value == p
 
