@@ -12,12 +12,13 @@ same thing whichever engine fits it:
 
 The levels of a text column are sorted by code point, on every machine alike;
 a Categorical keeps its order. Whole numbers name one level whether they are
-stored as `1` or as `1.0`.
+stored as `1` or as `1.0`, and levels that spell one number are found as one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,6 +31,8 @@ NA = -(2**31)
 """R's missing value in integer, logical and factor vectors."""
 
 _INT32_MAX = 2**31 - 1
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +134,40 @@ def level_name(value: object) -> str:
             return str(int(value))
         return format(value, ".15g") if isinstance(value, float) else str(value)
     return str(value)
+
+
+def places(levels: Iterable[str], known: Sequence[str], as_numbers: bool = True) -> list[int]:
+    """Return the place of each level among those that are known, -1 for none.
+
+    A level is the one that is spelled so; where there is none, the only one that spells the same number.
+
+    Args:
+        levels: names of levels.
+        known: names that each differ from the others.
+        as_numbers: whether text may be the number that it spells.
+
+    Examples:
+        >>> places(["1", "0.50", "b"], ["0.5", "1.0"])
+        [1, 0, -1]
+    """
+    exact = {level: i for i, level in enumerate(known)}
+    numbers: dict[str, int] = {}
+    for i, level in enumerate(known) if as_numbers else ():
+        number = number_name(level)
+        numbers[number] = -1 if number in numbers else i
+    return [exact.get(level, numbers.get(number_name(level), -1)) for level in levels]
+
+
+def number_name(level: str) -> str:
+    """Return the name of the number that a text spells, other text as it is.
+
+    Examples:
+        >>> number_name("1.0"), number_name("007"), number_name("1e2"), number_name("1.0 mg")
+        ('1', '7', '100', '1.0 mg')
+    """
+    if _INTEGER.fullmatch(level):
+        return str(int(level))
+    return level_name(float(level)) if _DECIMAL.fullmatch(level) and np.isfinite(float(level)) else level
 
 
 def _number(column: pd.Series) -> Column:

@@ -46,7 +46,7 @@ class Handle:
     thread, R's memory belongs to whoever holds the lock.
     """
 
-    __slots__ = ("sexp",)
+    __slots__ = ("__weakref__", "sexp")
 
     def __init__(self, sexp: Any):
         self.sexp = sexp

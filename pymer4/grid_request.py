@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from pymer4.columns import level_name
+from pymer4.columns import level_name, places
 from pymer4.errors import OptionError, near, one_of
 
 Adjust = Literal[
@@ -94,13 +94,14 @@ class Predictors:
                 raise OptionError(f"at[{name!r}]={values!r} has to be numbers: {name!r} is a covariate.")
             return np.array(wanted, dtype=float)
         levels = {level_name(level): level for level in self.factors[name]}
-        unknown = [value for value in wanted if level_name(value) not in levels]
-        if unknown:
+        found = places([level_name(value) for value in wanted], list(levels))
+        if min(found) < 0:
+            unknown = wanted[found.index(-1)]
             raise OptionError(
-                f"at[{name!r}] has {unknown[0]!r}, not among the levels: {_listing(levels)}."
-                f"{near(level_name(unknown[0]), levels)}"
+                f"at[{name!r}] has {unknown!r}, not among the levels: {_listing(levels)}."
+                f"{near(level_name(unknown), levels)}"
             )
-        chosen = [levels[level_name(value)] for value in wanted]
+        chosen = [self.factors[name][place] for place in found]
         return chosen if isinstance(chosen[0], str) else np.array(chosen)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pymer4.columns import NA, Column, as_factor
+from pymer4.columns import NA, Column, as_factor, number_name, places
 from pymer4.errors import DataError, OptionError, near
 from pymer4.formulas.factors import Coding, coding, recode
 from pymer4.formulas.formula import Formula, fixed_names, names_in
@@ -96,7 +96,7 @@ def conform(column: Column, fitted: Column, name: str, grouping: bool) -> Column
         DataError: another kind of values, or a level that the fit has not seen.
     """
     if fitted.kind == "factor":
-        return _with_levels(as_factor(column), fitted, name, grouping)
+        return _with_levels(column, fitted, name, grouping)
     if fitted.kind == "logical":
         return _truths(column, name)
     if column.kind == "factor":
@@ -107,17 +107,22 @@ def conform(column: Column, fitted: Column, name: str, grouping: bool) -> Column
 
 
 def _with_levels(column: Column, fitted: Column, name: str, grouping: bool) -> Column:
-    present = np.unique(column.values[~column.missing]) - 1
-    unseen = [column.levels[code] for code in present if column.levels[code] not in fitted.levels]
+    factor = as_factor(column)
+    # Of names of groups that are text on both sides, "01" and "1" may be two.
+    as_numbers = not grouping or column.kind != "factor" or all(number_name(g) == g for g in fitted.levels)
+    found = np.array([*places(factor.levels, fitted.levels, as_numbers), NA])
+    present = np.unique(factor.values[~factor.missing]) - 1
+    unseen = [factor.levels[code] for code in present if found[code] < 0]
     if unseen and not grouping:
         raise DataError(
             f"Column {name!r} has the level(s) {', '.join(map(repr, unseen[:8]))}, which the model was not fitted to. "
             f"It knows: {', '.join(map(repr, fitted.levels[:12]))}{', ...' if len(fitted.levels) > 12 else ''}."
         )
-    levels = (*fitted.levels, *unseen)
-    place = {level: code for code, level in enumerate(levels, 1)}
-    codes = np.array([place.get(level, NA) for level in column.levels] + [NA], dtype=np.int32)
-    return Column("factor", codes[np.where(column.missing, -1, column.values - 1)], levels, fitted.ordered)
+    for code, level in enumerate(unseen, len(fitted.levels)):
+        found[factor.levels.index(level)] = code
+    codes = np.where(found < 0, NA, found + 1).astype(np.int32)
+    values = codes[np.where(factor.missing, -1, factor.values - 1)]
+    return Column("factor", values, (*fitted.levels, *unseen), fitted.ordered)
 
 
 def _truths(column: Column, name: str) -> Column:

@@ -467,11 +467,17 @@ def test_a_single_list_of_one_weight_each_is_one_contrast():
 
 @pytest.mark.parametrize(
     "levels",
-    [[2, 0.5, 1], [2.0, 0.5, 1.0], ["2", "0.5", "1"], ["2.0", "0.50", "1e0"], np.array([2, 0.5, 1]), (2, 0.5, True),
+    [[2, 0.5, 1], [2.0, 0.5, 1.0], ["2", "0.5", "1"], np.array([2, 0.5, 1]), (2, 0.5, True),
      pd.Series([2, 0.5, 1]), pd.Index([2, 0.5, 1]), [np.int64(2), np.float32(0.5), Fraction(1)]],
 )  # fmt: skip
 def test_numbers_name_the_levels_of_numbers(levels):
     assert coding("dose", levels, DOSE).levels == ("2", "0.5", "1")
+
+
+def test_numbers_that_are_written_as_text_keep_their_spelling():
+    how = coding("dose", ["2.0", "0.50", "1e0"], DOSE)
+    assert how.levels == ("2.0", "0.50", "1e0") and how.names == ("0.50", "1e0")
+    np.testing.assert_array_equal(recode(DOSE, how).values, recode(DOSE, coding("dose", [2, 0.5, 1], DOSE)).values)
 
 
 @pytest.mark.parametrize("values", [[1, 2], [1.0, 2.0], ["1", "2"], pd.Categorical([1, 2]), pd.Categorical([1.0, 2.0])])
@@ -620,7 +626,8 @@ def test_a_spec_that_does_not_fit_is_refused(spec, said):
                                  "levels, or {1: 1, 2: -1, ..}"),
         ([True, False], [True], "factors['g'] leaves out False. Name every level in the data: False, True."),
         ([True, False], [True, False, 2], "factors['g'] names the level 2, which the data lack. Their levels are"),
-        (["1", "2"], ["1", "2.0"], "factors['g'] names the level '2.0', which the data lack."),
+        (["1", "2"], ["1", "2.5"], "factors['g'] names the level '2.5', which the data lack."),
+        (["1", "2", "2.0"], ["1", "2", "2.00"], "factors['g'] names the level '2.00', which the data lack."),
         (["1.0", "1.00", "2"], [1, 2], "factors['g'] names the level 1, which the data lack."),
         (pd.Categorical(["a", "b"], categories=["a", "b", "c"]), ["a", "b", "c"], "names the level 'c', which the "
          "data lack. Their levels are 'a', 'b'. 'c' is a category without rows."),

@@ -25,11 +25,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pymer4 import Lmer, bridge, load_model, save_model
+from pymer4 import Lmer, bridge, get_resource_path, load_model, save_model
 from pymer4 import io as model_io
 from pymer4.errors import DataError, FileError, FormulaError, MissingFileError, ModelWarning, OptionError
 from pymer4.models import Lm, Lm2
-from pymer4.storage import h5write, pair, seal
+from pymer4.storage import h5write, pair, plain, seal
 
 pytestmark = pytest.mark.r
 
@@ -1164,3 +1164,112 @@ def test_killed_a_hundred_times_while_saving(tmp_path):
     expected = fitted("slopes" if model.formula == fitted("slopes").formula else "crossed")
     alike_models(expected, model)
     alike(model.predict(trial(), use_rfx=True), expected.predict(trial(), use_rfx=True))
+
+
+# ------------------------------------------------------------------ factors of release 0.7
+
+# As that release prepared its factors: text with the levels asked for, and contrasts set on the column. Text that was
+# not asked for stayed text, whose levels R sorts as the language of that machine does.
+FACTORS_OF_07 = {
+    "levels": ({"IV3": ["0.5", "1.0", "1.5"]}, ""),
+    "another order": ({"IV3": ["1.0", "1.5", "0.5"]}, ""),
+    "contrasts": (
+        {"IV3": {"0.5": [1, 0], "1.0": [-0.5, 1], "1.5": [-0.5, -1]}},
+        "contrasts(d$IV3) <- solve(rbind(1/3, c(1, -.5, -.5), c(0, 1, -1)))[, -1]",
+    ),
+    "another solution": (
+        {"IV3": {"0.5": 1, "1.0": -0.5, "1.5": -0.5}},
+        "contrasts(d$IV3) <- solve(rbind(1/3, c(1, -.5, -.5), c(0, -3, 3)))[, -1]",
+    ),
+}
+_FIT_AS_07 = """
+suppressMessages(library(lme4)); folder <- commandArgs(TRUE)[1]
+d <- read.csv(file.path(folder, "d.csv")); levels <- readLines(file.path(folder, "levels"))
+d$IV3 <- factor(sprintf("%.1f", d$IV3), levels)
+CODING
+d$side <- factor(d$side, c("a", "B", "c"))
+m <- lmer(DV ~ IV3 + side + (1 | Group), d)
+m@frame$side <- as.character(m@frame$side)
+saveRDS(m, file.path(folder, "old.rds"))
+write.csv(data.frame(term = names(fixef(m)), b = fixef(m)), file.path(folder, "b.csv"), row.names = FALSE)
+write.csv(data.frame(fits = fitted(m)), file.path(folder, "fits.csv"), row.names = FALSE)
+"""
+
+
+def with_sides() -> pd.DataFrame:
+    data = pd.read_csv(f"{get_resource_path()}sample_data.csv")
+    return data.assign(side=np.random.default_rng(4).choice(["a", "B", "c"], len(data)))
+
+
+def file_of_07(folder: Path, factors: dict[str, Any], coding: str) -> Path:
+    data = with_sides()
+    data.to_csv(folder / "d.csv", index=False)
+    (folder / "levels").write_text("\n".join(factors["IV3"]) + "\n")
+    (folder / "s.R").write_text(_FIT_AS_07.replace("CODING", coding))
+    subprocess.run(["Rscript", "--vanilla", str(folder / "s.R"), str(folder)], check=True, capture_output=True)
+    told, fits = pd.read_csv(folder / "b.csv"), pd.read_csv(folder / "fits.csv")["fits"].to_numpy()
+    today = Lmer("DV ~ IV3 + side + (1 | Group)", data)
+    today.fit(factors=factors, summarize=False)
+    coefs = today.coefs.set_axis(told["term"].to_numpy(dtype=object)).assign(Estimate=told["b"].to_numpy())
+    state = {name: getattr(today, name) for name in ("formula", "family", "logLike", "ranef_var", "ranef", "fixef")}
+    state |= {"fitted": True, "warnings": [], "grps": {"Group": 47.0}, "sig_type": "parametric", "factors": factors}
+    state |= {"fits": fits, "residuals": data["DV"].to_numpy() - fits, "coefs": coefs, "_REML": True, "_permute": 0}
+    state |= {"data": data.assign(fits=fits, residuals=data["DV"] - fits), "_conf_int": "Wald", "ranked_data": False}
+    tree = plain.to_tree(state, "Lmer", ())
+    del tree["simple_atts"]["_frames"]
+    (folder / "old.h5").write_bytes(h5write.write(tree, {"VERSION": 12}, None))
+    return folder / "old.h5"
+
+
+@pytest.mark.parametrize("case", FACTORS_OF_07)
+def test_a_model_of_07_takes_levels_and_codings_from_its_r_object(tmp_path, case):
+    factors, coding = FACTORS_OF_07[case]
+    file = file_of_07(tmp_path, factors, coding)
+    model = load_model(file)
+    assert model.factors == factors and list(model.coefs.index[-2:]) == ["sideB", "sidec"]
+    if not coding:
+        assert list(model.coefs.index[1:3]) == [f"IV3{level}" for level in factors["IV3"][1:]]
+    np.testing.assert_allclose(model.predict(model.data, use_rfx=True), model.fits, rtol=1e-9)
+    cells = pd.DataFrame({"IV3": [0.5, 1.0, 1.5], "side": ["B", "a", "c"]})
+    expected = model.predict(cells)
+    for spelled in (["0.5", "1.0", "1.5"], ["0.50", "1", "1.5"], pd.Categorical([0.5, 1.0, 1.5])):
+        np.testing.assert_array_equal(model.predict(cells.assign(IV3=spelled)), expected)
+    for one in (1, 1.0, "1.0", "1"):
+        assert model.predict(pd.DataFrame({"IV3": [one], "side": ["a"]}))[0] == expected[1]
+    fitted_to = pd.DataFrame(
+        {"IV3": with_sides()["IV3"], "side": with_sides()["side"], "b": model.predict(with_sides())}
+    )
+    means = fitted_to.drop_duplicates(["IV3", "side"]).groupby("IV3")["b"].mean()
+    for at in (None, {"IV3": [0.5, 1, "1.5"]}):
+        table = model.emmeans("IV3", at=at)[0]
+        found = table["Estimate"].set_axis(table["IV3"].astype(float)).sort_index()
+        np.testing.assert_allclose(found, means)
+    assert len(model.plot("IV3").get_xticks()) == 3
+    save_model(model, tmp_path / "new.h5")
+    again = load_model(tmp_path / "new.h5")
+    np.testing.assert_allclose(again.predict(cells), expected, rtol=1e-12)
+    with pytest.raises(DataError, match="has the level\\(s\\) '2', which the model was not fitted to"):
+        again.predict(cells.assign(IV3=2.0))
+    again.fit(factors=factors, summarize=False)
+    np.testing.assert_allclose(again.predict(cells), expected, rtol=1e-6)
+
+
+def test_an_r_object_of_other_predictors_is_named(tmp_path):
+    file = file_of_07(tmp_path, *FACTORS_OF_07["levels"])
+    model = load_model(file)
+    model._frame["side"] = model._frame["side"].to_numpy()[::-1]
+    with pytest.raises(FileError, match=r"old\.rds was fitted to other predictors than the data of the \.h5"):
+        model.predict(model.data)
+
+
+def test_levels_of_a_file_are_those_of_its_r_object(tmp_path, monkeypatch):
+    """Also where this version would spell them in another way."""
+    data = trial().assign(dose=trial()["dose"])
+    model = Lmer("y ~ x + dose + (1 | g)", data)
+    model.fit(factors={"dose": [0.5, 1.0, 2.0]}, summarize=False)
+    expected = model.predict(data)
+    model._settings["factors"] = model.factors = {"dose": ["0.5", "1.0", "2.0"]}
+    save_model(model, tmp_path / "m.h5")
+    loaded = load_model(tmp_path / "m.h5")
+    np.testing.assert_array_equal(loaded.predict(data), expected)
+    assert loaded._kinds["dose"].levels == ("0.5", "1", "2")

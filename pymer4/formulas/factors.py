@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pymer4.columns import NA, Column, as_factor, level_name
+from pymer4.columns import NA, Column, as_factor, level_name, places
 from pymer4.errors import DataError, OptionError, near
 from pymer4.formulas.contrasts import (
     as_list,
@@ -29,7 +29,7 @@ class Coding:
     """How one factor enters a model.
 
     Attributes:
-        levels: the k levels, in the order asked for; names as `columns.level_name` gives them.
+        levels: the k levels, in the order asked for; numbers as they were spelled, else as `columns.level_name` does.
         matrix: coding matrix, shape (k, k - 1), its rows in the order of `levels`.
         names: names of the k - 1 columns; a coefficient is called column name + this.
         ordered: whether this is a polynomial coding, that of R's ordered factors.
@@ -81,7 +81,8 @@ def coding(column_name: str, spec: object, column: Column, ordered: bool = False
         levels, names, weights = _written(spec, held)
         require_contrasts(weights, names, held.where)
         return Coding(levels, coding_matrix(weights), extended_names(names, len(levels) - 1), requested=weights)
-    levels = held.match(as_list(spec, held.where, f"the levels {held.listing()} in the order you want"))
+    spec = as_list(spec, held.where, f"the levels {held.listing()} in the order you want")
+    levels = held.spelled(spec, held.match(spec))
     if ordered:
         names = (".L", ".Q", ".C", *(f"^{degree}" for degree in range(4, len(levels))))
         return Coding(levels, polynomial(len(levels)), names[: len(levels) - 1], ordered=True)
@@ -107,14 +108,14 @@ def recode(column: Column, coding: Coding) -> Column:
         array([2, 1, 2], dtype=int32)
     """
     present, positions = _occurring(column)
-    place = {level: code for code, level in enumerate(coding.levels, start=1)}
-    new = [level for level in present if level not in place]
+    found = places(present, coding.levels)
+    new = [level for level, place in zip(present, found, strict=True) if place < 0]
     if new:
         raise DataError(
             f"The data hold {_listing(new)}, not among the levels of the factor: {_listing(coding.levels)}. "
             "Leave those rows out, or fit the model to data that have them."
         )
-    codes = np.array([*(place[level] for level in present), NA], dtype=np.int32)
+    codes = np.array([*(place + 1 for place in found), NA], dtype=np.int32)
     return Column("factor", codes[positions], coding.levels, coding.ordered)
 
 
@@ -153,16 +154,24 @@ class _Held:
             )
         return found
 
+    def spelled(self, written: Iterable[object], levels: Sequence[str]) -> tuple[str, ...]:
+        """Return names of levels: those of the data, but for numbers that are written as text."""
+        numeric = self.column.kind in ("double", "integer")
+        pairs = zip(written, levels, strict=True)
+        return tuple(one if numeric and isinstance(one, str) else level for one, level in pairs)
+
     def _level(self, written: object) -> str:
         if not isinstance(written, (str, np.bool_, numbers.Real)) or written != written:
             raise OptionError(f"{self.where} has {written!r} for a level. The levels in the data are {self.listing()}.")
         name, kind = level_name(written), self.column.kind
-        if name in self.levels:
-            return name
-        if not isinstance(written, str) or kind in ("double", "integer"):
-            same = [level for level in self.levels if _number_of(level, kind) == _number_of(written)]
-            if len(same) == 1:
-                return same[0]
+        alike = [name]
+        if kind == "logical":
+            alike += {"1": ["TRUE"], "0": ["FALSE"]}.get(name, [])
+        elif isinstance(written, (bool, np.bool_)):
+            alike += ["1" if written else "0"]
+        place = max(places(alike, self.levels))
+        if place >= 0:
+            return self.levels[place]
         hint = near(name, self.levels) if kind == "factor" else ""
         if name in self.column.levels:
             hint = f" {name!r} is a category without rows."
@@ -181,16 +190,6 @@ def _occurring(column: Column) -> tuple[tuple[str, ...], np.ndarray]:
     return tuple(factor.levels[code - 1] for code in distinct), positions
 
 
-def _number_of(level: object, kind: str = "") -> float:
-    """Return the number that a level is or spells, NaN for other text."""
-    if kind == "logical":
-        return float(level == "TRUE")
-    try:
-        return float(level)
-    except (ValueError, OverflowError):
-        return np.nan
-
-
 def _listing(levels: Sequence[str], kind: str = "factor") -> str:
     spell = {"factor": repr, "logical": str.capitalize}.get(kind, str)
     text = ", ".join(spell(level) for level in levels[:_LISTED])
@@ -204,7 +203,8 @@ def _written(spec: Mapping, held: _Held) -> tuple[tuple[str, ...], tuple[str, ..
         names = checked_names(spec, held.where)
         levels = held.match(values[0])
         rows = [dict(zip(held.match(row), row.values(), strict=True)) for row in values]
-        return levels, names, np.array([[_weight(row[level], level, held) for level in levels] for row in rows])
+        weights = np.array([[_weight(row[level], level, held) for level in levels] for row in rows])
+        return held.spelled(values[0], levels), names, weights
     levels = held.match(spec)
     vectors = [isinstance(value, (list, tuple)) or getattr(value, "ndim", 0) == 1 for value in values]
     columns = [list(value) if vector else [value] for value, vector in zip(values, vectors, strict=True)]
@@ -216,7 +216,7 @@ def _written(spec: Mapping, held: _Held) -> tuple[tuple[str, ...], tuple[str, ..
             f"Give each level a number, or each a list of as many as there are contrasts, 1 to {len(levels) - 1}."
         )
     weights = [[_weight(w, level, held) for w in column] for level, column in zip(levels, columns, strict=True)]
-    return levels, (), np.array(weights).T
+    return held.spelled(spec, levels), (), np.array(weights).T
 
 
 def _weight(value: object, level: str, held: _Held) -> float:

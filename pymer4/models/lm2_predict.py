@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
+from pymer4.columns import level_name, places
 from pymer4.errors import DataError, OptionError, one_of
 from pymer4.models.base import check_keywords, truth
 from pymer4.models.forest import coefficient_forest, grouping, of_factor
@@ -74,6 +75,9 @@ class Lm2Predictions:
             raise DataError(f"predict() needs the column(s) {', '.join(map(repr, lacking))}, to know the rows' groups.")
         known = self._facts["b"].index
         given = data[self._levels]
+        given = pd.concat(
+            [_alike(given[name], known.get_level_values(i)) for i, name in enumerate(self._levels)], axis=1
+        )
         missing = given.isna().any(axis=1).to_numpy()
         keys = (
             pd.MultiIndex.from_frame(given.astype(object)) if len(self._levels) > 1 else given.iloc[:, 0].astype(object)
@@ -156,3 +160,12 @@ class Lm2Predictions:
             index=self._frame.index[facts["used"]],
             columns=pd.Index(facts["design_names"], dtype=object),
         )
+
+
+def _alike(given: pd.Series, known: pd.Index) -> pd.Series:
+    """Return labels of groups as the fit has them, which are one number however it is written."""
+    labels, known = list(given.dropna().unique()), list(known.unique())
+    as_numbers = not all(isinstance(label, str) for label in [*labels, *known])
+    found = places(map(level_name, labels), list(map(level_name, known)), as_numbers)
+    alike = {label: known[place] for label, place in zip(labels, found, strict=True) if place >= 0}
+    return given.astype(object).map(lambda label: alike.get(label, label))

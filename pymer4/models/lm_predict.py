@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pymer4 import tables
+from pymer4.columns import places
 from pymer4.errors import DataError, ModelWarning, OptionError, one_of
 from pymer4.models.base import confidence_level, issue, spread
 from pymer4.numerics.distributions import link_function
@@ -141,13 +142,14 @@ class LmPredictions:
                 f"A prediction interval needs the column {name!r}, whose values have a variance each in this fit."
             )
         codes, found = group_codes("weights", name, data)
-        unseen = [level for level in found if level not in known]
+        among = places(found, known)
+        unseen = [level for level, place in zip(found, among, strict=True) if place < 0]
         if unseen:
             raise DataError(
                 f"Column {name!r} has the value(s) {', '.join(map(repr, unseen[:8]))}, whose variance the fit has not "
                 f"seen. It knows: {', '.join(map(repr, known[:12]))}."
             )
-        return np.array([*map(known.index, found), -1])[codes]
+        return np.array([*among, -1])[codes]
 
     def _is_own(self, data: pd.DataFrame) -> bool:
         """Whether new data are the rows of the fit."""

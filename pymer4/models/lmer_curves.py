@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pymer4 import bridge, intake, tables
-from pymer4.columns import Column, level_name, normalise
+from pymer4.columns import Column, level_name, normalise, places
 from pymer4.errors import OptionError, near
 from pymer4.formulas.formula import Name, deparse, names_in, parse
 from pymer4.models.base import truth
@@ -204,11 +204,12 @@ class LmerCurves:
 
 def chosen(groups: pd.DataFrame, labels: Sequence[Any]) -> pd.DataFrame:
     """Return the rows of the groups that are asked for, all where none is."""
-    names = [str(label) for label in ([labels] if isinstance(labels, str) else labels)]
-    unknown = [name for name in names if name not in groups.index]
+    given = [labels] if isinstance(labels, str) else list(labels)
+    found = places([level_name(label) for label in given], list(groups.index))
+    unknown = [str(label) for label, place in zip(given, found, strict=True) if place < 0]
     if unknown:
         raise OptionError(f"grps has {', '.join(unknown)}, not among the groups: {', '.join(groups.index[:12])}.")
-    return groups.loc[names] if names else groups
+    return groups.iloc[found] if found else groups
 
 
 def _note(held: Mapping[str, Column], offset: float | None) -> str:

@@ -8,6 +8,7 @@ import lzma
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -17,10 +18,14 @@ from pymer4.errors import FileError, MissingFileError, RUnavailable
 from pymer4.formulas.formula import deparse, parse, without_dot
 from pymer4.grid_request import Predictors
 from pymer4.models.convergence import Convergence
+from pymer4.recoding import conform
 
 _OPENERS = ((b"\x1f\x8b", gzip.decompress), (b"BZh", bz2.decompress), (b"\xfd7zXZ", lzma.decompress))
 
 _SAME = 1e-6  # relative; coefficients of a table and of the object that it was made from
+
+_READY: WeakKeyDictionary[bridge.Handle, bridge.Handle] = WeakKeyDictionary()
+"""Live models, with what they are for new rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,6 @@ class LmerState:
     def _forget(self) -> None:
         super()._forget()
         self._saved: RObject | None = None
-        self.__dict__.pop("_for_new_rows", None)
 
     def _r_object(self, own: bool = False) -> RObject | None:
         """Return the R object as bytes; R is asked for it only where it has the object.
@@ -93,19 +97,24 @@ class LmerState:
         self._saved = None
         return handle
 
-    def _for_new_rows_anew(self) -> bridge.Handle:
-        """Return the R model whose formula computes a new row as the fit did, whatever stands beside it."""
+    @property
+    def _for_new_rows(self) -> bridge.Handle:
+        """The R model whose formula computes a new row as the fit did, whatever stands beside it."""
+        model = self._handle
         if not self._parsed.computes:
-            return self._handle
-        return bridge.call("for_new_rows", model=self._handle).value["model"]
+            return model
+        if model not in _READY:
+            _READY[model] = bridge.call("for_new_rows", model=model).value["model"]
+        return _READY[model]
 
     def _adopted(self, saved: RObject) -> bridge.Handle:
-        data, _ = self._taken_in()
+        data, model = self._taken_in()[0], _unpacked(saved)
+        fitted = _levels(model, own=False)
         found = bridge.call(
             "adopt_model",
-            bytes=saved.bytes(),
+            model=model,
             formula=deparse(without_dot(self._parsed, list(self._frame.columns))),
-            data=data.columns,
+            data={n: conform(c, fitted[n], n, False) if n in fitted else c for n, c in data.columns.items()},
             weights=data.weights,
             offset=data.offset,
         ).value
@@ -116,13 +125,22 @@ class LmerState:
                 f"{saved.source} holds another model: its coefficients are {np.round(b, 6).tolist()}, those of the "
                 f"table {np.round(expected, 6).tolist()}. Put the file that was saved with the .h5 in its place."
             )
+        if not found["same_design"]:
+            raise FileError(
+                f"{saved.source} was fitted to other predictors than the data of the .h5 give today, so that it can't "
+                "predict. Its tables can be read; fit the model again with .fit() for the rest."
+            )
         self._facts["vcov"] = found["vcov"]
         return found["model"]
 
     def _kinds_anew(self) -> dict[str, Column]:
         if not self._settings:
             return {}
-        return {name: replace(column, values=column.values[:0]) for name, column in self._taken_in()[0].columns.items()}
+        kinds = {name: replace(c, values=c.values[:0]) for name, c in self._taken_in()[0].columns.items()}
+        try:
+            return kinds | {name: c for name, c in _levels(self._handle, own=True).items() if name in kinds}
+        except (MissingFileError, RUnavailable):
+            return kinds
 
     def _taken_in(self) -> tuple[Any, dict[str, Any]]:
         """Return the data of the last fit, screened and recoded, and the codings of its factors."""
@@ -130,7 +148,6 @@ class LmerState:
 
     _ANEW: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
         "_handle": _handle_anew,
-        "_for_new_rows": _for_new_rows_anew,
         "_parsed": lambda self: parse(self.formula),
         "_kinds": _kinds_anew,
         "_codings": lambda self: self._taken_in()[1] if self._settings else {},
@@ -144,6 +161,13 @@ class LmerState:
 
 def _unpacked(saved: RObject) -> bridge.Handle:
     return bridge.call("unpack_model", bytes=saved.bytes()).value["model"]
+
+
+def _levels(model: bridge.Handle, own: bool) -> dict[str, Column]:
+    """Return the factors of a fit, as columns without rows; `own` says whether the model was fitted here."""
+    found = dict(bridge.call("fitted_levels", model=model, own=own).value)
+    none = np.array([], dtype=np.int32)
+    return {name: Column("factor", none, tuple(told["levels"]), told["ordered"]) for name, told in found.items()}
 
 
 def is_function(name: str) -> bool:
