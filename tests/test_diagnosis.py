@@ -279,8 +279,11 @@ def test_questions_leave_the_model_alone(outcome, family):
 _ALL = """function(m) {
   if (inherits(m, "lmerModLmerTest")) m <- as(m, "lmerMod")
   m@call[[1]] <- if (lme4::isLMM(m)) quote(lme4::lmer) else quote(lme4::glmer)
+  home <- environment(formula(m))
+  home$.rows <- home$data  # allFit() of lme4 2 takes its own argument for `data`
+  m@call$data <- quote(.rows)
   fits <- suppressWarnings(suppressMessages(lme4::allFit(m, verbose = FALSE)))
-  rm("ctrl", envir = environment(formula(m)))
+  rm(list = intersect(c("ctrl", ".rows"), ls(home, all.names = TRUE)), envir = home)
   list(names = names(fits), likelihood = unname(sapply(fits, logLik)), fixed = unname(t(sapply(fits, lme4::fixef))))
 }"""
 NEEDS = {"nmkbw": "dfoptim", "optimx.L-BFGS-B": "optimx"}  # packages that no set-up brings
@@ -335,6 +338,7 @@ def stand_ins(tmp_path_factory) -> Path:
 @pytest.fixture
 def every_optimizer(stand_ins):
     """Let R have the optional packages for the length of a test: its own, or what stands in for them."""
+    sleep()  # starts R
     places = rinterface.evalr(".libPaths()")
     packages = rinterface.StrSexpVector([*_STAND_INS])
     loaded = rinterface.evalr("loadedNamespaces()")
