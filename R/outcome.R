@@ -4,9 +4,10 @@
 # text    the function as it is written, or that of a link of it; "" where there is none
 # known   whether the raw scale can be reached: from shift + slope * what was fitted
 # tran    by this inverse, a name of emmeans' or a link of ours; NULL for none beside that of the model
+# inner   less this
 # own     whether emmeans knows the scale of what was fitted by the name `tran`
 fitted_outcome <- function(model) {
-  outcome <- list(text = "", known = TRUE, shift = 0, slope = 1, tran = NULL, own = FALSE)
+  outcome <- list(text = "", known = TRUE, shift = 0, slope = 1, tran = NULL, inner = 0, own = FALSE)
   written <- stats::formula(model)[[2]]
   fitted <- stats::model.response(model@frame)
   counts <- lme4::isGLMM(model) && model@resp$family$family == "binomial"
@@ -129,8 +130,7 @@ inverses <- list(
 )
 known_functions <- c(names(inverses), "logb", "+", "-", "*", "/", "^")
 
-# These steps as fitted_outcome() gives them. Straight lines leave differences what they are, logs make ratios of them,
-# but log(y + 1), which is no ratio of outcomes.
+# These steps as fitted_outcome() gives them. Straight lines leave differences what they are, and logs ratios.
 undoing_form <- function(steps, written, family, text) {
   forms <- vapply(steps, `[[`, "", "form")
   link <- family$link
@@ -149,9 +149,10 @@ undoing_form <- function(steps, written, family, text) {
   if (length(raised) == 1 && all(forms[-raised] == "straight")) {
     before <- take(steps[seq_len(raised - 1)], c(0, 1))
     after <- take(steps[-seq_len(raised)], c(0, 1))
-    if (after[1] == 0 && after[2] > 0) {
-      form <- list(tran = "log", shift = before[1] + log(after[2]), slope = diff(before))
-      return(c(form, own = form$shift == 0 && form$slope == 1))
+    if (diff(after) > 0) {
+      shift <- before[1] + log(diff(after))
+      slope <- diff(before)
+      return(list(tran = "log", shift = shift, slope = slope, inner = -after[1], own = shift == 0 && slope == 1))
     }
   }
   list(tran = link_of(steps, text))
@@ -186,6 +187,7 @@ on_scale <- function(grid, outcome, type) {
 with_inverse <- function(grid, outcome) {
   if (is.null(outcome$tran)) return(grid)
   grid@misc$tran <- outcome$tran
+  if (outcome$inner != 0) grid@misc$tran.offset <- outcome$inner
   grid@misc$inv.lbl <- "response"
   grid
 }

@@ -19,7 +19,6 @@ from pymer4.numerics.estimate import LinearFit
 from pymer4.numerics.generalized import GLM_TOLERANCE, GeneralizedFit
 from pymer4.numerics.influence import self_fitted, untold_by_others
 from pymer4.numerics.sandwich import group_variances
-from pymer4.numerics.ties import constant
 from pymer4.robust import compact, group_codes
 
 _LISTED = 8
@@ -233,7 +232,7 @@ def doubts(found: Sample, fit: LinearFit | GeneralizedFit, kind: str) -> list[st
         )
     if fit.df_resid == 0 and np.isnan(fit.se).all():
         texts.append(f"No residual degrees of freedom: {len(fit.b)} coefficients for {len(found.y)} rows, so no tests")
-    elif linear and constant(found.free):
+    elif linear and np.ptp(found.free) == 0:
         texts.append(f"The outcome is {found.free[0]:g} in every row used: there is nothing to explain, or to test")
     elif linear and fit.is_perfect:
         texts.append("essentially perfect fit: summary may be unreliable")

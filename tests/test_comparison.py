@@ -150,7 +150,8 @@ def test_known_comparisons():
     ]
     for model in models:
         model.fit(summarize=False)
-    np.testing.assert_allclose(compare(*models).loc[1, ["Chisq", "Df"]].astype(float), [14.00527, 1], 1e-5)
+    # Of lme4 1.1; from 2.1 on Laplace's approximation is taken at the last weights, not at those before.
+    np.testing.assert_allclose(compare(*models).loc[1, ["Chisq", "Df"]].astype(float), [14.00527, 1], 1e-4)
 
 
 @pytest.mark.r

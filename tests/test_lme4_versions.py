@@ -114,7 +114,7 @@ def test_draws_are_fits_to_simulated_outcomes(case):
         call = {"model": model._handle, "n": 1, "conditional": False, "seed": seed}
         simulated = bridge.call("simulate_mixed", **call).value["simulations"][:, 0]
         fresh = parameters(fit(formula, given, trial().assign(**{outcome: simulated}), no_warnings=True))
-        draw = bridge.call("bootstrap_mixed", model=model._handle, seeds=np.array([seed])).value["draws"][0]
+        draw = bridge.call("bootstrap_mixed", model=model._handle, seeds=np.array([seed])).value["values"][0]
         expected = np.array([fresh[name] for name in names])
         tolerance = LOOSE if "family" in given else OPTIMUM
         np.testing.assert_allclose(draw, expected, atol=tolerance * np.abs(expected).max())
@@ -239,7 +239,7 @@ def test_structures_of_copies_stay():
     model = structured("cs(x | g)")
     again = bridge.call("unpack_model", bytes=bridge.call("pack_model", model=model._handle).value["bytes"]).value
     draws = [
-        bridge.call("bootstrap_mixed", model=m, seeds=np.array([7])).value["draws"]
+        bridge.call("bootstrap_mixed", model=m, seeds=np.array([7])).value["values"]
         for m in (model._handle, again["model"])
     ]
     np.testing.assert_array_equal(*draws)

@@ -10,16 +10,12 @@ import pytest
 from matplotlib.figure import Figure
 
 from pymer4 import bridge
-from pymer4.errors import ModelWarning
 from pymer4.models import Lm, Lmer
 from pymer4.numerics import resample, ties
 from pymer4.numerics.estimate import least_squares
-from pymer4.numerics.grouped import grouped_least_squares
 from pymer4.numerics.inference import from_draws, inverted_p
 from pymer4.numerics.linalg import principal_axes
 from pymer4.numerics.lowess import lowess
-from pymer4.numerics.replicates import bootstrap_coefficients, permuted_statistics
-from pymer4.numerics.resample import boot_counts
 from pymer4.numerics.ties import settled
 from pymer4.plotting.caterpillars import caterpillar, caterpillars
 from pymer4.plotting.plots import _spread
@@ -246,33 +242,3 @@ def test_residuals_that_are_rounding_make_a_perfect_fit(n, p, away):
         y = X @ rng.normal(size=p)
         assert least_squares(X, y).is_perfect
         assert not least_squares(X, y + 1e-11 * np.abs(y).max() * rng.normal(size=n)).is_perfect
-
-
-@pytest.mark.parametrize("away", [0.0, 1e4, 1e6])
-def test_groups_that_are_fitted_perfectly_have_no_correlations(away):
-    rng = np.random.default_rng(1)
-    codes = np.repeat(np.arange(20), 15)
-    X = np.column_stack([np.ones(300), away + rng.normal(size=(300, 2))])
-    y = X @ np.array([1.0, -0.3, 0.7])
-    assert grouped_least_squares(X, y, codes, 20).without_correlations.all()
-    noisy = y + 1e-10 * np.abs(y).max() * rng.normal(size=300)
-    assert not grouped_least_squares(X, noisy, codes, 20).without_correlations.any()
-
-
-@pytest.mark.parametrize("away", [0.0, 1e3, 1e6, 1e9])
-def test_a_group_that_does_not_vary_has_no_variance(away):
-    rng, groups = np.random.default_rng(1), np.repeat([0, 1], 20)
-    y = away + np.where(groups == 0, rng.normal(size=40), 0.1)
-    X = np.column_stack([np.ones(40), groups, rng.normal(size=40) * (groups == 0)])
-    assert np.isnan(bootstrap_coefficients(X, y, boot_counts(40, 20, 1), groups=groups)).all()
-    assert np.isnan(permuted_statistics(X, y[None], groups=groups)[0]).all()
-
-
-@pytest.mark.parametrize("level", [0.1, 1 / 3, 1e9 + 0.1])
-def test_an_outcome_that_does_not_vary_has_no_correlations(level):
-    data = pd.DataFrame({"y": level, "x": np.random.default_rng(1).normal(size=21)})
-    for offset in (None, data["x"] / 3):
-        model = Lm("y ~ x", data if offset is None else data.assign(y=level + offset), offset=offset)
-        with pytest.warns(ModelWarning, match="there is nothing to explain"):
-            model.fit(summarize=False)
-        assert model.to_corrs().isna().all() and np.isnan(model.coefs["P-val"]).all()

@@ -26,7 +26,6 @@ from pymer4.numerics import inference, sandwich
 from pymer4.numerics.estimate import LinearFit, least_squares
 from pymer4.numerics.generalized import GeneralizedFit, generalized
 from pymer4.numerics.resample import Seed
-from pymer4.numerics.ties import constant
 from pymer4.regression_rows import Sample, doubts, row_values, sample
 from pymer4.robust import se_type
 
@@ -248,7 +247,7 @@ class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPlots, DiagnosticPlots
         self.estimator = "ML" if not self._linear else "OLS" if found.weights is None else "WLS"
         self.se_type, self.ci_type, self.sig_type = se_type(given["kind"]), "standard", "parametric"
         self.AIC, self.BIC, self.logLike = fit.AIC, fit.BIC, fit.log_likelihood
-        explains = isinstance(fit, LinearFit) and not constant(found.free)
+        explains = isinstance(fit, LinearFit) and np.ptp(found.free) > 0
         self.rsquared, self.rsquared_adj = (fit.rsquared, fit.rsquared_adj) if explains else (np.nan, np.nan)
         self.theta = getattr(fit, "theta", None)
         self.factors, self.ranked_data = given["factors"], given["rank"]
@@ -275,7 +274,7 @@ class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPlots, DiagnosticPlots
     def _covariance(self, found: Sample, fit: LinearFit | GeneralizedFit) -> tuple[np.ndarray, Any]:
         """Return the covariance of the coefficients, and the df of their tests."""
         given = self._settings
-        if self._linear and (fit.df_resid == 0 or constant(found.free)):
+        if self._linear and (fit.df_resid == 0 or np.ptp(found.free) == 0):
             return np.full((len(fit.b), len(fit.b)), np.nan), float(fit.df_resid)
         kind = given["kind"]
         vcov = sandwich.covariance(fit, found.X, kind, found.clusters, given["n_lags"])

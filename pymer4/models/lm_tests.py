@@ -15,7 +15,6 @@ from pymer4.models.base import truth
 from pymer4.numerics.correlations import Kind, correlations
 from pymer4.numerics.linalg import principal_axes
 from pymer4.numerics.sandwich import welch_df
-from pymer4.numerics.ties import constant
 
 
 class LmTests:
@@ -149,7 +148,7 @@ class LmTests:
             weights @ (y - center) ** 2,
             fisher,
         )
-        if constant(y):
+        if np.ptp(y) == 0:
             r = np.full(len(r), np.nan)
         found = pd.Series(r, index=pd.Index(self._facts["names"], dtype=object))
         return found.iloc[int(self._terms.has_intercept) :]

@@ -110,8 +110,9 @@ class LmerDiagnosis(DiagnosticPlots):
             approximation: s_e with a log link, where v is 1 / rate for poisson, 1 / rate + 1 / theta for nbinom
                 and the squared coefficient of variation for gamma: log(1 + v), v, or trigamma(1 / v).
             rate: the rate of counts, from the model of the random effects and the intercept alone: its mean
-                exp(intercept + s_r / 2) as in the paper and today's R package performance, or its median
-                exp(intercept), which that package took up to version 0.10.
+                exp(intercept + s_r / 2) as in the paper and today's R package performance (which leaves slopes and
+                effects of single rows out of this s_r), or its median exp(intercept), which that package took up to
+                version 0.10.
 
         Returns:
             `adjusted` and `unadjusted`, between 0 and 1.
@@ -184,8 +185,9 @@ class LmerDiagnosis(DiagnosticPlots):
     def ranef_se(self) -> pd.DataFrame | list[pd.DataFrame] | None:
         """Conditional standard deviations of the random effects, shaped as `ranef`; None before `fit()`.
 
-        Those of R's `ranef(condVar = TRUE)`, which hold the coefficients and the variances for known. They are
-        computed when first asked for.
+        Those of R's `ranef(condVar = TRUE)`, which hold the coefficients and the variances for known; for families
+        with a dispersion lme4 2.1 multiplies by it once too often, these do not. They are computed when first asked
+        for.
         """
         if self._ranef_se is None and self.fitted:
             spread = list(bridge.call("random_spread", model=self._handle).value["spread"].values())

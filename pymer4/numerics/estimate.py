@@ -20,7 +20,7 @@ from pymer4.numerics.influence import leverages
 ALIAS_TOLERANCE = 1e-7
 """A column is aliased where less than this share of its length is left beside the columns before it (R's `lm`)."""
 
-PERFECT = 1e-13
+_PERFECT = 1e-13
 """Share of the size of the fitted values below which residuals are rounding errors."""
 
 _BLOCK = 512
@@ -106,7 +106,7 @@ class LinearFit:
         """
         if self.df_resid == 0:
             return False
-        return bool(self.sigma < PERFECT * np.sqrt(self.fitted.mean() ** 2 + self.fitted.var(ddof=1)))
+        return bool(self.sigma < _PERFECT * np.sqrt(self.fitted.mean() ** 2 + self.fitted.var(ddof=1)))
 
     def scores(self, X: np.ndarray) -> np.ndarray:
         """Return the rows x_i w_i e_i, shape (n, p), that sandwiches are made of."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from pymer4.errors import DataError
 from pymer4.numerics.distributions import EPS, Array, Distribution, Link, distribution, link_function
-from pymer4.numerics.estimate import ALIAS_TOLERANCE, PERFECT
+from pymer4.numerics.estimate import ALIAS_TOLERANCE
 from pymer4.numerics.generalized import generalized
 from pymer4.numerics.resample import keep_memory
 from pymer4.numerics.scoring import GLM_TOLERANCE, STILL
@@ -48,7 +48,6 @@ class GroupedFit:
         log_likelihood: shape (G,); inf where a linear model fits its rows exactly.
         reason: `OK`, `TOO_FEW`, `SINGULAR` or `UNFITTED`, shape (G,).
         separated: whether coefficients of a generalized model grow without limit, shape (G,).
-        without_correlations: which fits leave no residual, but for rounding, to relate a coefficient to, shape (G,).
     """
 
     b: Array
@@ -66,12 +65,18 @@ class GroupedFit:
     log_likelihood: Array
     reason: Array
     separated: Array
-    without_correlations: Array
 
     @property
     def se(self) -> Array:
         """Standard errors of the coefficients, shape (G, p)."""
         return np.sqrt(self.dispersion[:, None] * self.unscaled)
+
+    @property
+    def without_correlations(self) -> Array:
+        """Which groups have coefficients, but correlations that are noise, or infinite as Fisher's z, shape (G,)."""
+        with np.errstate(invalid="ignore"):
+            noise = (self.df_resid == 0) | np.isnan(self.rsquared) | (self.rss <= 1e-24 * self.tss)
+        return noise & (self.reason == OK)
 
 
 class _Rows:
@@ -159,12 +164,11 @@ def grouped_least_squares(
     if has_intercept:
         with np.errstate(invalid="ignore", divide="ignore"):
             center, middle = (rows.spread(rows.sums(w * v) / total) for v in (free, around))
-    rounding = PERFECT**2 * rows.sums(w * free**2)
     tss = np.where(sound, rows.sums(w * (free - center) ** 2), np.nan)
     explained = rows.sums(w * (around - middle) ** 2)
     with np.errstate(invalid="ignore", divide="ignore"):
         r2 = np.full(n_groups, 0.0) if p == int(has_intercept) else explained / (explained + rss)
-        r2 = np.where(sound & (tss > rounding), r2, np.nan)
+        r2 = np.where(sound & (tss > 1e-24 * rows.sums(w * free**2)), r2, np.nan)
         r2_adj = 1 - (1 - r2) * (rows.sizes - has_intercept) / np.where(df > 0, df, np.nan)
         log_likelihood = 0.5 * (
             rows.sums(np.log(w)) - rows.sizes * (np.log(2 * np.pi) + 1 - np.log(rows.sizes) + np.log(rss))
@@ -186,7 +190,6 @@ def grouped_least_squares(
         log_likelihood=np.where(sound, np.where(df > 0, log_likelihood, np.inf), np.nan),
         reason=reason,
         separated=np.zeros(n_groups, dtype=bool),
-        without_correlations=sound & ((df == 0) | np.isnan(r2) | (rss <= rounding)),
     )
 
 
@@ -313,7 +316,6 @@ def grouped_generalized(
         log_likelihood=log_likelihood,
         reason=reason,
         separated=separated,
-        without_correlations=sound,
     )
 
 

@@ -64,8 +64,7 @@ def _bootstrap(basis: Basis, y: Array, counts: Array, groups: Array | None) -> A
     left = shrunk - basis.Q @ whole  # a sample's coefficients differ from the data's by what it makes of the residuals
     moved, bad = _solved(basis, counts, left)
     if groups is not None:
-        residuals = left - batched.product(moved, basis.Q.T)
-        own = counts * _group_weights(basis, residuals, counts, groups, np.abs(y).max())
+        own = counts * _group_weights(basis, left - batched.product(moved, basis.Q.T), counts, groups)
         moved, bad = _solved(basis, np.nan_to_num(own), left)
         bad = bad | ~np.isfinite(own).all(axis=1)
         counts = own
@@ -95,15 +94,15 @@ def _one(basis: Basis, y: Array, w: Array) -> Array:
     return solve_corrected(basis.X[there], y[there], inverse_triangle(found.R), weights)
 
 
-def _group_weights(basis: Basis, residuals: Array, counts: Array, groups: Array, size: float) -> Array:
+def _group_weights(basis: Basis, residuals: Array, counts: Array, groups: Array) -> Array:
     """Return 1/variance of each row's group, shape (B, n), from least squares in each sample; see `group_variances`.
 
-    NaN where a group that was drawn has no variance, but for rounding, which outcomes of a `size` leave.
+    NaN where a group that was drawn has no variance.
     """
     lower, _ = batched.cholesky(batched.unpacked(basis.grams(counts), basis.Q.shape[1]))
     share = basis.leverages(batched.inverse(lower))
     squares, left = (sums_by(groups, counts * values) for values in (residuals**2, 1 - share))
-    rounding = (1e-12 * size) ** 2 * sums_by(groups, counts)
+    rounding = 1e-24 * np.square(residuals).max() * sums_by(groups, counts)
     with np.errstate(divide="ignore", invalid="ignore"):
         inverses = np.where((left > 1e-8) & (squares > rounding), left / squares, np.nan)
     return np.where(counts > 0, np.take(inverses, groups, axis=1), 1.0)
@@ -151,7 +150,7 @@ def _statistics(
     h = np.einsum("ij,ij->i", basis.Q, basis.Q)
     scale, inverses = residuals, np.eye(p)[None]
     if groups is not None:
-        W = _group_weights(basis, residuals, np.ones_like(Y), groups, np.abs(Y).max())
+        W = _group_weights(basis, residuals, np.ones_like(Y), groups)
     if W is not None:
         lower, _ = batched.cholesky(batched.unpacked(basis.grams(W), p))
         moved = batched.solve(lower, batched.product(W * residuals, basis.Q))

@@ -8,11 +8,6 @@ ROUNDING = 64 * np.finfo(float).eps
 """Share of the largest number by which equal ones may differ: sums of a few terms in another order do."""
 
 
-def constant(values: np.ndarray) -> bool:
-    """Return whether all values, shape (n,), are equal but for rounding."""
-    return bool(np.ptp(values) <= ROUNDING * np.abs(values).max())
-
-
 def settled(values: np.ndarray) -> np.ndarray:
     """Return the values, shape (n,), with those equal that differ by rounding alone: the least of each run.
 
