@@ -312,10 +312,10 @@ _ALL = """function(m) {
   if (inherits(m, "lmerModLmerTest")) m <- as(m, "lmerMod")
   m@call[[1]] <- if (lme4::isLMM(m)) quote(lme4::lmer) else quote(lme4::glmer)
   home <- environment(formula(m))
-  home$.rows <- home$data  # allFit() of lme4 2 takes its own argument for `data`
-  m@call$data <- quote(.rows)
-  fits <- suppressWarnings(suppressMessages(lme4::allFit(m, verbose = FALSE)))
-  rm(list = intersect(c("ctrl", ".rows"), ls(home, all.names = TRUE)), envir = home)
+  given <- list(m, data = home$data, verbose = FALSE, start_from_mle = FALSE)
+  given <- given[names(given) %in% c("", names(formals(lme4::allFit)))]
+  fits <- suppressWarnings(suppressMessages(do.call(lme4::allFit, given)))
+  rm(list = intersect("ctrl", ls(home)), envir = home)
   list(names = names(fits), likelihood = unname(sapply(fits, logLik)), fixed = unname(t(sapply(fits, lme4::fixef))))
 }"""
 NEEDS = {"nmkbw": "dfoptim", "optimx.L-BFGS-B": "optimx"}  # packages that no set-up brings
