@@ -251,3 +251,46 @@ def test_lags_beyond_the_data_and_leverages_of_one():
         alone.fit(robust="hc3", summarize=False)
     assert alone.coefs["SE"].isna().any()
     assert any("Leverage is 1 in row(s)" in str(w.message) and issubclass(w.category, ModelWarning) for w in seen)
+
+
+# Draws that have no fit
+
+
+def steep() -> Lm:
+    """Return a model whose fits to shuffled outcomes may run into means below 0."""
+    frame = pd.DataFrame({"x": np.arange(9.0), "y": [1, 1, 2, 1, 1, 3, 2, 6, 30.0]})
+    return Lm("y ~ x", frame, family="inverse_gaussian", link="identity")
+
+
+def test_shuffled_outcomes_without_a_fit_are_counted():
+    model = steep()
+    with pytest.warns(ModelWarning, match=r"^\d+ of 300 shuffled outcomes could not be fitted and are left out"):
+        model.fit(permute=300, seed=3, summarize=False)
+    lost = int(next(text for text in model.warnings if "left out" in text).split()[0])
+    assert 0 < lost < 150 and np.isfinite(model.coefs.loc["x", "Perm-P-val"])
+
+
+@pytest.mark.filterwarnings("ignore::pymer4.errors.ModelWarning")
+def test_a_fit_whose_shuffles_all_fail_leaves_the_model_as_it_was():
+    model = steep()
+    model.fit(summarize=False)
+    refused = 0
+    for seed in range(30):
+        before = dict(vars(model))
+        try:
+            model.fit(permute=1, seed=seed, summarize=False)
+        except DataError as error:
+            refused += 1
+            assert "Not one shuffled outcome of 1 could be fitted" in str(error) and "permute=" in str(error)
+            assert [key for key, value in vars(model).items() if value is not before[key]] == []
+    assert 0 < refused < 20
+
+
+def test_a_fit_whose_draws_all_fail_leaves_the_model_as_it_was():
+    frame = data().assign(single=[f"s{k}" for k in range(18)] + ["rest"] * 6)
+    model = Lm("y ~ single", frame)
+    model.fit(summarize=False)
+    before = dict(vars(model))
+    with pytest.raises(DataError, match=r"Not one bootstrap draw of 5 .* too few rows\. Use conf_int='standard'"):
+        model.fit(conf_int="boot", n_boot=5, seed=1, summarize=False)
+    assert [key for key, value in vars(model).items() if value is not before[key]] == []

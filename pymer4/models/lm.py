@@ -159,7 +159,8 @@ class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPlots, DiagnosticPlots
             The coefficient table rounded to 3 places, or None.
 
         Raises:
-            DataError: data that no model can be fitted to; see the message.
+            DataError: data that no model can be fitted to, or draws or shuffles of which none can; see the message. As
+                after any error, the model is as it was.
             FormulaError: patsy can't evaluate the formula; its words.
             OptionError: an argument out of its range.
         """

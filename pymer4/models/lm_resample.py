@@ -51,15 +51,20 @@ class LmResampling:
 
             how["start"] = self._estimate.b
             draws = bootstrap_generalized(found.X, found.y, self.family, self.link, given["n_boot"], seed, **how)
-        lost = int(np.isnan(draws).any(axis=1).sum())
-        if lost == given["n_boot"]:
-            raise DataError(
-                "Not one bootstrap draw could be fitted: a predictor rests on too few rows. Use conf_int='standard'."
-            )
-        if lost:
-            told = f"{lost} of {given['n_boot']} bootstrap draws could not be fitted and are left out"
-            self._warn([told], ModelWarning, False)
+        self._warn_of_lost(np.isnan(draws).any(axis=1), "bootstrap draw", "Use conf_int='standard'.")
         return draws
+
+    def _warn_of_lost(self, lost: np.ndarray, what: str, remedy: str) -> None:
+        """Tell how many draws have no fit, shape (n,); refuse where none has one."""
+        n = len(lost)
+        if lost.all():
+            why = "a predictor rests on too few rows"
+            if not self._linear:
+                why += f", or fits run into means that family {self.family!r} does not have with link {self.link!r}"
+            raise DataError(f"Not one {what} of {n} could be fitted: {why}. {remedy}")
+        if lost.any():
+            told = f"{int(lost.sum())} of {n} {what}s could not be fitted and are left out"
+            self._warn([told], ModelWarning, False)
 
     def _permuted_p(self, found: Sample, seed: int) -> np.ndarray:
         """Return p from shuffles, shape (p,); NaN for what they can't test."""
@@ -67,6 +72,8 @@ class LmResampling:
         if fixed.any():
             fixed = self._warn_of_untested(found, fixed)
         observed, null = self._statistics(found, seed)
+        if not np.isnan(observed).all():
+            self._warn_of_lost(np.isnan(null).all(axis=1), "shuffled outcome", "Leave permute= out.")
         p = inference.from_null(observed, null)
         return np.where(fixed | np.isnan(observed), np.nan, p)
 

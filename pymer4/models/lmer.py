@@ -185,7 +185,8 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
         Raises:
             DataError: data that identify no model; see the message.
             OptionError: an argument out of its range.
-            RError: R could not fit the model; its own words.
+            RError: R could not fit the model, or none of the draws or shuffles; its own words, and how often each. As
+                after any error, the model is as it was.
             RUnavailable: R can't be used here; the message says what mends it.
         """
         given = {name: value for name, value in locals().items() if name not in ("self", "kwargs")}

@@ -43,6 +43,7 @@ class LmerResampling:
         Raises:
             NotFittedError: before `fit()`.
             OptionError: an argument out of its range.
+            RError: R could not profile the model, or none of the draws could be fitted; its own words, and how often.
         """
         self._require_fit("confint()")
         n_jobs = workers(n_jobs)
