@@ -1110,9 +1110,9 @@ def test_scales_of_a_transformed_outcome_are_told():
     assert model.plot_marginal(contrasts=True).get_xlabel() == "Ratio (yield)"
     model.post_hoc("Variety", summarize=False)
     assert model.plot_marginal().get_ylabel() == "Marginal mean (log(yield))"
-    model.emtrends("nitro")
+    model.emtrends("nitro", type="response")
     assert model.plot_marginal().get_ylabel() == "Slope of nitro"
-    model.emtrends("nitro", type="link")
+    model.emtrends("nitro")
     assert model.plot_marginal().get_ylabel() == "Slope of nitro (log(yield))"
     assert model.plot_residuals().get_xlabel() == "Fitted values (log(yield))"
 
