@@ -84,8 +84,11 @@ fixed_design <- function(model, data) {
   full[, colnames(X), drop = FALSE]
 }
 
+# The levels of the factors that stand in a term; one taken out again, as in `. - g`, may have others.
 fixed_levels <- function(model) {
-  frame <- model@frame[variable_names(stats::delete.response(stats::terms(model)))]
+  terms <- stats::delete.response(stats::terms(model))
+  counts <- rowSums(as.matrix(attr(terms, "factors")))
+  frame <- model@frame[variable_names(terms)[counts > 0]]
   factors <- vapply(frame, function(column) is.factor(column) || is.character(column), logical(1))
   lapply(frame[factors], function(column) levels(as.factor(column)))
 }

@@ -527,7 +527,6 @@ def test_stored_model_holds_the_data_and_nothing_of_ours(case, stored):
     chain = stored.text(case, "chain")
     expected = {"data": "data.frame", "R_GlobalEnv": "environment"}
     expected |= {"control": "lmerControl"} if CASES[case.partition("@")[0]].control else {}
-    expected |= {".weights": "numeric"} if case.endswith("@array") else {}
     assert dict(zip(chain["name"], chain["kind"], strict=True)) == expected
 
 
