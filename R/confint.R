@@ -27,7 +27,7 @@ fixed_limits <- function(model, interval, estimate, se) {
     return(list(lower = estimate - half, upper = estimate + half))
   }
   if (interval$method == "profile") {
-    limits <- utils::tail(profile_limits(model, interval$level), p)
+    limits <- utils::tail(profile_limits(model, interval$level, random = FALSE), p)
     return(list(lower = limits[, 1], upper = limits[, 2]))
   }
   draws <- draws_of(model, interval)
@@ -72,29 +72,60 @@ wald_limits <- function(model, level, names) {
   limits
 }
 
-# Profiling refits the deviance function of the object it is given: it gets a copy. Under their short names,
-# such as .sigma, parameters can't be taken for predictors.
-profile_limits <- function(model, level) {
+# Profile-likelihood limits, a row a parameter; `random` is whether more than the coefficients is asked for, where that
+# is less work. They are lme4's, but for linear models with weights, or with a profile of lme4's that is not monotonic.
+profile_limits <- function(model, level, random = TRUE) {
   if (lme4::isGLMM(model) && model@devcomp$dims[["nAGQ"]] == 0) {
     stop("lme4 can't profile a model that was fitted with nAGQ = 0. Use nAGQ = 1, or other limits.")
   }
-  copy <- unserialize(serialize(as_lme4(model), NULL))
-  limits <- lme4_limits(copy, short = TRUE, level = level, method = "profile", quiet = TRUE)
-  limits[limit_order(copy), , drop = FALSE]
+  free <- lme4::isLMM(model) && all(vapply(structures_of(model), is.null, NA))
+  if (lme4::isLMM(model) && any(model@resp$weights != 1)) {
+    coefficients <- likelihood_limits(model, level, random && free)
+    return(if (random && !free) rbind(lme4_profile(model, level, "theta_")$limits, coefficients) else coefficients)
+  }
+  found <- tryCatch(lme4_profile(model, level), error = function(e) if (free) conditionMessage(e) else stop(e))
+  if (is.list(found) && length(found$doubtful) == 0) return(found$limits)
+  doubt <- if (is.list(found)) {
+    paste("R's profile of", toString(found$doubtful), "is not monotonic, so its limits are not to be relied on.")
+  } else {
+    paste0("R stopped at the profile: ", found, ".")
+  }
+  if (!free) {
+    warning(doubt, " Use bootstrap or Wald limits.")
+    return(found$limits)
+  }
+  warning(doubt, " Those given are of the likelihood itself; bootstrap limits need no profile.")
+  likelihood_limits(model, level, random)
+}
+
+# The limits of lme4's profile, and the parameters for which it is not monotonic. It refits the deviance function of the
+# object it is given, which gets a copy. Under short names, such as .sigma, parameters can't be taken for predictors.
+lme4_profile <- function(model, level, which = seq_along(limit_names(model))) {
+  said <- character()
+  limits <- withCallingHandlers({
+    traced <- stats::profile(unserialize(serialize(as_lme4(model), NULL)), which = which, signames = TRUE)
+    stats::confint(traced, level = level)
+  }, warning = function(w) {
+    said <<- c(said, conditionMessage(w))
+    invokeRestart("muffleWarning")
+  })
+  curves <- attr(traced, "backward")
+  order <- limit_order(model)[seq_along(curves)]
+  doubtful <- limit_names(model)[vapply(curves, inherits, NA, "error")[order]]
+  # What it says of a profile that is not monotonic is in its own names.
+  if (length(doubtful) == 0) for (text in said) warning(text, call. = FALSE)
+  list(limits = limits[order, , drop = FALSE], doubtful = doubtful)
 }
 
 # Where lme4 lists what limit_names() names: the coefficients last, the others in an order that differs between
 # its versions. Two terms may share a name.
 limit_order <- function(model) {
-  theirs <- rownames(lme4_limits(model, short = FALSE, parm = "theta_", method = "Wald"))
+  known <- names(formals(utils::getS3method("confint", "merMod", envir = asNamespace("lme4"))))
+  # lme4 1.1-38 renamed the argument for short names.
+  long <- setNames(list(FALSE), intersect(c("signames", "oldNames"), known)[1])
+  theirs <- rownames(do.call(stats::confint, c(list(model, parm = "theta_", method = "Wald"), long)))
   theirs <- theirs[!is.na(theirs)]
   p <- length(lme4::fixef(model))
   ours <- utils::head(limit_names(model), length(theirs))
   c(match(make.unique(ours), make.unique(theirs)), length(theirs) + seq_len(p))
-}
-
-# confint(), whose argument for short names lme4 1.1-38 renamed.
-lme4_limits <- function(model, short, ...) {
-  known <- names(formals(utils::getS3method("confint", "merMod", envir = asNamespace("lme4"))))
-  if ("signames" %in% known) stats::confint(model, signames = short, ...) else stats::confint(model, oldNames = short, ...)
 }

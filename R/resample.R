@@ -121,14 +121,14 @@ linear_refitter <- function(model) {
 }
 
 # lme4 writes into the vectors that a deviance function is made of: this one gets copies.
-own_deviance <- function(model) {
+own_deviance <- function(model, REML = lme4::isREML(model)) {
   terms <- lme4::getME(model, c("Zt", "Lambdat", "Lind", "theta", "lower", "flist", "cnms", "Gp"))
   terms$theta <- terms$theta + 0
   for (name in c("upper", "reCovs")) terms[[name]] <- attr(model, name)
   terms$Lambdat@x <- terms$Lambdat@x + 0
   frame <- model@frame
   frame[[1]] <- frame[[1]] + 0
-  lme4::mkLmerDevfun(frame, lme4::getME(model, "X") + 0, terms, REML = lme4::isREML(model))
+  lme4::mkLmerDevfun(frame, lme4::getME(model, "X") + 0, terms, REML = REML)
 }
 
 # The same function without the look-up of its two pointers, a third of what a call takes for a small model.

@@ -383,7 +383,7 @@ def test_the_documented_arguments_keep_their_order_and_defaults():
     assert simulate[0][0] == "num_datasets"
     assert simulate[1:3] == [("use_rfx", True), ("verbose", False)]
     confint = defaults(Lmer.confint)
-    assert confint == {"method": "Wald", "conf_level": 0.95, "n_boot": 500, "seed": None, "n_jobs": 1}
+    assert confint == {"method": "Wald", "conf_level": None, "n_boot": 500, "seed": None, "n_jobs": 1}
 
 
 def test_fit_prints_the_summary_and_returns_it_rounded(capfd):

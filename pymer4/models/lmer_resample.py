@@ -31,7 +31,8 @@ class LmerResampling:
 
         Args:
             method: `"Wald"` (NaN for the variances, as in R), `"profile"`, or `"boot"` (percentiles). lme4 profiles no
-                generalized model whose family has a scale, and none fitted with `nAGQ=0`.
+                generalized model whose family has a scale, and none fitted with `nAGQ=0`. Limits of a linear model with
+                weights, or whose profile fails in lme4, are found on the likelihood itself.
             conf_level: level of the limits, by default that of the fit.
             n_boot: bootstrap draws.
             seed: makes them repeatable.
