@@ -12,11 +12,13 @@ import pandas as pd
 import pytest
 from reference.lib.data import named_data
 from reference.lib.files import (
+    OTHER_ERRORS,
     PROMISED,
     PROMISED_DEVIANCE,
     PROMISED_LIMITS,
     PROMISED_VARIANCES,
     begun,
+    comparable,
     compare,
     frozen,
 )
@@ -37,6 +39,7 @@ pytestmark = pytest.mark.r
 SAME = 1e-8
 NEAR = dict.fromkeys(QUANTITIES, PROMISED)
 NEAR |= {"Wald limits": PROMISED_LIMITS, "variances": PROMISED_VARIANCES}
+FAR = NEAR | dict.fromkeys(["standard errors", "statistics", "Wald limits"], OTHER_ERRORS)
 GRADIENT = 1e-3  # a difference quotient
 P_OWN = 1e-10  # against the far tail of the normal at our own z
 
@@ -54,6 +57,8 @@ def fitted(case: str) -> Lmer:
 
 
 def tolerance(reference: Reference, case: str, quantity: str) -> float:
+    if reference.far:
+        return FAR[quantity]
     return NEAR[quantity] if reference.frozen or len(fitted(case).grps) > 1 else SAME
 
 
@@ -78,8 +83,17 @@ def source(request, fast_rows) -> Reference | None:
 @pytest.fixture
 def reference(source, case, request) -> Reference:
     """Where the optimizer stopped in doubt it may stop anywhere else: then only the R at hand can tell."""
-    if source is not None and not source.doubtful(case):
+    row = GENERALIZED[case]
+    if source is not None and not source.doubtful(case) and (comparable(row) or not source.far):
         return source
+    return request.getfixturevalue("slow_rows" if row.slow else "fast_rows")()
+
+
+@pytest.fixture
+def spoken(reference, case, request) -> Reference:
+    """What R says in words changes with its version: only the R at hand can tell."""
+    if reference.strict:
+        return reference
     return request.getfixturevalue("slow_rows" if GENERALIZED[case].slow else "fast_rows")()
 
 
@@ -145,21 +159,21 @@ def test_p_is_of_the_far_tail(case):
 
 
 @every
-def test_warnings_and_convergence(case, reference):
+def test_warnings_and_convergence(case, spoken):
     model = fitted(case)
-    record, checks = model.convergence, reference.strings(case, "checks")
-    said = reference.strings(case, "warnings") + reference.strings(case, "messages")
+    record, checks = model.convergence, spoken.strings(case, "checks")
+    said = spoken.strings(case, "warnings") + spoken.strings(case, "messages")
     found = [text for text in model.warnings if not text.startswith("variance-covariance matrix")]
     same_wording(found, list(dict.fromkeys(said)))
-    assert set(checks) <= set(record.messages) or not reference.strict
-    assert record.optimizer == reference.strings(case, "optimizer")[-1]
-    assert str(record.code) == reference.text(case, "codes")["1"]["optimizer"]
-    assert record.singular == bool(reference.numbers(case, "facts")["1"]["singular"])
-    if (case, "gradient") not in reference:
+    assert set(checks) <= set(record.messages)
+    assert record.optimizer == spoken.strings(case, "optimizer")[-1]
+    assert str(record.code) == spoken.text(case, "codes")["1"]["optimizer"]
+    assert record.singular == bool(spoken.numbers(case, "facts")["1"]["singular"])
+    if (case, "gradient") not in spoken:
         assert np.isnan(record.max_gradient)
-    elif len(model.grps) == 1 and not reference.frozen:
-        largest = np.abs(reference.numbers(case, "gradient")["1"]).max()
-        reference.close(record.max_gradient, largest, GRADIENT, scale=1e-3)
+    elif len(model.grps) == 1 and not spoken.frozen:
+        largest = np.abs(spoken.numbers(case, "gradient")["1"]).max()
+        spoken.close(record.max_gradient, largest, GRADIENT, scale=1e-3)
     else:  # at another point it is another one
         assert np.isfinite(record.max_gradient)
 
