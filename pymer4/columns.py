@@ -136,7 +136,7 @@ def level_name(value: object) -> str:
     return str(value)
 
 
-def places(levels: Sequence[str], known: Sequence[str], as_numbers: bool = True) -> list[int]:
+def places(levels: Iterable[str], known: Sequence[str], as_numbers: bool = True) -> list[int]:
     """Return the place of each level among those that are known, -1 for none.
 
     A level is the one that is spelled so; where there is none, the only one that spells the same number.
@@ -151,15 +151,11 @@ def places(levels: Sequence[str], known: Sequence[str], as_numbers: bool = True)
         [1, 0, -1]
     """
     exact = {level: i for i, level in enumerate(known)}
-    found = [exact.get(level, -1) for level in levels]
-    if as_numbers and -1 in found:
-        numbers: dict[str, int] = {}
-        for i, level in enumerate(known):
-            number = number_name(level)
-            numbers[number] = -1 if number in numbers else i
-        pairs = zip(levels, found, strict=True)
-        found = [numbers.get(number_name(level), -1) if place < 0 else place for level, place in pairs]
-    return found
+    numbers: dict[str, int] = {}
+    for i, level in enumerate(known) if as_numbers else ():
+        number = number_name(level)
+        numbers[number] = -1 if number in numbers else i
+    return [exact.get(level, numbers.get(number_name(level), -1)) for level in levels]
 
 
 def number_name(level: str) -> str:

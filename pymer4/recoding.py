@@ -108,12 +108,9 @@ def conform(column: Column, fitted: Column, name: str, grouping: bool) -> Column
 
 def _with_levels(column: Column, fitted: Column, name: str, grouping: bool) -> Column:
     factor = as_factor(column)
-    found = places(factor.levels, fitted.levels, as_numbers=False)
-    if -1 in found:
-        # Of names of groups that are text on both sides, "01" and "1" may be two.
-        as_numbers = not grouping or column.kind != "factor" or all(number_name(g) == g for g in fitted.levels)
-        found = places(factor.levels, fitted.levels, as_numbers)
-    found = np.array([*found, NA])
+    # Of names of groups that are text on both sides, "01" and "1" may be two.
+    as_numbers = not grouping or column.kind != "factor" or all(number_name(g) == g for g in fitted.levels)
+    found = np.array([*places(factor.levels, fitted.levels, as_numbers), NA])
     present = np.unique(factor.values[~factor.missing]) - 1
     unseen = [factor.levels[code] for code in present if found[code] < 0]
     if unseen and not grouping:
@@ -121,8 +118,8 @@ def _with_levels(column: Column, fitted: Column, name: str, grouping: bool) -> C
             f"Column {name!r} has the level(s) {', '.join(map(repr, unseen[:8]))}, which the model was not fitted to. "
             f"It knows: {', '.join(map(repr, fitted.levels[:12]))}{', ...' if len(fitted.levels) > 12 else ''}."
         )
-    new = {level: code for code, level in enumerate(unseen, len(fitted.levels))}
-    found[:-1] = [new.get(level, place) for level, place in zip(factor.levels, found[:-1], strict=True)]
+    for code, level in enumerate(unseen, len(fitted.levels)):
+        found[factor.levels.index(level)] = code
     codes = np.where(found < 0, NA, found + 1).astype(np.int32)
     values = codes[np.where(factor.missing, -1, factor.values - 1)]
     return Column("factor", values, (*fitted.levels, *unseen), fitted.ordered)
