@@ -33,14 +33,14 @@ if [ ! -e "$tree/made" ]; then
     touch "$tree/made"
 fi
 
-[ -d "$tree/root/pymer4" ] || git clone -q "$PWD" "$tree/root/pymer4"
-git -C "$tree/root/pymer4" fetch -q "$PWD" HEAD
-git -C "$tree/root/pymer4" reset -q --hard FETCH_HEAD
+[ -d "$tree/srv/pymer4" ] || git clone -q "$PWD" "$tree/srv/pymer4"
+git -C "$tree/srv/pymer4" fetch -q "$PWD" HEAD
+git -C "$tree/srv/pymer4" reset -q --hard FETCH_HEAD
 
 # The mounts end with this process, so that the tree can be removed at any time.
 # shellcheck disable=SC2016
 exec unshare --mount --propagation private sh -c '
     mount --bind /proc "$1/proc" && mount --bind /dev "$1/dev" || exit 1
     exec chroot "$1" env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
-        ${CI:+CI="$CI"} PIP_CERT=/etc/ssl/certs/ca-certificates.crt sh -c "cd /root/pymer4 && $2"' \
+        ${CI:+CI="$CI"} PIP_CERT=/etc/ssl/certs/ca-certificates.crt sh -c "cd /srv/pymer4 && $2"' \
     test_in "$tree" "$command"
