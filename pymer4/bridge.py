@@ -32,7 +32,7 @@ _TOO_DEEP = (
     "with a larger stack: threading.stack_size(64 * 2**20) before it is made."
 )
 _TOO_SMALL = (
-    "Give it 1 MiB at least: threading.stack_size(8 * 2**20) before the thread is made, or call from the main thread."
+    "Give it 2 MiB at least: threading.stack_size(8 * 2**20) before the thread is made, or call from the main thread."
 )
 
 _HALF_WAY = (

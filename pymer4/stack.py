@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-LEAST = 960 << 10
-"""The smallest stack, in bytes, in which R starts, loads lme4 and fits: a thread of 1 MiB, less its guard pages."""
+LEAST = (2 << 20) - (64 << 10)
+"""The smallest stack, in bytes, in which R starts, loads lme4 and fits: a thread of 2 MiB, less its guard pages."""
 
 # What C code may use between two of R's checks, and R's own handling of the error.
 _MARGIN = 256 << 10

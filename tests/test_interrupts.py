@@ -313,7 +313,7 @@ def test_the_first_fit_leaves_the_handler_alone(main_thread):
 def test_a_fit_is_interrupted_at_once_and_the_next_one_works(main_thread):
     assert main_thread["seconds"] is not None and main_thread["seconds"] < 1
     assert main_thread["restored"] and main_thread["wakeup"] == -1
-    assert not main_thread["fitted"]
+    assert main_thread["fitted"], "the fit before stays"
     assert main_thread["days after"] == 10.467
 
 

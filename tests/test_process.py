@@ -115,10 +115,10 @@ def test_a_stack_too_small_for_r_is_told_before_r_is_asked(monkeypatch):
     monkeypatch.setattr(bridge, "stack", lambda: Stack(1 << 40, 508 << 10))
     with pytest.raises(RError, match="508 KiB") as caught:
         fitted()
-    assert "1 MiB" in caught.value.advice
+    assert "2 MiB" in caught.value.advice
 
 
-@pytest.mark.parametrize(("size", "right"), [(512 << 10, "RError"), (1 << 20, "10.467")])
+@pytest.mark.parametrize(("size", "right"), [(512 << 10, "RError"), (4 << 20, "10.467")])
 def test_the_first_fit_of_a_process_in_a_small_thread(size, right):
     code = f"""
 import threading
