@@ -13,8 +13,8 @@ describe_row <- function(row, model, said) {
   random <- variances_of(model)
   info <- model@optinfo
   parts <- list(
-    tell("coefs", summary(model)$coefficients),
-    tell("vcov", as.matrix(vcov(model))),
+    tell("coefs", coefficients_of(model)),
+    tell("vcov", covariance_of(model)),
     tell("facts", facts(model)),
     tell("theta", getME(model, "theta")),
     tell("variances", with(random, {
@@ -23,7 +23,7 @@ describe_row <- function(row, model, said) {
     tell("groups", ngrps(model)),
     tell("fitted", cut_long(fitted(model), 8)),
     tell("residuals", cut_long(residuals(model), 8)),
-    tell("wald", limits_by_name(model, method = "Wald")),
+    tell("wald", wald_limits(model)),
     tell("warnings", said$warning),
     tell("messages", said$message),
     tell("optimizer", as.character(info$optimizer)),

@@ -25,6 +25,8 @@ row_call <- function(row, env) {
     if (identical(row$REML, "FALSE")) call$REML <- FALSE
   } else {
     if (row$family != "nbinom") call$family <- family_call(row)
+    # lme4 2 starts a gamma model at one mean for all rows, 1.1 at the outcome, as glm() does.
+    if (row$family == "gamma" && row$link != "log") call$mustart <- call$formula[[2]]
     if (given(row$nAGQ) && row$nAGQ != "1") call$nAGQ <- as.integer(row$nAGQ)
   }
   if (given(row$weights)) call$weights <- as.name(row$weights)

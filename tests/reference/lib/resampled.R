@@ -70,7 +70,7 @@ permutation <- function(model, seeds, group) {
   response <- model.response(model.frame(model))
   cluster <- as.integer(getME(model, "flist")[[group]])
   sorted <- order(cluster)
-  statistics <- function(fit) fixef(fit) / sqrt(diag(as.matrix(vcov(fit))))
+  statistics <- function(fit) fixef(fit) / errors_of(fit)
   t(vapply(seeds, function(seed) {
     key <- with_seed(seed, function() runif(length(cluster)))
     shuffled <- order(cluster, key)

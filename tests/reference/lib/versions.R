@@ -34,3 +34,32 @@ variances_of <- function(model, ...) {
   if (!has_dispersion(model) || is_scaled(model)) return(found)
   rbind(found, data.frame(grp = "Residual", var1 = NA, var2 = NA, vcov = stats::sigma(model)^2, sdcor = stats::sigma(model)))
 }
+
+# Whether the working weights of a generalized model hold the dispersion, as from lme4 2.1 on.
+weights_hold_dispersion <- function(model) isTRUE(model@devcomp$dims["dispProfile"] == 1)
+
+# The covariance of the coefficients. Where there is no Hessian to take it from, vcov() of lme4 2.1 multiplies by the
+# dispersion what holds it already.
+covariance_of <- function(model) {
+  as.matrix(if (weights_hold_dispersion(model)) stats::vcov(model, sigm = 1) else stats::vcov(model))
+}
+
+errors_of <- function(model) sqrt(diag(covariance_of(model)))
+
+# The table of a generalized model's summary, with those errors.
+coefficients_of <- function(model) {
+  found <- summary(model)$coefficients
+  if (!weights_hold_dispersion(model)) return(found)
+  found[, 2] <- errors_of(model)
+  found[, 3] <- found[, 1] / found[, 2]
+  found[, 4] <- 2 * stats::pnorm(abs(found[, 3]), lower.tail = FALSE)
+  found
+}
+
+wald_limits <- function(model) {
+  found <- limits_by_name(model, method = "Wald")
+  if (!weights_hold_dispersion(model)) return(found)
+  fixed <- rownames(found) %in% names(lme4::fixef(model))
+  found[fixed, ] <- lme4::fixef(model) + errors_of(model) %o% stats::qnorm(c(0.025, 0.975))
+  found
+}
