@@ -31,6 +31,32 @@ whole_trials <- function(weights) {
   trials
 }
 
+are_whole <- function(values) all(abs(values - round(values)) <= 1e-3)
+
+# Where each outcome lies among `n` draws from the model with new random effects: how many are less, equal, and there
+# at all; and the means of the population. NULL in their place where the outcome has no distribution to draw from: counts
+# that are not whole, by the measure of glm().
+simulated_ranks <- function(model, n, seed) {
+  trials <- if (model@resp$family$family == "binomial") model@resp$weights else rep_len(1, length(model@resp$y))
+  discrete <- is_discrete(model)
+  if (discrete && !(are_whole(trials) && are_whole(model@resp$y * trials))) return(list(population = NULL))
+  whole <- if (discrete) function(values) round(values * trials) else identity
+  outcome <- whole(model@resp$y)
+  set_stream(seed)
+  draw <- response_drawer(model, FALSE)
+  less <- equal <- drawn <- numeric(length(outcome))
+  for (i in seq_len(n)) {
+    values <- whole(draw())
+    less <- less + (!is.na(values) & values < outcome)
+    equal <- equal + (!is.na(values) & values == outcome)
+    drawn <- drawn + !is.na(values)
+  }
+  mean <- as.vector(lme4::getME(model, "X") %*% lme4::fixef(model)) + model@resp$offset
+  list(
+    population = model@resp$family$linkinv(mean), less = less, equal = equal, drawn = replace(drawn, trials == 0, 0)
+  )
+}
+
 predictor_drawer <- function(model, conditional) {
   if (conditional) {
     fitted <- as.vector(if (lme4::isLMM(model)) model@resp$mu else model@resp$eta)

@@ -705,9 +705,9 @@ def test_labels_can_be_given(draw, ax):
 
 
 @every_call
-def test_figures_are_eight_by_six_and_plain(draw):
+def test_figures_fit_a_page_and_are_plain(draw):
     axes = draw()
-    np.testing.assert_array_equal(axes.figure.get_size_inches(), (8, 6))
+    np.testing.assert_array_equal(axes.figure.get_size_inches(), (7, 5))
     axes.figure.canvas.draw()
     assert not axes.spines["top"].get_visible() and not axes.spines["right"].get_visible()
 
@@ -866,7 +866,7 @@ def test_arguments_that_all_pictures_of_a_model_take(ask):
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("across", "up")
     mine = Figure().subplots()
     assert ask(model, ax=mine) is mine
-    np.testing.assert_array_equal(ask(model).figure.get_size_inches(), (8, 6))
+    np.testing.assert_array_equal(ask(model).figure.get_size_inches(), (7, 5))
     with pytest.raises(NotFittedError, match=r"plot_\w+\(\) needs a fitted model"):
         ask(Line(pd.DataFrame({"y": [1.0]})))
 
@@ -965,8 +965,12 @@ def test_residuals_with_prior_weights_are_pearsons(crossed):
 @r
 def test_residuals_of_a_generalized_model(herds):
     axes = herds.plot_residuals()
-    np.testing.assert_allclose(points(axes)[:, 1], in_r(herds, "residuals"), rtol=1e-12)
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("Fitted probabilities (incidence)", "Deviance residuals")
+    means = in_r(herds, "function(m) predict(m, re.form = NA, type = 'response')")
+    np.testing.assert_allclose(points(axes)[:, 0], means, rtol=1e-12)
+    assert (axes.get_xlabel(), axes.get_ylabel()) == (
+        "Fitted probabilities of the population (incidence)",
+        "Quantile residuals",
+    )
     with pytest.raises(OptionError, match="binomial"):
         herds.plot_partial("period2")
 
@@ -1098,8 +1102,8 @@ def test_scales_of_a_generalized_model_are_told(herds):
     assert herds.plot_marginal().get_ylabel() == "Probability (incidence)"
     assert herds.plot_marginal(contrasts=True).get_xlabel() == "Odds ratio (incidence)"
     herds.post_hoc("period", summarize=False)
-    assert herds.plot_marginal().get_ylabel() == "Marginal mean (logit of incidence)"
-    assert herds.plot_marginal(contrasts=True).get_xlabel() == "Difference (logit of incidence)"
+    assert herds.plot_marginal().get_ylabel() == "Marginal mean (log odds of incidence)"
+    assert herds.plot_marginal(contrasts=True).get_xlabel() == "Difference (log odds of incidence)"
 
 
 @r

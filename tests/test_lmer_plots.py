@@ -356,16 +356,21 @@ def test_odd_names_can_be_plotted():
         np.testing.assert_allclose(y, model.predict(pd.DataFrame(rows)), rtol=EXACT)
 
 
+PARALLEL = "does not vary between groups of g: their lines are parallel. "
+
+
 def note(ax) -> str:
     """Return what is written under the axis; empty where there is nothing."""
     return " ".join(text.get_text().replace("\n", " ") for text in ax.texts)
 
 
 def test_a_note_says_where_the_others_are_held(rich, sleep):
-    assert note(sleep.plot("Days")) == ""
+    assert note(sleep.plot("Days")) == "Thin lines: 18 groups of Subject."
+    assert note(sleep.plot("Days", grps=sleep.ranef.index[:12])) == ""
     x, z = (f"{trial()[name].mean():.4g}" for name in "xz")
     assert note(rich.plot("x")) == f"Other predictors at: cond = C, flag = FALSE, z = {z}"
-    assert note(rich.plot("cond")) == f"Other predictors at: x = {x}, flag = FALSE, z = {z}"
+    held_at = f"Other predictors at: x = {x}, flag = FALSE, z = {z}"
+    assert note(rich.plot("cond")) == f"The effect of cond {PARALLEL}{held_at}"
     assert note(rich.plot("(Intercept)")) == ""
     assert rich.plot("x").get_xlabel() == "x"
 
@@ -399,7 +404,7 @@ def test_an_offset_is_held_at_its_mean_and_noted():
         x, y = population(ax)
         b = model.coefs["Estimate"]
         np.testing.assert_allclose(y, b["(Intercept)"] + b["x"] * x + data["o"].mean(), rtol=EXACT)
-        assert note(ax) == f"Other predictors at: offset = {data['o'].mean():.4g}"
+        assert note(ax) == f"The effect of x {PARALLEL}Other predictors at: offset = {data['o'].mean():.4g}"
 
 
 def test_a_number_that_the_formula_makes_a_factor_is_drawn_and_held_level_by_level():
@@ -414,7 +419,7 @@ def test_a_number_that_the_formula_makes_a_factor_is_drawn_and_held_level_by_lev
     ax = model.plot("x")
     x, y = population(ax)
     np.testing.assert_allclose(y, model.predict(pd.DataFrame({"x": x, "cond": "C", "dose": 10})), rtol=EXACT)
-    assert note(ax) == "Other predictors at: dose = 10, cond = C"
+    assert note(ax) == f"The effect of x {PARALLEL}Other predictors at: dose = 10, cond = C"
 
 
 def test_a_cut_number_is_drawn_along_its_values():
@@ -455,7 +460,8 @@ def test_a_generalized_model_has_its_band_on_the_scale_of_the_outcome():
     expected = [1 / (1 + np.exp(-(middle + side * half))) for side in (-1, 0, 1)]
     np.testing.assert_allclose([band(ax, x)[0], y, band(ax, x)[1]], expected, rtol=1e-8)
     assert ax.get_ylabel() == "Probability (incidence)"
-    assert note(ax) == "Other predictors at: period = 1"
+    told = "Thin lines: 15 groups of herd. The effect of x does not vary between them: parallel on the logit scale."
+    assert note(ax) == f"{told} Other predictors at: period = 1"
     assert ticks(model.plot("period"), "x") == ["1", "2", "3", "4"]
 
 
@@ -500,9 +506,10 @@ def test_groups_are_strewn_behind_their_term(rich, ranef_idx, orient):
     places = np.asarray(cloud.get_offsets())
     values, rows = (places[:, 0], places[:, 1]) if orient == "v" else (places[:, 1], places[:, 0])
     fixef = rich.fixef[ranef_idx]
+    varying = ["(Intercept)", "x"] if ranef_idx == 0 else ["(Intercept)"]
     for row, term in enumerate(rich.coefs.index):
         found = values[np.round(rows) == row]
-        np.testing.assert_allclose(np.sort(found), np.sort(fixef[term]), rtol=EXACT)
+        np.testing.assert_allclose(np.sort(found), np.sort(fixef[term]) if term in varying else [], rtol=EXACT)
     low, high = ax.get_xlim() if orient == "v" else ax.get_ylim()
     limits = rich.coefs[["2.5_ci", "97.5_ci"]].to_numpy()
     assert low <= min(fixef.min().min(), limits.min())
@@ -530,3 +537,52 @@ def test_a_model_without_an_intercept_is_drawn_whole():
     model = fit("y ~ 0 + cond + (1 | g)")
     for plot_intercept in (True, False):
         assert ticks(model.plot_summary(plot_intercept=plot_intercept)) == ["condC", "conda", "condb"]
+
+
+@pytest.mark.parametrize("orient", ["v", "h"])
+def test_the_value_axis_names_outcome_and_scale(rich, orient):
+    def named(model):
+        ax = model.plot_summary(orient=orient)
+        return ax.get_xlabel() if orient == "v" else ax.get_ylabel()
+
+    assert named(rich) == "Estimate (y)"
+    herds = Lmer("cbind(incidence, size - incidence) ~ period + (1 | herd)", load_dataset("cbpp"), family="binomial")
+    herds.fit(summarize=False, no_warnings=True)
+    assert named(herds) == "Estimate (log odds of incidence)"
+    assert named(fit("y ~ x + (1 | g)", rank=True)) == "Estimate (rank of y)"
+
+
+def test_a_note_hints_at_a_term_that_crowds_the_others_out(sleep, rich):
+    hint = "(Intercept) takes up most of the axis; plot_intercept=False leaves it out."
+    points = "Points: the 18 groups of Subject."
+    assert note(sleep.plot_summary()) == f"{points} {hint}"
+    assert note(sleep.plot_summary(ranef=False)) == hint
+    assert note(sleep.plot_summary(plot_intercept=False)) == points
+    assert note(sleep.plot_summary(axlim=(0, 300))) == points
+    assert note(rich.plot_summary(ranef_idx="h")) == "Points: the 10 groups of h."
+    data = trial().assign(tiny=trial()["z"] / 1000)
+    assert note(fit("y ~ 0 + x + tiny + (0 + x | g)", data).plot_summary(ranef=False)) == (
+        "tiny takes up most of the axis; axlim= cuts the axis."
+    )
+
+
+def test_a_coefficient_that_groups_have_in_common_is_not_drawn_group_by_group():
+    model = fit("y ~ x + z + (0 + x | g)")
+    with pytest.raises(OptionError, match=r"\(Intercept\).*groups of g have in common.*are: x\. plot_summary"):
+        model.plot("(Intercept)")
+    assert plt.get_fignums() == []
+
+
+def test_groups_that_do_not_differ_are_one_line():
+    """Without a variance between groups lme4 estimates none, and twelve lines would lie on one another."""
+    data = trial()
+    data["flat"] = data["x"] + np.tile([0.5, -0.5], 120)
+    model = fit("flat ~ x + (1 | g)", data)
+    assert model.convergence.singular
+    said = "The 12 groups of g do not differ here: one line."
+    ax = model.plot("x")
+    assert note(ax) == said and [line.get_label() for line in ax.lines] == ["Population"]
+    alone = model.plot("x", plot_fixef=False)
+    assert note(alone) == said and [line.get_label() for line in alone.lines] == ["12 groups"]
+    np.testing.assert_allclose(alone.lines[0].get_ydata(), population(ax)[1], rtol=EXACT)
+    assert note(model.plot("x", grps=["5"])) == ""

@@ -226,6 +226,22 @@ def test_forest_format_rules_marker_and_colour(ax, fmt, marker, color):
     assert to_hex(ax.lines[1].get_color()) == color.lower() == to_hex(ax.collections[-1].get_colors()[0])
 
 
+@pytest.mark.parametrize(("fmt", "color"), [("teal", "#008080"), ("1", plots.INK), ("0.5", "#808080")])
+def test_forest_format_may_be_a_colour_or_a_mark_that_is_a_number(ax, fmt, color):
+    forest(B, LOW, HIGH, fmt=fmt, ax=ax)
+    assert to_hex(ax.lines[1].get_color()) == color.lower()
+
+
+@pytest.mark.parametrize("orient", ["v", "h"])
+def test_a_note_of_a_forest_stands_under_the_axis_of_empty_axes(ax, orient):
+    forest(B, LOW, HIGH, xlabel="b", note="Points: none", orient=orient, ax=ax)
+    forest(B, LOW, HIGH, note="again", orient=orient, ax=ax)
+    (text,) = ax.texts
+    ax.figure.canvas.draw()
+    assert text.get_text() == "Points: none"
+    assert text.get_window_extent().y1 <= min(tick.get_window_extent().y0 for tick in ax.get_xticklabels())
+
+
 def test_forest_format_none_draws_bars_alone(ax):
     forest(B, LOW, HIGH, fmt="none", ax=ax)
     assert len(ax.lines) == 1 and len(bars(ax)) == 2
@@ -288,6 +304,18 @@ def test_lines_few_groups_are_told_apart():
     assert axes.get_legend().get_window_extent().x1 <= axes.figure.bbox.x1
 
 
+@pytest.mark.parametrize("count", [8, 9, 12])
+def test_up_to_twelve_lines_have_a_name_and_a_look_each(count):
+    curves = np.arange(count)[:, None] + np.outer(np.ones(count), X)
+    axes = group_lines(X, curves, labels=range(count), population=POPULATION)
+    assert len(axes.get_legend().get_texts()) == count + 1
+    looks = {(line.get_color(), str(line._dash_pattern)) for line in axes.lines}
+    assert len(looks) == count + 1
+    axes.figure.canvas.draw()
+    box = axes.get_legend().get_window_extent()
+    assert box.y0 >= 0 and box.y1 <= axes.figure.bbox.y1 and box.x1 <= axes.figure.bbox.x1
+
+
 def test_lines_population_is_thick_and_on_top_of_its_band(ax):
     low, high = POPULATION - 10, POPULATION + 20
     group_lines(X, CURVES, labels=GROUPS.index, population=POPULATION, lower=low, upper=high, ax=ax)
@@ -315,7 +343,7 @@ def test_lines_of_the_population_alone(ax):
     assert len(ax.lines) == 1 and ax.get_legend() is None
 
 
-@pytest.mark.parametrize("count", [9, 18, 3000])
+@pytest.mark.parametrize("count", [13, 18, 3000])
 def test_lines_of_many_groups_are_one_artist(ax, count):
     curves = np.arange(count)[:, None] + np.outer(np.ones(count), X)
     group_lines(X, curves, labels=range(count), population=POPULATION, ax=ax)
@@ -329,7 +357,7 @@ def test_lines_of_many_groups_are_one_artist(ax, count):
 
 def test_lines_lighten_with_their_number():
     alphas = []
-    for count in (9, 100, 3000):
+    for count in (13, 100, 3000):
         axes = group_lines(X, np.zeros((count, 10)), labels=range(count), ax=Figure().subplots())
         alphas.append(axes.collections[0].get_alpha())
     assert alphas == sorted(alphas, reverse=True) and alphas[-1] > 0

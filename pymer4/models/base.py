@@ -132,20 +132,22 @@ def issue_all(texts: Iterable[str]) -> None:
         issue(text, ModelWarning)
 
 
-def check_keywords(given: dict[str, Any], extra: Iterable[str], method: Callable) -> None:
+def check_keywords(given: dict[str, Any], extra: Iterable[str], method: Callable, what: str = "") -> None:
     """Raise a TypeError for the first keyword that a method does not know, with the nearest one that it does.
 
     Args:
         given: what the method's `**kwargs` caught.
         extra: names that are legal there.
         method: the method; its own arguments are legal too.
+        what: what the method is called in the message; by default as it was defined.
     """
     named = [name for name, p in inspect.signature(method).parameters.items() if p.kind is not p.VAR_KEYWORD]
     known = [*named[1:], *extra]
     for name in given:
         if name not in extra:
             raise TypeError(
-                f"{method.__qualname__}() has no argument {name!r}.{near(name, known)} It takes: {', '.join(known)}."
+                f"{what or method.__qualname__}() has no argument {name!r}.{near(name, known)} It takes: "
+                f"{', '.join(known)}."
             )
 
 

@@ -3,78 +3,126 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from pymer4 import tables
 from pymer4.errors import NotFittedError, OptionError, near
-from pymer4.families import is_linear
-from pymer4.models.base import confidence_level, truth
+from pymer4.models.base import confidence_level
+from pymer4.models.outcome_names import OutcomeNames, labelled, scale_of
+from pymer4.models.pictures import panels, picture
+from pymer4.numerics.resample import Seed, whole_seed
 from pymer4.plotting import diagnostic_plots, marginal_plots
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-class DiagnosticPlots:
+@dataclass(frozen=True, slots=True)
+class Residuals:
+    """The residuals that the pictures of a model are of.
+
+    Attributes:
+        kind: what they are.
+        fits: fitted values that they are drawn against, shape (n,).
+        about: what these are, without the outcome.
+        values: shape (n,).
+        is_standard: whether they are standard normal under the right model, rather than normal.
+        is_even: whether outliers are rare under it, which a smooth line then disregards.
+    """
+
+    kind: str
+    fits: np.ndarray
+    about: str
+    values: np.ndarray
+    is_standard: bool = False
+    is_even: bool = True
+
+
+class DiagnosticPlots(OutcomeNames):
     """Plotting methods of all models.
 
     They read `fits`, `residuals`, `design_matrix`, `coefs` and the marginal tables. What a model knows beyond that it
-    tells by `_outcome`, `_prior_weights` and `_categories`.
+    tells by `_outcome`, `_prior_weights`, `_categories` and `_quantile_residuals`.
     """
 
+    @picture
     def plot_residuals(
         self,
-        figsize: tuple[float, float] = (8, 6),
+        figsize: tuple[float, float] = (7, 5),
         xlabel: str = "",
         ylabel: str = "",
         ax: Axes | None = None,
+        *,
+        seed: Seed = 0,
     ) -> Axes:
         """Draw residuals against fitted values, with a smooth line that should lie near zero.
 
-        Generalized models have deviance residuals. Those of a linear model with weights are drawn times the
-        square root of the weight, which makes their variances equal. Above 5,000 rows they are counted in hexagons.
+        Those of a linear model with weights are drawn times the square root of the weight, which makes their
+        variances equal. Above 5,000 rows they are counted in hexagons.
+
+        Generalized models have randomized quantile residuals (Dunn & Smyth 1996, Journal of Computational and
+        Graphical Statistics 5): the normal quantile of each outcome's place in its fitted distribution, drawn evenly
+        within the jump of a discrete one. They are standard normal under the right model, for 0 and 1 as well. In an
+        `Lmer` the place is the rank of the outcome among 250 outcomes simulated with new random effects, ties at
+        random, and the fitted values are those of the population, without random effects; residuals of one group then
+        move together. Outcomes that no distribution of the family gives, such as counts that are not whole, leave
+        deviance residuals.
 
         Args:
             figsize: inches.
             xlabel: label of the x axis; by default it names the outcome.
             ylabel: label of the y axis; by default the kind of residual.
             ax: axes to draw on.
+            seed: what quantile residuals are drawn with, so that one seed gives one picture, here and in `plot_qq()`;
+                None draws new ones each time.
 
         Returns:
             The axes drawn on.
 
         Raises:
             NotFittedError: before `fit()`.
+            OptionError: an argument out of its range.
+
+        Examples:
+            >>> import pandas as pd
+            >>> from pymer4.models import Lm
+            >>> data = pd.DataFrame({"hits": [0, 1, 1, 4, 3, 9], "x": [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]})
+            >>> model = Lm("hits ~ x", data, family="poisson")
+            >>> _ = model.fit(summarize=False)
+            >>> ax = model.plot_residuals()
+            >>> ax.get_xlabel(), ax.get_ylabel()
+            ('Fitted values (hits)', 'Quantile residuals')
         """
-        self._require_fit("plot_residuals()")
-        what, residuals = self._residuals_drawn()
-        kind = "probabilities" if self.family == "binomial" else "values"
+        drawn = self._residuals_drawn(seed)
         return diagnostic_plots.residuals_against_fitted(
-            self.fits,
-            residuals,
-            robust=self._is_least_squares(),
+            drawn.fits,
+            drawn.values,
+            robust=drawn.is_even,
             figsize=figsize,
-            xlabel=xlabel or _labelled(f"Fitted {kind}", self._outcome_drawn("response")),
-            ylabel=ylabel or what,
+            xlabel=xlabel or labelled(drawn.about, self._outcome_drawn("response")),
+            ylabel=ylabel or drawn.kind,
             ax=ax,
         )
 
+    @picture
     def plot_qq(
         self,
-        figsize: tuple[float, float] = (8, 6),
+        figsize: tuple[float, float] = (7, 5),
         xlabel: str = "",
         ylabel: str = "",
         ax: Axes | None = None,
         *,
         conf_level: float | None = 0.95,
+        seed: Seed = 0,
     ) -> Axes:
-        """Draw the residuals of `plot_residuals()` against normal quantiles, with R's `qqline`.
+        """Draw the residuals of `plot_residuals()` against normal quantiles.
 
-        The band holds each ordered residual of an independent normal sample with probability `conf_level`. Deviance
-        residuals are normal only roughly; those of counts near zero, and of 0 and 1, are not.
+        The line is R's `qqline`; for quantile residuals it is that of the standard normal distribution, so that more
+        spread than the model allows for shows as a steeper slope. The band holds each ordered residual of an
+        independent normal sample with probability `conf_level`. Deviance residuals are normal only roughly.
 
         Args:
             figsize: inches.
@@ -82,29 +130,42 @@ class DiagnosticPlots:
             ylabel: label of the y axis; by default the kind of residual.
             ax: axes to draw on.
             conf_level: probability of the band; None for no band.
+            seed: what quantile residuals are drawn with; see `plot_residuals()`.
 
         Returns:
             The axes drawn on.
 
         Raises:
             NotFittedError: before `fit()`.
-            OptionError: a level that is none.
+            OptionError: an argument out of its range.
+
+        Examples:
+            >>> import pandas as pd
+            >>> from pymer4.models import Lm
+            >>> data = pd.DataFrame({"y": [1.0, 3.0, 2.0, 6.0, 5.0], "x": [0.0, 1.0, 2.0, 3.0, 4.0]})
+            >>> model = Lm("y ~ x", data)
+            >>> _ = model.fit(summarize=False)
+            >>> ax = model.plot_qq(conf_level=0.9)
+            >>> ax.get_xlabel(), ax.get_ylabel()
+            ('Normal quantiles', 'Residuals')
         """
-        self._require_fit("plot_qq()")
-        what, residuals = self._residuals_drawn()
+        level = None if conf_level is None else confidence_level(conf_level)
+        drawn = self._residuals_drawn(seed)
         return diagnostic_plots.quantiles(
-            residuals,
-            conf_level=None if conf_level is None else confidence_level(conf_level),
+            drawn.values,
+            conf_level=level,
+            is_standard=drawn.is_standard,
             figsize=figsize,
             xlabel=xlabel or "Normal quantiles",
-            ylabel=ylabel or what,
+            ylabel=ylabel or drawn.kind,
             ax=ax,
         )
 
+    @picture
     def plot_partial(
         self,
         term: str,
-        figsize: tuple[float, float] = (8, 6),
+        figsize: tuple[float, float] = (7, 5),
         xlabel: str = "",
         ylabel: str = "",
         ax: Axes | None = None,
@@ -127,9 +188,17 @@ class DiagnosticPlots:
 
         Raises:
             NotFittedError: before `fit()`.
-            OptionError: no such coefficient, or a generalized model.
+            OptionError: no such coefficient, a generalized model, or an argument out of its range.
+
+        Examples:
+            >>> import pandas as pd
+            >>> from pymer4.models import Lm
+            >>> data = pd.DataFrame({"y": [1.0, 3.0, 2.0, 6.0], "x": [0.0, 1.0, 2.0, 3.0], "z": [1.0, 0.0, 0.0, 1.0]})
+            >>> model = Lm("y ~ x + z", data)
+            >>> _ = model.fit(summarize=False)
+            >>> model.plot_partial("x").get_ylabel()
+            'y | others'
         """
-        self._require_fit("plot_partial()")
         if not self._is_least_squares():
             raise OptionError(
                 f"plot_partial() is for linear models; this one has family {self.family!r} and link {self.link!r}. "
@@ -153,6 +222,7 @@ class DiagnosticPlots:
             ax=ax,
         )
 
+    @panels
     def plot_marginal(
         self,
         figsize: tuple[float, float] | None = None,
@@ -164,11 +234,12 @@ class DiagnosticPlots:
     ) -> Axes | np.ndarray:
         """Draw the marginal means or slopes that `post_hoc()`, `emmeans()` or `emtrends()` returned last.
 
-        The first variable runs along the x axis, a number as a line with a band; the second has a colour a level,
-        each combination of the others a panel. The intervals are those of the table.
+        The first variable runs along the x axis, a number as a line with a band; the second has a colour a level, with
+        a kind of line or a mark of its own, each combination of the others a panel. The intervals are those of the
+        table.
 
         Args:
-            figsize: inches of the whole figure; by default as large as the panels need.
+            figsize: inches of the whole figure; by default 7 wide, as a page, and as high as the panels need.
             xlabel: label of the x axis.
             ylabel: label of the y axis; by default what the table holds, on which scale, and the outcome.
             ax: axes to draw on, as many as there are panels.
@@ -179,17 +250,23 @@ class DiagnosticPlots:
 
         Raises:
             NotFittedError: before `fit()`, or when there are none yet.
-            OptionError: another number of axes than of panels.
+            OptionError: another number of axes than of panels, or an argument out of its range.
+
+        Examples:
+            >>> from pymer4 import Lmer, load_dataset
+            >>> model = Lmer("yield ~ Variety * nitro + (1 | Block)", load_dataset("Oats"))
+            >>> _ = model.fit(summarize=False)
+            >>> _ = model.emmeans("Variety", at={"nitro": [0.2]})
+            >>> model.plot_marginal().get_ylabel(), model.plot_marginal(contrasts=True).get_xlabel()
+            ('Marginal mean (yield)', 'Difference (yield)')
         """
-        self._require_fit("plot_marginal()")
-        contrasts = truth("contrasts", contrasts)
         table = self.marginal_contrasts if contrasts else self.marginal_estimates
         if table is None:
             raise NotFittedError(
                 f"plot_marginal() draws marginal {'contrasts' if contrasts else 'means or slopes'}, and there are none "
                 "yet. Call post_hoc(), emmeans() or emtrends() first."
             )
-        label = _labelled(marginal_plots.kind(table), self._outcome_drawn(**_about(table)))
+        label = labelled(marginal_plots.kind(table), self._outcome_drawn(**scale_of(table)))
         columns = table.attrs.get("columns", {})
         return marginal_plots.marginal(
             table,
@@ -200,10 +277,6 @@ class DiagnosticPlots:
             ax=ax,
         )
 
-    def _outcome(self) -> tuple[str, list[str]]:
-        """Return the left side of the formula as text, and the columns it names; empty where they are not known."""
-        return "", []
-
     def _prior_weights(self) -> np.ndarray | None:
         """Return the weight of each row of the data, shape (n,), or None."""
         return None
@@ -212,48 +285,17 @@ class DiagnosticPlots:
         """Return the variables whose numbers are names of levels."""
         return ()
 
-    def _is_least_squares(self) -> bool:
-        return is_linear(self.family, self.link)
+    def _quantile_residuals(self, seed: int | None) -> Residuals | None:
+        """Return the quantile residuals of a generalized model; None where its outcome has none."""
+        return None
 
-    def _residuals_drawn(self) -> tuple[str, np.ndarray]:
-        """Return what the residuals are, and these, shape (n,)."""
+    def _residuals_drawn(self, seed: Seed) -> Residuals:
+        """Return the residuals that the pictures are of."""
+        seed, about = whole_seed(seed), self._fits_named()
         if not self._is_least_squares():
-            return "Deviance residuals", self.residuals
+            found = self._quantile_residuals(seed)
+            return found or Residuals("Deviance residuals", self.fits, about, self.residuals, is_even=False)
         weights = self._prior_weights()
         if weights is None:
-            return "Residuals", self.residuals
-        return "Residuals × √weight", self.residuals * np.sqrt(weights)
-
-    def _outcome_drawn(self, scale: str, undone: bool = False, sloped: bool = False) -> str:
-        """Return what the outcome is called on a scale.
-
-        Args:
-            scale: "response" or "link".
-            undone: whether a function of the outcome was undone.
-            sloped: whether it is a slope or a difference.
-        """
-        text, columns = self._outcome()
-        if not text:
-            return ""
-        if self._is_least_squares():
-            if undone and columns:
-                return columns[0]
-            return "" if sloped and scale == "response" and text not in columns else text
-        if self.family == "binomial":
-            text = columns[0] if columns else text
-            text = f"probability of {text}" if sloped and scale == "response" else text
-        return f"{self.link} of {text}" if scale == "link" else text
-
-
-def _about(table: pd.DataFrame) -> dict[str, Any]:
-    """Return the scale of a table of marginal estimates and contrasts, as `_outcome_drawn` takes it."""
-    name = table.attrs.get("estimate", "emmean")
-    return {
-        "scale": table.attrs.get("scale", "response"),
-        "undone": name in ("response", "ratio"),
-        "sloped": name in ("trend", "estimate"),
-    }
-
-
-def _labelled(what: str, outcome: str) -> str:
-    return f"{what} ({outcome})" if outcome else what
+            return Residuals("Residuals", self.fits, about, self.residuals)
+        return Residuals("Residuals × √weight", self.fits, about, self.residuals * np.sqrt(weights))

@@ -15,7 +15,6 @@ from pymer4.families import NATIVE_LINKS, Family, check_family
 from pymer4.formulas.design import Design
 from pymer4.formulas.terms import parse
 from pymer4.models.base import check_keywords, truth
-from pymer4.models.diagnosis_plots import DiagnosticPlots
 from pymer4.models.lm_plots import LmPlots
 from pymer4.models.lm_predict import LmPredictions
 from pymer4.models.lm_resample import LmResampling, Scheme
@@ -32,7 +31,7 @@ from pymer4.robust import se_type
 _WELCH = "the name of a column in weights= and plain standard errors"
 
 
-class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPlots, DiagnosticPlots, NativeModel):
+class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPlots, NativeModel):
     """A regression: ordinary or weighted least squares, or a generalized linear model.
 
     Formulas are patsy's, and may use every function and variable that is visible where the model is made. Text and

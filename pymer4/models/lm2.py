@@ -14,7 +14,7 @@ from pymer4.families import NATIVE_LINKS, Family, check_family
 from pymer4.formulas.design import Design
 from pymer4.formulas.terms import parse
 from pymer4.models.base import check_keywords, truth
-from pymer4.models.diagnosis_plots import DiagnosticPlots
+from pymer4.models.lm2_plots import Lm2Plots
 from pymer4.models.lm2_predict import Lm2Predictions
 from pymer4.models.lm_state import Lm2State
 from pymer4.models.native import Method, NativeModel, cluster_of
@@ -28,7 +28,7 @@ from pymer4.regression_rows import RowValues, Sample, sample
 from pymer4.robust import group_codes, se_type
 
 
-class Lm2(Lm2State, Lm2Predictions, DiagnosticPlots, NativeModel):
+class Lm2(Lm2State, Lm2Predictions, Lm2Plots, NativeModel):
     """One regression for each group, and one-sample tests of its coefficients over groups.
 
     This is the summary-statistics approach to data with repeated measures: intercept and slopes differ freely between

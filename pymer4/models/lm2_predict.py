@@ -1,20 +1,15 @@
-"""Predictions and the forest plot of a fitted `Lm2`."""
+"""Predictions of a fitted `Lm2`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from pymer4.columns import level_name, places
 from pymer4.errors import DataError, OptionError, one_of
-from pymer4.models.base import check_keywords, truth
-from pymer4.models.forest import coefficient_forest, grouping, of_factor
 from pymer4.numerics.distributions import link_function
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 _LISTED = 8
 
@@ -94,60 +89,6 @@ class Lm2Predictions:
                 "fit a model for the population, such as an Lmer."
             )
         return np.where(missing, -1, found)
-
-    def plot_summary(
-        self,
-        figsize: tuple[float, float] = (12, 6),
-        error_bars: str = "ci",
-        ranef: bool = True,
-        axlim: tuple[float, float] | None = None,
-        ranef_alpha: float = 0.5,
-        coef_fmt: str = "o",
-        orient: str = "v",
-        *,
-        plot_intercept: bool = True,
-        ranef_idx: int | str = 0,
-        ax: Axes | None = None,
-        **kwargs: Any,
-    ) -> Axes:
-        """Draw a forest plot of the coefficients over those of the groups.
-
-        Args:
-            figsize: inches.
-            error_bars: `"ci"`, the limits computed by `fit()`, or `"se"`, one standard error either way.
-            ranef: draw the coefficients of each group behind the estimates.
-            axlim: ends of the value axis; by default all that is drawn.
-            ranef_alpha: opacity of the groups' points.
-            coef_fmt: matplotlib format of the estimates.
-            orient: `"v"` lists the terms down the page, `"h"` across it.
-            plot_intercept: draw the intercept.
-            ranef_idx: the groups of which level: the name of its column, or its place in `group`, 0 the outermost.
-            ax: axes to draw on.
-            **kwargs: there is no other argument.
-
-        Returns:
-            The axes drawn on.
-
-        Raises:
-            NotFittedError: before `fit()`.
-            OptionError: an argument out of its range.
-        """
-        self._require_fit("plot_summary()")
-        check_keywords(kwargs, (), Lm2Predictions.plot_summary)
-        groups = of_factor(self.fixef, grouping(ranef_idx, self._levels)).dropna()
-        return coefficient_forest(
-            self.coefs,
-            self._settings["level"],
-            error_bars,
-            plot_intercept,
-            groups if truth("ranef", ranef) else None,
-            coef_fmt=coef_fmt,
-            ranef_alpha=ranef_alpha,
-            axlim=axlim,
-            figsize=figsize,
-            orient=orient,
-            ax=ax,
-        )
 
     @property
     def design_matrix(self) -> pd.DataFrame | None:

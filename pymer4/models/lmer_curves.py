@@ -13,19 +13,21 @@ from pymer4 import bridge, intake, tables
 from pymer4.columns import Column, level_name, normalise, places
 from pymer4.errors import OptionError, near
 from pymer4.formulas.formula import Name, deparse, names_in, parse
-from pymer4.models.base import truth
 from pymer4.models.forest import grouping, of_factor
-from pymer4.plotting import caterpillars, plots
+from pymer4.models.pictures import picture
+from pymer4.plotting import arguments, caterpillars, plots
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _GRID = 60
+_ROUNDING = 1e-9  # relative; curves closer than that are one line
 
 
 class LmerCurves:
     """`plot()`, and what the other pictures of a mixed model need to know of it."""
 
+    @picture
     def plot(
         self,
         param: str,
@@ -44,8 +46,9 @@ class LmerCurves:
         A predictor, numeric or factor, is drawn from end to end with the other numeric predictors
         and the offset at their means and the other factors at their first level; the band is the Wald interval
         of the population's mean, from the covariance of all coefficients. The name of a
-        coefficient, such as `(Intercept)`, draws that coefficient of each group, sorted. Where other predictors
-        are held, a note under the axis says at which values.
+        coefficient, such as `(Intercept)`, draws that coefficient of each group, sorted. A note under the axis says at
+        which values other predictors are held, how many groups there are when they are too many (above 12) to be
+        named, and where groups have the predictor's effect in common.
 
         Args:
             param: a column of the fixed part, or a coefficient.
@@ -63,10 +66,17 @@ class LmerCurves:
 
         Raises:
             NotFittedError: before `fit()`.
-            OptionError: no such predictor, coefficient or group.
+            OptionError: no such predictor, coefficient or group, a coefficient that is one for all groups, or an
+                argument out of its range.
+
+        Examples:
+            >>> from pymer4 import Lmer, load_dataset
+            >>> model = Lmer("Reaction ~ Days + (Days | Subject)", load_dataset("sleepstudy"))
+            >>> _ = model.fit(summarize=False)
+            >>> ax = model.plot("Days", grps=["308", "309", "310"])
+            >>> [text.get_text() for text in ax.get_legend().get_texts()]
+            ['308', '310', '309', 'Population']
         """
-        self._require_fit("plot()")
-        plot_fixef, plot_ci = truth("plot_fixef", plot_fixef), truth("plot_ci", plot_ci)
         ranef_idx = self._grouping(ranef_idx)
         groups = chosen(self._groups_at(ranef_idx), grps)
         predictors = [name for name in self._predictors(use_rfx=False) if name not in self.grps]
@@ -76,6 +86,12 @@ class LmerCurves:
             known = list(dict.fromkeys([*predictors, *groups.columns]))
             raise OptionError(
                 f"param={param!r} is not in the model. Use one of: {', '.join(known)}.{near(param, known)}"
+            )
+        varying = list(of_factor(self.ranef, ranef_idx).columns)
+        if param not in varying:
+            raise OptionError(
+                f"param={param!r} is a coefficient that all groups of {list(self.grps)[ranef_idx]} have in common. "
+                f"Those that vary between them are: {', '.join(varying)}. plot_summary() draws the others."
             )
         return self._plot_coefficient(param, groups, figsize, xlabel, ylabel, plot_fixef, plot_ci, ax)
 
@@ -92,21 +108,43 @@ class LmerCurves:
             level=self._facts["level"],
             offset=0.0 if offset is None else offset,
         ).value
-        rows = self._groups_at(index).index.get_indexer(groups.index)
+        curves = value["curves"][self._groups_at(index).index.get_indexer(groups.index)]
+        labels, told = list(groups.index), self._groups_told(param, name, curves)
+        if len(labels) > 1 and _alike(curves):
+            # One line stands for all: the population's, which is the same, where that is drawn.
+            curves, labels = (curves[:0], []) if plot_fixef else (curves[:1], [f"{len(labels):,} groups"])
         with_band = plot_fixef and plot_ci
         return plots.group_lines(
             x,
-            value["curves"][rows],
-            labels=list(groups.index),
+            curves,
+            labels=labels,
             population=value["population"] if plot_fixef else None,
             lower=value["lower"] if with_band else None,
             upper=value["upper"] if with_band else None,
             figsize=figsize,
             xlabel=xlabel or (f"rank of {param}" if param in self._ranks else param),
             ylabel=ylabel or self._outcome_label(),
-            note=_note({other: column for other, column in grid.items() if other != param}, offset),
+            note=" ".join([*told, *_note({other: column for other, column in grid.items() if other != param}, offset)]),
             ax=ax,
         )
+
+    def _groups_told(self, param: str, group: str, curves: np.ndarray) -> list[str]:
+        """Return what has to be said of the groups' curves: how many they are, and whether they differ."""
+        count = len(curves)
+        if count < 2:
+            return []
+        if _alike(curves):
+            return [f"The {count:,} groups of {group} do not differ here: one line."]
+        told = [f"Thin lines: {count:,} groups of {group}."] if count > plots.NAMED else []
+        varying = {name for term in self._random_terms(group) for name in names_in(term.expression)}
+        if param not in varying:
+            told.append(
+                f"The effect of {param} does not vary between them"
+                if told
+                else f"The effect of {param} does not vary between groups of {group}"
+            )
+            told[-1] += ": their lines are parallel." if self._linear else f": parallel on the {self.link} scale."
+        return told
 
     def _plot_coefficient(self, param, groups, figsize, xlabel, ylabel, plot_fixef, plot_ci, ax) -> Axes:
         row = self.coefs.loc[param] if plot_fixef and param in self.coefs.index else None
@@ -155,15 +193,21 @@ class LmerCurves:
 
     def _random_part(self, group: str) -> str:
         """Return the random-effects terms of one grouping factor as a formula, such as `~(1 + x | g)`."""
-        plain = group in self._frame.columns
-        text = deparse(Name(group)) if plain else group
-        names = {group} if plain else set(names_in(parse(f"y ~ (1 | {group})").random[0].group))
+        text = deparse(Name(group)) if group in self._frame.columns else group
         terms = [
             f"({deparse(term.expression)} {'|' if term.correlated else '||'} {text})"
+            for term in self._random_terms(group)
+        ]
+        return "~" + " + ".join(terms)
+
+    def _random_terms(self, group: str) -> list[Any]:
+        """Return the random-effects terms of one grouping factor, as parsed."""
+        names = {group} if group in self._frame.columns else set(names_in(parse(f"y ~ (1 | {group})").random[0].group))
+        return [
+            term
             for term in self._parsed.random
             if any(set(names_in(crossing)) == names for crossing in intake.crossings(term.group))
         ]
-        return "~" + " + ".join(terms)
 
     def _grid(self, param: str) -> tuple[Any, dict[str, Column]]:
         """Return places along a predictor, and new data there with the others held."""
@@ -203,22 +247,34 @@ class LmerCurves:
 
 
 def chosen(groups: pd.DataFrame, labels: Sequence[Any]) -> pd.DataFrame:
-    """Return the rows of the groups that are asked for, all where none is."""
-    given = [labels] if isinstance(labels, str) else list(labels)
-    found = places([level_name(label) for label in given], list(groups.index))
-    unknown = [str(label) for label, place in zip(given, found, strict=True) if place < 0]
+    """Return the rows of the groups that are asked for, all where none is.
+
+    Raises:
+        OptionError: a label of no group, or a group given twice.
+    """
+    names = [level_name(label) for label in arguments.listed("grps", labels)]
+    found = places(names, list(groups.index))
+    unknown = [name for name, place in zip(names, found, strict=True) if place < 0]
     if unknown:
-        raise OptionError(f"grps has {', '.join(unknown)}, not among the groups: {', '.join(groups.index[:12])}.")
-    return groups.iloc[found] if found else groups
+        known = ", ".join(groups.index[:12]) + (", …" if len(groups) > 12 else "")
+        raise OptionError(f"grps has {', '.join(unknown)}, not among the groups: {known}.")
+    arguments.once("grps", list(groups.index[found]))
+    return groups.iloc[found] if len(found) else groups
 
 
-def _note(held: Mapping[str, Column], offset: float | None) -> str:
-    """Say at which values the other predictors are held; empty where there is none."""
+def _alike(curves: np.ndarray) -> bool:
+    """Whether all curves are one but for rounding."""
+    apart = np.ptp(curves, axis=0)
+    return bool((apart <= _ROUNDING * np.abs(curves).max(axis=0)).all())
+
+
+def _note(held: Mapping[str, Column], offset: float | None) -> list[str]:
+    """Return at which values the other predictors are held; empty where there is none."""
     values = {name: _value(column) for name, column in held.items()}
     if offset is not None:
         values["offset"] = f"{offset:.4g}"
     listed = ", ".join(f"{name}\u00a0=\u00a0{value}" for name, value in values.items())
-    return f"Other predictors at: {listed}" if listed else ""
+    return [f"Other predictors at: {listed}"] if listed else []
 
 
 def _value(column: Column) -> str:

@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from math import exp, log1p, pi
 from typing import Any, Literal, get_args
 
+import numpy as np
 import pandas as pd
 
 from pymer4 import bridge, tables
 from pymer4.errors import ModelWarning, OptionError, one_of
 from pymer4.families import LINKS
-from pymer4.models.base import issue, issue_all
-from pymer4.models.diagnosis_plots import DiagnosticPlots
+from pymer4.models.base import issue, issue_all, spread
+from pymer4.models.diagnosis_plots import DiagnosticPlots, Residuals
+from pymer4.numerics.quantile_residuals import normal_scores
+from pymer4.numerics.resample import seed_stream
 
 Approximation = Literal["lognormal", "delta", "trigamma"]
 Rate = Literal["mean", "median"]
@@ -25,6 +28,7 @@ _CONSTANT = {
     ("poisson", "sqrt"): 0.25,
 }
 _APPROXIMATED = (("poisson", "log"), ("nbinom", "log"), ("gamma", "log"))
+_SIMULATED = 250  # outcomes a row, for quantile residuals
 _KNOWN = (("gaussian", "identity"), *_CONSTANT, *_APPROXIMATED)
 
 
@@ -180,6 +184,23 @@ class LmerDiagnosis(DiagnosticPlots):
             residual += found["random"][found["by_row"]].sum()
             found["random"] = found["random"][~found["by_row"]]
         return found["fixed"], float(found["random"].sum()), float(residual)
+
+    def _quantile_residuals(self, seed: int | None) -> Residuals | None:
+        """Return the normal quantiles of the ranks of the outcome among simulated ones; see `plot_residuals()`.
+
+        An outcome of which `less` of n simulated ones are below it and `equal` as large has the place
+        (less + v (equal + 1)) / (n + 1), v uniform: under the right model all n + 1 can change places, so that it is
+        uniform too.
+        """
+        for_draws, for_places = (int(one) for one in seed_stream(seed, 2))
+        found = bridge.call("simulated_ranks", model=self._handle, n=_SIMULATED, seed=for_draws).value
+        if found["population"] is None:
+            return None
+        n, v = found["drawn"], np.random.default_rng(for_places).random(len(found["drawn"]))
+        share = np.where(n > 0, (found["less"] + v * (found["equal"] + 1)) / (n + 1), np.nan)
+        values, means = (spread(part, self._used) for part in (normal_scores(share, 1 - share), found["population"]))
+        about = f"{self._fits_named()} of the population"
+        return Residuals("Quantile residuals", means, about, values, is_standard=True)
 
     @property
     def ranef_se(self) -> pd.DataFrame | list[pd.DataFrame] | None:

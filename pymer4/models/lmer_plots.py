@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pymer4.errors import OptionError, near
-from pymer4.models.base import confidence_level, truth
+from pymer4.models.base import confidence_level
 from pymer4.models.forest import coefficient_forest, of_factor
 from pymer4.models.lmer_curves import LmerCurves, chosen
-from pymer4.plotting import caterpillars
+from pymer4.models.pictures import panels, picture
+from pymer4.plotting import arguments, caterpillars
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 class LmerPlots(LmerCurves):
     """The plotting methods of `Lmer`."""
 
+    @picture
     def plot_summary(
         self,
         figsize: tuple[float, float] = (12, 6),
@@ -35,6 +36,10 @@ class LmerPlots(LmerCurves):
         ax: Axes | None = None,
     ) -> Axes:
         """Draw a forest plot of the coefficients over those of the groups.
+
+        Terms with a random effect have a point a group behind them, the others have none. The value axis names the
+        outcome and the scale of the estimates. Where the intercept takes up most of it, a note says how to leave it
+        out.
 
         Args:
             figsize: inches.
@@ -54,22 +59,33 @@ class LmerPlots(LmerCurves):
         Raises:
             NotFittedError: before `fit()`.
             OptionError: an argument out of its range.
+
+        Examples:
+            >>> from pymer4 import Lmer, load_dataset
+            >>> model = Lmer("Reaction ~ Days + (Days | Subject)", load_dataset("sleepstudy"))
+            >>> _ = model.fit(summarize=False)
+            >>> ax = model.plot_summary(plot_intercept=False)
+            >>> ax.get_xlabel(), [tick.get_text() for tick in ax.get_yticklabels()]
+            ('Estimate (Reaction)', ['Days'])
         """
-        self._require_fit("plot_summary()")
+        index = self._grouping(ranef_idx)
         return coefficient_forest(
             self.coefs,
             self._facts["level"],
             error_bars,
             plot_intercept,
-            self._groups_at(ranef_idx) if truth("ranef", ranef) else None,
+            self._groups_at(index)[list(of_factor(self.ranef, index).columns)] if ranef else None,
             coef_fmt=coef_fmt,
             ranef_alpha=ranef_alpha,
+            grouped_by=list(self.grps)[index],
+            label=self._estimates_drawn(),
             axlim=axlim,
             figsize=figsize,
             orient=orient,
             ax=ax,
         )
 
+    @panels
     def plot_ranef(
         self,
         figsize: tuple[float, float] | None = None,
@@ -89,7 +105,7 @@ class LmerPlots(LmerCurves):
         (`ranef_se`), as R's `dotplot(ranef(model))` draws it.
 
         Args:
-            figsize: inches of the whole figure; by default as wide as the panels need.
+            figsize: inches of the whole figure; by default 7 wide, as a page, and as high as the panels need.
             xlabel: label of the value axes.
             ylabel: label of the group axis; by default the grouping factor.
             grps: only these groups (labels of `ranef`); all by default.
@@ -105,18 +121,22 @@ class LmerPlots(LmerCurves):
 
         Raises:
             NotFittedError: before `fit()`.
-            OptionError: no such grouping factor, group or term, or another number of axes than of terms.
+            OptionError: no such grouping factor, group or term, another number of axes than of terms, or an argument
+                out of its range.
+
+        Examples:
+            >>> from pymer4 import Lmer, load_dataset
+            >>> model = Lmer("Reaction ~ Days + (Days | Subject)", load_dataset("sleepstudy"))
+            >>> _ = model.fit(summarize=False)
+            >>> [ax.get_title() for ax in model.plot_ranef(order="first")]
+            ['(Intercept)', 'Days']
         """
-        self._require_fit("plot_ranef()")
         index = self._grouping(ranef_idx)
         ranef = chosen(of_factor(self.ranef, index), grps)
-        wanted = [terms] if isinstance(terms, str) else list(ranef.columns if terms is None else terms)
-        for term in wanted:
-            if term not in ranef.columns:
-                known = ", ".join(ranef.columns)
-                raise OptionError(f"terms has {term!r}, no random effect. Use: {known}.{near(term, ranef.columns)}")
+        if terms is not None:
+            ranef = ranef[arguments.names_among("terms", terms, list(ranef.columns))]
         return caterpillars.caterpillars(
-            ranef[wanted],
+            ranef,
             of_factor(self.ranef_se, index),
             conf_level=confidence_level(conf_level),
             order=order,

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 Order = Literal["value", "first", "given"]
 """How groups are ordered from the bottom up."""
 
-LEGIBLE = 7.5  # points a row; less, and the groups are counted in place of named
-_WIDE = 4  # panels in a row
+LEGIBLE = 8.75  # points a row, for letters of 7; less, and the groups are counted in place of named
+_WIDE = 3  # panels in a row
 
 
 def caterpillar(
@@ -126,7 +126,7 @@ def caterpillars(
         conf_level: level of the intervals.
         order: `"value"` sorts each panel, the largest on top; `"first"` sorts all as the first, so that a row is one
             group; `"given"` keeps the order of `values`, its first group on top.
-        figsize: inches of the whole figure; by default as wide as the panels need.
+        figsize: inches of the whole figure; by default 7 wide, as a page, and as high as the panels need.
         xlabel: label of the value axes.
         ylabel: label of the group axis.
         ax: axes to draw on, one a term.
@@ -157,7 +157,7 @@ def caterpillars(
     places = {"first": np.argsort(settled(values.iloc[:, 0]), kind="stable")}
     places["given"] = np.arange(len(values))[::-1]
     wide = min(count, _WIDE)
-    size = figsize or (8.0 if count == 1 else 2.0 + 4.0 * wide, 6.0 * -(-count // wide))
+    size = figsize or (7.0, 5.0 if count <= wide else 4.5 * -(-count // wide))
     drawn = axes.panels(ax, count, size, wide, "y")
     for term, panel in zip(terms, drawn, strict=True):
         half = None if se is None else ndtri((1 + conf_level) / 2) * se[term]

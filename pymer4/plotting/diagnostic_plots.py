@@ -31,7 +31,7 @@ def residuals_against_fitted(
     residuals: ArrayLike,
     *,
     robust: bool = True,
-    figsize: tuple[float, float] = (8, 6),
+    figsize: tuple[float, float] = (7, 5),
     xlabel: str = "Fitted values",
     ylabel: str = "Residuals",
     ax: Axes | None = None,
@@ -78,7 +78,8 @@ def quantiles(
     residuals: ArrayLike,
     *,
     conf_level: float | None = 0.95,
-    figsize: tuple[float, float] = (8, 6),
+    is_standard: bool = False,
+    figsize: tuple[float, float] = (7, 5),
     xlabel: str = "Normal quantiles",
     ylabel: str = "Residuals",
     ax: Axes | None = None,
@@ -93,6 +94,7 @@ def quantiles(
     Args:
         residuals: shape (n,); missing and infinite values are left out.
         conf_level: probability of the band; None for no band.
+        is_standard: whether the residuals should be standard normal; the line is then that of this distribution.
         figsize: inches, where a figure has to be made.
         xlabel: label of the x axis.
         ylabel: label of the y axis.
@@ -118,7 +120,7 @@ def quantiles(
     shift = 3 / 8 if n <= 10 else 1 / 2
     z = ndtri((np.arange(1, n + 1) - shift) / (n + 1 - 2 * shift))
     low, high = np.quantile(y, [0.25, 0.75])
-    slope, middle = (high - low) / (2 * ndtri(0.75)), (low + high) / 2
+    slope, middle = (1.0, 0.0) if is_standard else ((high - low) / (2 * ndtri(0.75)), (low + high) / 2)
 
     ax = axes.dress(ax, figsize)
     kept = _thinned(z, POINTS, _TAIL)
@@ -139,7 +141,7 @@ def partial_regression(
     others: ArrayLike,
     *,
     weights: ArrayLike | None = None,
-    figsize: tuple[float, float] = (8, 6),
+    figsize: tuple[float, float] = (7, 5),
     xlabel: str = "x | others",
     ylabel: str = "y | others",
     ax: Axes | None = None,

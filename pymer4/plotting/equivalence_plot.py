@@ -23,7 +23,7 @@ def equivalence(
     *,
     verdict: str = "",
     outer_label: str = "95 % interval",
-    figsize: tuple[float, float] = (8, 3),
+    figsize: tuple[float, float] = (7, 3),
     xlabel: str = "Mean difference",
     ax: Axes | None = None,
 ) -> Axes:
@@ -69,7 +69,14 @@ def equivalence(
     margin = 0.06 * np.ptp(ends)
     ax.set(xlim=(ends.min() - margin, ends.max() + margin), ylim=(-0.5, 0.5), yticks=[])
     ax.legend(
-        loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False, columnspacing=1.4, handlelength=1.6
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+        ncols=4,
+        frameon=False,
+        columnspacing=1.0,
+        handlelength=1.3,
+        handletextpad=0.5,
+        fontsize="small",
     )
     ax.set_title(verdict, fontsize="x-large", pad=34)
     return axes.label(ax, xlabel, "")

@@ -13,7 +13,7 @@ import pandas as pd
 from pymer4 import tables
 from pymer4.errors import DataError
 from pymer4.plotting import axes
-from pymer4.plotting.plots import DISTINCT, GUIDE, INK, turned
+from pymer4.plotting.plots import DISTINCT, GUIDE, INK, STROKES, turned
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,17 +62,18 @@ def marginal(
 ) -> Axes | np.ndarray:
     """Draw marginal means, slopes or contrasts with their intervals.
 
-    The first variable of the table runs along the x axis, the second has a colour and a mark a level, and each
-    combination of the others has a panel. A number on the x axis gives a line and a band, with marks where it was
-    estimated if these are few; categories give marks and bars, and a thin line joins those of one level of the
-    second variable. Contrasts are listed down the page. Slopes and differences have a line at 0, ratios a log axis
-    and a line at 1.
+    The first variable of the table runs along the x axis, the second has a colour a level, with a mark and, along a
+    number, a kind of line of its own, and each combination of the others has a panel. A number on the x axis gives a
+    line and a band, with marks where it was estimated if these are few; categories give marks and bars, and a thin
+    line joins those of one level of the second variable. Contrasts are listed down the page. Slopes and differences
+    have a line at 0, ratios a log axis and a line at 1.
 
     Args:
         estimates: a table of `emmeans()`, `emtrends()` or `post_hoc()`: variables, Estimate, lower and upper limit;
             `attrs["estimate"]` says what it holds. A NaN estimate leaves a gap.
         categories: variables whose numbers are names of levels.
-        figsize: inches of the whole figure, where one has to be made; by default (8, 6), and more for panels.
+        figsize: inches of the whole figure, where one has to be made; by default 7 wide, as a page, and as high as
+            the panels need.
         xlabel: label of the x axis; by default the first variable, for contrasts what they are.
         ylabel: label of the y axis; by default what the estimates are, for contrasts nothing.
         ax: axes to draw on, one a panel.
@@ -95,7 +96,7 @@ def marginal(
     """
     scene = _scene(estimates, frozenset(categories))
     count = len(scene.panels)
-    wide = count if count <= 3 else 2 if count == 4 else 3
+    wide = min(count, 2) if scene.down or count == 4 else min(count, 3)
     size = figsize or _size(scene, wide)
     drawn = axes.panels(ax, count, size, wide, "y" if scene.down else "", sharex=True, sharey=True)
     neutral = _NO_EFFECT.get(estimates.attrs.get("estimate", ""))
@@ -202,12 +203,12 @@ def _text(level: Any) -> str:
 
 
 def _size(scene: _Scene, wide: int) -> tuple[float, float]:
-    """Return inches for panels of which `wide` stand in a row."""
-    count = len(scene.panels)
+    """Return inches for panels of which `wide` stand in a row: the width of a page."""
+    high = -(-len(scene.panels) // wide)
     if scene.down:
         lines = max(axes.in_lines(name, axes.NAME).count("\n") + 1 for name in scene.ticks)
-        return 6.0 + 4 * wide, max(6.0, (0.16 + 0.17 * lines) * len(scene.ticks) * -(-count // wide))
-    return (8.0, 6.0) if count == 1 else (4.0 * wide + 2, 3.4 * -(-count // wide) + 1.2)
+        return 7.0, max(3.0, 1 + (0.16 + 0.17 * lines) * len(scene.ticks) * high)
+    return 7.0, (5.0 if len(scene.panels) == 1 else 2.6 * high + 1)
 
 
 def _draw(ax: Axes, scene: _Scene, rows: np.ndarray, neutral: float | None) -> None:
@@ -239,6 +240,7 @@ def _draw(ax: Axes, scene: _Scene, rows: np.ndarray, neutral: float | None) -> N
         else:
             ax.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0, zorder=2.0)
             look |= {"linewidth": 2.2, "markersize": 6 if x.size <= _MARKED else 0}
+            look["linestyle"] = STROKES[level % len(STROKES)]
         ax.plot(*turned(down, middle, x), zorder=2.4, **look)
 
 

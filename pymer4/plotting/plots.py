@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 INK, GROUP, GUIDE = "#1A1A1A", "#0072B2", "#8A8A8A"
 DISTINCT = ("#332288", "#CC6677", "#117733", "#88CCEE", "#882255", "#999933", "#44AA99", "#AA4499")
+STROKES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
+NAMED = 12  # groups that a legend names; more are counted
 MANY = 500  # marks; more are pixels, not paths, in a vector file
 GOLDEN = (5**0.5 - 1) / 2
 
@@ -46,6 +48,7 @@ def forest(
     orient: str = "v",
     xlabel: str = "",
     ylabel: str = "",
+    note: str = "",
     ax: Axes | None = None,
 ) -> Axes:
     """Draw estimates with their intervals, one row a term, the first on top.
@@ -65,6 +68,7 @@ def forest(
         orient: `"v"` lists the terms down the y axis, `"h"` along the x axis.
         xlabel: label of the value axis, whichever it is.
         ylabel: label of the term axis.
+        note: written small under the x axis of axes that hold nothing yet.
         ax: axes to draw on.
 
     Returns:
@@ -91,6 +95,7 @@ def forest(
 
     axis = "y" if down else "x"
     ax = axes.dress(ax, figsize, axis)
+    blank = not ax.has_data()
     pitch = axes.pitch(ax, axis, rows.size)
     place, value = _strewn(points, list(estimates.index), pitch)
     ends = _span(middle, low, high, value) if axlim is None else axlim
@@ -104,7 +109,10 @@ def forest(
     (ax.set_xlim if down else ax.set_ylim)(ends)
     axes.name(ax, axis, rows, estimates.index)
     ax.set(**{f"{axis}lim": (rows.size - 0.5, -0.5) if down else (-0.5, rows.size - 0.5)})
-    return axes.label(ax, *turned(down, xlabel, ylabel))
+    axes.label(ax, *turned(down, xlabel, ylabel))
+    if blank and note:
+        axes.caption(ax, note)
+    return ax
 
 
 def group_lines(
@@ -123,8 +131,8 @@ def group_lines(
 ) -> Axes:
     """Draw one thin line a group, and the population's, thick, with its band.
 
-    Up to eight groups get a colour and a legend entry each. More are drawn as one collection in one
-    colour, the lighter the more there are, and as pixels in a vector file from 500 on. On axes that hold
+    Up to twelve groups get a colour, or a kind of line, and a legend entry each. More are drawn as one collection in
+    one colour, the lighter the more there are, and as pixels in a vector file from 500 on. On axes that hold
     a picture already everything goes behind it, and legend and dress are left as they are.
 
     Args:
@@ -161,18 +169,19 @@ def group_lines(
     at, categories = axes.positions(ax, x)
     steps = categories or len(at) == 1
     marker = "o" if steps else ""
-    if len(names) > len(DISTINCT):
+    if len(names) > NAMED:
         _bundle(ax, at, values, marker, floor + 0.1)
     else:
-        for line, name, color in zip(values, names, DISTINCT, strict=False):
-            ax.plot(at, line, color=color, linewidth=1.4, marker=marker, label=name, zorder=floor + 0.1)
+        for i, (line, name) in enumerate(zip(values, names, strict=True)):
+            look = {"color": DISTINCT[i % len(DISTINCT)], "linestyle": STROKES[i // len(DISTINCT)]}
+            ax.plot(at, line, linewidth=1.4, marker=marker, label=name, zorder=floor + 0.1, **look)
     if population is not None:
         middle = matching("population", population, at.shape)
         if lower is not None and upper is not None:
             limits = matching("lower", lower, at.shape), matching("upper", upper, at.shape)
             _band(ax, at, *limits, steps, floor + 0.2)
         ax.plot(at, middle, color=INK, linewidth=3, marker=marker, markersize=8, label="Population", zorder=floor + 0.3)
-    if blank and 0 < len(names) <= len(DISTINCT):
+    if blank and 0 < len(names) <= NAMED:
         _legend(ax, values, population, outside=made)
     ax.autoscale_view()
     if blank and categories:
@@ -246,7 +255,10 @@ def _markers(ax: Axes, x: np.ndarray, y: np.ndarray, fmt: str, size: float) -> s
     """Draw the estimates in matplotlib's format string and return their colour, black where it names none."""
     if fmt.lower() == "none":
         return INK
-    color = {} if re.search("[bgrcmykwC]", fmt) else {"color": INK}
+    from matplotlib.colors import is_color_like
+
+    named = re.search("[bgrcmykwC]", fmt) or (is_color_like(fmt) and not fmt.isdigit())
+    color = {} if named else {"color": INK}
     (line,) = ax.plot(x, y, fmt, markersize=size, zorder=2.4, **color)
     if line.get_marker() in line.filled_markers:
         line.set(markeredgecolor="white", markeredgewidth=1.2)

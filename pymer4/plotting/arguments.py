@@ -1,0 +1,234 @@
+"""What the arguments of a picture may be: each check returns the value in plain form, or says what is allowed.
+
+They run before anything is drawn, so that a call that is refused leaves the axes it was given as they were.
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pymer4.errors import OptionError, near
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_LARGEST = 500  # inches; matplotlib draws no more than 65,536 pixels a side
+_SHOWN = 12
+
+
+def one_axes(argument: str, value: Any) -> Axes:
+    """Return the axes of a picture that has one panel.
+
+    Raises:
+        OptionError: anything else, or axes that can't be drawn on.
+    """
+    from matplotlib.axes import Axes
+
+    if isinstance(value, Axes):
+        return _sound(argument, value)
+    if isinstance(value, (list, tuple, np.ndarray)):
+        raise OptionError(
+            f"{argument} is {_kind(value)} of {np.size(np.asarray(value, dtype=object))}, and this picture has one "
+            "panel. Give one matplotlib Axes, such as axes[0], or none to have a figure made."
+        )
+    raise OptionError(
+        f"{argument}={_short(value)} is {_kind(value)}, not a matplotlib Axes. Give what plt.subplots() returns beside "
+        "the figure, or none to have a figure made."
+    )
+
+
+def some_axes(argument: str, value: Any) -> Axes | list[Axes]:
+    """Return the axes of a picture that may have several panels: one, or several in any shape.
+
+    Raises:
+        OptionError: anything else, the same axes twice, or axes that can't be drawn on.
+    """
+    if not isinstance(value, (list, tuple, np.ndarray)):
+        return one_axes(argument, value)
+    from matplotlib.axes import Axes
+
+    held = list(_flat(value))
+    for each in held:
+        if not isinstance(each, Axes):
+            raise OptionError(
+                f"{argument} holds {_short(each)}, {_kind(each)}. Each has to be a matplotlib Axes, one a panel."
+            )
+        _sound(argument, each)
+    if len({id(each) for each in held}) < len(held):
+        raise OptionError(f"{argument} holds the same Axes more than once. Give one a panel.")
+    return held
+
+
+def size(argument: str, value: Any) -> tuple[float, float]:
+    """Return width and height of a figure.
+
+    Raises:
+        OptionError: they are not two numbers above 0.
+    """
+    found = _pair(value)
+    if found is None or min(found) <= 0 or max(found) > _LARGEST:
+        raise OptionError(
+            f"{argument}={_short(value)} has to be width and height in inches, two numbers above 0 and at most "
+            f"{_LARGEST}, such as (7, 5)."
+        )
+    return found
+
+
+def limits(argument: str, value: Any) -> tuple[float, float]:
+    """Return the ends of an axis.
+
+    Raises:
+        OptionError: they are not two finite numbers, the lower first.
+    """
+    found = _pair(value)
+    if found is None:
+        raise OptionError(
+            f"{argument}={_short(value)} has to be the two ends of the axis, finite numbers, such as (-1, 1). Leave it "
+            "out for all that is drawn."
+        )
+    if not found[0] < found[1]:
+        raise OptionError(
+            f"{argument}={_short(value)} has to name the lower end first, and another one second, such as "
+            f"({min(found):g}, {max(found) if found[0] != found[1] else found[0] + 1:g})."
+        )
+    return found
+
+
+def marks(argument: str, value: Any) -> str:
+    """Return a format string of matplotlib, or "none".
+
+    Raises:
+        OptionError: matplotlib does not know it.
+    """
+    if isinstance(value, str):
+        if value.lower() == "none":
+            return value
+        from matplotlib.figure import Figure
+
+        try:
+            Figure().subplots().plot([0], [0], value)
+        except ValueError:
+            pass
+        else:
+            return value
+    raise OptionError(
+        f"{argument}={_short(value)} is not a format of matplotlib. Use a mark, such as 'o', 's' or 'D', with a colour "
+        "where it is not to be black, such as 'rs', or 'none' for bars alone."
+    )
+
+
+def opacity(argument: str, value: Any) -> float:
+    """Return a number from 0 to 1.
+
+    Raises:
+        OptionError: it is none.
+    """
+    if isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 <= value <= 1:
+        return float(value)
+    raise OptionError(f"{argument}={_short(value)} has to be an opacity from 0, not to be seen, to 1.")
+
+
+def label(argument: str, value: Any) -> str:
+    """Return the label of an axis; None is an empty one, in whose place stands what is drawn there.
+
+    Raises:
+        OptionError: it is no text.
+    """
+    if value is None or isinstance(value, str):
+        return value or ""
+    raise OptionError(f"{argument}={_short(value)} has to be text, and '' for the default.")
+
+
+def one_name(argument: str, value: Any) -> str:
+    """Return a name; whether there is such a thing only the model knows.
+
+    Raises:
+        OptionError: it is no text.
+    """
+    if isinstance(value, str):
+        return value
+    raise OptionError(f"{argument}={_short(value)} is {_kind(value)}. Give one name, as text.")
+
+
+def names_among(argument: str, value: Any, known: Sequence[str]) -> list[str]:
+    """Return names that are known, each given once; a single one may stand alone.
+
+    Raises:
+        OptionError: others, the same twice, or none.
+    """
+    given = listed(argument, value)
+    listing = ", ".join(map(str, known[:_SHOWN])) + (", …" if len(known) > _SHOWN else "")
+    for each in given:
+        if not isinstance(each, str) or each not in known:
+            raise OptionError(f"{argument} has {_short(each)}, which is none of: {listing}.{near(str(each), known)}")
+    once(argument, given)
+    if not given:
+        raise OptionError(f"{argument} is empty. Name some of: {listing}, or leave it out for all.")
+    return given
+
+
+def listed(argument: str, value: Any) -> list[Any]:
+    """Return what was given as a list; a text is one label.
+
+    Raises:
+        OptionError: it can't be listed.
+    """
+    if isinstance(value, str):
+        return [value]
+    if value is None or not isinstance(value, Iterable) or (np.ndim(value) == 0 and isinstance(value, np.ndarray)):
+        raise OptionError(f"{argument}={_short(value)} has to be a list of labels. Leave it out for all.")
+    return list(value)
+
+
+def once(argument: str, labels: Sequence[Any]) -> None:
+    """Refuse labels of which one is there twice.
+
+    Raises:
+        OptionError: naming it.
+    """
+    twice = [str(each) for i, each in enumerate(labels) if each in labels[:i]]
+    if twice:
+        raise OptionError(f"{argument} names {', '.join(dict.fromkeys(twice))} more than once. Name each once.")
+
+
+def _sound(argument: str, ax: Axes) -> Axes:
+    """Return axes on which straight lines are straight, and which belong to a figure."""
+    if ax.figure is None:
+        raise OptionError(f"{argument} is an Axes that was removed from its figure. Give one that is still there.")
+    if ax.name != "rectilinear":
+        raise OptionError(
+            f"{argument} is an Axes with {ax.name} projection. Give a plain one, as plt.subplots() makes it."
+        )
+    return ax
+
+
+def _pair(value: Any) -> tuple[float, float] | None:
+    """Return two finite numbers as floats; None for anything else."""
+    if isinstance(value, (tuple, list, np.ndarray)) and len(np.shape(np.asarray(value, dtype=object))) == 1:
+        given = list(value)
+        if len(given) == 2 and all(isinstance(v, numbers.Real) and not isinstance(v, (bool, np.bool_)) for v in given):
+            found = float(given[0]), float(given[1])
+            return found if np.isfinite(found).all() else None
+    return None
+
+
+def _flat(value: Any) -> Iterable[Any]:
+    for each in value:
+        if isinstance(each, (list, tuple, np.ndarray)):
+            yield from _flat(each)
+        else:
+            yield each
+
+
+def _kind(value: Any) -> str:
+    name = type(value).__name__
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
