@@ -30,7 +30,7 @@ def one_axes(argument: str, value: Any) -> Axes:
 
     if isinstance(value, Axes):
         return _sound(argument, value)
-    if isinstance(value, (list, tuple, np.ndarray)):
+    if isinstance(value, (list, tuple, np.ndarray)) and np.ndim(np.asarray(value, dtype=object)):
         raise OptionError(
             f"{argument} is {_kind(value)} of {np.size(np.asarray(value, dtype=object))}, and this picture has one "
             "panel. Give one matplotlib Axes, such as axes[0], or none to have a figure made."
@@ -47,7 +47,7 @@ def some_axes(argument: str, value: Any) -> Axes | list[Axes]:
     Raises:
         OptionError: anything else, the same axes twice, or axes that can't be drawn on.
     """
-    if not isinstance(value, (list, tuple, np.ndarray)):
+    if not isinstance(value, (list, tuple, np.ndarray)) or np.ndim(np.asarray(value, dtype=object)) == 0:
         return one_axes(argument, value)
     from matplotlib.axes import Axes
 
