@@ -48,23 +48,36 @@ linear_control <- function(env) if (is.null(env$control)) lme4::lmerControl() el
 # a vector, or NULL.
 model_call <- function(formula, env, weights, offset) {
   call <- quote(lmerTest::lmer(formula = NULL, data = data))
-  call$formula <- split_double_bars(stats::as.formula(formula, env = env))
+  call$formula <- split_bars(stats::as.formula(formula, env = env))
   if (!is.null(weights)) call$weights <- as.name(column_in(env, weights, ".weights"))
   if (!is.null(offset)) call$offset <- as.name(column_in(env, offset, ".offset"))
   if (!is.null(env$control)) call$control <- quote(control)
   call
 }
 
-# (1 + x || g) is (1 | g) + (0 + x | g), a term for each effect, as lme4 says. It makes these of text in 1.1, without
-# the quotes of names that need some, which then name something else.
-split_double_bars <- function(part) {
+# (1 + x || g) is (1 | g) + (0 + x | g), a term for each effect, and (1 | g / k) is (1 | k:g) + (1 | g), as lme4 says.
+# It makes the former of text in 1.1 and the latter in 2, without the quotes of names that need some, which then name
+# something else or nothing.
+split_bars <- function(part) {
   if (!is.call(part)) return(part)
-  if (identical(part[[1]], quote(`(`)) && is.call(part[[2]]) && identical(part[[2]][[1]], quote(`||`))) {
-    bars <- lapply(separate_effects(part[[2]][[2]]), function(effect) call("(", call("|", effect, part[[2]][[3]])))
-    return(Reduce(function(left, right) call("+", left, right), bars))
+  bar <- if (identical(part[[1]], quote(`(`)) && is.call(part[[2]])) part[[2]]
+  if (is.call(bar) && as.character(bar[[1]])[1] %in% c("|", "||")) {
+    effects <- if (identical(bar[[1]], quote(`||`))) separate_effects(bar[[2]]) else list(bar[[2]])
+    groups <- if (needs_quotes(bar[[3]])) nested_groups(bar[[3]]) else list(bar[[3]])
+    bars <- lapply(effects, function(effect) lapply(groups, function(group) call("(", call("|", effect, group))))
+    return(Reduce(function(left, right) call("+", left, right), unlist(bars)))
   }
-  if (as.character(part[[1]])[1] %in% c("~", "+", "-", "(")) part[-1] <- lapply(part[-1], split_double_bars)
+  if (as.character(part[[1]])[1] %in% c("~", "+", "-", "(")) part[-1] <- lapply(part[-1], split_bars)
   part
+}
+
+needs_quotes <- function(part) any(all.vars(part) != make.names(all.vars(part)))
+
+# Of g / k / h: h:(k:g), k:g and g.
+nested_groups <- function(side) {
+  if (!is.call(side) || !identical(side[[1]], quote(`/`))) return(list(side))
+  outer <- nested_groups(side[[2]])
+  c(list(call(":", side[[3]], outer[[1]])), outer)
 }
 
 # The effects of one side of a bar: 1 for an intercept, and 0 + a term for each term.

@@ -4,10 +4,9 @@
 # text    the function as it is written, or that of a link of it; "" where there is none
 # known   whether the raw scale can be reached: from shift + slope * what was fitted
 # tran    by this inverse, a name of emmeans' or a link of ours; NULL for none beside that of the model
-# inner   less this
 # own     whether emmeans knows the scale of what was fitted by the name `tran`
 fitted_outcome <- function(model) {
-  outcome <- list(text = "", known = TRUE, shift = 0, slope = 1, tran = NULL, inner = 0, own = FALSE)
+  outcome <- list(text = "", known = TRUE, shift = 0, slope = 1, tran = NULL, own = FALSE)
   written <- stats::formula(model)[[2]]
   fitted <- stats::model.response(model@frame)
   counts <- lme4::isGLMM(model) && model@resp$family$family == "binomial"
@@ -149,10 +148,11 @@ undoing_form <- function(steps, written, family, text) {
   if (length(raised) == 1 && all(forms[-raised] == "straight")) {
     before <- take(steps[seq_len(raised - 1)], c(0, 1))
     after <- take(steps[-seq_len(raised)], c(0, 1))
-    if (diff(after) > 0) {
+    # Of log(y + 1) the ratios are not those of y.
+    if (diff(after) > 0 && after[1] == 0) {
       shift <- before[1] + log(diff(after))
       slope <- diff(before)
-      return(list(tran = "log", shift = shift, slope = slope, inner = -after[1], own = shift == 0 && slope == 1))
+      return(list(tran = "log", shift = shift, slope = slope, own = shift == 0 && slope == 1))
     }
   }
   list(tran = link_of(steps, text))
@@ -187,7 +187,6 @@ on_scale <- function(grid, outcome, type) {
 with_inverse <- function(grid, outcome) {
   if (is.null(outcome$tran)) return(grid)
   grid@misc$tran <- outcome$tran
-  if (outcome$inner != 0) grid@misc$tran.offset <- outcome$inner
   grid@misc$inv.lbl <- "response"
   grid
 }

@@ -40,7 +40,9 @@ def straight(shift: float, slope: float) -> Undone:
 
 
 def raised(base: float, scale: float = 1.0, shift: float = 0.0) -> Undone:
-    return Undone(lambda z: scale * base**z - shift, lambda z: scale * np.log(base) * base**z, "ratio")
+    """Ratios are those of the outcome where nothing was added to it."""
+    contrasts = "" if shift else "ratio"
+    return Undone(lambda z: scale * base**z - shift, lambda z: scale * np.log(base) * base**z, contrasts)
 
 
 ROWS = pigs().dropna()

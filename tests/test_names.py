@@ -44,6 +44,7 @@ PLACES = {
     "group": ("y ~ x + (x | P)", "g", {}),
     "group of slopes apart": ("y ~ x + (x || P)", "g", {}),
     "nested group": ("y ~ x + (1 | P / k)", "g", {}),
+    "nested groups of slopes apart": ("y ~ x + (x || k / P)", "g", {}),
     "weights": ("y ~ x + (1 | g)", "w", {"weights": "P"}),
     "offset": ("y ~ x + (1 | g)", "z", {"offset": "P"}),
     "offset in the formula": ("y ~ x + offset(P) + (1 | g)", "z", {}),
