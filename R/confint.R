@@ -1,39 +1,38 @@
 # Confidence limits: Wald, profile likelihood, parametric bootstrap.
 
+# `interval` holds the method, the level and, for "boot" and "profile", what was made for it in parts beforehand.
 confint_mixed <- function(model, interval) {
   names <- limit_names(model)
   limits <- switch(interval$method,
     Wald = wald_limits(model, interval$level, names),
-    profile = profile_limits(model, interval$level),
-    boot = draw_limits(draws_of(model, interval), interval$level)
+    profile = profile_limits(model, interval$level, interval$made),
+    boot = draw_limits(made_draws(interval$made), interval$level)
   )
   list(lower = as.vector(limits[, 1]), upper = as.vector(limits[, 2]), names = names)
 }
 
-# Draws that workers have made, or new ones.
-draws_of <- function(model, interval) {
-  drawn <- made_draws(interval$made)
-  if (is.null(drawn)) bootstrap_draws(model, interval$seeds) else drawn
+# Draws in one matrix, with the reasons of those that failed; what was said as they were made is said again.
+made_draws <- function(made) {
+  for (text in made$said) warning(text, call. = FALSE)
+  structure(made$values, reasons = made$reasons)
 }
 
-made_draws <- function(made) if (!is.null(made)) structure(made$values, reasons = made$reasons)
-
-# Limits of the coefficients alone; for bootstrap draws also the p that inverts them.
-fixed_limits <- function(model, interval, estimate, se) {
-  tail <- (1 - interval$level) / 2
-  p <- length(estimate)
-  if (interval$method == "Wald") {
-    half <- stats::qnorm(tail, lower.tail = FALSE) * se
-    return(list(lower = estimate - half, upper = estimate + half))
-  }
-  if (interval$method == "profile") {
-    limits <- utils::tail(profile_limits(model, interval$level, random = FALSE), p)
-    return(list(lower = limits[, 1], upper = limits[, 2]))
-  }
-  draws <- draws_of(model, interval)
-  limits <- utils::tail(draw_limits(draws, interval$level), p)
-  coefficients <- draws[, ncol(draws) - p + seq_len(p), drop = FALSE]
-  list(lower = limits[, 1], upper = limits[, 2], p = p_of_draws(coefficients))
+# Limits of the coefficients of a fit, by a profile or by draws, and p where it comes from draws: it inverts bootstrap
+# limits, or is that of permutations. NULL is what stays as it is.
+fixed_limits <- function(model, statistic, interval, permute = NULL) {
+  p <- length(statistic)
+  limits <- switch(interval$method,
+    profile = utils::tail(profile_limits(model, interval$level, interval$made, random = FALSE), p),
+    boot = utils::tail(draw_limits(draws <- made_draws(interval$made), interval$level), p)
+  )
+  list(
+    lower = if (!is.null(limits)) as.vector(limits[, 1]), upper = if (!is.null(limits)) as.vector(limits[, 2]),
+    p = if (!is.null(permute)) {
+      permutation_p(model, statistic, permute)
+    } else if (interval$method == "boot") {
+      p_of_draws(draws[, ncol(draws) - p + seq_len(p), drop = FALSE])
+    }
+  )
 }
 
 # Two-sided p by inverting percentile limits; never 0, since n draws can't show less than 1/(n + 1).
@@ -72,23 +71,34 @@ wald_limits <- function(model, level, names) {
   limits
 }
 
-# Profile-likelihood limits, a row a parameter; `random` is whether more than the coefficients is asked for, where that
-# is less work. They are lme4's, but for linear models with weights, or with a profile of lme4's that is not monotonic.
-profile_limits <- function(model, level, random = TRUE) {
+# How many parameters lme4 profiles, one after the other; 0 where the limits are not its own.
+profile_parts <- function(model) {
   if (lme4::isGLMM(model) && model@devcomp$dims[["nAGQ"]] == 0) {
     stop("lme4 can't profile a model that was fitted with nAGQ = 0. Use nAGQ = 1, or other limits.")
   }
+  list(n = scalar(if (is_weighted(model)) 0L else length(limit_names(model))))
+}
+
+is_weighted <- function(model) lme4::isLMM(model) && any(model@resp$weights != 1)
+
+# Profile-likelihood limits, a row a parameter; `random` is whether more than the coefficients is asked for, where that
+# is less work. They are lme4's, which profile_part() has found, but for linear models with weights, or with a profile
+# of lme4's that is not monotonic.
+profile_limits <- function(model, level, parts, random = TRUE) {
   free <- lme4::isLMM(model) && all(vapply(structures_of(model), is.null, NA))
-  if (lme4::isLMM(model) && any(model@resp$weights != 1)) {
+  if (is_weighted(model)) {
     coefficients <- likelihood_limits(model, level, random && free)
-    return(if (random && !free) rbind(lme4_profile(model, level, "theta_")$limits, coefficients) else coefficients)
+    if (!random || free) return(coefficients)
+    return(rbind(profile_of_parts(model, list(profile_part(model, level, "theta_")))$limits, coefficients))
   }
-  found <- tryCatch(lme4_profile(model, level), error = function(e) if (free) conditionMessage(e) else stop(e))
-  if (is.list(found) && length(found$doubtful) == 0) return(found$limits)
-  doubt <- if (is.list(found)) {
-    paste("R's profile of", toString(found$doubtful), "is not monotonic, so its limits are not to be relied on.")
+  stopped <- unlist(lapply(parts, `[[`, "error"))
+  if (length(stopped)) {
+    if (!free) stop(stopped[1])
+    doubt <- paste0("R stopped at the profile: ", stopped[1], ".")
   } else {
-    paste0("R stopped at the profile: ", found, ".")
+    found <- profile_of_parts(model, parts)
+    if (length(found$doubtful) == 0) return(found$limits)
+    doubt <- paste("R's profile of", toString(found$doubtful), "is not monotonic, so its limits are not to be relied on.")
   }
   if (!free) {
     warning(doubt, " Use bootstrap or Wald limits.")
@@ -98,22 +108,30 @@ profile_limits <- function(model, level, random = TRUE) {
   likelihood_limits(model, level, random)
 }
 
-# The limits of lme4's profile, and the parameters for which it is not monotonic. It refits the deviance function of the
-# object it is given, which gets a copy. Under short names, such as .sigma, parameters can't be taken for predictors.
-lme4_profile <- function(model, level, which = seq_along(limit_names(model))) {
+# Limits from lme4's profile of the parameters that are the `which`-th to it, whether each is monotonic, and what was
+# said; or the error that ended it. It refits the deviance function of the object it is given, which gets a copy. Under
+# short names, such as .sigma, parameters can't be taken for predictors.
+profile_part <- function(model, level, which) {
   said <- character()
-  limits <- withCallingHandlers({
+  tryCatch(withCallingHandlers({
     traced <- stats::profile(unserialize(serialize(as_lme4(model), NULL)), which = which, signames = TRUE)
-    stats::confint(traced, level = level)
+    limits <- stats::confint(traced, level = level)
+    monotonic <- !vapply(attr(traced, "backward"), inherits, NA, "error")
+    list(limits = unname(limits), monotonic = unname(monotonic), said = said)
   }, warning = function(w) {
     said <<- c(said, conditionMessage(w))
     invokeRestart("muffleWarning")
-  })
-  curves <- attr(traced, "backward")
-  order <- limit_order(model)[seq_along(curves)]
-  doubtful <- limit_names(model)[vapply(curves, inherits, NA, "error")[order]]
+  }), error = function(e) list(error = scalar(conditionMessage(e))))
+}
+
+# The limits of all parts in the order of limit_names(), and the parameters whose profile is not monotonic.
+profile_of_parts <- function(model, parts) {
+  limits <- do.call(rbind, lapply(parts, `[[`, "limits"))
+  order <- limit_order(model)[seq_len(nrow(limits))]
+  monotonic <- unlist(lapply(parts, `[[`, "monotonic"))[order]
+  doubtful <- limit_names(model)[seq_along(order)][!monotonic]
   # What it says of a profile that is not monotonic is in its own names.
-  if (length(doubtful) == 0) for (text in said) warning(text, call. = FALSE)
+  if (length(doubtful) == 0) for (text in unlist(lapply(parts, `[[`, "said"))) warning(text, call. = FALSE)
   list(limits = limits[order, , drop = FALSE], doubtful = doubtful)
 }
 

@@ -1,9 +1,9 @@
 # All that Python keeps of a fit, as one plain named list.
 
-describe <- function(model, ddf, interval, permute = NULL) {
+describe <- function(model, ddf, level) {
   random <- variance_tables(model)
   list(
-    fixed = fixed_table(model, ddf, interval, permute),
+    fixed = fixed_table(model, ddf, level),
     vcov = unname(fixed_covariance(model)),
     aliased = names(attr(model@pp$X, "col.dropped")),
     groups = group_sizes(model),
@@ -85,22 +85,15 @@ singular_terms <- function(model, tolerance = 1e-4) {
   names(blocks)[flat]
 }
 
-fixed_mixed <- function(model, ddf, interval, permute = NULL) {
-  list(fixed = fixed_table(model, ddf, interval, permute))
-}
-
-# Coefficients, their tests and their limits. p comes from the far tail of t, never as 1 - pt().
-fixed_table <- function(model, ddf, interval, permute = NULL) {
+# Coefficients, their tests and Wald's limits. p comes from the far tail of t, never as 1 - pt().
+fixed_table <- function(model, ddf, level) {
   estimate <- lme4::fixef(model)
   moments <- coefficient_moments(model, ddf)
   statistic <- estimate / moments$se
-  p <- 2 * stats::pt(abs(statistic), moments$df, lower.tail = FALSE)
-  limits <- fixed_limits(model, interval, estimate, sqrt(diag(fixed_covariance(model))))
-  if (!is.null(limits$p)) p <- limits$p
-  if (!is.null(permute)) p <- permutation_p(model, statistic, permute)
+  half <- stats::qnorm((1 - level) / 2, lower.tail = FALSE) * sqrt(diag(fixed_covariance(model)))
   columns <- list(
-    estimate = estimate, lower = limits$lower, upper = limits$upper, se = moments$se, df = moments$df,
-    statistic = statistic, p = p
+    estimate = estimate, lower = estimate - half, upper = estimate + half, se = moments$se, df = moments$df,
+    statistic = statistic, p = 2 * stats::pt(abs(statistic), moments$df, lower.tail = FALSE)
   )
   plain_frame(lapply(columns, unname), as.character(names(estimate)))
 }

@@ -1,29 +1,28 @@
 # What else a fit says of itself: other optimizers, shares of variance, precision of the random effects.
 
-# The fit again by each optimizer that lme4's allFit() tries: for each its log-likelihood and coefficients, NA
-# where it failed, and what was said. `absent` names those whose package is not installed, and the packages.
-all_fits <- function(model) {
-  optimizers <- list(
-    bobyqa = list("bobyqa", "maxfun"), Nelder_Mead = list("Nelder_Mead", "maxfun"),
-    nlminbwrap = list("nlminbwrap", "eval.max"), nmkbw = list("nmkbw", "maxfeval"),
-    `optimx.L-BFGS-B` = list("optimx", "maxit", method = "L-BFGS-B"),
-    nloptwrap.NLOPT_LN_NELDERMEAD = list("nloptwrap", "maxeval", algorithm = "NLOPT_LN_NELDERMEAD"),
-    nloptwrap.NLOPT_LN_BOBYQA = list("nloptwrap", "maxeval", algorithm = "NLOPT_LN_BOBYQA")
-  )
+# The optimizers that lme4's allFit() tries. `absent` names those whose package is not installed, and the packages.
+known_optimizers <- function() {
   needs <- c(nmkbw = "dfoptim", `optimx.L-BFGS-B` = "optimx")
   needs <- needs[!vapply(needs, requireNamespace, NA, quietly = TRUE)]
-  found <- lapply(optimizers[setdiff(names(optimizers), names(needs))], function(optimizer) {
-    refit_with(model, optimizer[[1]], c(setNames(list(100000), optimizer[[2]]), optimizer[-(1:2)]))
-  })
-  value <- function(name, kind) vapply(found, `[[`, kind, name, USE.NAMES = FALSE)
   list(
-    optimizers = names(found), log_likelihood = value("log_likelihood", 0), converged = value("converged", NA),
-    messages = value("messages", ""), terms = as.character(names(lme4::fixef(model))),
-    coefficients = matrix(
-      as.numeric(unlist(lapply(found, `[[`, "coefficients"))), length(found), length(lme4::fixef(model)), byrow = TRUE
-    ),
-    absent = names(needs), packages = unname(needs)
+    optimizers = setdiff(names(optimizer_arguments), names(needs)), absent = as.character(names(needs)),
+    packages = as.character(unname(needs))
   )
+}
+
+# For each its function, what limits its steps, and other options.
+optimizer_arguments <- list(
+  bobyqa = list("bobyqa", "maxfun"), Nelder_Mead = list("Nelder_Mead", "maxfun"),
+  nlminbwrap = list("nlminbwrap", "eval.max"), nmkbw = list("nmkbw", "maxfeval"),
+  `optimx.L-BFGS-B` = list("optimx", "maxit", method = "L-BFGS-B"),
+  nloptwrap.NLOPT_LN_NELDERMEAD = list("nloptwrap", "maxeval", algorithm = "NLOPT_LN_NELDERMEAD"),
+  nloptwrap.NLOPT_LN_BOBYQA = list("nloptwrap", "maxeval", algorithm = "NLOPT_LN_BOBYQA")
+)
+
+# The fit again by one of them: its log-likelihood and coefficients, NA where it failed, and what was said.
+fit_by_optimizer <- function(model, optimizer) {
+  how <- optimizer_arguments[[optimizer]]
+  refit_with(model, how[[1]], c(setNames(list(100000), how[[2]]), how[-(1:2)]))
 }
 
 # What the model says of its fit with another optimizer, all else as it was.
@@ -39,14 +38,17 @@ refit_with <- function(model, optimizer, options) {
   )
   if (is.character(fit)) {
     nothing <- rep(NA_real_, length(lme4::fixef(model)))
-    return(list(log_likelihood = NA_real_, converged = FALSE, messages = fit, coefficients = nothing))
+    return(list(
+      log_likelihood = scalar(NA_real_), converged = scalar(FALSE), messages = scalar(fit), coefficients = nothing
+    ))
   }
   record <- convergence_record(fit)
   # The checks of lme4 give a code to all that they doubt but singularity.
   doubts <- c(fit@optinfo$conv$lme4$code, fit@optinfo$warnings)
   list(
-    log_likelihood = as.vector(stats::logLik(fit)), converged = record$code == 0 && length(doubts) == 0,
-    messages = paste(record$messages, collapse = "; "), coefficients = unname(lme4::fixef(fit))
+    log_likelihood = scalar(as.vector(stats::logLik(fit))),
+    converged = scalar(record$code == 0 && length(doubts) == 0),
+    messages = scalar(paste(record$messages, collapse = "; ")), coefficients = unname(lme4::fixef(fit))
   )
 }
 

@@ -3,8 +3,7 @@
 
 # `family` is NULL for a linear mixed model, else a list of name and link.
 fit_mixed <- function(formula, data, weights = NULL, offset = NULL, REML = TRUE, control = NULL, verbose = 0L,
-                      family = NULL, nAGQ = 1L, contrasts = NULL, ddf = "Satterthwaite",
-                      interval = list(method = "Wald", level = 0.95), permute = NULL) {
+                      family = NULL, nAGQ = 1L, contrasts = NULL, ddf = "Satterthwaite", level = 0.95) {
   for (name in names(contrasts)) data[[name]] <- with_contrasts(data[[name]], contrasts[[name]])
   maker <- if (is.null(family)) lme4::lmerControl else lme4::glmerControl
   env <- model_environment(data, make_control(control, maker))
@@ -15,7 +14,7 @@ fit_mixed <- function(formula, data, weights = NULL, offset = NULL, REML = TRUE,
   } else {
     fit_generalized(call, env, family, nAGQ, verbose)
   }
-  c(describe(model, ddf, interval, permute), list(model = model))
+  c(describe(model, ddf, level), list(model = model))
 }
 
 # `coding` is a matrix, one row a level, and the names of its columns.

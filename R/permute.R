@@ -1,12 +1,7 @@
 # Permutation tests of the coefficients: the outcome is shuffled within clusters.
 
+# Statistics of each coefficient, a row for each seed. `within` is a grouping factor, NULL for the first.
 permute_mixed <- function(model, within, seeds) {
-  if (is.raw(model)) model <- unserialize(model)
-  plain_draws(permuted_statistics(model, within, seeds))
-}
-
-# Statistics of each coefficient, one row a seed. `within` is a grouping factor, NULL for the first.
-permuted_statistics <- function(model, within, seeds) {
   response <- stats::model.response(stats::model.frame(model))
   cluster <- clusters(model, within)
   together <- order(cluster)
@@ -19,7 +14,7 @@ permuted_statistics <- function(model, within, seeds) {
     }
     response
   }
-  replicates(model, seeds, names(lme4::fixef(model)), draw, function(fit) fit$beta / fit$se)
+  replicates(model, seeds, length(lme4::fixef(model)), draw, function(fit) fit$beta / fit$se)
 }
 
 clusters <- function(model, within) {
@@ -39,9 +34,7 @@ grouped_by <- function(name) sort(all.vars(tryCatch(str2lang(name), error = func
 # p = (1 + hits) / (n + 1), where statistics that differ by rounding are equal; NA for a coefficient whose
 # predictor is constant within every cluster, since shuffling there leaves its hypothesis untested.
 permutation_p <- function(model, statistic, permute) {
-  drawn <- made_draws(permute$made)
-  if (is.null(drawn)) drawn <- permuted_statistics(model, permute$within, permute$seeds)
-  kept <- fitted_draws(drawn, "permuted")
+  kept <- fitted_draws(made_draws(permute$made), "permuted")
   usual <- sqrt(colMeans(replace(kept, !is.finite(kept), 0)^2))
   slack <- 1e-10 * pmax(usual, abs(statistic))
   hits <- colSums(abs(kept) >= rep(abs(statistic) - slack, each = nrow(kept)))

@@ -67,22 +67,16 @@ predictor_drawer <- function(model, conditional) {
   function() mean + as.vector(Matrix::crossprod(loadings, stats::rnorm(nrow(loadings))))
 }
 
-bootstrap_mixed <- function(model, seeds) {
-  if (is.raw(model)) model <- unserialize(model)
-  plain_draws(bootstrap_draws(model, seeds))
-}
-
-plain_draws <- function(draws) list(values = matrix(draws, nrow(draws)), reasons = attr(draws, "reasons"))
-
+# For other processes, which need no more of it than lme4 does.
 serialize_model <- function(model) list(bytes = serialize(as_lme4(model), NULL))
 
-# Parametric bootstrap: one column a parameter in the order of confint().
-bootstrap_draws <- function(model, seeds) {
+# Parametric bootstrap: a row for each seed, one column a parameter in the order of confint().
+bootstrap_mixed <- function(model, seeds) {
   drawn <- response_drawer(model, FALSE)
   trials <- if (is.matrix(model@frame[[1]])) whole_trials(model@resp$weights)
   draw <- function() if (is.null(trials)) drawn() else counted_trials(drawn(), trials)
   random <- random_parameters(model)
-  replicates(model, seeds, limit_names(model), draw, function(fit) {
+  replicates(model, seeds, length(limit_names(model)), draw, function(fit) {
     c(random(fit$theta, fit$spread), if (has_sigma(model)) fit$sigma, fit$beta)
   })
 }
@@ -93,9 +87,9 @@ counted_trials <- function(share, trials) {
   cbind(successes, trials - successes)
 }
 
-# Fit the model to one response a seed; returns a row of `summary` for each. One that can't be fitted is a row of NA,
-# and `reasons` says why, "" for the others.
-replicates <- function(model, seeds, columns, draw, summary) {
+# Fit the model to one response a seed; `values` has a row of `summary` for each. One that can't be fitted is a row of
+# NA, and `reasons` says why, "" for the others. A draw depends on its own seed alone.
+replicates <- function(model, seeds, width, draw, summary) {
   refit <- if (lme4::isLMM(model)) linear_refitter(model) else generalized_refitter(model)
   reasons <- character(length(seeds))
   one <- function(i) {
@@ -109,11 +103,10 @@ replicates <- function(model, seeds, columns, draw, summary) {
   rows <- vapply(seq_along(seeds), function(i) {
     tryCatch(one(i), error = function(e) {
       reasons[i] <<- conditionMessage(e)
-      rep(NA_real_, length(columns))
+      rep(NA_real_, width)
     })
-  }, numeric(length(columns)))
-  rows <- matrix(rows, ncol = length(columns), byrow = TRUE, dimnames = list(NULL, columns))
-  structure(rows, reasons = reasons)
+  }, numeric(width))
+  list(values = matrix(rows, length(seeds), width, byrow = TRUE), reasons = reasons)
 }
 
 # How often each reason was given, the most frequent first, equally frequent ones as they came.

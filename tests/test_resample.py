@@ -11,7 +11,6 @@ from pymer4.numerics.resample import (
     count,
     flips,
     keep_memory,
-    map_chunks,
     permutations,
     seed_stream,
     shuffles,
@@ -120,12 +119,3 @@ def test_no_permutations():
     assert [permutations(value) for value in (None, False, np.False_, 0, 0.0)] == [0] * 5
     with pytest.raises(OptionError, match="permute=True"):
         permutations(True)
-
-
-def _doubled(values: np.ndarray) -> np.ndarray:
-    return 2 * values
-
-
-def test_chunks_come_back_in_order():
-    items = np.arange(11)
-    assert np.array_equal(map_chunks(_doubled, items, 2), map_chunks(_doubled, items, 1))

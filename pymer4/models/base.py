@@ -178,6 +178,20 @@ def truth(argument: str, value: Any) -> bool:
     raise OptionError(f"{argument}={value!r} has to be True or False.")
 
 
+def verbosity(value: Any) -> int:
+    """Return how much is shown: 0, 1 or 2, given as such or as False or True.
+
+    Raises:
+        OptionError: `value` is none of these.
+    """
+    if isinstance(value, (bool, np.bool_)) or (isinstance(value, (int, np.integer)) and value in (0, 1, 2)):
+        return int(value)
+    raise OptionError(
+        f"verbose={value!r} has to be False or 0 for nothing, True or 1 for what is fitted and its progress, or 2 for "
+        "the optimizer's own report too."
+    )
+
+
 def confidence_level(level: float) -> float:
     """Return a confidence level between 0 and 1; 95 means 0.95.
 

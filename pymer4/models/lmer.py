@@ -22,7 +22,7 @@ from pymer4.models.lmer_marginal import LmerMarginal
 from pymer4.models.lmer_options import Method, idle_options, names_set, optimizer_control, plain_options, unranked
 from pymer4.models.lmer_plots import LmerPlots
 from pymer4.models.lmer_predict import LmerPredictions
-from pymer4.models.lmer_resample import LmerResampling, interval
+from pymer4.models.lmer_resample import LmerResampling
 from pymer4.models.lmer_state import LmerState, is_function
 from pymer4.models.lmer_tests import LmerTests
 from pymer4.numerics.resample import Seed
@@ -133,7 +133,7 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
         factors: Mapping[str, Any] | None = None,
         permute: int | bool | None = False,
         ordered: bool = False,
-        verbose: bool = False,
+        verbose: bool | int = False,
         REML: bool = True,
         rank: bool = False,
         rank_group: str = "",
@@ -162,7 +162,8 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
                 those not written are solved for, orthogonal to the others. Numeric columns become factors.
             permute: number of shuffles of the outcome within clusters, whose statistics then give p; None for none.
             ordered: give `factors` with a list of levels orthogonal polynomials (`.L`, `.Q`, `.C`, `^4`).
-            verbose: say what is fitted, and let the optimizer report.
+            verbose: say what is fitted, and show the progress of draws and profiles on standard error; 2 has the
+                optimizer report too.
             REML: restricted maximum likelihood; False for maximum likelihood, which generalized models always use.
             rank: rank the outcome and the numeric fixed predictors that do not group rows before the fit; `data` keeps
                 its values.
@@ -195,9 +196,7 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
         settings = plain_options(given, *how, self._parsed, list(self._frame.columns))
         control, level, permute = optimizer_control(control, old_optimizer), settings["conf_level"], settings["permute"]
         data, coded = self._take_in(control, settings)
-        resampling = self._resampling(settings)
-        in_workers = settings["n_jobs"] != 1 and (conf_int == "boot" or permute > 0)
-        if verbose:
+        if settings["verbose"]:
             print(f"Fitting {self.formula} ({self.family}, {self.link}), {100 * level:g}% {conf_int} limits")
         reply = bridge.call(
             "fit_mixed",
@@ -207,12 +206,12 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
             offset=data.offset,
             REML=settings["REML"],
             control=control,
-            verbose=int(verbose),
+            verbose=int(settings["verbose"] > 1),
             family=None if self._linear else {"name": self.family, "link": self.link},
             nAGQ=settings["nAGQ"],
             contrasts=contrast_matrices(coded),
             ddf=ddf,
-            **({"interval": interval("Wald", level, None)} if in_workers else resampling),
+            level=level,
         )
         draft = self._draft()
         draft._facts = {"REML": settings["REML"] and self._linear, "ddf": ddf, "level": level, "permute": permute}
@@ -224,8 +223,8 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
         draft.contrast_codes = {name: how.matrix for name, how in coded.items()} or None
         draft._settings = settings
         draft._keep(reply, data, no_warnings)
-        if in_workers:
-            draft._resample_in_workers(resampling, settings["n_jobs"], no_warnings)
+        if conf_int != "Wald" or permute:
+            draft._resample(reply.value["fixed"], no_warnings)
         if permute:
             draft._warn_of_untested(no_warnings)
         draft._warn(idle_options(Lmer.fit, settings), ModelWarning, no_warnings)

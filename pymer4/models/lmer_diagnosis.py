@@ -12,10 +12,11 @@ import pandas as pd
 from pymer4 import bridge, tables
 from pymer4.errors import ModelWarning, OptionError, one_of
 from pymer4.families import LINKS
-from pymer4.models.base import issue, issue_all, spread
+from pymer4.models.base import issue, issue_all, spread, verbosity
 from pymer4.models.diagnosis_plots import DiagnosticPlots, Residuals
 from pymer4.numerics.quantile_residuals import normal_scores
 from pymer4.numerics.resample import seed_stream
+from pymer4.progress import progress
 
 Approximation = Literal["lognormal", "delta", "trigamma"]
 Rate = Literal["mean", "median"]
@@ -65,13 +66,16 @@ class LmerDiagnosis(DiagnosticPlots):
         super()._forget()
         self._ranef_se: pd.DataFrame | list[pd.DataFrame] | None = None
 
-    def allfit(self) -> pd.DataFrame:
+    def allfit(self, *, verbose: bool | int = False) -> pd.DataFrame:
         """Fit the model again by each optimizer that R has, as lme4's `allFit`; the model itself stays as it is.
 
         Where all of them come to about the same log-likelihood and coefficients, a warning about convergence is a
         false alarm (lme4, `help("convergence")`). The others are measured against the best, the first with the highest
         log-likelihood, which those within 1e-6 of it share. Those of the packages optimx and dfoptim are left out where
         these are not installed, and a warning says so.
+
+        Args:
+            verbose: show the progress on standard error.
 
         Returns:
             One row an optimizer: log-likelihood (NaN where it failed), Converged (whether it stopped by itself and
@@ -81,6 +85,7 @@ class LmerDiagnosis(DiagnosticPlots):
 
         Raises:
             NotFittedError: before `fit()`.
+            OptionError: `verbose` is none of 0, 1, 2 and truth values.
 
         Examples:
             >>> from pymer4 import Lmer, load_dataset
@@ -91,14 +96,21 @@ class LmerDiagnosis(DiagnosticPlots):
             bobyqa        -871.814       True
         """
         self._require_fit("allfit()")
-        found = bridge.call("all_fits", model=self._handle).value
-        if found["absent"]:
+        shown, known = verbosity(verbose), bridge.call("known_optimizers").value
+        if known["absent"]:
             text = (
-                f"allfit() leaves out {', '.join(found['absent'])}: R does not have {', '.join(found['packages'])}. "
+                f"allfit() leaves out {', '.join(known['absent'])}: R does not have {', '.join(known['packages'])}. "
                 "conda has them as r-dfoptim and r-optimx, Debian as r-cran-dfoptim and r-cran-optimx."
             )
             issue(text, ModelWarning)
-        attrs = {"model": self.convergence.optimizer, "left_out": tuple(found["absent"] or ())}
+        fits = []
+        with progress("optimizers", len(known["optimizers"]), shown) as advance:
+            for name in known["optimizers"]:
+                fits.append(bridge.call("fit_by_optimizer", model=self._handle, optimizer=name).value)
+                advance(1, int(np.isnan(fits[-1]["log_likelihood"])))
+        found = {name: [fit[name] for fit in fits] for name in fits[0]}
+        found |= {"optimizers": known["optimizers"], "terms": list(self.coefs.index)}
+        attrs = {"model": self.convergence.optimizer, "left_out": tuple(known["absent"])}
         return tables.optimizer_table(found, attrs)
 
     def icc(self, *, approximation: Approximation = "lognormal", rate: Rate = "mean") -> ICC:

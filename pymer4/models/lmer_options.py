@@ -10,7 +10,7 @@ from pymer4.families import check_rank, has_scale, is_linear
 from pymer4.formulas.formula import Formula, columns_used, deparse, names_in, parse, parse_arguments
 from pymer4.formulas.syntax import Name
 from pymer4.intake import crossings
-from pymer4.models.base import Ddf, confidence_level, truth, without_effect
+from pymer4.models.base import Ddf, confidence_level, truth, verbosity, without_effect
 from pymer4.numerics.resample import count, permutations, whole_seed, workers
 
 Method = Literal["Wald", "profile", "boot"]
@@ -37,7 +37,7 @@ def plain_options(
     one_of("conf_int", given["conf_int"], get_args(Method))
     one_of("ddf", given["ddf"], get_args(Ddf))
     plain = {name: truth(name, given[name]) for name in ("REML", "ordered", "rank", "no_warnings", "old_optimizer")}
-    truth("verbose", given["verbose"])
+    plain["verbose"] = verbosity(given["verbose"])
     check_rank(plain["rank"], family, link)
     check_profile("conf_int", given["conf_int"], family, link)
     if given["ddf"] == "Kenward-Roger":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, get_args
 
 import numpy as np
@@ -10,9 +12,27 @@ import pandas as pd
 
 from pymer4 import bridge, tables
 from pymer4.errors import ModelWarning, one_of
-from pymer4.models.base import confidence_level, issue_all
+from pymer4.models.base import confidence_level, issue_all, verbosity
 from pymer4.models.lmer_options import Method, check_profile
-from pymer4.numerics.resample import Seed, count, each_chunk, seed_stream, workers
+from pymer4.numerics.chunks import each_chunk
+from pymer4.numerics.resample import Seed, count, seed_stream, workers
+from pymer4.progress import progress
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sent:
+    """A model on its way to workers.
+
+    Attributes:
+        name: no other has it.
+        content: what R's `serialize` makes of it, as uint8: an array, since joblib has workers share large ones.
+    """
+
+    name: str
+    content: np.ndarray
+
+
+_received: tuple[str, bridge.Handle] | None = None
 
 
 class LmerResampling:
@@ -26,6 +46,7 @@ class LmerResampling:
         n_boot: int = 500,
         seed: Seed = None,
         n_jobs: int = 1,
+        verbose: bool | int = False,
     ) -> pd.DataFrame:
         """Return confidence limits of all parameters: random-effects sd and correlations, sigma, coefficients.
 
@@ -37,6 +58,7 @@ class LmerResampling:
             n_boot: bootstrap draws.
             seed: makes them repeatable.
             n_jobs: worker processes for them.
+            verbose: show the progress of draws or profiles on standard error.
 
         Returns:
             One row a parameter, columns such as `2.5 %` and `97.5 %`.
@@ -47,37 +69,50 @@ class LmerResampling:
             RError: R could not profile the model, or none of the draws could be fitted; its own words, and how often.
         """
         self._require_fit("confint()")
-        n_jobs = workers(n_jobs)
+        n_jobs, shown = workers(n_jobs), verbosity(verbose)
         one_of("method", method, get_args(Method))
         check_profile("method", method, self.family, self.link)
         level = self._facts["level"] if conf_level is None else confidence_level(conf_level)
         seeds = seed_stream(seed, count("n_boot", n_boot)) if method == "boot" else None
-        asked = interval(method, level, seeds)
-        if method == "boot" and n_jobs != 1:
-            asked["made"] = self._draws(_bootstrap_chunk, seeds, n_jobs)
-        reply = bridge.call("confint_mixed", model=self._handle, interval=asked)
+        interval = self._interval(method, level, seeds, n_jobs, shown)
+        reply = bridge.call("confint_mixed", model=self._handle, interval=interval)
         issue_all((*reply.warnings, *reply.messages))
         return tables.confint_table(*(reply.value[k] for k in ("lower", "upper", "names")), level)
 
-    def _resampling(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the arguments `interval` and `permute` of R's verbs, each with the seeds of its draws."""
-        boot, n_boot = given["conf_int"] == "boot", given["n_boot"]
-        seeds = seed_stream(given["seed"], n_boot + given["permute"])
-        limits = interval(given["conf_int"], given["conf_level"], seeds[:n_boot] if boot else None)
-        if not given["permute"]:
-            return {"interval": limits}
-        return {"interval": limits, "permute": {"within": given["permute_within"], "seeds": seeds[n_boot:]}}
+    def _interval(self, method: str, level: float, seeds: np.ndarray | None, n_jobs: int, shown: int) -> dict[str, Any]:
+        """Return the argument `interval` of R's verbs, with the draws or the profile that limits come from."""
+        made = None
+        if method == "boot":
+            made = self._draws("bootstrap draws", _bootstrap_chunk, seeds, n_jobs, shown)
+        elif method == "profile":
+            made = self._profile(level, shown)
+        return {"method": method, "level": level, "made": made}
 
-    def _resample_in_workers(self, resampling: dict[str, Any], n_jobs: int, quiet: bool) -> None:
-        """Make the draws in fresh processes, and the coefficient table from them."""
-        limits, permute = resampling["interval"], resampling.get("permute")
-        if limits["method"] == "boot":
-            limits["made"] = self._draws(_bootstrap_chunk, limits["seeds"], n_jobs)
-        if permute:
-            permute["made"] = self._draws(_permute_chunk, permute["seeds"], n_jobs, permute["within"])
-        reply = bridge.call("fixed_mixed", model=self._handle, ddf=self._facts["ddf"], **resampling)
-        self._warn(reply.warnings, ModelWarning, quiet)
-        self.coefs = self._coef_table(reply.value["fixed"])
+    def _profile(self, level: float, shown: int) -> list[dict[str, Any]]:
+        """Return lme4's profile of each parameter, up to one that it can't profile; none where limits are not its."""
+        parts: list[dict[str, Any]] = []
+        n = bridge.call("profile_parts", model=self._handle).value["n"]
+        with progress("profiled parameters", n, shown and n > 0) as advance:
+            while len(parts) < n and not (parts and "error" in parts[-1]):
+                part = bridge.call("profile_part", model=self._handle, level=level, which=len(parts) + 1).value
+                parts.append(part)
+                advance(1, int("error" in part or not part["monotonic"].all()))
+        return parts
+
+    def _resample(self, fixed: pd.DataFrame, quiet: bool) -> None:
+        """Put the limits and p that the fit asked for into the coefficient table, `fixed` in R's form."""
+        given = self._settings
+        method, n_boot, n_jobs, shown = given["conf_int"], given["n_boot"], given["n_jobs"], given["verbose"]
+        seeds = seed_stream(given["seed"], n_boot + given["permute"])
+        asked = {"interval": self._interval(method, given["conf_level"], seeds[:n_boot], n_jobs, shown)}
+        if given["permute"]:
+            within = given["permute_within"]
+            made = self._draws("permutations", _permute_chunk, seeds[n_boot:], n_jobs, shown, within)
+            asked["permute"] = {"within": within, "made": made}
+        statistic = fixed["statistic"].to_numpy(dtype=float)
+        reply = bridge.call("fixed_limits", model=self._handle, statistic=statistic, **asked)
+        self._warn((*reply.warnings, *reply.messages), ModelWarning, quiet)
+        self.coefs = self._coef_table(fixed.assign(**{k: v for k, v in reply.value.items() if v is not None}))
 
     def _warn_of_untested(self, quiet: bool) -> None:
         untested = list(self.coefs.index[self.coefs[tables.PERM_P_VAL].isna()])
@@ -88,24 +123,47 @@ class LmerResampling:
             )
             self._warn([text], ModelWarning, quiet)
 
-    def _draws(self, work: Callable, seeds: np.ndarray, n_jobs: int, *fixed: Any) -> dict[str, Any]:
-        """Return draws of fresh worker processes, which get the model as bytes: `values`, one row a seed, `reasons`."""
-        model = bridge.call("serialize_model", model=self._handle).value["bytes"]
-        parts = each_chunk(work, seeds, n_jobs, model, *fixed)
+    def _draws(
+        self, what: str, work: Callable, seeds: np.ndarray, n_jobs: int, shown: int, *fixed: Any
+    ) -> dict[str, Any]:
+        """Return draws: `values`, one row a seed, `reasons` of those that failed, and what was `said`."""
+        model: bridge.Handle | _Sent = self._handle
+        if n_jobs != 1:
+            sent = bridge.call("serialize_model", model=self._handle).value["bytes"]
+            model = _Sent(uuid.uuid4().hex, np.frombuffer(sent, dtype=np.uint8))
+        with progress(what, len(seeds), shown) as advance:
+            parts = each_chunk(
+                work,
+                seeds,
+                n_jobs,
+                model,
+                *fixed,
+                note=lambda part: advance(len(part["reasons"]), sum(map(bool, part["reasons"]))),
+            )
         return {
             "values": np.concatenate([part["values"] for part in parts]),
             "reasons": [reason for part in parts for reason in part["reasons"]],
+            "said": list(dict.fromkeys(text for part in parts for text in part["said"])),
         }
 
 
-def _bootstrap_chunk(model: bytes, seeds: np.ndarray) -> dict[str, Any]:
-    return bridge.call("bootstrap_mixed", model=model, seeds=seeds).value
+def _bootstrap_chunk(model: bridge.Handle | _Sent, seeds: np.ndarray) -> dict[str, Any]:
+    reply = bridge.call("bootstrap_mixed", model=_here(model), seeds=seeds)
+    return {**reply.value, "said": reply.warnings}
 
 
-def _permute_chunk(model: bytes, within: str | None, seeds: np.ndarray) -> dict[str, Any]:
-    return bridge.call("permute_mixed", model=model, within=within, seeds=seeds).value
+def _permute_chunk(model: bridge.Handle | _Sent, within: str | None, seeds: np.ndarray) -> dict[str, Any]:
+    reply = bridge.call("permute_mixed", model=_here(model), within=within, seeds=seeds)
+    return {**reply.value, "said": reply.warnings}
 
 
-def interval(method: str, level: float, seeds: np.ndarray | None) -> dict[str, Any]:
-    """Return the argument `interval` of R's verbs."""
-    return {"method": method, "level": level, "seeds": seeds}
+def _here(model: bridge.Handle | _Sent) -> bridge.Handle:
+    """Return a model in this process. A worker keeps the one that it was sent last, for its next chunk."""
+    global _received
+    if isinstance(model, bridge.Handle):
+        return model
+    held = _received
+    if held is None or held[0] != model.name:
+        held = model.name, bridge.call("unpack_model", bytes=model.content.tobytes()).value["model"]
+        _received = held
+    return held[1]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from pymer4.numerics.basis import Basis, Meat
+from pymer4.numerics.chunks import map_chunks
 from pymer4.numerics.distributions import Array
 from pymer4.numerics.generalized import generalized
 from pymer4.numerics.generalized_batch import fitted
 from pymer4.numerics.replicates import stacked
-from pymer4.numerics.resample import boot_counts, map_chunks, shuffles
+from pymer4.numerics.resample import boot_counts, shuffles
 from pymer4.numerics.sandwich import Kind
 from pymer4.statistics.samples import blocks
 

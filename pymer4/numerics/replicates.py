@@ -19,8 +19,9 @@ import numpy as np
 from pymer4.errors import DataError
 from pymer4.numerics import batched
 from pymer4.numerics.basis import Basis, Meat, sandwiched, sums_by
+from pymer4.numerics.chunks import map_chunks
 from pymer4.numerics.estimate import factor, inverse_triangle, solve_corrected
-from pymer4.numerics.resample import boot_counts, keep_memory, map_chunks, shuffles
+from pymer4.numerics.resample import boot_counts, keep_memory, shuffles
 from pymer4.numerics.sandwich import Kind
 from pymer4.statistics.samples import blocks
 

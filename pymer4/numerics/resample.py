@@ -1,9 +1,8 @@
-"""Seed streams and parallel maps: results depend on the seed, never on the number of workers."""
+"""Seed streams and index sets: results depend on the seed, never on the number of workers."""
 
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -90,38 +89,6 @@ def _whole(value: Any) -> int | None:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         return None
     return int(value) if float(value).is_integer() else None
-
-
-def map_chunks(work: Callable[..., np.ndarray], items: np.ndarray, n_jobs: int, *fixed: Any) -> np.ndarray:
-    """Return `work(*fixed, chunk)` of every chunk of `items`, one row an item, stacked in order; see `each_chunk`."""
-    parts = each_chunk(work, items, n_jobs, *fixed)
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-
-def each_chunk(work: Callable[..., Any], items: np.ndarray, n_jobs: int, *fixed: Any) -> list[Any]:
-    """Return `work(*fixed, chunk)` of every chunk of `items`, in order.
-
-    Args:
-        work: a module-level function.
-        items: shape (n, ...).
-        n_jobs: workers, as joblib counts them (-1 is all cores); 1 works in this process.
-        *fixed: first arguments of every call.
-
-    Raises:
-        OptionError: joblib's fork-based `multiprocessing` backend is in force; R can't be forked once it runs.
-    """
-    if n_jobs == 1:
-        return [work(*fixed, items)]
-    from joblib import Parallel, delayed, effective_n_jobs
-
-    pool = Parallel(n_jobs=n_jobs)
-    if type(pool._backend).__name__ == "MultiprocessingBackend":
-        raise OptionError(
-            "joblib's 'multiprocessing' backend forks this process, and R can't be forked once it runs. "
-            "Use backend 'loky' (the default) or n_jobs=1."
-        )
-    chunks: Sequence[np.ndarray] = np.array_split(items, max(1, min(len(items), effective_n_jobs(n_jobs))))
-    return pool(delayed(work)(*fixed, chunk) for chunk in chunks)
 
 
 def keep_memory(megabytes: int = 16) -> None:

@@ -13,9 +13,10 @@ from typing import Literal
 import numpy as np
 
 from pymer4.numerics import sandwich
+from pymer4.numerics.chunks import map_chunks
 from pymer4.numerics.estimate import least_squares
 from pymer4.numerics.replicates import bootstrap_linear, permuted_statistics, stacked
-from pymer4.numerics.resample import flips, map_chunks
+from pymer4.numerics.resample import flips
 from pymer4.robust import compact
 from pymer4.statistics.samples import blocks
 

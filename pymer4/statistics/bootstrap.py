@@ -11,7 +11,8 @@ import pandas as pd
 
 from pymer4.errors import DataError, ModelWarning, OptionError, also_spelled
 from pymer4.models.base import issue, truth
-from pymer4.numerics.resample import count, map_chunks, workers
+from pymer4.numerics.chunks import map_chunks
+from pymer4.numerics.resample import count, workers
 from pymer4.statistics import moments
 from pymer4.statistics.samples import BLOCK, blocks, number, pairs, sample
 

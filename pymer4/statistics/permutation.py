@@ -11,8 +11,9 @@ import numpy as np
 
 from pymer4.errors import DataError, OptionError, also_spelled, one_of
 from pymer4.models.base import truth
+from pymer4.numerics.chunks import map_chunks
 from pymer4.numerics.inference import TIE, Alternative, from_null, p_value
-from pymer4.numerics.resample import count, flips, map_chunks, shuffles, workers
+from pymer4.numerics.resample import count, flips, shuffles, workers
 from pymer4.statistics import moments
 from pymer4.statistics.samples import blocks, pairs, sample
 

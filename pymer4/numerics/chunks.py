@@ -1,0 +1,148 @@
+"""Work in chunks of about a second, here or in worker processes: results never depend on the chunks.
+
+A worker that the asking process has started ends with it, however that ends: a thread of the worker looks twice a
+second whether its parent is still there, also while R or NumPy computes.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from pymer4.errors import OptionError
+
+Note = Callable[[Any], None]
+"""Gets what each chunk came to, in order, as soon as it is there."""
+
+SECONDS = 1.0
+"""What a chunk takes, about."""
+
+_LOOK = 0.5
+_watching = False
+
+
+def map_chunks(
+    work: Callable[..., np.ndarray], items: np.ndarray, n_jobs: int, *fixed: Any, note: Note | None = None
+) -> np.ndarray:
+    """Return `work(*fixed, chunk)` of every chunk of `items`, one row an item, stacked in order; see `each_chunk`."""
+    parts = each_chunk(work, items, n_jobs, *fixed, note=note)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def each_chunk(
+    work: Callable[..., Any], items: np.ndarray, n_jobs: int, *fixed: Any, note: Note | None = None
+) -> list[Any]:
+    """Return `work(*fixed, chunk)` of every chunk of `items`, in order.
+
+    The first chunks are one item each, later ones what takes about a second by the time of those before; towards the
+    end they are shorter, so that no worker waits long for another.
+
+    Args:
+        work: a module-level function, whose result for an item does not depend on the chunk that it is in.
+        items: shape (n, ...).
+        n_jobs: workers, as joblib counts them (-1 is all cores); 1 works in this process.
+        *fixed: first arguments of every call.
+        note: is told of each chunk.
+
+    Raises:
+        OptionError: joblib's fork-based `multiprocessing` backend is in force; R can't be forked once it runs.
+    """
+    parts = []
+    for part in _here(work, items, fixed) if n_jobs == 1 else _in_workers(work, items, fixed, n_jobs):
+        parts.append(part)
+        if note is not None:
+            note(part)
+    return parts
+
+
+class _Pace:
+    """How many of the items that are left make the next chunk."""
+
+    def __init__(self, items: np.ndarray, workers: int = 1):
+        self._items, self._workers, self._size = items, workers, 1
+
+    def chunks(self) -> Iterator[np.ndarray]:
+        """Yield the items in order; all of them at once where there are none."""
+        rest = self._items
+        while True:
+            share = -(-len(rest) // self._workers)
+            size = min(self._size, max(share, self._size // 10))
+            chunk, rest = rest[:size], rest[size:]
+            yield chunk
+            if not len(rest):
+                return
+
+    def took(self, size: int, seconds: float) -> None:
+        """Take note of a chunk that was worked off."""
+        self._size = max(1, int(size * SECONDS / max(seconds, 1e-6)))
+
+
+def _here(work: Callable[..., Any], items: np.ndarray, fixed: tuple[Any, ...]) -> Iterator[Any]:
+    pace = _Pace(items)
+    for chunk in pace.chunks():
+        size, seconds, part = _timed(work, fixed, chunk)
+        pace.took(size, seconds)
+        yield part
+
+
+def _in_workers(work: Callable[..., Any], items: np.ndarray, fixed: tuple[Any, ...], n_jobs: int) -> Iterator[Any]:
+    from joblib import Parallel, delayed, effective_n_jobs
+
+    backend = Parallel(n_jobs=n_jobs)._backend
+    if type(backend).__name__ == "MultiprocessingBackend":
+        raise OptionError(
+            "joblib's 'multiprocessing' backend forks this process, and R can't be forked once it runs. "
+            "Use backend 'loky' (the default) or n_jobs=1."
+        )
+    # Some backends of older versions of joblib give no results before they have all.
+    soon = "generator" if backend.supports_return_generator else "list"
+    pool = Parallel(n_jobs=n_jobs, batch_size=1, pre_dispatch="n_jobs", return_as=soon)
+    pace, asking = _Pace(items, effective_n_jobs(n_jobs)), os.getpid()
+    answers: Iterable[Any] = pool(delayed(_answered)(asking, work, fixed, chunk) for chunk in pace.chunks())
+    for size, seconds, part in answers:
+        pace.took(size, seconds)
+        yield part
+
+
+def _answered(asking: int, work: Callable[..., Any], fixed: tuple[Any, ...], chunk: np.ndarray) -> Any:
+    end_with(asking)
+    return _timed(work, fixed, chunk)
+
+
+def _timed(work: Callable[..., Any], fixed: tuple[Any, ...], chunk: np.ndarray) -> tuple[int, float, Any]:
+    start = time.perf_counter()
+    part = work(*fixed, chunk)
+    return len(chunk), time.perf_counter() - start, part
+
+
+def end_with(parent: int) -> None:
+    """Have this process end as soon as its parent has, if joblib started it; threads and clusters have their own ways.
+
+    Args:
+        parent: number of the process that asks, which has started this one.
+    """
+    global _watching
+    if "loky" not in type(multiprocessing.current_process()).__module__:
+        return
+    if os.getppid() != parent:
+        os._exit(1)  # it ended while this one started
+    if not _watching:
+        _watching = True
+        threading.Thread(target=_end_after, args=(parent,), name="pymer4 lifeline", daemon=True).start()
+
+
+def _end_after(parent: int) -> None:
+    known = multiprocessing.parent_process()
+    if sys.platform == "win32" and known is not None:
+        known.join()  # there a process keeps the number of a parent that has ended
+    else:
+        while os.getppid() == parent:
+            time.sleep(_LOOK)
+    os._exit(1)

@@ -1,0 +1,138 @@
+"""Worker processes: what they are handed, and that they end with the process that asked them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+
+from pymer4.numerics import chunks
+from pymer4.numerics.chunks import each_chunk, end_with, map_chunks
+
+LONG = {
+    "Lmer": """
+        data = pymer4.load_dataset("sleepstudy")
+        model = pymer4.Lmer("Reaction ~ Days + (Days | Subject)", data).fit
+    """,
+    "Lm": 'model = pymer4.Lm("y ~ x", data).fit',
+    "Lm2": 'model = pymer4.Lm2("y ~ x", data, group="g").fit',
+}
+SCRIPT = """
+    import numpy as np, pandas as pd, pymer4
+    rng = np.random.default_rng(1)
+    data = pd.DataFrame(rng.normal(size=(20_000, 2)), columns=["x", "y"]).assign(g=np.arange(20_000) % 2000)
+    {model}
+    model(conf_int="boot", n_boot={n_boot}, n_jobs=2, seed=1, summarize=False)
+"""
+
+BUSY = 2  # seconds of processor time after which a worker is past its start
+
+
+def group(leader: int) -> dict[int, tuple[int, str]]:
+    """Return the living processes of a group: number to seconds of processor time, and command."""
+    told = subprocess.run(["ps", "-wweo", "pid=,pgid=,stat=,times=,args="], capture_output=True, text=True, check=True)
+    found = {}
+    for line in told.stdout.splitlines():
+        pid, pgid, state, seconds, *command = line.split(maxsplit=4)
+        if int(pgid) == leader and not state.startswith("Z"):
+            found[int(pid)] = int(seconds), " ".join(command)
+    return found
+
+
+def busy(leader: int) -> bool:
+    """Return whether two workers are at work."""
+    return sum(seconds >= BUSY and pid != leader for pid, (seconds, _) in group(leader).items()) >= 2
+
+
+def started(leader: int) -> bool:
+    """Return whether two workers are there, which may not have begun."""
+    return sum("LokyProcess" in command for _, command in group(leader).values()) >= 2
+
+
+# Seconds in which all have to be gone: they look twice a second once they have started, and then others may be busy.
+GONE = {busy: 5.0, started: 20.0}
+
+
+def waited(condition, seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.1)
+    return bool(condition())
+
+
+@pytest.mark.skipif(os.name != "posix" or shutil.which("ps") is None, reason="needs ps, and processes that have groups")
+@pytest.mark.parametrize(
+    ("name", "how", "ready"),
+    [
+        pytest.param("Lmer", "SIGKILL", busy, marks=pytest.mark.r),
+        ("Lm", "SIGTERM", started),
+        ("Lm2", "SIGKILL", busy),
+    ],
+)
+def test_workers_end_with_a_process_that_is_killed(name, how, ready):
+    code = textwrap.dedent(SCRIPT).format(model=textwrap.dedent(LONG[name]).strip(), n_boot=1_000_000)
+    asking = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stderr=subprocess.PIPE)
+    try:
+        assert waited(lambda: ready(asking.pid) or asking.poll() is not None, 90)
+        assert asking.poll() is None, asking.stderr.read()
+        os.kill(asking.pid, getattr(signal, how))
+        asking.wait(10)
+        assert waited(lambda: not group(asking.pid), GONE[ready]), group(asking.pid)
+    finally:
+        if group(asking.pid):
+            os.killpg(asking.pid, signal.SIGKILL)
+        asking.stderr.close()
+
+
+def test_a_process_that_joblib_did_not_start_stays():
+    before = chunks._watching
+    end_with(os.getpid())
+    assert chunks._watching == before
+
+
+# ------------------------------------------------------------------ chunks
+
+
+def _doubled(values: np.ndarray) -> np.ndarray:
+    return 2 * values
+
+
+def _slowly(values: np.ndarray) -> np.ndarray:
+    time.sleep(0.02 * len(values))
+    return 2 * values
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_chunks_come_back_in_order_and_each_is_told_of(n_jobs):
+    items, told = np.arange(110), []
+    found = map_chunks(_slowly, items, n_jobs, note=told.append)
+    assert np.array_equal(found, 2 * items)
+    assert len(told) > 2 and np.array_equal(np.concatenate(told), found)
+
+
+def test_a_chunk_takes_about_a_second():
+    sizes = [len(part) for part in each_chunk(_slowly, np.arange(110), 1)]
+    assert sizes[0] == 1 and sum(sizes) == 110
+    assert all(0.4 <= 0.02 * size <= 1.0 for size in sizes[1:-1]), sizes
+
+
+def test_there_may_be_nothing_to_do():
+    assert [len(part) for part in each_chunk(_doubled, np.arange(0), 1)] == [0]
+
+
+def test_what_a_worker_raises_arrives():
+    with pytest.raises(ZeroDivisionError):
+        each_chunk(_divided, np.arange(3), 2)
+
+
+def _divided(values: np.ndarray) -> np.ndarray:
+    raise ZeroDivisionError
