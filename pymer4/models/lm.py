@@ -109,7 +109,7 @@ class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPlots, NativeModel):
         conf_int: Method = "standard",
         permute: int | bool | None = False,
         rank: bool = False,
-        verbose: bool = False,
+        verbose: bool | int = False,
         n_boot: int = 500,
         n_jobs: int = 1,
         n_lags: int = 1,
@@ -136,7 +136,7 @@ class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPlots, NativeModel):
                 `robust="cluster"` the outcome is shuffled within clusters. What does not vary there, alone or added up,
                 can't be tested so and gets NaN and a warning: the intercept, and means of groups in a model without.
             rank: put the ranks of the outcome and of all numeric columns in their place; `data` keeps its values.
-            verbose: say what is fitted.
+            verbose: say what is fitted, and show the progress of draws on standard error.
             n_boot: number of bootstrap draws.
             n_jobs: worker processes for draws and shuffles; the numbers don't depend on it.
             n_lags: number of lags of `"hac"`.

@@ -19,11 +19,13 @@ from pymer4.models.lm2_predict import Lm2Predictions
 from pymer4.models.lm_state import Lm2State
 from pymer4.models.native import Method, NativeModel, cluster_of
 from pymer4.numerics import inference
+from pymer4.numerics.chunks import told_rows
 from pymer4.numerics.correlations import Kind, correlations
 from pymer4.numerics.group_levels import Level, clusters_of, failures, grouping_columns, nest, ranks_within, upward
 from pymer4.numerics.grouped import OK, GroupedFit, grouped_generalized, grouped_least_squares
 from pymer4.numerics.resample import Seed, seed_stream
 from pymer4.numerics.second_level import PermOn, SecondLevel, bootstrap_means, flipped_statistics, tested
+from pymer4.progress import progress
 from pymer4.regression_rows import RowValues, Sample, sample
 from pymer4.robust import group_codes, se_type
 
@@ -122,7 +124,7 @@ class Lm2(Lm2State, Lm2Predictions, Lm2Plots, NativeModel):
         permute: int | bool | None = False,
         perm_on: PermOn = "tstat",
         rank: bool = False,
-        verbose: bool = False,
+        verbose: bool | int = False,
         n_boot: int = 500,
         n_jobs: int = 1,
         n_lags: int = 1,
@@ -147,7 +149,7 @@ class Lm2(Lm2State, Lm2Predictions, Lm2Plots, NativeModel):
                 `robust="cluster"` the groups of a cluster are flipped together.
             perm_on: compare flips on `"tstat"`, with the standard errors of `robust`, or on `"coef"`, the mean.
             rank: put ranks within each group in the place of the outcome and of all numeric columns.
-            verbose: say what is fitted.
+            verbose: say what is fitted, and show the progress of draws on standard error.
             n_boot: number of bootstrap draws.
             n_jobs: worker processes for draws and flips; the numbers don't depend on it.
             n_lags: number of lags of `"hac"`.
@@ -313,12 +315,17 @@ class Lm2(Lm2State, Lm2Predictions, Lm2Plots, NativeModel):
         lower, upper, p = found.lower, found.upper, found.p
         for_boot, for_flips = (int(seed) for seed in seed_stream(given["seed"], 2))
         if given["conf_int"] == "boot":
-            draws = bootstrap_means(stage, given["n_boot"], for_boot, given["n_jobs"])
+            with progress(
+                "bootstrap draws, by coefficient", given["n_boot"] * stage.testable, given["verbose"]
+            ) as advance:
+                draws = bootstrap_means(stage, given["n_boot"], for_boot, given["n_jobs"], told_rows(advance))
             drawn = inference.from_draws(means, draws, given["level"])
             lower, upper, p = drawn.lower, drawn.upper, drawn.p
             self.ci_type, self.sig_type = f"boot ({given['n_boot']})", "bootstrapped"
         if given["permute"]:
-            null = flipped_statistics(stage, given["perm_on"], given["permute"], for_flips, given["n_jobs"])
+            asked = (stage, given["perm_on"], given["permute"], for_flips, given["n_jobs"])
+            with progress("sign flips", given["permute"] * stage.testable, given["verbose"]) as advance:
+                null = flipped_statistics(*asked, told_rows(advance))
             p = inference.from_null(means if given["perm_on"] == "coef" else found.statistic, null)
             self.sig_type = f"permutation ({given['permute']})"
         columns = {"estimate": means, "lower": lower, "upper": upper, "se": se, "df": df}

@@ -8,8 +8,10 @@ import numpy as np
 
 from pymer4.errors import DataError, ModelWarning
 from pymer4.numerics import inference
+from pymer4.numerics.chunks import Note, told_rows
 from pymer4.numerics.resample import seed_stream
 from pymer4.numerics.shuffling import MOST_KEPT, kept, untestable
+from pymer4.progress import progress
 from pymer4.regression_rows import Sample
 
 Scheme = Literal["raw", "freedman-lane"]
@@ -42,15 +44,17 @@ class LmResampling:
         """Return the coefficients of the fits to rows drawn with replacement, shape (n_boot, p)."""
         given = self._settings
         how = {"weights": found.weights, "clusters": found.clusters, "offset": found.offset, "n_jobs": given["n_jobs"]}
-        if self._linear:
-            from pymer4.numerics.replicates import bootstrap_linear
+        with progress("bootstrap draws", given["n_boot"], given["verbose"]) as advance:
+            how["note"] = told_rows(advance)
+            if self._linear:
+                from pymer4.numerics.replicates import bootstrap_linear
 
-            draws = bootstrap_linear(found.X, found.y, given["n_boot"], seed, **how)
-        else:
-            from pymer4.numerics.generalized_replicates import bootstrap_generalized
+                draws = bootstrap_linear(found.X, found.y, given["n_boot"], seed, **how)
+            else:
+                from pymer4.numerics.generalized_replicates import bootstrap_generalized
 
-            how["start"] = self._estimate.b
-            draws = bootstrap_generalized(found.X, found.y, self.family, self.link, given["n_boot"], seed, **how)
+                how["start"] = self._estimate.b
+                draws = bootstrap_generalized(found.X, found.y, self.family, self.link, given["n_boot"], seed, **how)
         self._warn_of_lost(np.isnan(draws).any(axis=1), "bootstrap draw", "Use conf_int='standard'.")
         return draws
 
@@ -71,7 +75,8 @@ class LmResampling:
         fixed = untestable(found.X, found.clusters)
         if fixed.any():
             fixed = self._warn_of_untested(found, fixed)
-        observed, null = self._statistics(found, seed)
+        with progress("permutations", self._settings["permute"], self._settings["verbose"]) as advance:
+            observed, null = self._statistics(found, seed, told_rows(advance))
         if not np.isnan(observed).all():
             self._warn_of_lost(np.isnan(null).all(axis=1), "shuffled outcome", "Leave permute= out.")
         p = inference.from_null(observed, null)
@@ -97,7 +102,7 @@ class LmResampling:
             self._warn([". ".join(told)], ModelWarning, False)
         return untested
 
-    def _statistics(self, found: Sample, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    def _statistics(self, found: Sample, seed: int, note: Note) -> tuple[np.ndarray, np.ndarray]:
         """Return the statistics of the data, shape (p,), and those of shuffled outcomes, shape (permute, p)."""
         given: dict[str, Any] = self._settings
         of = {"kind": given["kind"], "clusters": found.clusters, "n_lags": given["n_lags"]}
@@ -116,6 +121,7 @@ class LmResampling:
                 offset=found.offset,
                 within=within,
                 n_jobs=n_jobs,
+                note=note,
                 **of,
             )
             return self._facts["inference"].statistic, null
@@ -135,6 +141,7 @@ class LmResampling:
             within=within,
             scheme=given["scheme"],
             n_jobs=n_jobs,
+            note=note,
             **of,
             **weighted,
         )

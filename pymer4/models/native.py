@@ -10,7 +10,7 @@ import pandas as pd
 
 from pymer4.errors import ModelWarning, one_of
 from pymer4.families import check_rank, is_linear
-from pymer4.models.base import Model, confidence_level, truth, without_effect
+from pymer4.models.base import Model, confidence_level, truth, verbosity, without_effect
 from pymer4.numerics.resample import count, permutations, whole_seed, workers
 from pymer4.robust import Robust, robust_kind
 
@@ -72,8 +72,9 @@ class NativeModel(Model):
         """
         one_of("conf_int", given["conf_int"], get_args(Method))
         check_rank(given["rank"], self.family, self.link)
-        for name in ("rank", "verbose", "ordered"):
+        for name in ("rank", "ordered"):
             given[name] = truth(name, given[name])
+        given["verbose"] = verbosity(given["verbose"])
         given["kind"] = robust_kind(given["robust"], given["cluster"], default)
         given["level"] = confidence_level(given["conf_level"])
         given["permute"] = permutations(given["permute"])

@@ -24,8 +24,13 @@ Note = Callable[[Any], None]
 SECONDS = 1.0
 """What a chunk takes, about."""
 
-_LOOK = 0.5
+_LOOK = 0.5  # seconds
 _watching = False
+
+
+def told_rows(advance: Callable[[int, int], None]) -> Note:
+    """Return what tells `advance` of the rows of each chunk, and how many of them have no number."""
+    return lambda part: advance(len(part), int(np.isnan(part).reshape(len(part), -1).all(axis=1).sum()))
 
 
 def map_chunks(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pymer4.numerics.basis import Basis, Meat
-from pymer4.numerics.chunks import map_chunks
+from pymer4.numerics.chunks import Note, map_chunks
 from pymer4.numerics.distributions import Array
 from pymer4.numerics.generalized import generalized
 from pymer4.numerics.generalized_batch import fitted
@@ -27,6 +27,7 @@ def bootstrap_generalized(
     clusters: Array | None = None,
     start: Array | None = None,
     n_jobs: int = 1,
+    note: Note | None = None,
 ) -> Array:
     """Return the coefficients of `n_boot` bootstrap samples of rows, shape (n_boot, p), NaN where there is no fit.
 
@@ -42,11 +43,12 @@ def bootstrap_generalized(
         clusters: codes 0, 1, ... of shape (n,): whole clusters are drawn.
         start: coefficients of the data, from which all samples start; None fits them first.
         n_jobs: workers; the numbers do not depend on it.
+        note: is told of the draws of each chunk.
     """
     prior = np.ones(len(y)) if weights is None else weights
     start = generalized(X, y, family, link, prior, offset).b if start is None else start
     fixed = (Basis.of(X), y, family, link, prior, offset, clusters, start)
-    return map_chunks(_bootstrap_blocks, blocks(seed, n_boot, len(y)), n_jobs, *fixed)
+    return map_chunks(_bootstrap_blocks, blocks(seed, n_boot, len(y)), n_jobs, *fixed, note=note)
 
 
 def _bootstrap_blocks(
@@ -81,6 +83,7 @@ def permute_generalized(
     clusters: Array | None = None,
     n_lags: int = 1,
     n_jobs: int = 1,
+    note: Note | None = None,
 ) -> Array:
     """Return b / se of `n_perm` shuffles of the outcome, shape (n_perm, p), NaN where there is no fit.
 
@@ -100,9 +103,10 @@ def permute_generalized(
         clusters: for `cluster`.
         n_lags: for `hac`.
         n_jobs: workers; the numbers do not depend on it.
+        note: is told of the draws of each chunk.
     """
     fixed = (Basis.of(X), y, family, link, weights, offset, within, Meat.of(kind, clusters, n_lags))
-    return map_chunks(_shuffled_blocks, blocks(seed, n_perm, len(y)), n_jobs, *fixed)
+    return map_chunks(_shuffled_blocks, blocks(seed, n_perm, len(y)), n_jobs, *fixed, note=note)
 
 
 def _shuffled_blocks(

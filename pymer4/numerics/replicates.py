@@ -19,7 +19,7 @@ import numpy as np
 from pymer4.errors import DataError
 from pymer4.numerics import batched
 from pymer4.numerics.basis import Basis, Meat, sandwiched, sums_by
-from pymer4.numerics.chunks import map_chunks
+from pymer4.numerics.chunks import Note, map_chunks
 from pymer4.numerics.estimate import factor, inverse_triangle, solve_corrected
 from pymer4.numerics.resample import boot_counts, keep_memory, shuffles
 from pymer4.numerics.sandwich import Kind
@@ -181,6 +181,7 @@ def bootstrap_linear(
     clusters: Array | None = None,
     offset: Array | None = None,
     n_jobs: int = 1,
+    note: Note | None = None,
 ) -> Array:
     """Return the coefficients of `n_boot` bootstrap samples of rows, shape (n_boot, p).
 
@@ -194,11 +195,12 @@ def bootstrap_linear(
         clusters: codes 0, 1, ... of shape (n,): whole clusters are drawn.
         offset: of the rows.
         n_jobs: workers; the numbers do not depend on it.
+        note: is told of the draws of each chunk.
     """
     basis = Basis.of(X, weights)
     free = y if offset is None else y - offset
     work = blocks(seed, n_boot, len(y) // _ROWS)
-    return map_chunks(_bootstrap_blocks, work, n_jobs, basis, free, groups, clusters)
+    return map_chunks(_bootstrap_blocks, work, n_jobs, basis, free, groups, clusters, note=note)
 
 
 def _bootstrap_blocks(basis: Basis, y: Array, groups: Array | None, clusters: Array | None, work: Array) -> Array:
@@ -219,6 +221,7 @@ def permute_linear(
     within: Array | None = None,
     scheme: str = "raw",
     n_jobs: int = 1,
+    note: Note | None = None,
 ) -> Array:
     """Return t statistics of `n_perm` permutations, shape (n_perm, p).
 
@@ -242,15 +245,16 @@ def permute_linear(
         within: codes of shape (n,): rows change places in their group only.
         scheme: `"raw"` or `"freedman-lane"`.
         n_jobs: workers; the numbers do not depend on it.
+        note: is told of the draws of each chunk.
     """
     meat = Meat.of(kind, clusters, n_lags)
     free = y if offset is None else y - offset
     work = blocks(seed, n_perm, len(y) // _ROWS)
     if scheme == "raw":
-        return map_chunks(_shuffled_blocks, work, n_jobs, Basis.of(X), free, meat, groups, weights, within)
+        return map_chunks(_shuffled_blocks, work, n_jobs, Basis.of(X), free, meat, groups, weights, within, note=note)
     basis = Basis.of(X, weights)
     parts = reduced_fits(basis, free)
-    return map_chunks(_freedman_lane_blocks, work, n_jobs, basis, parts, meat, groups, within)
+    return map_chunks(_freedman_lane_blocks, work, n_jobs, basis, parts, meat, groups, within, note=note)
 
 
 def reduced_fits(basis: Basis, y: Array) -> list[tuple[Array, Array]]:

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from pymer4.numerics import sandwich
-from pymer4.numerics.chunks import map_chunks
+from pymer4.numerics.chunks import Note, map_chunks
 from pymer4.numerics.estimate import least_squares
 from pymer4.numerics.replicates import bootstrap_linear, permuted_statistics, stacked
 from pymer4.numerics.resample import flips
@@ -39,6 +39,11 @@ class SecondLevel:
     kind: str
     clusters: np.ndarray | None
     n_lags: int
+
+    @property
+    def testable(self) -> int:
+        """How many coefficients are there in more than one group."""
+        return int(((~np.isnan(self.values)).sum(axis=0) > 1).sum())
 
     def columns(self) -> list[tuple[np.ndarray, np.ndarray | None]]:
         """Return the values and clusters of the groups that have each coefficient."""
@@ -69,17 +74,29 @@ def _mean(values: np.ndarray, kind: str, clusters: np.ndarray | None, n_lags: in
     return fit.b[0], np.sqrt(sandwich.covariance(fit, X, kind, clusters, n_lags)[0, 0]), df
 
 
-def bootstrap_means(stage: SecondLevel, n_boot: int, seed: int, n_jobs: int = 1) -> np.ndarray:
-    """Return the means of groups drawn with replacement, or of whole clusters of them, shape (n_boot, p)."""
+def bootstrap_means(
+    stage: SecondLevel, n_boot: int, seed: int, n_jobs: int = 1, note: Note | None = None
+) -> np.ndarray:
+    """Return the means of groups drawn with replacement, or of whole clusters of them, shape (n_boot, p).
+
+    Args:
+        stage: coefficients of the groups.
+        n_boot: draws of each coefficient.
+        seed: of the draws.
+        n_jobs: workers; the numbers do not depend on it.
+        note: is told of the draws of each chunk, coefficient by coefficient.
+    """
     draws = np.full((n_boot, stage.values.shape[1]), np.nan)
     for j, (values, clusters) in enumerate(stage.columns()):
         if len(values) > 1:
             X = np.ones((len(values), 1))
-            draws[:, j] = bootstrap_linear(X, values, n_boot, seed, clusters=clusters, n_jobs=n_jobs)[:, 0]
+            draws[:, j] = bootstrap_linear(X, values, n_boot, seed, clusters=clusters, n_jobs=n_jobs, note=note)[:, 0]
     return draws
 
 
-def flipped_statistics(stage: SecondLevel, on: PermOn, n_perm: int, seed: int, n_jobs: int = 1) -> np.ndarray:
+def flipped_statistics(
+    stage: SecondLevel, on: PermOn, n_perm: int, seed: int, n_jobs: int = 1, note: Note | None = None
+) -> np.ndarray:
     """Return statistics under random signs of the groups, or of whole clusters of them, shape (n_perm, p).
 
     Args:
@@ -88,12 +105,14 @@ def flipped_statistics(stage: SecondLevel, on: PermOn, n_perm: int, seed: int, n
         n_perm: number of sign flips.
         seed: of the signs.
         n_jobs: workers; the numbers do not depend on it.
+        note: is told of the flips of each chunk, coefficient by coefficient.
     """
     null = np.full((n_perm, stage.values.shape[1]), np.nan)
     for j, (values, clusters) in enumerate(stage.columns()):
         if len(values) > 1:
             work = blocks(seed, n_perm, len(values))
-            null[:, j] = map_chunks(_flipped_blocks, work, n_jobs, values, clusters, stage.kind, stage.n_lags, on)
+            fixed = (values, clusters, stage.kind, stage.n_lags, on)
+            null[:, j] = map_chunks(_flipped_blocks, work, n_jobs, *fixed, note=note)
     return null
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from pymer4.errors import DataError, ModelWarning, OptionError, also_spelled
 from pymer4.models.base import issue, truth
-from pymer4.numerics.chunks import map_chunks
+from pymer4.numerics.chunks import each_chunk, map_chunks
 from pymer4.numerics.resample import count, workers
 from pymer4.statistics import moments
 from pymer4.statistics.samples import BLOCK, blocks, number, pairs, sample
@@ -74,7 +74,8 @@ def boot_func(
         _require_pairs(data)
     value = _numeric(func(*(values.copy() for values in data), **func_args))
     work = blocks(seed, n_boot, BLOCK // _CALLS)
-    drawn = map_chunks(_called, work, n_jobs, data, func, dict(func_args), paired)
+    parts = each_chunk(_called, work, n_jobs, data, func, dict(func_args), paired)
+    drawn = _stacked([values for part in parts for values in part])
     return (value.item() if value.ndim == 0 else value), moments.limits(_usable(drawn, "func"))
 
 
@@ -159,7 +160,7 @@ def _drawn_d(
     return np.concatenate(found)
 
 
-def _called(data: list, func: Callable, func_args: dict, paired: bool, work: np.ndarray) -> np.ndarray:
+def _called(data: list, func: Callable, func_args: dict, paired: bool, work: np.ndarray) -> list[np.ndarray]:
     """Return the function's values of the resamples of some blocks."""
     found = []
     for seed, draws in work:
@@ -168,6 +169,10 @@ def _called(data: list, func: Callable, func_args: dict, paired: bool, work: np.
             rows = [rng.integers(0, len(values), size=len(values)) for values in data[: 1 if paired else 2]]
             rows = rows * len(data) if paired else rows
             found.append(_numeric(func(*(v[i] for v, i in zip(data, rows, strict=True)), **func_args)))
+    return found
+
+
+def _stacked(found: list[np.ndarray]) -> np.ndarray:
     shapes = {values.shape for values in found}
     if len(shapes) > 1:
         raise DataError(f"func returns arrays of changing shape: {', '.join(map(str, sorted(shapes)))}.")
