@@ -143,6 +143,12 @@ parse_model <- function(call, env, control) {
   call$control <- control
   parts <- eval(call, env)
   tidy_environment(env)
+  if (ncol(parts$X) >= nrow(parts$fr)) {
+    refuse_formula(
+      "The fixed part has ", ncol(parts$X), " coefficients, and ", nrow(parts$fr), " rows are used: nothing is left to ",
+      "estimate variances from. Take terms out of the formula; interactions multiply levels."
+    )
+  }
   parts
 }
 

@@ -17,10 +17,12 @@ stored as `1` or as `1.0`, and levels that spell one number are found as one.
 
 from __future__ import annotations
 
+import numbers
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from decimal import Decimal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -106,6 +108,48 @@ def normalise_column(column: pd.Series, name: str) -> Column:
     if pd.api.types.is_complex_dtype(dtype) or not pd.api.types.is_numeric_dtype(dtype):
         raise _unusable(name, dtype)
     return _number(column)
+
+
+def floats(argument: str, values: Any) -> np.ndarray:
+    """Return a list, array or Series of numbers or booleans as floats, shape (n,), NaN where missing.
+
+    Raises:
+        DataError: what is not one number after the other, such as text, dates or rows; `argument` names it.
+    """
+    if isinstance(values, Iterable) and not isinstance(values, (str, bytes)) and not hasattr(values, "ndim"):
+        values = pd.Series(list(values))
+    if np.ndim(values) != 1:
+        shape = f" of shape {values.shape}" if hasattr(values, "shape") else ""
+        raise DataError(
+            f"{argument} has to be a list, array or Series of numbers, not a {type(values).__name__}{shape}."
+        )
+    series = pd.Series(values)
+    try:
+        column = normalise_column(series, argument)
+    except DataError:
+        column = None
+    if column is None or column.kind == "factor":
+        kinds = ", ".join(sorted({type(value).__name__ for value in series.dropna()}))
+        raise DataError(f"{argument} has to hold numbers, not {kinds} (dtype {series.dtype}).")
+    return np.where(column.missing, np.nan, column.values.astype(float))
+
+
+def real_array(values: Any) -> np.ndarray | None:
+    """Return numbers as a new array of floats, in whatever shape; None for what is none: dates, text, ragged rows.
+
+    Examples:
+        >>> real_array([[1, 2], [3, 4]]).shape, real_array([1j]) is None, real_array(["1"]) is None
+        ((2, 2), True, True)
+    """
+    try:
+        found = np.asarray(values)
+        if found.dtype.kind not in "biufO":
+            return None
+        if found.dtype.kind == "O" and not all(isinstance(v, (numbers.Real, Decimal)) for v in found.ravel()):
+            return None
+        return found.astype(float)
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def as_factor(column: Column) -> Column:
@@ -222,6 +266,8 @@ def _objects(column: pd.Series, name: str) -> Column:
     if inferred == "boolean":
         return _logical(column)
     if inferred in ("integer", "floating", "mixed-integer-float", "decimal"):
+        if real_array(values) is None:
+            raise _unusable(name, "numbers beyond what a float holds")
         return _number(pd.to_numeric(column, errors="coerce"))
     if inferred == "categorical":
         return _categorical(pd.Categorical(column), name)

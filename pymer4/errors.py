@@ -89,11 +89,35 @@ class ConvergenceWarning(ModelWarning):
     """The optimizer stopped at a doubtful place, or at the edge of the parameter space."""
 
 
-def near(name: str, allowed: Iterable[str]) -> str:
-    """Return `" Did you mean 'x'?"` for the nearest legal name, or an empty text."""
+def shown(value: object, most: int = 120) -> str:
+    """Return a value as an error quotes it: as Python spells it where that is short, else its kind, shape or start.
+
+    Examples:
+        >>> import numpy as np
+        >>> shown("x"), shown(np.ones((2, 3)))
+        ("'x'", '<ndarray of shape (2, 3)>')
+    """
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple) and shape:
+        return f"<{type(value).__name__} of shape {shape}>"
+    if isinstance(value, int) and value.bit_length() > 4 * most:
+        return f"<int of {value.bit_length()} bits>"
+    text = " ".join(repr(value).split())
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def near(name: object, allowed: Iterable[object]) -> str:
+    """Return `" Did you mean 'x'?"` for the legal name nearest to a text, or an empty text."""
+    if not isinstance(name, str):
+        return ""
     legal = {str(a).lower(): a for a in allowed}
-    found = difflib.get_close_matches(str(name).lower(), legal, n=1)
+    found = difflib.get_close_matches(name.lower(), legal, n=1)
     return f" Did you mean {str(legal[found[0]])!r}?" if found else ""
+
+
+def among(value: object, allowed: Iterable[object]) -> bool:
+    """Return whether a value is one of the legal ones, and of its type: neither 1 nor an array is True."""
+    return any(value is a or (type(value) is type(a) and value == a) for a in allowed)
 
 
 def one_of(argument: str, value: object, allowed: Iterable[object]) -> object:
@@ -108,10 +132,10 @@ def one_of(argument: str, value: object, allowed: Iterable[object]) -> object:
         OptionError: naming the value, the legal ones, and the nearest of them.
     """
     allowed = tuple(allowed)
-    if any(value is a or (type(value) is type(a) and value == a) for a in allowed):
+    if among(value, allowed):
         return value
     legal = ", ".join(repr(a) for a in allowed)
-    raise OptionError(f"{argument}={value!r} is not known. Use one of: {legal}.{near(value, allowed)}")
+    raise OptionError(f"{argument}={shown(value)} is not known. Use one of: {legal}.{near(value, allowed)}")
 
 
 def also_spelled(**names: str) -> Callable[[Callable], Callable]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,8 +10,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from pymer4.columns import level_name, places
-from pymer4.errors import OptionError, near, one_of
+from pymer4.columns import level_name, places, real_array
+from pymer4.errors import OptionError, near, one_of, shown
 
 Adjust = Literal[
     "none", "tukey", "bonferroni", "holm", "hochberg", "hommel", "fdr", "BH", "BY", "sidak", "scheffe", "dunnettx",
@@ -25,6 +26,9 @@ Scale = Literal["response", "link"]
 
 _R_NAMES = {"bonf": "bonferroni", "dunnet": "dunnettx"}
 _LISTED = 12
+
+_ROWS = 10_000
+"""Rows that emmeans gives a grid at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +56,16 @@ class Predictors:
         listed = [] if given is None else [given] if isinstance(given, str) else given
         if isinstance(listed, Mapping) or not isinstance(listed, Iterable):
             raise OptionError(
-                f"{argument}={given!r} is not the name of a variable, nor a list of names. {self.known()}"
+                f"{argument}={shown(given)} is not the name of a variable, nor a list of names. {self.known()}"
             )
-        names = list(dict.fromkeys(listed))
+        names = list(listed)
         for name in names:
-            if name not in self:
+            if not isinstance(name, str) or name not in self:
                 hint = near(name, [*self.factors, *self.covariates])
                 raise OptionError(
-                    f"{argument} names {name!r}, which is not in the fixed part of the model.{hint} {self.known()}"
+                    f"{argument} names {shown(name)}, which is not in the fixed part of the model.{hint} {self.known()}"
                 )
-        return names
+        return list(dict.fromkeys(names))
 
     def known(self) -> str:
         """Return a sentence that lists the variables."""
@@ -75,30 +79,41 @@ class Predictors:
             at: variable to one value, or to a sequence of values.
 
         Raises:
-            OptionError: an unknown variable, an unknown level of a factor, or a covariate's value that is no number.
+            OptionError: an unknown variable, an unknown level of a factor, a covariate's value that is no number, or
+                more values than a grid may have.
         """
         if at is None:
             return None
         if not isinstance(at, Mapping):
-            raise OptionError(f"at={at!r} is not a dict of variables and values, such as {{'x': [0, 1]}}.")
+            raise OptionError(f"at={shown(at)} is not a dict of variables and values, such as {{'x': [0, 1]}}.")
         self.named("at", list(at))
-        return {name: self._chosen(name, values) for name, values in at.items()}
+        chosen = {name: self._chosen(name, values) for name, values in at.items()}
+        sizes = {name: max(1, len(values)) for name, values in (self.factors | self.covariates | chosen).items()}
+        if math.prod(sizes.values()) > _ROWS:
+            listed = " × ".join(f"{name} {size}" for name, size in sizes.items() if size > 1)
+            raise OptionError(
+                f"The grid would have {math.prod(sizes.values()):,} rows ({listed}), and {_ROWS:,} at most. Give fewer "
+                "values in at=."
+            )
+        return chosen
 
     def _chosen(self, name: str, values: Any) -> np.ndarray | list[str]:
-        single = isinstance(values, (str, bytes)) or not isinstance(values, Iterable)
+        if isinstance(values, Mapping) or np.ndim(values) > 1:
+            raise OptionError(f"at[{name!r}] is {shown(values)}. Give one value, or a list of values.")
+        single = isinstance(values, (str, bytes)) or not isinstance(values, Iterable) or np.ndim(values) == 0
         wanted = [values] if single else list(values)
         if not wanted:
             raise OptionError(f"at[{name!r}] is empty. Give at least one value, or leave it out.")
         if name in self.covariates:
             if not all(_is_number(value) for value in wanted):
-                raise OptionError(f"at[{name!r}]={values!r} has to be numbers: {name!r} is a covariate.")
+                raise OptionError(f"at[{name!r}]={shown(values)} has to be numbers: {name!r} is a covariate.")
             return np.array(wanted, dtype=float)
         levels = {level_name(level): level for level in self.factors[name]}
         found = places([level_name(value) for value in wanted], list(levels))
         if min(found) < 0:
             unknown = wanted[found.index(-1)]
             raise OptionError(
-                f"at[{name!r}] has {unknown!r}, not among the levels: {_listing(levels)}."
+                f"at[{name!r}] has {shown(unknown)}, not among the levels: {_listing(levels)}."
                 f"{near(level_name(unknown), levels)}"
             )
         chosen = [self.factors[name][place] for place in found]
@@ -147,8 +162,8 @@ def comparisons(contrasts: object) -> str | dict[str, dict[str, Any]] | None:
             return contrasts
         legal = ", ".join(map(repr, get_args(Family)))
         raise OptionError(
-            f"contrasts={contrasts!r} is not known. Use one of: {legal}, None for none, or a dict of weights such as "
-            f"{{'a - b': [1, -1]}}.{near(str(contrasts), get_args(Family))}"
+            f"contrasts={shown(contrasts)} is not known. Use one of: {legal}, None for none, or a dict of weights "
+            f"such as {{'a - b': [1, -1]}}.{near(contrasts, get_args(Family))}"
         )
     if not contrasts:
         raise OptionError("contrasts={} names no contrast. Use None for none, or {'name': weights}.")
@@ -188,15 +203,16 @@ def _weights(name: object, given: Any) -> dict[str, Any]:
     listed = [] if isinstance(given, (str, bytes)) or not isinstance(given, Iterable) else list(given)
     if not listed or not all(_is_number(weight) for weight in listed):
         raise OptionError(
-            f"contrasts[{name!r}] is {given!r}. Give one finite number a cell, in a list or in a dict by cell."
+            f"contrasts[{name!r}] is {shown(given)}. Give one finite number a cell, in a list or in a dict by cell."
         )
     return {"cells": cells, "weights": np.array(listed, dtype=float)}
 
 
 def _is_number(value: object) -> bool:
-    return (
-        isinstance(value, (numbers.Real, np.number)) and not isinstance(value, bool) and bool(np.isfinite(float(value)))
-    )
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        return False
+    found = real_array(value)
+    return found is not None and bool(np.isfinite(found))
 
 
 def _listing(names: Iterable[str]) -> str:

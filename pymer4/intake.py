@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymer4.columns import Column, normalise
-from pymer4.errors import DataError, OptionError, near
+from pymer4.columns import Column, floats, normalise
+from pymer4.errors import DataError, OptionError, near, shown
 from pymer4.formulas.formula import Call, Formula, Name, Node, columns_used, deparse, fixed_names
 
 
@@ -97,7 +97,7 @@ def per_row(argument: str, given: object, data: pd.DataFrame, positive: bool = F
     if isinstance(given, str):
         if given not in data.columns:
             raise OptionError(
-                f"{argument}={given!r} is not a column of the data.{near(given, data.columns)} "
+                f"{argument}={shown(given)} is not a column of the data.{near(given, data.columns)} "
                 "Give the name of a column, or one number a row."
             )
         column = normalise(data, [given])[given]
@@ -110,10 +110,8 @@ def per_row(argument: str, given: object, data: pd.DataFrame, positive: bool = F
                 f"{argument} is a Series whose index is not that of the data. Put it into the data as a column, or "
                 f"give {argument}.to_numpy() to take it row by row."
             )
-        try:
-            values = np.asarray(given, dtype=float)
-        except (TypeError, ValueError) as error:
-            raise DataError(f"{argument} has to be a column's name or one number a row: {error}") from error
+        shape = getattr(given, "shape", None)
+        values = floats(argument, given) if not isinstance(shape, tuple) or len(shape) == 1 else given
         if values.shape != (len(data),):
             raise DataError(f"{argument} has shape {values.shape}; the data have {len(data)} rows: one number a row.")
     if np.isinf(values).any() or (positive and (values <= 0).any()):
@@ -122,8 +120,10 @@ def per_row(argument: str, given: object, data: pd.DataFrame, positive: bool = F
     return given if isinstance(given, str) else values
 
 
-def check_groups(formula: Formula, intake: Intake, skipped: Iterable[str]) -> None:
+def check_groups(formula: Formula, intake: Intake, skipped: Iterable[str], linear: bool = True) -> None:
     """Refuse grouping variables that identify nothing, as lme4 does by default.
+
+    A generalized model may have as many groups as rows.
 
     Groupings that are computed, such as `factor(g)`, are left to R.
 
@@ -131,6 +131,7 @@ def check_groups(formula: Formula, intake: Intake, skipped: Iterable[str]) -> No
         formula: the model.
         intake: its data.
         skipped: names of lme4's checks that the user's `control` sets.
+        linear: whether the model is a linear one.
 
     Raises:
         DataError: a group with one level, or with as many levels as there are rows.
@@ -148,7 +149,7 @@ def check_groups(formula: Formula, intake: Intake, skipped: Iterable[str]) -> No
                     f"The grouping variable {label!r} has one level in the rows used. A random effect needs at least "
                     f"two groups, better five: take {term.text!r} out of the formula."
                 )
-            if n_levels >= n_used and "check.nobs.vs.nlev" not in skipped:
+            if linear and n_levels >= n_used and "check.nobs.vs.nlev" not in skipped:
                 raise DataError(
                     f"The grouping variable {label!r} has as many levels as there are rows ({n_used}), so its effect "
                     "can't be told from the residual. Use a grouping with several rows a group, or switch the check "

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymer4.columns import Column, as_factor, normalise
+from pymer4.columns import Column, as_factor, normalise, real_array
 from pymer4.errors import DataError, OptionError
 from pymer4.formulas.formula import Formula, fixed_names, names_in
 from pymer4.intake import Intake
@@ -119,15 +119,16 @@ def at_ranks(at: Any, ranks: Mapping[str, Ranks]) -> tuple[Any, list[str]]:
     """
     put, notes = dict(at) if isinstance(at, Mapping) else at, []
     for name in [name for name in at if name in ranks] if isinstance(at, Mapping) else ():
-        values = np.atleast_1d(np.asarray(at[name]))
-        if values.ndim != 1 or values.dtype.kind not in "iuf" or not np.isfinite(values).all():
+        found = real_array(at[name])
+        if found is None or found.ndim > 1 or np.asarray(at[name]).dtype.kind == "b" or not np.isfinite(found).all():
             continue
+        values = np.atleast_1d(found)
         if ranks[name].levels is not None:
             raise OptionError(
                 f"at[{name!r}] can't be put on ranks: {name!r} was ranked within {ranks[name].within!r}, where a value "
                 f"has another rank in each level. Leave {name!r} out of at=, which holds it at its mean rank."
             )
-        put[name] = ranks[name].put(values.astype(float))
+        put[name] = ranks[name].put(values)
         pairs = ", ".join(f"{value:g} is {rank:g}" for value, rank in zip(values, put[name], strict=True))
         notes.append(f"{name} is in ranks: {pairs}")
     return put, notes

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pymer4.columns import NA, Column, as_factor, number_name, places
-from pymer4.errors import DataError, OptionError, near
+from pymer4.errors import DataError, OptionError, near, shown
 from pymer4.formulas.factors import Coding, coding, recode
 from pymer4.formulas.formula import Formula, fixed_names, names_in
 from pymer4.intake import Intake
@@ -31,7 +31,7 @@ def codings(data: Intake, factors: Mapping[str, Any] | None, ordered: bool) -> d
     for name in factors:
         if name not in data.columns:
             raise OptionError(
-                f"factors names {name!r}, which the formula does not use.{near(name, data.columns)} "
+                f"factors names {shown(name)}, which the formula does not use.{near(name, data.columns)} "
                 f"It uses: {', '.join(data.columns)}."
             )
     return {
@@ -130,8 +130,8 @@ def _truths(column: Column, name: str) -> Column:
     truth = {"0": 0, "1": 1, "FALSE": 0, "TRUE": 1, "False": 0, "True": 1}
     used = {factor.levels[code] for code in np.unique(factor.values[~factor.missing]) - 1}
     if not used <= truth.keys():
-        shown = ", ".join(sorted(used - truth.keys())[:8])
-        raise DataError(f"Column {name!r} holds {shown}; the model was fitted to booleans there.")
+        listed = ", ".join(sorted(used - truth.keys())[:8])
+        raise DataError(f"Column {name!r} holds {listed}; the model was fitted to booleans there.")
     codes = np.array([truth.get(level, NA) for level in factor.levels] + [NA], dtype=np.int32)
     return Column("logical", codes[np.where(factor.missing, -1, factor.values - 1)])
 

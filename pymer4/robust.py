@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pymer4.columns import as_factor, normalise
-from pymer4.errors import DataError, OptionError, near, one_of
+from pymer4.errors import DataError, OptionError, near, one_of, shown
 
 Robust = Literal["hc0", "hc1", "hc2", "hc3", "hac", "cluster"]
 """Covariances that are robust to unequal variances; see `sandwich.covariance`."""
@@ -23,8 +23,10 @@ def robust_kind(robust: Any, cluster: str | None, default: Robust) -> str:
         default: what True means.
 
     Raises:
-        OptionError: no such type, or `"cluster"` without a column.
+        OptionError: no such type, `"cluster"` without a column, or a cluster that is no name.
     """
+    if cluster is not None and not isinstance(cluster, str):
+        raise OptionError(f"cluster={shown(cluster)} is not a column of the data. Give the name of a column.")
     if robust is None or isinstance(robust, (bool, np.bool_)):
         return default if robust else "iid"
     kind = robust.lower() if isinstance(robust, str) else robust
@@ -52,8 +54,10 @@ def group_codes(argument: str, name: Any, data: pd.DataFrame) -> tuple[np.ndarra
         DataError: a column that holds nothing groups can be made of.
     """
     if not isinstance(name, str) or name not in data.columns:
-        hint = near(name, data.columns) if isinstance(name, str) else ""
-        raise OptionError(f"{argument}={name!r} is not a column of the data.{hint} Give the name of a column.")
+        raise OptionError(
+            f"{argument}={shown(name)} is not a column of the data.{near(name, data.columns)} Give the name of a "
+            "column."
+        )
     factor = as_factor(normalise(data, [name])[name])
     if not len(factor.levels):
         raise DataError(f"{argument}={name!r} is a column without a value.")

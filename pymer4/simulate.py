@@ -10,13 +10,17 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from pymer4.errors import ConvergenceWarning, ModelWarning, OptionError, also_spelled, one_of
+from pymer4.columns import real_array
+from pymer4.errors import ConvergenceWarning, ModelWarning, OptionError, also_spelled, one_of, shown
 from pymer4.models.base import issue, truth
 from pymer4.numerics.linalg import isPSD, nearest_psd, not_converged, symmetric_matrix
 from pymer4.numerics.resample import count
 from pymer4.statistics.samples import generator, numbers
 
 __all__ = ["easy_multivariate_normal", "simulate_lm", "simulate_lmm"]
+
+_MOST = 10**9
+"""Numbers that data, or a matrix of correlations, have at most: eight gigabytes."""
 
 Family = Literal["gaussian", "binomial"]
 """Families that data can be simulated from."""
@@ -66,7 +70,8 @@ def easy_multivariate_normal(
         >>> X.shape, bool(abs(np.corrcoef(X.T)[0, 1] - 0.6) < 0.1)
         ((500, 2), True)
     """
-    num_obs, num_features = count("num_obs", num_obs), count("num_features", num_features)
+    num_obs, num_features = count("num_obs", num_obs, most=_MOST), count("num_features", num_features)
+    _require_room(num_obs=num_obs, num_features=num_features)
     force, return_corrs = truth("forcePSD", forcePSD), truth("return_new_corrs", return_new_corrs)
     R = _possible(_correlations(corrs, num_features), force, nit)
     means, sds = _per_column("mu", mu, num_features), _spreads("sigma", sigma, num_features)
@@ -120,7 +125,8 @@ def simulate_lm(
         >>> list(data.columns), b.tolist()
         (['DV', 'IV1', 'IV2'], [10.0, 2.0, -1.0])
     """
-    num_obs, num_coef = count("num_obs", num_obs), count("num_coef", num_coef, 0)
+    num_obs, num_coef = count("num_obs", num_obs, most=_MOST), count("num_coef", num_coef, 0)
+    _require_room(num_obs=num_obs, num_coef=num_coef)
     one_of("family", family, get_args(Family))
     location, scale = _noise(noise_params)
     rng = generator(seed)
@@ -178,8 +184,9 @@ def simulate_lmm(
         >>> data.shape, list(blups.columns), blups.index[0]
         ((200, 4), ['Intercept', 'IV1', 'IV2'], 'Grp1')
     """
-    num_obs, num_coef = count("num_obs", num_obs), count("num_coef", num_coef, 0)
+    num_obs, num_coef = count("num_obs", num_obs, most=_MOST), count("num_coef", num_coef, 0)
     num_grps = count("num_grps", num_grps)
+    _require_room(num_obs=num_obs, num_coef=num_coef, num_grps=num_grps)
     one_of("family", family, get_args(Family))
     location, scale = _noise(noise_params)
     between = _spreads("grp_sigmas", grp_sigmas, num_coef + 1)
@@ -220,12 +227,20 @@ def discrete_inverse_logit(arr: Any) -> np.ndarray:
     return np.where(missing, np.nan, classes) if missing.any() else classes
 
 
+def _require_room(num_obs: int, num_grps: int = 1, **columns: int) -> None:
+    """Refuse data that no memory holds: more than a billion numbers, or correlations of so many predictors."""
+    (name, k) = next(iter(columns.items()))
+    rows = num_obs * num_grps
+    if max(rows * (k + 1), k * k) > _MOST:
+        raise OptionError(
+            f"{rows:,} rows and {name}={k:,} make more than the {_MOST:,} numbers that data may have here. Give fewer, "
+            "or simulate in parts."
+        )
+
+
 def _correlations(corrs: Any, k: int) -> np.ndarray:
     """Return a correlation matrix, shape (k, k), from one correlation, those above the diagonal, or the matrix."""
-    try:
-        given = np.asarray(corrs, dtype=float)
-    except (TypeError, ValueError):
-        given = np.asarray(np.nan)
+    given = _reals(corrs)
     above = k * (k - 1) // 2
     if given.shape == (k, k):
         matrix = symmetric_matrix("corrs", given)
@@ -243,7 +258,7 @@ def _correlations(corrs: Any, k: int) -> np.ndarray:
             f"diagonal, row after row, or a matrix of shape ({k}, {k})."
         )
     if not np.isfinite(matrix).all() or (np.abs(matrix) > 1).any() or not np.isfinite(given).all():
-        raise OptionError(f"corrs={corrs!r} has to hold numbers between -1 and 1.")
+        raise OptionError(f"corrs={shown(corrs)} has to hold numbers between -1 and 1.")
     return matrix
 
 
@@ -265,16 +280,19 @@ def _possible(R: np.ndarray, force: bool, nit: int) -> np.ndarray:
     return nearest
 
 
+def _reals(values: Any) -> np.ndarray:
+    """Return numbers as floats; a NaN for what is none."""
+    found = real_array(values)
+    return np.asarray(np.nan) if found is None else found
+
+
 def _per_column(argument: str, values: Any, k: int) -> np.ndarray:
     """Return one finite number a column, shape (k,)."""
-    try:
-        found = np.asarray(values, dtype=float)
-    except (TypeError, ValueError):
-        found = np.asarray(np.nan)
+    found = _reals(values)
     if found.ndim and found.shape != (k,):
         raise OptionError(f"{argument} has shape {found.shape}; give one number, or {k} of them.")
     if not np.isfinite(found).all():
-        raise OptionError(f"{argument}={values!r} has to hold finite numbers.")
+        raise OptionError(f"{argument}={shown(values)} has to hold finite numbers.")
     return np.broadcast_to(found, (k,))
 
 
@@ -282,17 +300,15 @@ def _spreads(argument: str, values: Any, k: int) -> np.ndarray:
     """Return one standard deviation a column, shape (k,)."""
     found = _per_column(argument, values, k)
     if (found < 0).any():
-        raise OptionError(f"{argument}={values!r} holds a negative number, which no standard deviation is.")
+        raise OptionError(f"{argument}={shown(values)} holds a negative number, which no standard deviation is.")
     return found
 
 
 def _noise(noise_params: Any) -> tuple[float, float]:
-    try:
-        location, scale = (float(value) for value in noise_params)
-    except (TypeError, ValueError):
-        location, scale = np.nan, np.nan
+    found = _reals(noise_params)
+    location, scale = found if found.shape == (2,) else (np.nan, np.nan)
     if not np.isfinite([location, scale]).all() or scale < 0:
-        raise OptionError(f"noise_params={noise_params!r} has to be two numbers, a mean and a standard deviation.")
+        raise OptionError(f"noise_params={shown(noise_params)} has to be two numbers, a mean and a standard deviation.")
     return location, scale
 
 
@@ -313,13 +329,11 @@ def _coefficients(rng: np.random.Generator, given: Any, k: int) -> np.ndarray:
     drawn = rng.standard_normal(k + 1)
     if given is None:
         return drawn
-    try:
-        found = np.array(given, dtype=float)
-    except (TypeError, ValueError):
-        found = np.empty(0)
+    found = _reals(given)
     if found.shape != (k + 1,) or not np.isfinite(found).all():
         raise OptionError(
-            f"coef_vals={given!r} has to hold {k + 1} finite numbers: the intercept and one for each of {k} predictors."
+            f"coef_vals={shown(given)} has to hold {k + 1} finite numbers: the intercept and one for each of {k} "
+            "predictors."
         )
     return found
 

@@ -1,8 +1,8 @@
 """How much of a thread's stack R may use.
 
 R stops with an error where the C stack runs out, if it knows where the stack lies. As rpy2 starts R it does not, so
-that a formula of 3,000 terms, or a function that calls itself, ends the process. The bounds are those of the thread that
-asks, so they are set for each call, and taken back after it: other users of the same R have theirs.
+that a formula of 3,000 terms, or a function that calls itself, ends the process. The bounds are those of the thread
+that asks, so they are set for each call, and taken back after it: other users of the same R have theirs.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ BAD_FITS = [
     ({"weights": np.linspace(-1, 1, 24)}, DataError, "weights has to be finite and above 0.*from -1 to 1"),
     ({"weights": np.full(24, np.inf)}, DataError, "weights has to be finite and above 0"),
     ({"weights": np.full(24, np.nan)}, DataError, "Each of the 24 rows has a missing value"),
-    ({"weights": ["a"] * 24}, DataError, "weights has to be a column's name or one number a row"),
+    ({"weights": ["a"] * 24}, DataError, "weights has to hold numbers, not str"),
     ({"weights": pd.Series(np.ones(24), index=range(1, 25))}, DataError, "index is not that of the data"),
     ({"factors": {"g": ["a", "b", "d"]}}, OptionError, "factors names 'g', which the formula does not use"),
 ]

@@ -35,8 +35,8 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 import numpy as np
 import pandas as pd
 
-from pymer4.columns import level_name
-from pymer4.errors import OptionError
+from pymer4.columns import level_name, real_array
+from pymer4.errors import OptionError, shown
 
 _ZERO = 1e-8
 """Largest sum of weights, and shortest independent part of a contrast, taken for zero (relative to the weights)."""
@@ -150,7 +150,7 @@ def as_list(given: object, where: str, wanted: str) -> list:
     """Return a one-dimensional collection as a list; `where` and `wanted` say what else to give."""
     no_list = isinstance(given, (str, bytes, Mapping, Set)) or not isinstance(given, Iterable)
     if no_list or getattr(given, "ndim", 1) != 1:
-        raise OptionError(f"{where} is {given!r}. Give a list: {wanted}.")
+        raise OptionError(f"{where} is {shown(given)}. Give a list: {wanted}.")
     return list(given)
 
 
@@ -174,12 +174,9 @@ def extended_names(names: Sequence[str], n: int) -> tuple[str, ...]:
 
 
 def _numbers(arr: object, where: str) -> np.ndarray:
-    try:
-        array = np.array(arr, dtype=np.float64)
-    except (TypeError, ValueError):
-        array = np.array(np.nan)
-    if not np.isfinite(array).all():
-        raise OptionError(f"{where} was given {arr!r}. Give rows of finite numbers, all of one length.")
+    array = real_array(arr)
+    if array is None or not np.isfinite(array).all():
+        raise OptionError(f"{where} was given {shown(arr)}. Give rows of finite numbers, all of one length.")
     return array
 
 

@@ -244,14 +244,14 @@ class Design:
         action = Kept(complete)
         try:
             view = View(rows, known, complete, self._hidden, new)
-            return patsy.build_design_matrices(infos, view, NA_action=action), action.kept, None
+            return _built(infos, view, action), action.kept, None
         except patsy.PatsyError as error:
             if complete.all():
                 raise formula_error(error, self.terms.text, self.frame.columns) from error
         action = Kept(np.ones(int(complete.sum()), dtype=bool))
         try:
             view = View(rows.at(complete), known, action.allowed, self._hidden, new)
-            found = patsy.build_design_matrices(infos, view, NA_action=action)
+            found = _built(infos, view, action)
         except patsy.PatsyError as error:
             raise formula_error(error, self.terms.text, self.frame.columns) from error
         kept = complete.copy()
@@ -293,6 +293,14 @@ class Design:
                 )
             found[name] = values
         return found
+
+
+def _built(infos: list[Any], view: View, action: Kept) -> list[np.ndarray]:
+    """Return patsy's matrices of a view; what is infinite there is refused afterwards, in words."""
+    import patsy
+
+    with np.errstate(invalid="ignore", over="ignore"):
+        return patsy.build_design_matrices(infos, view, NA_action=action)
 
 
 def _sides(desc: Any) -> tuple[Any, Any]:

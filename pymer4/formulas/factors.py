@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pymer4.columns import NA, Column, as_factor, level_name, places
-from pymer4.errors import DataError, OptionError, near
+from pymer4.errors import DataError, OptionError, near, shown
 from pymer4.formulas.contrasts import (
     as_list,
     checked_names,
@@ -162,7 +162,9 @@ class _Held:
 
     def _level(self, written: object) -> str:
         if not isinstance(written, (str, np.bool_, numbers.Real)) or written != written:
-            raise OptionError(f"{self.where} has {written!r} for a level. The levels in the data are {self.listing()}.")
+            raise OptionError(
+                f"{self.where} has {shown(written)} for a level. The levels in the data are {self.listing()}."
+            )
         name, kind = level_name(written), self.column.kind
         alike = [name]
         if kind == "logical":
@@ -176,7 +178,8 @@ class _Held:
         if name in self.column.levels:
             hint = f" {name!r} is a category without rows."
         raise OptionError(
-            f"{self.where} names the level {written!r}, which the data lack. Their levels are {self.listing()}.{hint}"
+            f"{self.where} names the level {shown(written)}, which the data lack. Their levels are {self.listing()}."
+            f"{hint}"
         )
 
 
@@ -224,7 +227,8 @@ def _weight(value: object, level: str, held: _Held) -> float:
         return float(value)
     a, b = (held.listing([level]) for level in held.levels[:2])
     raise OptionError(
-        f"{held.where} gives the level {held.listing([level])} the weight {value!r}, which is not a finite number. "
-        f"Give a list of the levels, or {{{a}: 1, {b}: -1, ..}} for one contrast, {{{a}: [1, 0], {b}: [-1, 1], ..}} "
-        f"for several, {{'name': {{{a}: 1, {b}: -1, ..}}, ..}} for contrasts with names."
+        f"{held.where} gives the level {held.listing([level])} the weight {shown(value)}, which is not a finite "
+        f"number. Give a list of the levels, or {{{a}: 1, {b}: -1, ..}} for one contrast, "
+        f"{{{a}: [1, 0], {b}: [-1, 1], ..}} for several, {{'name': {{{a}: 1, {b}: -1, ..}}, ..}} for contrasts with "
+        "names."
     )

@@ -208,7 +208,7 @@ def columns_used(formula: Formula, columns: Sequence[str], is_function: Callable
 
 
 def require_random(formula: Formula) -> None:
-    """Raise `FormulaError` unless the formula has a random-effects term.
+    """Raise `FormulaError` unless the formula has a random-effects term, and an effect in each.
 
     Example:
         >>> require_random(parse("y ~ x + (1 | g)"))
@@ -216,6 +216,10 @@ def require_random(formula: Formula) -> None:
     if not formula.random:
         message = "There is no random-effects term such as (1 | group). Use Lm for a model without one."
         raise error_at(message, formula.text, len(formula.text))
+    for term in formula.random:
+        if deparse(term.expression) in ("0", "-1"):
+            message = f"({term.text}) has no effect that differs between groups. Write (1 | group) for their means."
+            raise error_at(message, formula.text, max(0, formula.text.find(term.text)))
 
 
 def _variables(formula: Formula) -> Iterator[Name]:

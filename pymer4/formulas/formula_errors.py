@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import Any
 
 import pandas as pd
 
 from pymer4.errors import DataError, FormulaError, Pymer4Error, near
+
+_LONG = 300
 
 _OF_R = {
     "log": "np.log",
@@ -31,9 +34,25 @@ def formula_error(error: Exception, text: str, columns: Collection[Any]) -> Exce
             return cause
         cause = cause.__cause__
     told = str(error)
+    said = str(getattr(error, "message", ""))
+    if len(said) > _LONG:
+        told = told.replace(said, f"{said[: _LONG - 3]}...")
     if text not in told:
         told += f"\n    {text}"
-    return FormulaError(f"{told}{advice(told, columns)}")
+    return FormulaError(f"{told}{advice(told, columns)}{_hiding(told, text, columns)}")
+
+
+def _hiding(told: str, text: str, columns: Collection[Any]) -> str:
+    """Return a next step where a column may stand before a function or a module of its name, or nothing."""
+    if "is not callable" not in told and "has no attribute" not in told:
+        return ""
+    names = [name for name in re.findall(r"(\w+)\s*[.(]", text) if name in columns]
+    return (
+        f"\nHere {names[0]} is the column of the data, whatever else has that name. If another is meant, rename the "
+        f"column: data.rename(columns={{{names[0]!r}: '{names[0]}_'}})."
+        if names
+        else ""
+    )
 
 
 def undefined(name: str, columns: Collection[Any]) -> str:
@@ -60,6 +79,7 @@ def advice(text: str, columns: Collection[Any]) -> str:
     """Return a next step for a formula that patsy can't read, on a line of its own, or nothing."""
     odd = [str(c) for c in columns if not str(c).isidentifier() and str(c) in text]
     steps = []
+    text = "\n".join(line for line in text.splitlines() if line.strip(" ^"))
     if odd:
         steps.append(f"A column whose name is no Python name is quoted: Q({odd[0]!r}).")
     elif "`" in text:

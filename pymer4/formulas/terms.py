@@ -123,7 +123,9 @@ def parse(formula: Any, columns: Collection[Any], owner: object) -> tuple[Terms,
     _require_fixed(desc, formula if isinstance(formula, str) else desc.describe(), columns)
     terms = Terms(formula, desc)
     if not desc.lhs_termlist:
-        raise FormulaError(f"The formula {terms.text!r} has no outcome. Write it on the left: 'y ~ {terms.text}'.")
+        raise FormulaError(
+            f"The formula {terms.text!r} has no outcome. Write it on the left: 'y ~ {terms.text.lstrip('~ ') or 1}'."
+        )
     used = names_of(factors_of([*desc.lhs_termlist, *desc.rhs_termlist]))
     scope = capture([*(name for name in used.values if name not in columns), *used.called], owner, used.foreign)
     for name in used.called:  # C, Q and the like are patsy's where the calling code has some value of that name

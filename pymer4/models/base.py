@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pymer4 import tables
-from pymer4.errors import DataError, ModelWarning, NotFittedError, OptionError, issue, near
+from pymer4.errors import DataError, ModelWarning, NotFittedError, OptionError, issue, near, shown
 
 Ddf = Literal["Satterthwaite", "Kenward-Roger", "asymptotic"]
 """Where denominator degrees of freedom come from."""
@@ -132,7 +132,7 @@ def issue_all(texts: Iterable[str]) -> None:
         issue(text, ModelWarning)
 
 
-def check_keywords(given: dict[str, Any], extra: Iterable[str], method: Callable, what: str = "") -> None:
+def check_keywords(given: Mapping[str, Any], extra: Iterable[str], method: Callable, what: str = "") -> None:
     """Raise a TypeError for the first keyword that a method does not know, with the nearest one that it does.
 
     Args:
@@ -149,6 +149,18 @@ def check_keywords(given: dict[str, Any], extra: Iterable[str], method: Callable
                 f"{what or method.__qualname__}() has no argument {name!r}.{near(name, known)} It takes: "
                 f"{', '.join(known)}."
             )
+
+
+def summary_wanted(given: Mapping[str, Any], method: Callable) -> bool:
+    """Return whether a `fit()` shows its table: `summarize`, or `summary`, of what its `**kwargs` caught.
+
+    Raises:
+        TypeError: another keyword.
+        OptionError: what is not True or False.
+    """
+    check_keywords(given, ("summarize", "summary"), method)
+    wanted = {name: truth(name, value) for name, value in given.items()}
+    return wanted.get("summary", wanted.get("summarize", True))
 
 
 def without_effect(method: Callable, given: Mapping[str, Any], acting: Mapping[str, tuple[bool, str]]) -> list[str]:
@@ -175,7 +187,7 @@ def truth(argument: str, value: Any) -> bool:
     """
     if isinstance(value, (bool, np.bool_)) or (isinstance(value, int) and value in (0, 1)):
         return bool(value)
-    raise OptionError(f"{argument}={value!r} has to be True or False.")
+    raise OptionError(f"{argument}={shown(value)} has to be True or False.")
 
 
 def verbosity(value: Any) -> int:
@@ -187,8 +199,8 @@ def verbosity(value: Any) -> int:
     if isinstance(value, (bool, np.bool_)) or (isinstance(value, (int, np.integer)) and value in (0, 1, 2)):
         return int(value)
     raise OptionError(
-        f"verbose={value!r} has to be False or 0 for nothing, True or 1 for what is fitted and its progress, or 2 for "
-        "the optimizer's own report too."
+        f"verbose={shown(value)} has to be False or 0 for nothing, True or 1 for what is fitted and its progress, or 2 "
+        "for the optimizer's own report too."
     )
 
 
@@ -198,11 +210,11 @@ def confidence_level(level: float) -> float:
     Raises:
         OptionError: it is no such number.
     """
-    if isinstance(level, numbers.Real) and not isinstance(level, bool):
-        share = float(level) / 100 if 50 <= level < 100 else float(level)
+    if isinstance(level, numbers.Real) and not isinstance(level, bool) and 0 < level < 100:
+        share = float(level) / 100 if level >= 50 else float(level)
         if 1e-6 <= share < 1:
             return round(share, 12) if isinstance(level, np.floating) else share
-    raise OptionError(f"conf_level={level!r} has to lie between 0 and 1, such as 0.95.")
+    raise OptionError(f"conf_level={shown(level)} has to lie between 0 and 1, such as 0.95.")
 
 
 def _checked_frame(data: Any) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from pymer4.errors import ConvergenceWarning, ModelWarning, OptionError, one_of
 from pymer4.families import NATIVE_LINKS, Family, check_family
 from pymer4.formulas.design import Design
 from pymer4.formulas.terms import parse
-from pymer4.models.base import check_keywords, truth
+from pymer4.models.base import summary_wanted, truth
 from pymer4.models.lm_plots import LmPlots
 from pymer4.models.lm_predict import LmPredictions
 from pymer4.models.lm_resample import LmResampling, Scheme
@@ -164,7 +164,7 @@ class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPlots, NativeModel):
             OptionError: an argument out of its range.
         """
         settings = {name: value for name, value in locals().items() if name not in ("self", "kwargs", "__class__")}
-        check_keywords(kwargs, ("summarize", "summary"), Lm.fit)
+        show = summary_wanted(kwargs, Lm.fit)
         settings = self._checked(settings)
         draft = self._draft()
         draft._settings = settings
@@ -182,7 +182,7 @@ class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPlots, NativeModel):
             draft._resample(found)
         draft.fitted = True
         self._become(draft)
-        return self.summary() if kwargs.get("summary", kwargs.get("summarize", True)) else None
+        return self.summary() if show else None
 
     def _checked(self, given: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments of a fit, checked and in plain form."""

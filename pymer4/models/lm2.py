@@ -13,7 +13,7 @@ from pymer4.errors import DataError, ModelWarning, OptionError, also_spelled, on
 from pymer4.families import NATIVE_LINKS, Family, check_family
 from pymer4.formulas.design import Design
 from pymer4.formulas.terms import parse
-from pymer4.models.base import check_keywords, truth
+from pymer4.models.base import summary_wanted, truth
 from pymer4.models.lm2_plots import Lm2Plots
 from pymer4.models.lm2_predict import Lm2Predictions
 from pymer4.models.lm_state import Lm2State
@@ -172,7 +172,7 @@ class Lm2(Lm2State, Lm2Predictions, Lm2Plots, NativeModel):
             OptionError: an argument out of its range.
         """
         settings = {name: value for name, value in locals().items() if name not in ("self", "kwargs", "__class__")}
-        check_keywords(kwargs, ("summarize", "summary"), Lm2.fit)
+        show = summary_wanted(kwargs, Lm2.fit)
         settings = self._checked(settings)
         design, found, clusters = self._sample(settings)
         levels = nest([self._frame[name][found.used].reset_index(drop=True) for name in self._levels])
@@ -197,7 +197,7 @@ class Lm2(Lm2State, Lm2Predictions, Lm2Plots, NativeModel):
         draft._keep_means(stage)
         draft.fitted = True
         self._become(draft)
-        return self.summary() if kwargs.get("summary", kwargs.get("summarize", True)) else None
+        return self.summary() if show else None
 
     def _checked(self, given: dict[str, Any]) -> dict[str, Any]:
         """Return the arguments of a fit, checked and in plain form."""

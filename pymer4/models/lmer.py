@@ -15,7 +15,7 @@ from pymer4.errors import ConvergenceWarning, ModelWarning
 from pymer4.families import Family, check_family, check_outcome, is_linear
 from pymer4.formulas.factors import Coding
 from pymer4.formulas.formula import columns_used, deparse, parse, require_random, without_dot
-from pymer4.models.base import Ddf, Model, check_keywords
+from pymer4.models.base import Ddf, Model, summary_wanted
 from pymer4.models.convergence import Convergence, next_step
 from pymer4.models.lmer_diagnosis import LmerDiagnosis
 from pymer4.models.lmer_marginal import LmerMarginal
@@ -191,7 +191,7 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
             RUnavailable: R can't be used here; the message says what mends it.
         """
         given = {name: value for name, value in locals().items() if name not in ("self", "kwargs")}
-        check_keywords(kwargs, ("summarize", "summary"), Lmer.fit)
+        show = summary_wanted(kwargs, Lmer.fit)
         how = (self.family, self.link, self._weights is not None)
         settings = plain_options(given, *how, self._parsed, list(self._frame.columns))
         control, level, permute = optimizer_control(control, old_optimizer), settings["conf_level"], settings["permute"]
@@ -230,7 +230,7 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
         draft._warn(idle_options(Lmer.fit, settings), ModelWarning, no_warnings)
         draft.fitted = True
         self._become(draft)
-        return self.summary() if kwargs.get("summary", kwargs.get("summarize", True)) else None
+        return self.summary() if show else None
 
     def _coef_table(self, fixed: pd.DataFrame) -> pd.DataFrame:
         facts = self._facts
@@ -243,8 +243,7 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
     def _take_in(self, control: str | Mapping[str, Any] | None, given: Mapping[str, Any]) -> tuple[intake.Intake, dict]:
         """Return the data of a fit, screened and recoded, and the coding of each factor that was asked for."""
         data = intake.take_in(self._parsed, self._frame, self._weights, self._offset)
-        if self._linear:
-            intake.check_groups(self._parsed, data, names_set(control))
+        intake.check_groups(self._parsed, data, names_set(control), self._linear)
         intake.check_levels(self._parsed, data)
         weighted = self._weights is not None
         check_outcome(self.family, self._parsed.response, data.columns, data.complete, weighted)

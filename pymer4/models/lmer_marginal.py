@@ -8,10 +8,10 @@ from typing import Any, get_args
 import pandas as pd
 
 from pymer4 import bridge, grid_request, tables
-from pymer4.errors import OptionError, also_spelled, one_of
+from pymer4.errors import OptionError, also_spelled, one_of, shown
 from pymer4.grid_request import Adjust, Family, Predictors, Scale
 from pymer4.models import marginal_notes
-from pymer4.models.base import Ddf, issue_all
+from pymer4.models.base import Ddf, issue_all, truth, verbosity
 from pymer4.models.marginal_notes import Frames
 from pymer4.ranking import at_ranks
 
@@ -81,6 +81,7 @@ class LmerMarginal:
             3      Victory     81.08  14.13
         """
         self._require_fit("post_hoc()")
+        summarize, verbose = truth("summarize", summarize), verbosity(verbose)
         adjust = grid_request.adjustment("p_adjust", p_adjust)
         marginal, grouping = self._post_hoc_variables(marginal_vars, grouping_vars)
         asked = {"contrasts": "pairwise", "adjust": adjust, "type": "link", "ddf": self._checked_ddf(None)}
@@ -202,7 +203,7 @@ class LmerMarginal:
         self._require_fit("emtrends()")
         predictors = self._grid_predictors()
         if not isinstance(var, str):
-            raise OptionError(f"var={var!r} is not the name of one covariate. {predictors.known()}")
+            raise OptionError(f"var={shown(var)} is not the name of one covariate. {predictors.known()}")
         predictors.named("var", var)
         if var in predictors.factors:
             raise OptionError(
@@ -293,14 +294,15 @@ class LmerMarginal:
         """Return estimates and contrasts, and keep them."""
         one_of("type", type, get_args(Scale))
         level, ddf, wanted = self._facts["level"], self._checked_ddf(ddf), grid_request.comparisons(contrasts)
-        plain = not at and trend is None
         at, in_ranks = at_ranks(at, self._ranks)
+        at = self._grid_predictors().values(at)
+        plain = not at and trend is None
         reply = bridge.call(
             "marginal_mixed",
             model=self._for_new_rows,
             specs=specs,
             by=by or None,
-            at=self._grid_predictors().values(at),
+            at=at,
             trend=trend,
             contrasts=wanted,
             adjust=grid_request.adjustment("adjust", adjust),

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
-from pymer4.errors import FormulaError, OptionError, near, one_of
+import numpy as np
+
+from pymer4.errors import FormulaError, OptionError, among, near, one_of, shown
 from pymer4.families import check_rank, has_scale, is_linear
 from pymer4.formulas.formula import Formula, columns_used, deparse, names_in, parse, parse_arguments
 from pymer4.formulas.syntax import Name
 from pymer4.intake import crossings
 from pymer4.models.base import Ddf, confidence_level, truth, verbosity, without_effect
 from pymer4.numerics.resample import count, permutations, whole_seed, workers
+
+_POINTS = 100
+"""Quadrature points that lme4 has rules for."""
 
 Method = Literal["Wald", "profile", "boot"]
 """How confidence limits are computed."""
@@ -43,7 +48,8 @@ def plain_options(
     if given["ddf"] == "Kenward-Roger":
         _check_kenward_roger(linear and plain["REML"], weighted)
     plain["conf_level"] = confidence_level(given["conf_level"])
-    plain["n_boot"], plain["nAGQ"] = count("n_boot", given["n_boot"]), count("nAGQ", given["nAGQ"], least=0)
+    plain["n_boot"] = count("n_boot", given["n_boot"])
+    plain["nAGQ"] = count("nAGQ", given["nAGQ"], least=0, most=_POINTS)
     plain["permute"], plain["n_jobs"] = permutations(given["permute"]), workers(given["n_jobs"])
     plain["seed"] = whole_seed(given["seed"])
     if linear and plain["nAGQ"] != 1:
@@ -95,7 +101,7 @@ def _check_within(within: Any, formula: Formula) -> None:
         return
     known = dict.fromkeys(labels)
     raise OptionError(
-        f"permute_within={within!r} is not a grouping factor of the model.{near(str(within), known)} "
+        f"permute_within={shown(within)} is not a grouping factor of the model.{near(within, known)} "
         f"Use one of: {', '.join(map(repr, known))}."
     )
 
@@ -113,20 +119,19 @@ def unranked(given: Mapping[str, Any]) -> list[Any]:
     names = given["rank_exclude_cols"]
     if isinstance(names, str):
         return [names]
-    try:
-        return list(names)
-    except TypeError:
-        raise OptionError(f"rank_exclude_cols={names!r} has to be a column's name, or a list of them.") from None
+    if isinstance(names, Mapping) or not isinstance(names, Iterable) or np.ndim(names) == 0:
+        raise OptionError(f"rank_exclude_cols={shown(names)} has to be a column's name, or a list of them.")
+    return list(names)
 
 
 def _check_ranked(within: Any, without: list[Any], formula: Formula, columns: Sequence[Any]) -> None:
-    if within and within not in list(columns):
-        raise OptionError(f"rank_group={within!r} is not a column of the data.{near(str(within), columns)}")
+    if not among(within, (None, "", *columns)):
+        raise OptionError(f"rank_group={shown(within)} is not a column of the data.{near(within, columns)}")
     used = columns_used(formula, list(columns))
     for name in without:
-        if name not in used:
+        if not among(name, used):
             raise OptionError(
-                f"rank_exclude_cols names {name!r}, which the formula does not use.{near(str(name), used)} "
+                f"rank_exclude_cols names {shown(name)}, which the formula does not use.{near(name, used)} "
                 f"It uses: {', '.join(used)}."
             )
 

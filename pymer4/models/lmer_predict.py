@@ -12,7 +12,7 @@ from pymer4 import bridge, intake, tables
 from pymer4.columns import Column, normalise
 from pymer4.errors import DataError, ModelWarning, OptionError, issue, one_of
 from pymer4.formulas.formula import fixed_names, names_in
-from pymer4.models.base import confidence_level, issue_all, spread, truth
+from pymer4.models.base import confidence_level, issue_all, spread, truth, verbosity
 from pymer4.numerics.resample import Seed, count, seed_stream
 from pymer4.ranking import on_ranks
 from pymer4.recoding import conform
@@ -92,7 +92,7 @@ class LmerPredictions:
             1     273.3  27.7   218.7    328.0
         """
         self._require_fit("predict()")
-        use_rfx = truth("use_rfx", use_rfx)
+        use_rfx, verbose = truth("use_rfx", use_rfx), verbosity(verbose)
         one_of("pred_type", pred_type, ("response", "link"))
         one_of("new_levels", new_levels, ("error", "population"))
         asked = self._limits_asked(interval, conf_level, use_rfx, pred_type, seed)
@@ -230,6 +230,7 @@ class LmerPredictions:
             NotFittedError: before `fit()`.
         """
         self._require_fit("simulate()")
+        verbose = verbosity(verbose)
         reply = bridge.call(
             "simulate_mixed",
             model=self._handle,

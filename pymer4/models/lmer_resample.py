@@ -69,11 +69,11 @@ class LmerResampling:
             RError: R could not profile the model, or none of the draws could be fitted; its own words, and how often.
         """
         self._require_fit("confint()")
-        n_jobs, shown = workers(n_jobs), verbosity(verbose)
+        n_jobs, n_boot, shown = workers(n_jobs), count("n_boot", n_boot), verbosity(verbose)
         one_of("method", method, get_args(Method))
         check_profile("method", method, self.family, self.link)
         level = self._facts["level"] if conf_level is None else confidence_level(conf_level)
-        seeds = seed_stream(seed, count("n_boot", n_boot)) if method == "boot" else None
+        seeds = seed_stream(seed, n_boot) if method == "boot" else None
         interval = self._interval(method, level, seeds, n_jobs, shown)
         reply = bridge.call("confint_mixed", model=self._handle, interval=interval)
         issue_all((*reply.warnings, *reply.messages))

@@ -71,10 +71,10 @@ class NativeModel(Model):
             OptionError: an argument out of its range.
         """
         one_of("conf_int", given["conf_int"], get_args(Method))
-        check_rank(given["rank"], self.family, self.link)
         for name in ("rank", "ordered"):
             given[name] = truth(name, given[name])
         given["verbose"] = verbosity(given["verbose"])
+        check_rank(given["rank"], self.family, self.link)
         given["kind"] = robust_kind(given["robust"], given["cluster"], default)
         given["level"] = confidence_level(given["conf_level"])
         given["permute"] = permutations(given["permute"])

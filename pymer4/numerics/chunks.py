@@ -21,6 +21,9 @@ from pymer4.errors import OptionError
 Note = Callable[[Any], None]
 """Gets what each chunk came to, in order, as soon as it is there."""
 
+_A_CORE = 8
+"""Workers that this machine is asked for at most, for each of its cores."""
+
 SECONDS = 1.0
 """What a chunk takes, about."""
 
@@ -98,9 +101,12 @@ def _here(work: Callable[..., Any], items: np.ndarray, fixed: tuple[Any, ...]) -
 
 
 def _in_workers(work: Callable[..., Any], items: np.ndarray, fixed: tuple[Any, ...], n_jobs: int) -> Iterator[Any]:
-    from joblib import Parallel, delayed, effective_n_jobs
+    from joblib import Parallel, cpu_count, delayed, effective_n_jobs
 
+    n_jobs = max(1, min(n_jobs, len(items))) if n_jobs > 0 else n_jobs
     backend = Parallel(n_jobs=n_jobs)._backend
+    if type(backend).__name__ == "LokyBackend":
+        n_jobs = min(n_jobs, _A_CORE * cpu_count())
     if type(backend).__name__ == "MultiprocessingBackend":
         raise OptionError(
             "joblib's 'multiprocessing' backend forks this process, and R can't be forked once it runs. "

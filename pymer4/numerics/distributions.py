@@ -250,6 +250,8 @@ def _poisson_log_likelihood(y: Array, mu: Array, weights: Array, deviance: float
 def _gamma_log_likelihood(y: Array, mu: Array, weights: Array, deviance: float) -> float:
     from scipy.special import gammaln
 
+    if deviance == 0:
+        return np.inf
     total = weights.sum()
     shape = total / deviance
     rows = shape * np.log(shape * y / mu) - shape * y / mu - np.log(y)
@@ -257,6 +259,8 @@ def _gamma_log_likelihood(y: Array, mu: Array, weights: Array, deviance: float) 
 
 
 def _inverse_gaussian_log_likelihood(y: Array, mu: Array, weights: Array, deviance: float) -> float:
+    if deviance == 0:
+        return np.inf
     total = weights.sum()
     return float(-0.5 * (total * (np.log(2 * np.pi * deviance / total) + 1) + 3 * (weights * np.log(y)).sum()))
 

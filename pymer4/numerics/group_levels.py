@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymer4.errors import DataError, OptionError, near
+from pymer4.columns import normalise
+from pymer4.errors import DataError, OptionError, near, shown
 from pymer4.numerics.grouped import SINGULAR, TOO_FEW, UNFITTED, GroupedFit
 
 
@@ -54,6 +55,8 @@ def nest(columns: Sequence[pd.Series]) -> list[Level]:
         >>> classes.codes.tolist(), classes.parent.tolist(), list(classes.index)
         ([0, 1, 2], [0, 0, 1], [('s', 2), ('s', 1), ('t', 2)])
     """
+    # pandas makes no index of floats of 16 bits.
+    columns = [column.astype(float) if column.dtype == np.float16 else column for column in columns]
     levels: list[Level] = []
     above = np.zeros(len(columns[0]), dtype=np.int64)
     for depth, column in enumerate(columns):
@@ -164,14 +167,17 @@ def grouping_columns(group: Any, data: pd.DataFrame) -> list[str]:
 
     Raises:
         OptionError: no name, one that is no column, or one twice.
+        DataError: a column that holds nothing groups can be made of.
     """
     names = list(group) if isinstance(group, (list, tuple)) else [group]
     if not names:
         raise OptionError("group=[] names no column. Give one, or several from the outermost level inwards.")
     for name in names:
         if not isinstance(name, str) or name not in data.columns:
-            hint = near(name, data.columns) if isinstance(name, str) else ""
-            raise OptionError(f"group={group!r} names {name!r}, which is not a column of the data.{hint}")
+            hint = near(name, data.columns)
+            raise OptionError(f"group={shown(group)} names {shown(name)}, which is not a column of the data.{hint}")
+        if not pd.api.types.is_datetime64_any_dtype(data[name].dtype):
+            normalise(data, [name])
     if len(set(names)) < len(names):
         raise OptionError(f"group={group!r} names a column twice.")
     return names

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pymer4.columns import real_array
 from pymer4.errors import ConvergenceWarning, OptionError
 from pymer4.numerics.resample import count
 from pymer4.numerics.ties import ROUNDING
@@ -174,10 +175,9 @@ def square_matrix(argument: str, value: Any) -> np.ndarray:
     Raises:
         OptionError: it is none; `argument` names it.
     """
-    try:
-        matrix = np.array(value, dtype=float)
-    except (TypeError, ValueError):
-        raise OptionError(f"{argument} has to be a matrix of numbers: a list of rows, an array or a frame.") from None
+    matrix = real_array(value)
+    if matrix is None:
+        raise OptionError(f"{argument} has to be a matrix of numbers: a list of rows, an array or a frame.")
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
         raise OptionError(f"{argument} has shape {matrix.shape}, and has to be a square matrix.")
     if not np.isfinite(matrix).all():

@@ -163,7 +163,7 @@ def first(problem: Problem, start: Array | None = None) -> Point:
         if point.legal and _advance(problem, point)[0].legal:
             return point
         level = problem.function.value(np.average(problem.y, weights=problem.weights))
-    point = at_coefficients(problem, across(problem.Q, level - problem.offset * np.ones(len(problem.y))))
+        point = at_coefficients(problem, across(problem.Q, level - problem.offset * np.ones(len(problem.y))))
     if not point.legal:
         raise DataError(
             f"No coefficients were found that give means which family {problem.family!r} with link "

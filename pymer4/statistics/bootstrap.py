@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymer4.errors import DataError, ModelWarning, OptionError, also_spelled
+from pymer4.columns import real_array
+from pymer4.errors import DataError, ModelWarning, OptionError, also_spelled, shown
 from pymer4.models.base import issue, truth
 from pymer4.numerics.chunks import each_chunk, map_chunks
 from pymer4.numerics.resample import count, workers
@@ -65,9 +66,9 @@ def boot_func(
         (4.0, (2,))
     """
     if not callable(func):
-        raise OptionError(f"func={func!r} can't be called. Give a function such as numpy.median.")
+        raise OptionError(f"func={shown(func)} can't be called. Give a function such as numpy.median.")
     if not isinstance(func_args, Mapping) or not all(isinstance(name, str) for name in func_args):
-        raise OptionError(f"func_args={func_args!r} has to be a dict of keyword arguments, such as {{'axis': 0}}.")
+        raise OptionError(f"func_args={shown(func_args)} has to be a dict of keyword arguments, such as {{'axis': 0}}.")
     n_boot, n_jobs, paired = count("n_boot", n_boot), workers(n_jobs), truth("paired", paired)
     data = [_rows("x", x)] + ([] if y is None else [_rows("y", y)])
     if paired:
@@ -196,10 +197,10 @@ def _require_pairs(data: list[np.ndarray]) -> None:
 
 
 def _numeric(value: Any) -> np.ndarray:
-    try:
-        return np.asarray(value, dtype=float)
-    except (TypeError, ValueError):
-        raise DataError(f"func has to return a number or an array of numbers, not a {type(value).__name__}.") from None
+    found = real_array(value)
+    if found is None:
+        raise DataError(f"func has to return a number or an array of numbers, not a {type(value).__name__}.")
+    return found
 
 
 def _usable(drawn: np.ndarray, what: str) -> np.ndarray:

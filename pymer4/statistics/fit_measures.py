@@ -16,6 +16,9 @@ from pymer4.statistics.samples import number, numbers
 _ALIASED = 1e-7
 """Share of a column, in length, below which what the others leave of it is rounding; R's `lm` draws the line there."""
 
+_MOST = 2**53
+"""Rows that a float counts without a gap."""
+
 _SINGULAR = 1e-11
 """Share of the largest singular value below which another is rounding."""
 
@@ -120,7 +123,7 @@ def rsquared_adj(r: float, nobs: int, df_res: int, has_constant: bool = True) ->
         0.7
     """
     r, has_constant = number("r", r), truth("has_constant", has_constant)
-    nobs, df_res = count("nobs", nobs), count("df_res", df_res)
+    nobs, df_res = count("nobs", nobs, most=_MOST), count("df_res", df_res, most=_MOST)
     if df_res > nobs - has_constant:
         raise OptionError(f"df_res={df_res} is more than {nobs} observations leave.")
     return 1 - (1 - r) * (nobs - has_constant) / df_res

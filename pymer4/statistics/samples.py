@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from pymer4.columns import normalise_column
-from pymer4.errors import DataError, OptionError
+from pymer4.columns import floats, real_array
+from pymer4.errors import DataError, OptionError, shown
 from pymer4.numerics.resample import seed_stream
 
 BLOCK = 2**16
 """Numbers in one block of resamples: half a megabyte, which stays in the cache of a core."""
+
+
+_LARGEST = 1e150
 
 
 def numbers(argument: str, values: Any) -> np.ndarray:
@@ -26,22 +27,7 @@ def numbers(argument: str, values: Any) -> np.ndarray:
     Raises:
         DataError: not one number after the other, or an infinite one.
     """
-    if isinstance(values, Iterable) and not isinstance(values, (str, bytes)) and not hasattr(values, "ndim"):
-        values = pd.Series(list(values))
-    if np.ndim(values) != 1:
-        shape = f" of shape {values.shape}" if hasattr(values, "shape") else ""
-        raise DataError(
-            f"{argument} has to be a list, array or Series of numbers, not a {type(values).__name__}{shape}."
-        )
-    series = pd.Series(values)
-    try:
-        column = normalise_column(series, argument)
-    except DataError:
-        column = None
-    if column is None or column.kind == "factor":
-        kinds = ", ".join(sorted({type(value).__name__ for value in series.dropna()}))
-        raise DataError(f"{argument} has to hold numbers, not {kinds} (dtype {series.dtype}).")
-    found = np.where(column.missing, np.nan, column.values.astype(float))
+    found = floats(argument, values)
     if np.isinf(found).any():
         raise DataError(f"{argument} holds infinite numbers. Drop them, or put NaN in their place.")
     return found
@@ -57,7 +43,7 @@ def sample(argument: str, values: Any, least: int = 2) -> np.ndarray:
     found = found[~np.isnan(found)]
     if len(found) < least:
         raise DataError(f"{argument} holds {len(found)} numbers, and {least} are needed at least.")
-    return found
+    return _of_size(argument, found)
 
 
 def pairs(x: Any, y: Any, least: int = 2) -> tuple[np.ndarray, np.ndarray]:
@@ -74,7 +60,17 @@ def pairs(x: Any, y: Any, least: int = 2) -> tuple[np.ndarray, np.ndarray]:
     there = ~(np.isnan(first) | np.isnan(second))
     if there.sum() < least:
         raise DataError(f"x and y hold {there.sum()} complete pairs, and {least} are needed at least.")
-    return first[there], second[there]
+    return _of_size("x", first[there]), _of_size("y", second[there])
+
+
+def _of_size(argument: str, found: np.ndarray) -> np.ndarray:
+    """Return the numbers, unless sums of their squares would be infinite."""
+    if np.abs(found).max(initial=0.0) > _LARGEST:
+        raise DataError(
+            f"{argument} holds {found[np.abs(found).argmax()]:g}, whose square is beyond what numbers can be here. "
+            "Divide the sample by a power of ten."
+        )
+    return found
 
 
 def blocks(seed: Any, n: int, size: int) -> np.ndarray:
@@ -117,6 +113,8 @@ def number(argument: str, value: Any) -> float:
     Raises:
         OptionError: it is none; `argument` names it.
     """
-    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool) and np.isfinite(value):
-        return float(value)
-    raise OptionError(f"{argument}={value!r} has to be a finite number.")
+    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
+        found = real_array(value)
+        if found is not None and np.isfinite(found):
+            return float(value)
+    raise OptionError(f"{argument}={shown(value)} has to be a finite number.")
