@@ -478,6 +478,31 @@ def drawn_estimates(axes, count):
     )
 
 
+@pytest.mark.parametrize("places", [5, 40])
+def test_bands_can_be_told_apart_without_colours(places):
+    table = cells(x=list(np.linspace(0, 1, places)), arm=["a", "b", "c", "d"])
+    axes = marginal(table)
+    lines = [line for line in axes.lines if line.get_label() in "abcd"]
+    assert len({str(line._dash_pattern) for line in lines}) == 4
+    (key,) = axes.figure.legends
+    assert [str(handle._dash_pattern) for handle in key.get_lines()] == [str(line._dash_pattern) for line in lines]
+    bars_only = marginal(cells(x=["u", "v"], arm=["a", "b", "c", "d"]))
+    assert {line.get_linestyle() for line in bars_only.lines} == {"-"}
+
+
+@pytest.mark.parametrize("count", [18, 45, 46, 60, 200])
+def test_names_of_groups_can_be_read_on_a_page_or_are_counted(count):
+    values = pd.DataFrame({"(Intercept)": np.arange(count, dtype=float), "x": np.arange(count, dtype=float)})
+    panels = draw_caterpillars(values.set_index(pd.Index([f"s{i:03d}" for i in range(count)])))
+    figure = panels[0].figure
+    np.testing.assert_array_equal(figure.get_size_inches(), (7, 5))
+    figure.canvas.draw()
+    texts = [text for text in figure.findobj(matplotlib.text.Text) if text.get_visible() and text.get_text()]
+    assert min(text.get_fontsize() for text in texts) >= 7
+    named = [tick.get_text() for tick in panels[0].get_yticklabels()]
+    assert len(named) == count if count < 35 else named == [] and f"{count} groups" in panels[0].get_ylabel()
+
+
 LIMITS = ["Estimate", "2.5_ci", "97.5_ci"]
 
 

@@ -1030,6 +1030,28 @@ def test_models_are_pickled_and_copied_whole(name):
         assert other.summary() is not None
 
 
+@pytest.mark.parametrize(
+    ("family", "link", "scale"),
+    [
+        ("gaussian", "identity", "y"), ("gaussian", "log", "log mean of y"), ("binomial", "logit", "log odds of b"),
+        ("binomial", "probit", "probit of b"), ("binomial", "log", "log probability of b"), ("gamma", "identity", "y"),
+        ("poisson", "log", "log rate of k"), ("poisson", "sqrt", "sqrt of k"), ("nbinom", "log", "log rate of k"),
+        ("gamma", "inverse", "inverse of y"),
+    ],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore::pymer4.errors.ModelWarning")
+def test_the_forest_names_the_scale(family, link, scale):
+    from matplotlib.figure import Figure
+
+    rng = np.random.default_rng(9)
+    x = rng.normal(size=80)
+    y, k = np.exp(1 + 0.1 * x) + rng.uniform(0, 0.2, 80), rng.negative_binomial(2, 0.3, 80)
+    data = pd.DataFrame({"x": x, "y": y, "k": k, "b": (rng.random(80) < 0.4).astype(int)})
+    model = Lm(f"{scale[-1]} ~ x", data, family=family, link=link)
+    model.fit(summarize=False)
+    assert model.plot_summary(ax=Figure().subplots()).get_xlabel() == f"Estimate ({scale})"
+
+
 def test_pictures_are_drawn():
     from matplotlib.figure import Figure
 
@@ -1038,6 +1060,9 @@ def test_pictures_are_drawn():
     assert [tick.get_text() for tick in ax.get_yticklabels()] == list(model.coefs.index)
     ax = model.plot_summary(plot_intercept=False, error_bars="se", orient="h", ax=Figure().subplots())
     assert [tick.get_text() for tick in ax.get_xticklabels()] == list(model.coefs.index[1:])
+    assert (
+        model.plot_summary(ax=Figure().subplots()).get_xlabel() == f"Estimate ({model.formula.split('~')[0].strip()})"
+    )
     for draw in (model.plot_residuals, model.plot_qq):
         assert draw(ax=Figure().subplots()).has_data()
     ax = model.plot_partial("x", ax=Figure().subplots())

@@ -373,6 +373,26 @@ def test_the_forest_shows_groups(data):
     model.plot_qq()
 
 
+def test_the_pictures_know_the_outcome(data):
+    model = fitted(data)
+    outcome = str(model.formula).split("~")[0].strip()
+    assert model.plot_summary().get_xlabel() == f"Estimate ({outcome})"
+    assert model.plot_summary(orient="h").get_ylabel() == f"Estimate ({outcome})"
+    assert model.plot_residuals().get_xlabel() == f"Fitted values ({outcome})"
+    assert model.plot_partial("x").get_ylabel() == f"{outcome} | others"
+    assert fitted(data, rank=True).plot_summary().get_xlabel() == f"Estimate (rank of {outcome})"
+    texts = [text.get_text() for text in model.plot_summary().texts]
+    assert [text.split(".")[0] for text in texts] == ["Points: the 30 groups of g"]
+
+
+@pytest.mark.parametrize(("kind", "name"), [("semi", "Semi-partial r"), ("partial", "Partial r")])
+@pytest.mark.parametrize("ztrans", [True, False])
+def test_the_forest_of_correlations_says_which_they_are(data, kind, name, ztrans):
+    model = fitted(data, to_corrs=kind, ztrans_corrs=ztrans)
+    outcome = str(model.formula).split("~")[0].strip()
+    assert model.plot_summary().get_xlabel() == f"{name} with {outcome}{' (Fisher z)' if ztrans else ''}"
+
+
 def strewn(axes) -> int:
     """Return how many points stand behind the estimates."""
     return max(len(found.get_offsets()) for found in axes.collections if hasattr(found, "get_offsets"))

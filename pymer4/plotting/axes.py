@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 _FAINT = "#5F5F5F"
+_PAGE = 7.0  # inches; figures up to that width are shown as they are, larger ones reduced
 _LINES = 3  # of a note under the axis
 NAME = 34  # letters of a name on a y axis; longer ones are broken
 
@@ -29,7 +30,7 @@ def dress(ax: Axes | None, figsize: tuple[float, float], rows: str = "") -> Axes
     if ax is None:
         import matplotlib.pyplot as plt
 
-        ax = _readable(plt.subplots(figsize=figsize, layout="constrained")[1])
+        ax = _readable(plt.subplots(figsize=figsize, layout="constrained")[1], small=figsize[0] <= _PAGE)
     if not ax.has_data():
         ax.spines[["top", "right"]].set_visible(False)
         if rows:
@@ -66,7 +67,7 @@ def panels(
         grid = plt.subplots(-(-count // wide), wide, figsize=figsize, layout="constrained", squeeze=False, **shared)[1]
         for spare in grid.flat[count:]:
             spare.remove()
-        given = [_readable(each, small=count > 1) for each in grid.flat[:count]]
+        given = [_readable(each, small=count > 1 or figsize[0] <= _PAGE) for each in grid.flat[:count]]
         for lowest in grid.flat[max(count - wide, 0) : count]:
             lowest.tick_params(labelbottom=True)
     else:
