@@ -213,6 +213,8 @@ def _size(scene: _Scene, wide: int) -> tuple[float, float]:
 
 def _draw(ax: Axes, scene: _Scene, rows: np.ndarray, neutral: float | None) -> None:
     """Draw one panel."""
+    from matplotlib.colors import to_rgba
+
     down = scene.down
     if neutral is not None:
         (ax.axvline if down else ax.axhline)(neutral, color=GUIDE, linewidth=1, dashes=(4, 3), zorder=1.5)
@@ -238,9 +240,10 @@ def _draw(ax: Axes, scene: _Scene, rows: np.ndarray, neutral: float | None) -> N
             }
             look["linewidth"] = 0.8 if count > 1 and not down else 0
         else:
-            ax.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0, zorder=2.0)
             look |= {"linewidth": 2.2, "markersize": 6 if x.size <= _MARKED else 0}
-            look["linestyle"] = STROKES[level % len(STROKES)]
+            look["linestyle"] = stroke = STROKES[level % len(STROKES)]
+            band = ax.fill_between(x, low, high, linestyle=stroke, linewidth=0.8 if count > 1 else 0, zorder=2.0)
+            band.set(facecolor=to_rgba(color, 0.18), edgecolor=to_rgba(color, 0.6))
         ax.plot(*turned(down, middle, x), zorder=2.4, **look)
 
 
