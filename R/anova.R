@@ -3,15 +3,28 @@
 # `type` is 1, 2 or 3; `ddf` counts for linear models only, generalized ones have Wald tests.
 anova_mixed <- function(model, type, ddf) {
   labels <- attr(stats::terms(model), "term.labels")
-  list(table = if (lme4::isLMM(model)) f_tests(model, labels, type, ddf) else wald_tests(model, labels, type))
+  table <- if (lme4::isLMM(model)) f_tests(model, labels, type, ddf) else wald_tests(model, labels, type)
+  if (type == 2 && lacks_margin(model, labels)) table[confounded(model, labels), ] <- NaN
+  untested <- labels[is.na(table$p)]
+  if (length(untested)) {
+    warning("No test for ", toString(untested), ": can't be told from other terms, which add up to the same.", call. = FALSE)
+  }
+  list(table = table)
 }
 
 # lmerTest's F tests, a row for each term in the order of the formula. Where no df are
 # asked for, F is that of Satterthwaite's method, which does not depend on them.
 f_tests <- function(model, labels, type, ddf) {
   asymptotic <- ddf == "asymptotic"
-  found <- stats::anova(tested_model(model), type = type, ddf = if (asymptotic) "Satterthwaite" else ddf)
-  found <- found[match(labels, rownames(found)), ]
+  tested <- tested_model(model)
+  method <- if (asymptotic) "Satterthwaite" else ddf
+  found <- if (type == 3 && lacks_margin(model, labels)) {
+    # lmerTest has no hypotheses there.
+    do.call(rbind, lapply(type3_hypotheses(model, labels), f_test, model = tested, ddf = method))
+  } else {
+    whole <- stats::anova(tested, type = type, ddf = method)
+    whole[match(labels, rownames(whole)), ]
+  }
   table <- data.frame(
     ss = found[["Sum Sq"]], ms = found[["Mean Sq"]], df1 = found[["NumDF"]], df2 = found[["DenDF"]],
     f = found[["F value"]], p = found[["Pr(>F)"]], row.names = labels
@@ -21,6 +34,33 @@ f_tests <- function(model, labels, type, ddf) {
     table$p <- stats::pchisq(table$f * table$df1, table$df1, lower.tail = FALSE)
   }
   table
+}
+
+# The test of L b = 0, NA where L has no rows.
+f_test <- function(L, model, ddf) {
+  found <- if (nrow(L)) unlist(lmerTest::contestMD(model, L, ddf = ddf)) else rep(NA_real_, 6)
+  names(found) <- c("Sum Sq", "Mean Sq", "NumDF", "DenDF", "F value", "Pr(>F)")
+  data.frame(as.list(found), check.names = FALSE)
+}
+
+# Whether the design has columns of a term, but none of one that it contains: others add up to that.
+lacks_margin <- function(model, labels) {
+  kept <- attr(lme4::getME(model, "X"), "assign")
+  terms <- seq_along(labels)
+  any(unlist(containing_terms(model, terms)[!terms %in% kept]) %in% kept)
+}
+
+# Whether the terms that do not contain a term, with an indicator for every level, add up to some of it.
+confounded <- function(model, labels) {
+  kept <- attr(lme4::getME(model, "X"), "assign")
+  indicators <- suppressMessages(indicator_design(model, unique(kept)))
+  terms <- seq_along(labels)
+  containing <- containing_terms(model, terms, same_covariates = lme4::isLMM(model))
+  rank <- function(some) qr(indicators$D[, indicators$assign %in% some, drop = FALSE])$rank
+  vapply(terms, function(t) {
+    others <- setdiff(c(0, terms), c(t, containing[[t]]))
+    sum(kept == t) == 0 || rank(c(others, t)) - rank(others) < sum(kept == t)
+  }, NA)
 }
 
 # The model as lmerTest takes it, also where it was fitted without Satterthwaite's df.

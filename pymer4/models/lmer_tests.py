@@ -40,7 +40,8 @@ class LmerTests:
         Returns:
             The table, also kept in `anova_results`, one row a model term, the intercept left out. Linear: SS, MS,
             NumDF, DenomDF, F-stat, P-val, Sig. Generalized: Chisq, Df, P-val, Sig. A term that can't be told from
-            others has NaN. `attrs` holds `type` and `ddf`.
+            others, since they add up to it, has NaN, and a warning names it; the tests of the rest are those of a fit
+            without the aliased columns. `attrs` holds `type` and `ddf`.
 
         Raises:
             NotFittedError: before `fit()`.
