@@ -32,7 +32,7 @@ NOT_TEXT = [5, ["a"], {"a": 1}, b"a", True]
 BAD = {
     "figsize": [
         (7,), (7, 5, 3), (-7, 5), (0, 5), (7, np.nan), (np.inf, 5), ("7", "5"), "big", 7, (True, 5), [[7, 5]], (1e9, 5),
-        np.ones((2, 2)), {7, 5}, (7, None), [],
+        np.ones((2, 2)), {7, 5}, (7, None), [], (10**400, 5),
     ],
     "ax": [
         "ax", 3, np.array(3), {"a": 1}, lambda: Figure(), lambda: plt.Figure, lambda: polar(), lambda: removed(),
@@ -40,7 +40,7 @@ BAD = {
     ],
     "axlim": [
         (1,), (0, 1, 2), ("a", "b"), (np.nan, 1), (0, np.inf), (1, 0), (1, 1), "01", 5, [[0, 1]], {0, 1}, (None, 1),
-        (True, 2), (0, 1j),
+        (True, 2), (0, 1j), (0, 10**400),
     ],
     "coef_fmt": ["zz", "o-x", "o o", 5, None, ["o"], "reddish"],
     "xlabel": NOT_TEXT,
@@ -49,8 +49,10 @@ BAD = {
     "error_bars": ["sd", None, ["ci"], 1],
     "orient": ["x", None, ["v"], 1],
     "order": ["down", None, ["value"], 1],
-    "ranef_idx": [9, -1, "nope", None, [0], True, 1.5, np.array([0, 1])],
-    "grps": [None, ["nope"], ["308", "308"], ["308", 308], 308, [None], [["308"]], np.array(308), {"nope": 1}],
+    "ranef_idx": [9, -1, "nope", None, [0], True, 1.5, np.array([0, 1]), np.arange(9000), 10**5000],
+    "grps": [
+        None, ["nope"], ["308", "308"], ["308", 308], 308, [None], [["308"]], np.array(308), {"nope": 1}, range(9000),
+    ],
     "terms": ["days", ["Days", "Days"], ["Days", 3], 5, [], [None], [["Days"]], np.array(["day"])],
     "param": ["days", None, 5, ["Days"], ("Days",)],
     "term": ["days", None, 5, ["Days"], ("Days",)],

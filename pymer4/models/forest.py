@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pymer4 import tables
-from pymer4.errors import OptionError, near, one_of
+from pymer4.errors import OptionError, near, one_of, shown
 from pymer4.plotting import plots
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def grouping(which: int | str, names: Iterable[str]) -> int:
     if isinstance(which, (int, np.integer)) and not isinstance(which, bool) and 0 <= which < len(names):
         return int(which)
     listed = ", ".join(f"{i} ({name})" for i, name in enumerate(names))
-    raise OptionError(f"ranef_idx={which!r} is not a grouping factor. Use one of: {listed}.{near(str(which), names)}")
+    raise OptionError(f"ranef_idx={shown(which)} is not a grouping factor. Use one of: {listed}.{near(which, names)}")
 
 
 def of_factor(frames: pd.DataFrame | list[pd.DataFrame], index: int) -> pd.DataFrame:

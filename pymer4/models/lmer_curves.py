@@ -257,7 +257,8 @@ def chosen(groups: pd.DataFrame, labels: Sequence[Any]) -> pd.DataFrame:
     unknown = [name for name, place in zip(names, found, strict=True) if place < 0]
     if unknown:
         known = ", ".join(groups.index[:12]) + (", …" if len(groups) > 12 else "")
-        raise OptionError(f"grps has {', '.join(unknown)}, not among the groups: {known}.")
+        more = f" and {len(unknown) - 12:,} more" if len(unknown) > 12 else ""
+        raise OptionError(f"grps has {', '.join(unknown[:12])}{more}, not among the groups: {known}.")
     arguments.once("grps", list(groups.index[found]))
     return groups.iloc[found] if len(found) else groups
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pymer4.errors import OptionError, near
+from pymer4.errors import OptionError, near, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,7 +36,7 @@ def one_axes(argument: str, value: Any) -> Axes:
             "panel. Give one matplotlib Axes, such as axes[0], or none to have a figure made."
         )
     raise OptionError(
-        f"{argument}={_short(value)} is {_kind(value)}, not a matplotlib Axes. Give what plt.subplots() returns beside "
+        f"{argument}={shown(value)} is {_kind(value)}, not a matplotlib Axes. Give what plt.subplots() returns beside "
         "the figure, or none to have a figure made."
     )
 
@@ -55,7 +55,7 @@ def some_axes(argument: str, value: Any) -> Axes | list[Axes]:
     for each in held:
         if not isinstance(each, Axes):
             raise OptionError(
-                f"{argument} holds {_short(each)}, {_kind(each)}. Each has to be a matplotlib Axes, one a panel."
+                f"{argument} holds {shown(each)}, {_kind(each)}. Each has to be a matplotlib Axes, one a panel."
             )
         _sound(argument, each)
     if len({id(each) for each in held}) < len(held):
@@ -72,7 +72,7 @@ def size(argument: str, value: Any) -> tuple[float, float]:
     found = _pair(value)
     if found is None or min(found) <= 0 or max(found) > _LARGEST:
         raise OptionError(
-            f"{argument}={_short(value)} has to be width and height in inches, two numbers above 0 and at most "
+            f"{argument}={shown(value)} has to be width and height in inches, two numbers above 0 and at most "
             f"{_LARGEST}, such as (7, 5)."
         )
     return found
@@ -87,12 +87,12 @@ def limits(argument: str, value: Any) -> tuple[float, float]:
     found = _pair(value)
     if found is None:
         raise OptionError(
-            f"{argument}={_short(value)} has to be the two ends of the axis, finite numbers, such as (-1, 1). Leave it "
+            f"{argument}={shown(value)} has to be the two ends of the axis, finite numbers, such as (-1, 1). Leave it "
             "out for all that is drawn."
         )
     if not found[0] < found[1]:
         raise OptionError(
-            f"{argument}={_short(value)} has to name the lower end first, and another one second, such as "
+            f"{argument}={shown(value)} has to name the lower end first, and another one second, such as "
             f"({min(found):g}, {max(found) if found[0] != found[1] else found[0] + 1:g})."
         )
     return found
@@ -116,7 +116,7 @@ def marks(argument: str, value: Any) -> str:
         else:
             return value
     raise OptionError(
-        f"{argument}={_short(value)} is not a format of matplotlib. Use a mark, such as 'o', 's' or 'D', with a colour "
+        f"{argument}={shown(value)} is not a format of matplotlib. Use a mark, such as 'o', 's' or 'D', with a colour "
         "where it is not to be black, such as 'rs', or 'none' for bars alone."
     )
 
@@ -129,7 +129,7 @@ def opacity(argument: str, value: Any) -> float:
     """
     if isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 <= value <= 1:
         return float(value)
-    raise OptionError(f"{argument}={_short(value)} has to be an opacity from 0, not to be seen, to 1.")
+    raise OptionError(f"{argument}={shown(value)} has to be an opacity from 0, not to be seen, to 1.")
 
 
 def label(argument: str, value: Any) -> str:
@@ -140,7 +140,7 @@ def label(argument: str, value: Any) -> str:
     """
     if value is None or isinstance(value, str):
         return value or ""
-    raise OptionError(f"{argument}={_short(value)} has to be text, and '' for the default.")
+    raise OptionError(f"{argument}={shown(value)} has to be text, and '' for the default.")
 
 
 def one_name(argument: str, value: Any) -> str:
@@ -151,7 +151,7 @@ def one_name(argument: str, value: Any) -> str:
     """
     if isinstance(value, str):
         return value
-    raise OptionError(f"{argument}={_short(value)} is {_kind(value)}. Give one name, as text.")
+    raise OptionError(f"{argument}={shown(value)} is {_kind(value)}. Give one name, as text.")
 
 
 def names_among(argument: str, value: Any, known: Sequence[str]) -> list[str]:
@@ -164,7 +164,7 @@ def names_among(argument: str, value: Any, known: Sequence[str]) -> list[str]:
     listing = ", ".join(map(str, known[:_SHOWN])) + (", …" if len(known) > _SHOWN else "")
     for each in given:
         if not isinstance(each, str) or each not in known:
-            raise OptionError(f"{argument} has {_short(each)}, which is none of: {listing}.{near(str(each), known)}")
+            raise OptionError(f"{argument} has {shown(each)}, which is none of: {listing}.{near(str(each), known)}")
     once(argument, given)
     if not given:
         raise OptionError(f"{argument} is empty. Name some of: {listing}, or leave it out for all.")
@@ -180,7 +180,7 @@ def listed(argument: str, value: Any) -> list[Any]:
     if isinstance(value, str):
         return [value]
     if value is None or not isinstance(value, Iterable) or (np.ndim(value) == 0 and isinstance(value, np.ndarray)):
-        raise OptionError(f"{argument}={_short(value)} has to be a list of labels. Leave it out for all.")
+        raise OptionError(f"{argument}={shown(value)} has to be a list of labels. Leave it out for all.")
     return list(value)
 
 
@@ -211,7 +211,10 @@ def _pair(value: Any) -> tuple[float, float] | None:
     if isinstance(value, (tuple, list, np.ndarray)) and len(np.shape(np.asarray(value, dtype=object))) == 1:
         given = list(value)
         if len(given) == 2 and all(isinstance(v, numbers.Real) and not isinstance(v, (bool, np.bool_)) for v in given):
-            found = float(given[0]), float(given[1])
+            try:
+                found = float(given[0]), float(given[1])
+            except OverflowError:
+                return None
             return found if np.isfinite(found).all() else None
     return None
 
@@ -227,8 +230,3 @@ def _flat(value: Any) -> Iterable[Any]:
 def _kind(value: Any) -> str:
     name = type(value).__name__
     return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
