@@ -375,3 +375,46 @@ def test_signals_at_any_moment_end_in_keyboard_interrupt():
         print(json.dumps(outcomes | {"same": days(m) == expected}))
     """)
     assert told["same"] and told["answered"] and told["interrupted"]
+
+
+@pytest.mark.r
+def test_every_long_question_stops_within_a_second():
+    """On 20,000 rows; a question that was answered before the signal came counts for nothing."""
+    told = told_by("""
+        import numpy as np, pandas as pd
+        rng = np.random.default_rng(1)
+        g = np.arange(20_000) % 400
+        x, u = rng.normal(size=20_000), rng.normal(size=(400, 2))
+        data = pd.DataFrame({"y": x + u[g, 0] + u[g, 1] * x + rng.normal(size=20_000), "x": x, "g": g})
+        m = Lmer("y ~ x + (x | g)", data)
+        m.fit(summarize=False)
+        estimate = m.coefs["Estimate"]["x"]
+        questions = {
+            "fit": lambda: m.fit(summarize=False),
+            "permute": lambda: m.fit(permute=500, seed=1, summarize=False),
+            "bootstrap": lambda: m.confint("boot", n_boot=500, seed=1),
+            "workers": lambda: m.confint("boot", n_boot=5000, seed=1, n_jobs=2),
+            "profile": lambda: m.confint("profile"),
+            "allfit": lambda: m.allfit(),
+            "predict": lambda: m.predict(data, interval="prediction", skip_data_checks=True),
+            "simulate": lambda: m.simulate(2000),
+        }
+        told = {}
+        for name, ask in questions.items():
+            sent, delay = [], 0.1 if name == "fit" else 0.3
+            timer = threading.Timer(delay, lambda: sent.append(time.monotonic()) or os.kill(os.getpid(), signal.SIGINT))
+            timer.start()
+            try:
+                ask()
+                timer.cancel()
+                timer.join()
+            except KeyboardInterrupt:
+                told[name] = time.monotonic() - sent[0]
+            timer.join()
+        m.fit(summarize=False)
+        print(json.dumps(told | {"same": bool(m.coefs["Estimate"]["x"] == estimate)}))
+    """)
+    assert told["same"]
+    seconds = {name: value for name, value in told.items() if name not in ("same", "stderr")}
+    assert {"permute", "bootstrap", "workers", "profile"} <= set(seconds)
+    assert max(seconds.values()) < 1, seconds
