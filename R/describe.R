@@ -13,6 +13,7 @@ describe <- function(model, ddf, level) {
     fits = as.vector(model@resp$mu),
     residuals = as.vector(if (lme4::isLMM(model)) model@resp$y - model@resp$mu else stats::residuals(model)),
     omitted = as.vector(attr(model@frame, "na.action")),
+    parts = part_counts(model),
     statistics = fit_statistics(model),
     convergence = convergence_record(model)
   )
@@ -59,6 +60,14 @@ fit_statistics <- function(model) {
 counts_theta <- function(model) {
   family <- if (lme4::isGLMM(model)) model@resp$family$family else ""
   if (startsWith(family, "Negative Binomial")) scalar(lme4::getME(model, "glmer.nb.theta"))
+}
+
+# The counts that are no whole numbers.
+part_counts <- function(model) {
+  if (lme4::isLMM(model)) return(numeric())
+  family <- model@resp$family$family
+  y <- if (family == "poisson" || startsWith(family, "Negative Binomial")) model@resp$y else numeric()
+  y[abs(y - round(y)) > 1e-9 * pmax(1, abs(y))]
 }
 
 convergence_record <- function(model) {

@@ -8,6 +8,7 @@ fit_mixed <- function(formula, data, weights = NULL, offset = NULL, REML = TRUE,
   maker <- if (is.null(family)) lme4::lmerControl else lme4::glmerControl
   env <- model_environment(data, make_control(control, maker))
   call <- model_call(formula, env, weights, offset)
+  refuse_unknown_functions(call$formula)
   model <- if (is.null(family)) {
     if (!REML) call$REML <- FALSE
     fit_linear(call, env, verbose, ddf == "Satterthwaite")
@@ -36,9 +37,26 @@ model_environment <- function(data, control) {
 # as a list. The text is read as if lme4 were attached.
 make_control <- function(control, maker) {
   if (is.null(control)) return(NULL)
-  if (!is.character(control)) return(do.call(maker, control))
-  arguments <- as.list(str2lang(paste0("list(", control, ")")))[-1]
-  eval(as.call(c(maker, arguments)), asNamespace("lme4"))
+  space <- asNamespace("lme4")
+  arguments <- control
+  if (is.character(control)) arguments <- as.list(str2lang(paste0("list(", control, ")")))[-1]
+  taken <- setdiff(names(formals(maker)), "...")
+  unknown <- setdiff(names(arguments), taken)
+  if (length(unknown)) {
+    refuse_option("control sets '", unknown[1], "', which lme4 does not take. It takes: ", toString(taken), ".")
+  }
+  if (is.name(arguments$optimizer)) {
+    refuse_option("control names an optimizer without quotes: write optimizer = '", arguments$optimizer, "'.")
+  }
+  for (name in eval(arguments$optimizer, space)) {
+    if (!exists(name, space, mode = "function") && name != "optimx") {
+      refuse_option(
+        "control names the optimizer '", name, "', which R does not find. lme4 has bobyqa, Nelder_Mead, nlminbwrap ",
+        "and nloptwrap."
+      )
+    }
+  }
+  eval(as.call(c(maker, arguments)), space)
 }
 
 linear_control <- function(env) if (is.null(env$control)) lme4::lmerControl() else env$control
@@ -68,6 +86,22 @@ split_bars <- function(part) {
   }
   if (as.character(part[[1]])[1] %in% c("~", "+", "-", "(")) part[-1] <- lapply(part[-1], split_bars)
   part
+}
+
+# Random-effects terms with a structure are read by lme4 2, not called.
+refuse_unknown_functions <- function(part) {
+  if (!is.call(part)) return()
+  name <- if (is.name(part[[1]])) as.character(part[[1]]) else ""
+  if (name %in% c("::", ":::")) return()
+  known <- name %in% c("", "us", "cs", "ar1") || exists(name, globalenv(), mode = "function")
+  if (!known) {
+    home <- Filter(function(p) name %in% getNamespaceExports(p), unique(c("splines", "lme4", loadedNamespaces())))
+    advice <- if (length(home)) paste0("write ", home[1], "::", name, "()") else {
+      "write it with its package, as in splines::ns(x, 3), or make a column of it first"
+    }
+    refuse_formula("R finds no function '", name, "', which the formula calls: ", advice, ".")
+  }
+  for (argument in as.list(part)) if (!missing(argument)) refuse_unknown_functions(argument)
 }
 
 needs_quotes <- function(part) any(all.vars(part) != make.names(all.vars(part)))

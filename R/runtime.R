@@ -30,7 +30,7 @@ run_verb <- function(verb, arguments) {
     withCallingHandlers(
       list(value = do.call(get(verb, environment(run_verb), inherits = FALSE), arguments, quote = TRUE)),
       warning = function(w) {
-        warnings <<- c(warnings, conditionMessage(w))
+        if (!is_of_part_count(w)) warnings <<- c(warnings, conditionMessage(w))
         invokeRestart("muffleWarning")
       },
       message = function(m) {
@@ -38,12 +38,15 @@ run_verb <- function(verb, arguments) {
         invokeRestart("muffleMessage")
       }
     ),
-    formula_refusal = function(e) list(refused = scalar(conditionMessage(e))),
+    refusal = function(e) list(refused = scalar(conditionMessage(e)), of = scalar(class(e)[1])),
     error = function(e) list(error = scalar(conditionMessage(e)), too_deep = scalar(inherits(e, "stackOverflowError"))),
     interrupt = function(i) list(interrupted = TRUE)
   )
   c(reply, list(warnings = warnings, messages = messages))
 }
+
+# R warns of a count that is no whole number each time that it meets one, which Python has said once for all rows.
+is_of_part_count <- function(w) startsWith(conditionMessage(w), sub("%f.*", "", gettext("non-integer x = %f", domain = "R")))
 
 restore_stream <- function(stream) {
   if (is.null(stream)) {
@@ -53,9 +56,11 @@ restore_stream <- function(stream) {
   }
 }
 
-# Stop at a formula that has no answer to the question, in words of our own.
-refuse_formula <- function(...) {
-  stop(structure(class = c("formula_refusal", "error", "condition"), list(message = paste0(...), call = NULL)))
+# Stop at a formula that has no answer to the question, or at an option that R does not take, in words of our own.
+refuse_formula <- function(...) refuse("formula", paste0(...))
+refuse_option <- function(...) refuse("option", paste0(...))
+refuse <- function(of, message) {
+  stop(structure(class = c(of, "refusal", "error", "condition"), list(message = message, call = NULL)))
 }
 
 set_stream <- function(seed) {

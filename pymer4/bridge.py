@@ -20,7 +20,7 @@ from typing import Any
 
 from pymer4 import machine
 from pymer4.crossing import Handle, from_r, retired, to_r, use
-from pymer4.errors import FormulaError, RError, RUnavailable
+from pymer4.errors import FormulaError, OptionError, RError, RUnavailable
 from pymer4.interrupts import Interrupts, hold_interrupts, keep_interrupt_handler
 from pymer4.stack import LEAST, guarded, stack
 from pymer4.surroundings import kept_surroundings
@@ -39,6 +39,8 @@ _HALF_WAY = (
     "This process was forked while another thread of its parent was inside R, which is left half way through here. "
     "Fork before the call or after it, or start fresh processes: multiprocessing.get_context('spawn')."
 )
+
+_REFUSALS = {"formula": FormulaError, "option": OptionError}
 
 _lock = threading.RLock()
 _door: Any = None
@@ -73,6 +75,7 @@ def call(verb: str, /, **arguments: Any) -> Reply:
 
     Raises:
         FormulaError: the formula of the model has no answer to the question.
+        OptionError: an argument that R does not take.
         RError: R stopped with an error; its own message, the verb and the formula.
         RUnavailable: R can't be used on this machine, or not after a fork during a call.
         KeyboardInterrupt: Ctrl-C during the call; R is ready for the next.
@@ -92,7 +95,7 @@ def call(verb: str, /, **arguments: Any) -> Reply:
     if "interrupted" in answer:
         raise KeyboardInterrupt
     if "refused" in answer:
-        raise FormulaError(answer["refused"])
+        raise _REFUSALS[answer["of"]](answer["refused"])
     if "error" in answer:
         _raise(answer, verb, arguments.get("formula"))
     return Reply(answer["value"], tuple(answer["warnings"]), tuple(answer["messages"]))

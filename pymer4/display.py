@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,15 +11,14 @@ from pymer4 import tables
 from pymer4.families import is_linear
 from pymer4.printing import block, coefficients
 
-RANKED = "Outcome and numeric predictors are ranks, and so are fits and residuals."
 
-
-def mixed_summary(model: Any, facts: Mapping[str, Any]) -> str:
+def mixed_summary(model: Any, facts: Mapping[str, Any], ranked: Iterable[Any]) -> str:
     """Return the summary of a mixed model as text.
 
     Args:
         model: the fitted model.
         facts: the statistics of the fit, and how it was made.
+        ranked: the columns that were ranked.
     """
     statistics = facts["statistics"]
     criterion = "REML criterion" if facts["REML"] else "Deviance"
@@ -30,7 +29,7 @@ def mixed_summary(model: Any, facts: Mapping[str, Any]) -> str:
         "",
         f"{_observations(model, statistics)}   Groups: {', '.join(f'{k} {n}' for k, n in model.grps.items())}",
         tables.lifted(measures if model.theta is None else measures | {"Theta": model.theta}),
-        *([RANKED] if model.ranked_data else []),
+        *_ranks(ranked),
         "",
         "Random effects:",
         block(model.ranef_var),
@@ -43,13 +42,14 @@ def mixed_summary(model: Any, facts: Mapping[str, Any]) -> str:
     return "\n".join(parts)
 
 
-def linear_summary(model: Any, level: float, fit: Any) -> str:
+def linear_summary(model: Any, level: float, fit: Any, ranked: Iterable[Any]) -> str:
     """Return the summary of a regression as text.
 
     Args:
         model: the fitted model.
         level: confidence level of its limits.
         fit: the record of the fit.
+        ranked: the columns that were ranked.
     """
     used, given = len(fit.fitted), len(model.fits)
     rows = f"Observations: {used}" + (f" of {given} ({given - used} left out)" if used < given else "")
@@ -69,7 +69,7 @@ def linear_summary(model: Any, level: float, fit: Any) -> str:
         f"{rows}   Residual df: {fit.df_resid}   Standard errors: {model.se_type}",
         tables.lifted(measures),
         tables.lifted(quality),
-        *([RANKED] if model.ranked_data else []),
+        *_ranks(ranked),
         "",
         f"Coefficients ({100 * level:g}% limits: {model.ci_type}; p: {model.sig_type}):",
         coefficients(model.coefs),
@@ -78,13 +78,14 @@ def linear_summary(model: Any, level: float, fit: Any) -> str:
     return "\n".join(parts)
 
 
-def two_stage_summary(model: Any, level: float, fisher_z: bool) -> str:
+def two_stage_summary(model: Any, level: float, fisher_z: bool, ranked: Iterable[Any]) -> str:
     """Return the summary of a two-stage regression as text.
 
     Args:
         model: the fitted model.
         level: confidence level of its limits.
         fisher_z: whether correlations are Fisher's z.
+        ranked: the columns that were ranked.
     """
     used, given = int(np.isfinite(model.fits).sum()), len(model.fits)
     rows = f"Observations: {used}" + (f" of {given} ({given - used} left out)" if used < given else "")
@@ -100,13 +101,19 @@ def two_stage_summary(model: Any, level: float, fisher_z: bool) -> str:
         "",
         f"{rows}   Groups: {groups}   Standard errors: {model.se_type}",
         tables.lifted(measures | {"AIC": model.AIC, "BIC": model.BIC, "Log-likelihood": model.logLike}),
-        *(["Outcome and numeric predictors are ranks within groups."] if model.ranked_data else []),
+        *_ranks(ranked, " within groups"),
         "",
         f"{tested[model.iscorrs]}{fisher} ({100 * level:g}% limits: {model.ci_type}; p: {model.sig_type}):",
         coefficients(model.coefs),
         *(f"Warning: {text.strip()}" for text in model.warnings),
     ]
     return "\n".join(parts)
+
+
+def _ranks(ranked: Iterable[Any], within: str = "") -> list[str]:
+    """Return a line that names the columns that were ranked, none where none was."""
+    names = ", ".join(map(str, ranked))
+    return [f"Ranks{within}: {names}; fits and residuals are ranks too"] if names else []
 
 
 def _title(model: Any, facts: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from pymer4.columns import Column
 from pymer4.errors import DataError, OptionError, one_of
-from pymer4.formulas.formula import Call, Name, Node
+from pymer4.formulas.formula import Call, Name, Node, deparse
 
 Family = Literal["gaussian", "binomial", "poisson", "gamma", "inverse_gaussian", "nbinom"]
 
@@ -86,6 +86,11 @@ def check_outcome(
     Raises:
         DataError: naming the outcome, what it holds, and what the family takes.
     """
+    if family != "binomial" and isinstance(response, Call) and response.function == "cbind":
+        raise DataError(
+            f"The outcome {deparse(response)} has several columns; family {family!r} takes one. Fit a model to each, "
+            "or use family='binomial' for successes and failures."
+        )
     if family == "gaussian" and isinstance(response, Name):
         _check_varies(response.name, columns, complete)
     for name in _outcome_columns(family, response):
@@ -96,6 +101,22 @@ def check_outcome(
             _check_factor(family, name, column, complete)
         elif column.kind != "logical" or family != "binomial":
             _check_numbers(family, name, column.values[complete].astype(float), isinstance(response, Name), weighted)
+
+
+def part_counts(family: str, parts: np.ndarray, n: int) -> list[str]:
+    """Return a warning of counts that are no whole numbers, none where all are.
+
+    Args:
+        family: of the model.
+        parts: those counts.
+        n: number of rows used.
+    """
+    if not len(parts):
+        return []
+    return [
+        f"The outcome is no whole number in {len(parts)} of the {n} rows used, such as {parts[0]:g}. Family {family!r} "
+        "is of counts, and gives these no likelihood: use counts, with offset= for what they are rates of, or 'gamma'"
+    ]
 
 
 def _check_varies(name: str, columns: dict[str, Column], complete: np.ndarray) -> None:

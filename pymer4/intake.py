@@ -12,7 +12,8 @@ import pandas as pd
 
 from pymer4.columns import Column, floats, normalise
 from pymer4.errors import DataError, OptionError, near, shown
-from pymer4.formulas.formula import Call, Formula, Name, Node, columns_used, deparse, fixed_names
+from pymer4.formulas.formula import Call, Formula, Name, Node, deparse, fixed_names
+from pymer4.formulas.used import columns_used
 
 
 @dataclass(frozen=True, slots=True)

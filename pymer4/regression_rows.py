@@ -11,7 +11,7 @@ import pandas as pd
 from pymer4 import intake
 from pymer4.columns import normalise
 from pymer4.errors import DataError, OptionError
-from pymer4.families import is_linear
+from pymer4.families import is_linear, part_counts
 from pymer4.formulas.design import Design
 from pymer4.formulas.outcomes import Outcome, outcome
 from pymer4.numerics import estimate
@@ -211,6 +211,13 @@ def _variances(
     return variances
 
 
+def _parts(family: str, y: np.ndarray) -> list[str]:
+    is_count = family in ("poisson", "nbinom")
+    return part_counts(
+        family, y[np.abs(y - np.round(y)) > 1e-9 * np.maximum(1, np.abs(y))] if is_count else y[:0], len(y)
+    )
+
+
 def doubts(found: Sample, fit: LinearFit | GeneralizedFit, kind: str) -> list[str]:
     """Return what makes the numbers of a fit doubtful, in R's words where it has some.
 
@@ -219,8 +226,8 @@ def doubts(found: Sample, fit: LinearFit | GeneralizedFit, kind: str) -> list[st
         fit: the fit.
         kind: which standard errors, as in `sandwich.covariance`.
     """
-    texts = list(getattr(fit, "messages", ()))
     linear = isinstance(fit, LinearFit)
+    texts = [] if linear else [*fit.messages, *_parts(fit.family, found.y)]
     if not linear and fit.separated and not any("fitted" in text for text in texts):
         texts.append(
             "Separation: a predictor tells the outcomes apart, and a coefficient grows without limit. Its numbers are "

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from pymer4.errors import FormulaError
 from pymer4.formulas import formula as formula_module
 from pymer4.formulas import syntax
-from pymer4.formulas.formula import columns_used, parse, parse_arguments, require_random
+from pymer4.formulas.formula import parse, parse_arguments, require_random
 from pymer4.formulas.syntax import Call, Literal, Name, deparse
+from pymer4.formulas.used import columns_used
 
 
 def tree(text):

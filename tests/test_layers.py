@@ -59,6 +59,7 @@ LAYERS = {
     "pymer4.plotting.diagnostic_plots": 3,
     "pymer4.plotting.marginal_plots": 3,
     "pymer4.formulas.formula": 3,
+    "pymer4.formulas.used": 3.5,
     "pymer4.utils": 3,
     "pymer4.datasets": 4,
     "pymer4.families": 4,

@@ -306,7 +306,8 @@ def test_categories_are_cut_as_in_the_fit(term):
     )
     np.testing.assert_allclose(model.predict(data())[used], model.fits[used], rtol=SAME)
     alone = [model.predict(new_rows().iloc[[i]])[0] for i in range(6)]
-    np.testing.assert_array_equal(model.predict(new_rows()), alone)
+    # A product with several rows adds up the coefficients in another order than one with a single row.
+    np.testing.assert_allclose(model.predict(new_rows()), alone, rtol=1e-14)
     if "pd.cut" in term:
         np.testing.assert_allclose(alone, plain.predict(new_rows().assign(made=cuts(new_rows()))), rtol=1e-9)
 

@@ -7,10 +7,10 @@ what they are in R. Nothing here needs R.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from pymer4.errors import FormulaError, near
+from pymer4.errors import FormulaError
 from pymer4.formulas.grammar import Parser, error_at
 from pymer4.formulas.syntax import (
     COMPARISONS,
@@ -23,10 +23,8 @@ from pymer4.formulas.syntax import (
     evaluated,
     fold,
     operator_of,
-    passed_on,
 )
 
-_CONSTANT_NAMES = ("T", "F", "pi", "LETTERS", "letters", "month.abb", "month.name")
 _BARS = ("|", "||")
 _STRUCTURES = ("us", "diag", "cs", "ar1")
 _TERM_OPERATORS = ("+", "-", "*", "/", ":", "^", "%in%", "(")
@@ -84,7 +82,7 @@ class Formula:
     @property
     def names(self) -> tuple[str, ...]:
         """Every variable used, in order of first appearance; `T`, `F` and `pi` too (see `columns_used`)."""
-        return tuple(dict.fromkeys(symbol.name for symbol in _variables(self)))
+        return tuple(dict.fromkeys(symbol.name for symbol in variables(self)))
 
     @property
     def group_names(self) -> tuple[str, ...]:
@@ -162,7 +160,7 @@ def parse_arguments(text: str) -> dict[str, Node]:
         start = parser.token.at
         keyword, value = parser.argument()
         if keyword is None:
-            raise error_at("An argument needs its name: name = value.", text, start)
+            raise error_at("An argument needs its name, as in optimizer = 'bobyqa'.", text, start)
         if value == Name("") or keyword in values:
             raise error_at(f"{keyword!r} {'is given twice' if keyword in values else 'has no value'}.", text, start)
         values[keyword] = value
@@ -171,40 +169,6 @@ def parse_arguments(text: str) -> dict[str, Node]:
             if parser.token.kind == "end":
                 raise parser.unexpected(parser.token)
     return values
-
-
-def columns_used(formula: Formula, columns: Sequence[str], is_function: Callable = lambda name: True) -> list[str]:
-    """Return the columns of a data frame that a formula needs.
-
-    A column wins over R's constant of the same name: `T`, `F` and `pi` are columns where the frame has them.
-
-    Args:
-        formula: a parsed formula.
-        columns: the names of the frame's columns.
-        is_function: whether R has a function of a name, asked where one may stand and there is no such column; by
-            default every name is taken for one there.
-
-    Returns:
-        Names in order of first appearance; where `.` is used, all columns in the order of the frame.
-
-    Raises:
-        FormulaError: naming the variable that is not there, and the nearest one that is.
-
-    Example:
-        >>> columns_used(parse("y ~ x + I(z * pi) + (1 | g)"), ["g", "x", "y", "z", "w"])
-        ['y', 'x', 'z', 'g']
-    """
-    columns, known, used = list(columns), frozenset(columns), {}
-    passed = {id(symbol) for symbol in passed_on(formula.node)}
-    for symbol in _variables(formula):
-        if symbol.name in known:
-            used[symbol.name] = None
-        elif symbol.name not in _CONSTANT_NAMES and not (id(symbol) in passed and is_function(symbol.name)):
-            more = f", and {len(columns) - 12} more" if len(columns) > 12 else ""
-            have = f"The columns are: {', '.join(map(str, columns[:12]))}{more}."
-            missing = f"{symbol.name!r} is not a column of the data.{near(symbol.name, columns)} {have}"
-            raise error_at(missing, formula.text, symbol.at)
-    return columns if formula.uses_dot else list(used)
 
 
 def require_random(formula: Formula) -> None:
@@ -222,7 +186,7 @@ def require_random(formula: Formula) -> None:
             raise error_at(message, formula.text, max(0, formula.text.find(term.text)))
 
 
-def _variables(formula: Formula) -> Iterator[Name]:
+def variables(formula: Formula) -> Iterator[Name]:
     """Yield the symbols that stand for columns, in order; not `.` where it is a term."""
     (_, response), (_, right) = formula.node.args
     for symbol, term in (*_symbols(response, False), *_symbols(right, True)):
@@ -230,17 +194,21 @@ def _variables(formula: Formula) -> Iterator[Name]:
             yield symbol
 
 
-def _symbols(node: Node, term: bool) -> Iterator[tuple[Name, bool]]:
-    """Yield each symbol that R would look up, and whether it stands as a term rather than inside a function call."""
+def leaves(node: Node, term: bool) -> Iterator[tuple[Name | Literal, bool]]:
+    """Yield what R would look up or take as it stands, and whether it is a term rather than inside a function call."""
     stack = [(node, term)]
     while stack:
         node, term = stack.pop()
         operator = operator_of(node)
-        if isinstance(node, Name) and node.name:
+        if isinstance(node, Literal) or (isinstance(node, Name) and node.name):
             yield node, term
         elif operator not in ("::", ":::"):
             term = term and operator in (*_TERM_OPERATORS, *_BARS, *_STRUCTURES)
             stack.extend((kid, term) for kid in reversed(evaluated(node)))
+
+
+def _symbols(node: Node, term: bool) -> Iterator[tuple[Name, bool]]:
+    return ((leaf, term) for leaf, term in leaves(node, term) if isinstance(leaf, Name))
 
 
 def _reached(node: Node) -> Iterator[Node]:

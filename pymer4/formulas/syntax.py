@@ -229,6 +229,11 @@ def is_reserved(name: str) -> bool:
     return name in CONSTANT_WORDS or name in _KEYWORDS or re.fullmatch(r"\.\.[0-9]+", name) is not None
 
 
+def needs_quotes(name: str) -> bool:
+    """Whether a column of this name can't stand bare in a formula."""
+    return _quoted(name) != name
+
+
 def _quoted(name: str) -> str:
     """Return a name as R needs it written: in backticks unless it is syntactic."""
     plain = re.fullmatch(NAME, name) and not foreign_in(name)

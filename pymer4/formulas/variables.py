@@ -65,6 +65,11 @@ class Variable:
     contrast: Contrast | None = None
     ranks: tuple[np.ndarray, np.ndarray] | None = None
 
+    @property
+    def is_number(self) -> bool:
+        """Whether the column counts as a number, and not as categories."""
+        return self.kind.kind in ("double", "integer") and not self.names
+
 
 class Rows:
     """Columns of a frame in normal form.

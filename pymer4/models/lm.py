@@ -315,7 +315,8 @@ class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPlots, NativeModel):
             NotFittedError: before `fit()`.
         """
         self._require_fit("summary()")
-        print(display.linear_summary(self, self._settings["level"], self._estimate))
+        ranked = self._ranked(self._designed[1].variables)
+        print(display.linear_summary(self, self._settings["level"], self._estimate, ranked))
         return tables.rounded(self.coefs)
 
     def _told(self, found: Sample) -> str:

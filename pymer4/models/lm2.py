@@ -340,5 +340,6 @@ class Lm2(Lm2State, Lm2Predictions, Lm2Plots, NativeModel):
             NotFittedError: before `fit()`.
         """
         self._require_fit("summary()")
-        print(display.two_stage_summary(self, self._settings["level"], self._settings["ztrans_corrs"]))
+        settings = self._settings
+        print(display.two_stage_summary(self, settings["level"], settings["ztrans_corrs"], self._ranked(self._design.variables)))
         return tables.rounded(self.coefs)

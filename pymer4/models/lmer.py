@@ -12,9 +12,10 @@ import pandas as pd
 from pymer4 import bridge, display, intake, tables
 from pymer4.columns import Column
 from pymer4.errors import ConvergenceWarning, ModelWarning
-from pymer4.families import Family, check_family, check_outcome, is_linear
+from pymer4.families import Family, check_family, check_outcome, is_linear, part_counts
 from pymer4.formulas.factors import Coding
-from pymer4.formulas.formula import columns_used, deparse, parse, require_random, without_dot
+from pymer4.formulas.formula import deparse, parse, require_random, without_dot
+from pymer4.formulas.used import columns_used, quotes_advised
 from pymer4.models.base import Ddf, Model, summary_wanted
 from pymer4.models.convergence import Convergence, next_step
 from pymer4.models.lmer_diagnosis import LmerDiagnosis
@@ -89,12 +90,13 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
         offset: str | Sequence[float] | None = None,
     ):
         self.link = check_family(family, link)
-        self._parsed = parse(formula)
-        require_random(self._parsed)
         super().__init__(formula, data, family)
+        with quotes_advised(formula, list(self._frame.columns)):
+            self._parsed = parse(formula)
+            require_random(self._parsed)
+            columns_used(self._parsed, list(self._frame.columns), is_function)
         self._weights = intake.per_row("weights", weights, self._frame, positive=True)
         self._offset = intake.per_row("offset", offset, self._frame)
-        columns_used(self._parsed, list(self._frame.columns), is_function)
 
     def __repr__(self) -> str:
         """Return formula, family and state."""
@@ -279,7 +281,8 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
         self._facts |= {"statistics": statistics, "vcov": value["vcov"]}
 
     def _keep_warnings(self, reply: bridge.Reply, aliased: list[str] | None, quiet: bool) -> None:
-        texts = [*reply.warnings, *reply.messages]
+        parts = part_counts(self.family, reply.value["parts"], int(self._used.sum()))
+        texts = [*parts, *reply.warnings, *reply.messages]
         if aliased:
             texts.append(f"Left out, since other terms add up to them: {', '.join(aliased)}")
         for text in texts:
@@ -306,5 +309,5 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
             NotFittedError: before `fit()`.
         """
         self._require_fit("summary()")
-        print(display.mixed_summary(self, self._facts))
+        print(display.mixed_summary(self, self._facts, self._ranks))
         return tables.rounded(self.coefs)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from pymer4 import bridge, grid_request, tables
 from pymer4.errors import OptionError, also_spelled, one_of, shown
+from pymer4.formulas.syntax import Name
 from pymer4.grid_request import Adjust, Family, Predictors, Scale
 from pymer4.models import marginal_notes
 from pymer4.models.base import Ddf, issue_all, truth, verbosity
@@ -93,7 +94,8 @@ class LmerMarginal:
             print(text)
         if not summarize:
             return None
-        print(marginal_notes.printed(frames, marginal, grouping))
+        one_scale = self._linear and isinstance(self._parsed.response, Name)
+        print(marginal_notes.printed(frames, marginal, grouping, one_scale))
         return frames
 
     def emmeans(

@@ -9,8 +9,9 @@ import numpy as np
 
 from pymer4.errors import FormulaError, OptionError, among, near, one_of, shown
 from pymer4.families import check_rank, has_scale, is_linear
-from pymer4.formulas.formula import Formula, columns_used, deparse, names_in, parse, parse_arguments
+from pymer4.formulas.formula import Formula, deparse, names_in, parse, parse_arguments
 from pymer4.formulas.syntax import Name
+from pymer4.formulas.used import columns_used
 from pymer4.intake import crossings
 from pymer4.models.base import Ddf, confidence_level, truth, verbosity, without_effect
 from pymer4.numerics.resample import count, permutations, whole_seed, workers

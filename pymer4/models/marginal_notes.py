@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from pymer4 import tables
+from pymer4.printing import block
 
 Frames = tuple[pd.DataFrame, pd.DataFrame | None]
 
@@ -52,19 +52,23 @@ def not_undone(outcome: str) -> str:
     return f"Estimates are on the link scale, that of {outcome}: no inverse is known that gives the raw outcomes back."
 
 
-def printed(frames: Frames, marginal: Sequence[str], grouping: Sequence[str]) -> str:
-    """Return both tables as text, with what they are, our notes and those of R."""
+def printed(frames: Frames, marginal: Sequence[str], grouping: Sequence[str], one_scale: bool) -> str:
+    """Return both tables as text, with what they are, our notes and those of R.
+
+    Args:
+        frames: estimates, and contrasts or None.
+        marginal: the variables whose means or slopes these are.
+        grouping: the variables within whose levels.
+        one_scale: whether the model has no other scale than that of the outcome.
+    """
     estimates, contrasts = frames
     what = "slopes" if "variable" in estimates.attrs else "means"
     within = f" at each level of {', '.join(grouping)}" if grouping else ""
-    parts = [f"Marginal {what} of {', '.join(marginal)}{within} ({estimates.attrs['scale']} scale):", _block(estimates)]
+    scale = "" if one_scale else f" ({estimates.attrs['scale']} scale)"
+    parts = [f"Marginal {what} of {', '.join(marginal)}{within}{scale}:", block(estimates)]
     if contrasts is not None:
-        how = f"{contrasts.attrs['scale']} scale; adjustment: {contrasts.attrs['adjust']}"
-        parts += ["", f"Pairwise differences ({how}):", _block(contrasts)]
+        scale = "" if one_scale else f"{contrasts.attrs['scale']} scale; "
+        parts += ["", f"Pairwise differences ({scale}adjustment: {contrasts.attrs['adjust']}):", block(contrasts)]
     notes = [note for frame in frames if frame is not None for note in frame.attrs["notes"]]
     said = [text.strip().removeprefix("NOTE: ") for text in estimates.attrs["messages"]]
     return "\n".join([*parts, "", *(f"Note: {note.strip()}" for note in dict.fromkeys([*said, *notes]))])
-
-
-def _block(table: pd.DataFrame) -> str:
-    return tables.rounded(table).to_string(float_format="{:.3f}".format)

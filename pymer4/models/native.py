@@ -41,6 +41,10 @@ class NativeModel(Model):
     def _linear(self) -> bool:
         return is_linear(self.family, self.link)
 
+    def _ranked(self, variables: Mapping[Any, Any]) -> list[Any]:
+        """Return the columns of which ranks were fitted, of what a design has learned of each."""
+        return [name for name, told in variables.items() if told.is_number] if self.ranked_data else []
+
     def _warn_of_idle(self, method: Callable, given: Mapping[str, Any], **acting: tuple[bool, str]) -> None:
         """Warn of the arguments of `fit()` that were set and have no effect beside the others.
 
