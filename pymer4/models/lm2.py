@@ -340,6 +340,6 @@ class Lm2(Lm2State, Lm2Predictions, Lm2Plots, NativeModel):
             NotFittedError: before `fit()`.
         """
         self._require_fit("summary()")
-        settings = self._settings
-        print(display.two_stage_summary(self, settings["level"], settings["ztrans_corrs"], self._ranked(self._design.variables)))
+        settings, ranked = self._settings, self._ranked(self._design.variables)
+        print(display.two_stage_summary(self, settings["level"], settings["ztrans_corrs"], ranked))
         return tables.rounded(self.coefs)
