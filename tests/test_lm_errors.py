@@ -58,7 +58,7 @@ BAD_FITS = [
     ({"seed": -1}, OptionError, "seed=-1 is not a whole number of at least 0"),
     ({"scheme": "freedman"}, OptionError, "Did you mean 'freedman-lane'"),
     ({"rank": "yes"}, OptionError, "rank='yes' has to be True or False"),
-    ({"verbose": None}, OptionError, "verbose=None has to be True or False"),
+    ({"verbose": None}, OptionError, "verbose=None has to be False or 0"),
     ({"wls_dof_correction": 3}, OptionError, "wls_dof_correction=3"),
     ({"ordered": "no"}, OptionError, "ordered='no'"),
     ({"weights": "w"}, OptionError, "weights='w' is not a column of the data"),

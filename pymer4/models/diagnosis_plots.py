@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pymer4 import tables
-from pymer4.errors import NotFittedError, OptionError, near
+from pymer4.errors import NotFittedError, OptionError, near, shown
 from pymer4.models.base import confidence_level
 from pymer4.models.outcome_names import OutcomeNames, labelled, scale_of
 from pymer4.models.pictures import panels, picture
@@ -207,7 +207,7 @@ class DiagnosticPlots(OutcomeNames):
         b = self.coefs[tables.ESTIMATE]
         if term not in b.index:
             raise OptionError(
-                f"term={term!r} is no coefficient. Use one of: {', '.join(b.index)}.{near(term, b.index)}"
+                f"term={shown(term)} is no coefficient. Use one of: {', '.join(b.index)}.{near(term, b.index)}"
             )
         design, used = self.design_matrix[list(b.index)], np.isfinite(self.residuals)
         weights = self._prior_weights()

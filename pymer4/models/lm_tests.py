@@ -55,6 +55,8 @@ class LmTests:
         left = L @ self._estimate.b - c
         middle = L @ self._facts["vcov"] @ L.T
         q = len(L)
+        if not (np.isfinite(L).all() and np.isfinite(c).all()):
+            raise OptionError(f"The hypotheses {told!r} hold numbers that are missing or infinite.")
         if np.linalg.matrix_rank(L) < q:
             raise OptionError(f"The hypotheses {told!r} depend on each other. Leave out those that follow from others.")
         chisq = float(left @ np.linalg.solve(middle, left))

@@ -11,7 +11,7 @@ import pandas as pd
 
 from pymer4 import bridge, intake, tables
 from pymer4.columns import Column, level_name, normalise, places
-from pymer4.errors import OptionError, near
+from pymer4.errors import OptionError, near, shown
 from pymer4.formulas.formula import Name, deparse, names_in, parse
 from pymer4.models.forest import grouping, of_factor
 from pymer4.models.pictures import picture
@@ -85,7 +85,7 @@ class LmerCurves:
         if param not in groups.columns:
             known = list(dict.fromkeys([*predictors, *groups.columns]))
             raise OptionError(
-                f"param={param!r} is not in the model. Use one of: {', '.join(known)}.{near(param, known)}"
+                f"param={shown(param)} is not in the model. Use one of: {', '.join(known)}.{near(param, known)}"
             )
         varying = list(of_factor(self.ranef, ranef_idx).columns)
         if param not in varying:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pymer4.errors import DataError
+from pymer4.errors import DataError, shown
 from pymer4.plotting import axes
 from pymer4.plotting.plots import GROUP, GUIDE, INK
 
@@ -85,5 +85,5 @@ def equivalence(
 def _two(name: str, values: ArrayLike) -> np.ndarray:
     found = np.asarray(values, dtype=float)
     if found.shape != (2,) or not np.isfinite(found).all():
-        raise DataError(f"{name}={values!r} has to be two finite numbers, the lower and the upper.")
+        raise DataError(f"{name}={shown(values)} has to be two finite numbers, the lower and the upper.")
     return found
