@@ -51,6 +51,9 @@ from pymer4 import errors, models
 NOT_FOR_USERS = {"pymer4.bridge", "pymer4.errors"}
 """Modules with an `__all__` that are no boundary: the door to R, which takes what the models hand it; the classes."""
 
+_CACHES = {"_facts", "_grids"}
+"""Attributes of models that keep what was asked before."""
+
 LONGEST = 120.0
 """Seconds after which a call counts as one without end, and the process stops with its traceback."""
 
@@ -182,17 +185,34 @@ class Generator:
             self.states = states(folder)
         found = [*functions(), *methods(self.states)]
         self.subjects = [one for one in found if re.search(only, one.full_name)]
+        self._weights = [one.weight for one in self.subjects]
+        self._before = self._shared()
+
+    def _shared(self) -> dict[str, Any]:
+        """Return what all twins of each model have in common."""
+        return {state: {name: imprint(v) for name, v in vars(m).items()} for state, m in self.states.items()}
+
+    def changed(self) -> list[str]:
+        """Return the attributes that some call has changed in place."""
+        after = self._shared()
+        tables = (pd.DataFrame, np.ndarray, dict, list)
+        return [
+            f"{state}: {name}"
+            for state, before in self._before.items()
+            for name, value in vars(self.states[state]).items()
+            if isinstance(value, tables) and before.get(name) != after[state].get(name) and name not in _CACHES
+        ]
 
     def call(self, seed: int, number: int) -> tuple[Subject, Any, list[tuple[str, Any, str]]]:
         """Return a callable, the model it is a method of, and its arguments: name, value, and how it is told."""
         rng = random.Random(f"{seed}-{number}")
-        subject = rng.choices(self.subjects, [one.weight for one in self.subjects])[0]
+        subject = rng.choices(self.subjects, self._weights)[0]
         model = twin(self.states[subject.state]) if subject.state else None
         return subject, model, self.arguments(rng, subject)
 
     def arguments(self, rng: random.Random, subject: Subject) -> list[tuple[str, Any, str]]:
         names = list(subject.parameters)
-        wrong = set(rng.sample(names, min(len(names), rng.choices((0, 1, 2, 3), (15, 55, 20, 10))[0])))
+        wrong = set(rng.sample(names, min(len(names), rng.choices((0, 1, 2, 3), (30, 50, 14, 6))[0])))
         made = []
         for name, parameter in subject.parameters.items():
             costly = name in ("n_boot", "n_perm", "permute", "nit")
@@ -233,7 +253,11 @@ def pool(subject: Subject, parameter: inspect.Parameter, wrong: bool, rng: rando
     named = values.ODD if wrong else values.VALID
     found = next((named[key] for key in keys if key in named), None)
     if wrong:
-        return values.ANYTHING if found is None or rng.random() < 0.4 else found
+        return (
+            values.ANYTHING
+            if found is None or (rng.random() < 0.4 and parameter.name not in values.ODD_ALONE)
+            else found
+        )
     if found is not None:
         return found
     if isinstance(parameter.default, bool):
@@ -276,8 +300,11 @@ def made(subject: Subject, model: Any, given: list[tuple[str, Any, str]]) -> Any
 def imprint(value: Any) -> Any:
     """Return what has to be the same before and after a call."""
     if isinstance(value, (models.Lmer, models.Lm, models.Lm2)):
-        kept = {name: imprint(v) for name, v in vars(value).items() if not name.startswith("_") or name == "_frame"}
-        return type(value), kept
+        kept = {name: v for name, v in vars(value).items() if not name.startswith("_") or name == "_frame"}
+        # Objects that twins share are looked at when all calls are made.
+        return type(value), {name: imprint(v) if type(v) in (dict, list) else id(v) for name, v in kept.items()}
+    if isinstance(value, dict):
+        return [(repr(name), imprint(one)) for name, one in value.items()]
     if isinstance(value, (list, tuple)):
         return type(value), [imprint(one) for one in value]
     if isinstance(value, (np.random.Generator, Iterator)):
@@ -373,6 +400,7 @@ def run(seed: int, numbers: range, only: str = "", log: Callable[[str], None] = 
             found.append(call)
             if "matplotlib.pyplot" in sys.modules:
                 sys.modules["matplotlib.pyplot"].close("all")
+        found += [Call(-1, "a model", told, "changed", "in place, by some call") for told in generator.changed()]
     return found
 
 

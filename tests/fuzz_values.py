@@ -6,6 +6,7 @@ import datetime
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ Make = Callable[[], Any]
 """Makes a value anew, so that no call can change what another gets."""
 
 
-def frame() -> pd.DataFrame:
+@cache
+def _frame() -> pd.DataFrame:
     """Return 36 rows in 6 groups: columns that a model takes, and columns that none does."""
     found = plain_frame()
     n = len(found)
@@ -27,6 +29,11 @@ def frame() -> pd.DataFrame:
     found["mixed"] = ["a", 1] * 18
     found["const"], found["gaps"], found["infs"] = 1.0, np.nan, np.inf
     return found
+
+
+def frame() -> pd.DataFrame:
+    """Return the rows of `_frame`, for one call alone."""
+    return _frame().copy()
 
 
 def plain_frame() -> pd.DataFrame:
@@ -512,7 +519,7 @@ ODD: dict[str, list[Make]] = {
     "n_boot": _COUNTS_ODD,
     "n_perm": _COUNTS_ODD,
     "permute": _COUNTS_ODD,
-    "n_jobs": _COUNTS_ODD,
+    "n_jobs": [*(make for make in ANYTHING if not isinstance(make(), (int, float, np.number))), *_each(0, 2.5, "5")],
     "n_lags": _COUNTS_ODD,
     "num_datasets": _COUNTS_ODD,
     "num_obs": _COUNTS_ODD,
@@ -569,3 +576,6 @@ ODD: dict[str, list[Make]] = {
     "compression": _each("gzip", 9, ["zlib"]),
 }  # fmt: skip
 """Values of a parameter's own kind that are no good, or hardly."""
+
+ODD_ALONE = {"n_jobs"}
+"""Parameters that get no other wrong values: any number of workers is a legal one, and starts that many processes."""

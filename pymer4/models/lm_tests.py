@@ -79,7 +79,8 @@ class LmTests:
 
         names = list(self._facts["names"])
         try:
-            found = patsy.DesignInfo(names).linear_constraint(constraints)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                found = patsy.DesignInfo(names).linear_constraint(constraints)
         except (patsy.PatsyError, ValueError, TypeError, KeyError, IndexError) as error:
             raise OptionError(f"{error}\nThe coefficients are: {', '.join(names)}.") from error
         if isinstance(constraints, str):

@@ -1,0 +1,179 @@
+"""Arguments of a kind that nobody foresees are refused before work, in words that say what is allowed."""
+
+from __future__ import annotations
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+
+from pymer4 import Lm, Lm2, Lmer, doctor, errors, simulate, stats
+from pymer4.columns import floats, real_array
+from pymer4.errors import DataError, FormulaError, OptionError
+from pymer4.numerics.chunks import each_chunk
+from pymer4.numerics.resample import MOST, count
+
+
+def trial() -> pd.DataFrame:
+    """Return 24 rows in 6 groups."""
+    rng = np.random.default_rng(5)
+    data = pd.DataFrame({"g": np.repeat(list("ABCDEF"), 4), "c": np.tile(["a", "b", "d"], 8)})
+    for name in ("x", "y", "Q", "I", "np"):
+        data[name] = rng.normal(size=24)
+    data["lists"], data["half"] = [[1]] * 24, (np.arange(24) % 4).astype(np.float16)
+    return data
+
+
+# ------------------------------------------------------------------ how values are quoted
+
+
+@pytest.mark.parametrize(
+    "value, told",
+    [
+        ("x", "'x'"),
+        (np.ones((2, 3)), "<ndarray of shape (2, 3)>"),
+        (pd.DataFrame({"x": [1.0]}), "<DataFrame of shape (1, 1)>"),
+        (10**400, "<int of 1329 bits>"),
+        (np.array(1.0), "array(1.)"),
+        (["x" * 500], "['" + "x" * 115 + "..."),
+    ],
+    ids=str,
+)
+def test_values_are_quoted_in_short(value, told):
+    assert errors.shown(value) == told
+
+
+# ------------------------------------------------------------------ sizes
+
+
+@pytest.mark.parametrize("value", [MOST + 1, 10**12, 10**400, 1e300])
+def test_counts_have_an_end(value):
+    with pytest.raises(OptionError, match=r"n_boot=.* is too large. Give a whole number from 1 to 10,000,000"):
+        count("n_boot", value)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: simulate.simulate_lm(10**9, 5),
+        lambda: simulate.simulate_lmm(10**6, 2, 10**6),
+        lambda: simulate.easy_multivariate_normal(10, 10**6, 0.1),
+    ],
+)
+def test_data_that_no_memory_holds_are_refused(call):
+    with pytest.raises(OptionError, match="1,000,000,000 numbers"):
+        call()
+
+
+def test_workers_are_no_more_than_items_and_cores_call_for():
+    with joblib.parallel_config(backend="threading"):
+        found = each_chunk(np.negative, np.arange(3), 10**13)
+    assert np.concatenate(found).tolist() == [0, -1, -2]
+
+
+# ------------------------------------------------------------------ numbers
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.arange(3) + 1j,
+        np.array(["2020"] * 3, dtype="datetime64[D]"),
+        ["1", "2", "3"],
+        [[1], [2], [3]],
+        [10**400, 1, 2],
+    ],
+    ids=["complex", "dates", "text", "lists", "huge"],
+)
+def test_what_is_no_number_is_no_weight(values):
+    assert real_array(values) is None or np.ndim(values) == 2
+    with pytest.raises(DataError, match="weights has to"):
+        floats("weights", values)
+
+
+def test_numbers_whose_squares_are_infinite_are_no_sample():
+    with pytest.raises(DataError, match=r"x holds 1e\+308, whose square"):
+        stats.welch_dof([1e308, 1.0, 2.0], [1.0, 2.0, 3.0])
+
+
+# ------------------------------------------------------------------ models without R
+
+
+@pytest.mark.parametrize("name", ["rank", "ordered", "wls_dof_correction", "summarize", "verbose"])
+@pytest.mark.parametrize("value", [np.array([True, False]), trial(), pd.NA], ids=["array", "frame", "NA"])
+def test_where_a_truth_value_is_due(name, value):
+    with pytest.raises(OptionError, match=rf"{name}=.* has to be"):
+        Lm("y ~ x", trial()).fit(**{name: value})
+
+
+def test_columns_may_have_the_names_that_patsy_uses():
+    model = Lm("y ~ Q + I + np", trial())
+    model.fit(summarize=False)
+    assert list(model.coefs.index) == ["Intercept", "Q", "I", "np"]
+    assert np.isfinite(model.predict(trial())).all()
+
+
+@pytest.mark.parametrize("formula", ["y ~ np.log(x)", "y ~ Q('x') + Q"])
+def test_a_column_before_a_function_is_told(formula):
+    with pytest.raises(FormulaError, match=r"is the column of the data.* rename the column"):
+        Lm(formula, trial()).fit()
+
+
+def test_groups_of_lists_are_refused_and_half_floats_are_groups():
+    with pytest.raises(DataError, match="'lists' holds values of type list"):
+        Lm2("y ~ x", trial(), "lists")
+    model = Lm2("y ~ x", trial(), "half")
+    model.fit(summarize=False)
+    assert model.grps == {"half": 4}
+
+
+def test_hypotheses_hold_finite_numbers():
+    model = Lm("y ~ x", trial())
+    model.fit(summarize=False)
+    with pytest.raises(OptionError, match="missing or infinite"):
+        model.test("x = 1 / 0")
+
+
+def test_the_table_of_checks_takes_checks():
+    with pytest.raises(TypeError, match=r"what checks\(\) finds"):
+        doctor.table(1)
+
+
+# ------------------------------------------------------------------ models of R
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    model = Lmer("y ~ x + c + (1 | g)", trial())
+    model.fit(summarize=False)
+    return model
+
+
+@pytest.mark.r
+@pytest.mark.parametrize(
+    "given, told",
+    [
+        ({"specs": [["c"]]}, r"specs names \['c'\], which is not"),
+        ({"specs": "c", "at": {"x": {"a": 1}}}, r"at\['x'\] is {'a': 1}. Give one value"),
+        ({"specs": "c", "at": {"c": {"a": 1}}}, r"at\['c'\] is"),
+        ({"specs": "c", "at": np.arange(3)}, "at=<ndarray"),
+        ({"specs": "c", "at": {"x": [10**400]}}, r"at\['x'\]=.* has to be numbers"),
+        ({"specs": "c", "at": {"x": list(range(5000))}}, r"15,000 rows \(c 3 × x 5000\)"),
+    ],
+)
+def test_grids(mixed, given, told):
+    with pytest.raises(OptionError, match=told):
+        mixed.emmeans(**given)
+
+
+@pytest.mark.r
+@pytest.mark.parametrize("formula", ["y ~ g * x * c + (1 | half)", "y ~ factor(x) + (1 | g)"])
+def test_more_coefficients_than_rows(formula):
+    with pytest.raises(FormulaError, match="24 rows are used: nothing is left"):
+        Lmer(formula, trial()).fit()
+
+
+@pytest.mark.r
+def test_a_random_part_without_an_effect():
+    with pytest.raises(FormulaError, match=r"\(0 \| g\) has no effect"):
+        Lmer("y ~ x + (0 | g)", trial())
