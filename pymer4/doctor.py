@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import metadata
 
 from pymer4 import machine
-from pymer4.errors import shown
+from pymer4.errors import items, shown
 
 __all__ = ["Check", "checks", "main", "table"]
 
@@ -79,10 +79,10 @@ def _first_fit() -> Check:
 def table(found: Iterable[Check]) -> str:
     """Lay the checks out in columns, a remedy on the line below its check."""
     lines = []
-    found = list(found) if isinstance(found, Iterable) else [found]
-    if not all(isinstance(check, Check) for check in found):
+    listed = items(found)
+    if listed is None or not all(isinstance(check, Check) for check in listed):
         raise TypeError(f"table() lays out what checks() finds, not {shown(found)}.")
-    for check in found:
+    for check in listed:
         state = "mend" if check.remedy else "ok"
         lines.append(f"{check.name:<16}{check.found or 'missing':<14}{state:<6}{check.note}".rstrip())
         if check.remedy:

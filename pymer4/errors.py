@@ -11,7 +11,7 @@ import functools
 import inspect
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 __all__ = [
@@ -113,6 +113,12 @@ def near(name: object, allowed: Iterable[object]) -> str:
     legal = {str(a).lower(): a for a in allowed}
     found = difflib.get_close_matches(name.lower(), legal, n=1)
     return f" Did you mean {str(legal[found[0]])!r}?" if found else ""
+
+
+def items(value: object) -> list[Any] | None:
+    """Return what a list holds, or anything else that is gone through like one; None for text, a dict, or one thing."""
+    alone = isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable)
+    return None if alone or getattr(value, "ndim", 1) == 0 else list(value)
 
 
 def among(value: object, allowed: Iterable[object]) -> bool:

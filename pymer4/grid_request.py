@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from pymer4.columns import level_name, places, real_array
-from pymer4.errors import OptionError, near, one_of, shown
+from pymer4.errors import OptionError, items, near, one_of, shown
 
 Adjust = Literal[
     "none", "tukey", "bonferroni", "holm", "hochberg", "hommel", "fdr", "BH", "BY", "sidak", "scheffe", "dunnettx",
@@ -53,12 +53,11 @@ class Predictors:
         Raises:
             OptionError: one of them is not in the fixed part of the model.
         """
-        listed = [] if given is None else [given] if isinstance(given, str) else given
-        if isinstance(listed, Mapping) or not isinstance(listed, Iterable):
+        names = [] if given is None else [given] if isinstance(given, str) else items(given)
+        if names is None:
             raise OptionError(
                 f"{argument}={shown(given)} is not the name of a variable, nor a list of names. {self.known()}"
             )
-        names = list(listed)
         for name in names:
             if not isinstance(name, str) or name not in self:
                 hint = near(name, [*self.factors, *self.covariates])

@@ -64,6 +64,12 @@ _MATHEMATICAL = re.compile(
 )
 """What R says of a fit that can't be had, which no check of arguments can foresee."""
 
+_USERS_CODE = re.compile(
+    r"could not find function|unused argument|non-function specified|optimizer function|is\.list\(optCtrl\)|"
+    r"'degree' must be|invalid power|^no$|^factor .* has new levels"
+)
+"""What R says of the functions and arguments that a formula or `control` spells, which are R code of the user's."""
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -353,8 +359,8 @@ def verdict(error: BaseException) -> tuple[str, str]:
     where = f" ({place(last.filename)}:{last.lineno})"
     if isinstance(error, errors.RError):
         # A verb that stops on purpose speaks as pymer4 does: in sentences, with what to do.
-        mathematical = _MATHEMATICAL.search(error.message) or error.advice
-        return ("refused", said) if mathematical else ("foreign", said)
+        known = _MATHEMATICAL.search(error.message) or _USERS_CODE.search(error.message) or error.advice
+        return ("refused", said) if known else ("foreign", said)
     if isinstance(error, errors.Pymer4Error):
         return "refused", said
     ours = f"{os.sep}pymer4{os.sep}" in last.filename

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
-import numpy as np
-
-from pymer4.errors import FormulaError, OptionError, among, near, one_of, shown
+from pymer4.errors import FormulaError, OptionError, among, items, near, one_of, shown
 from pymer4.families import check_rank, has_scale, is_linear
 from pymer4.formulas.formula import Formula, deparse, names_in, parse, parse_arguments
 from pymer4.formulas.syntax import Name
@@ -118,11 +116,10 @@ def _columns_of(group: str) -> set[str]:
 def unranked(given: Mapping[str, Any]) -> list[Any]:
     """Return the columns that `rank_exclude_cols` names."""
     names = given["rank_exclude_cols"]
-    if isinstance(names, str):
-        return [names]
-    if isinstance(names, Mapping) or not isinstance(names, Iterable) or np.ndim(names) == 0:
+    listed = [names] if isinstance(names, str) else items(names)
+    if listed is None:
         raise OptionError(f"rank_exclude_cols={shown(names)} has to be a column's name, or a list of them.")
-    return list(names)
+    return listed
 
 
 def _check_ranked(within: Any, without: list[Any], formula: Formula, columns: Sequence[Any]) -> None:
