@@ -60,15 +60,12 @@ LONGEST = 120.0
 _MATHEMATICAL = re.compile(
     r"Downdated VtV|PIRLS|pwrssUpdate|no convergence|NaN|singular|not positive|infinite|cannot find valid starting|"
     r"not finite|non-finite|objective in x0|random effects \(=|\(non-NA\) cases|in all \d+|None of the|"
-    r"response is constant|step-halvings|optimi[sz]er|profil|not identifiable"
+    r"non-positive values not allowed|response is constant|step-halvings|optimi[sz]er|profil|not identifiable"
 )
 """What R says of a fit that can't be had, which no check of arguments can foresee."""
 
-_USERS_CODE = re.compile(
-    r"could not find function|unused argument|non-function specified|optimizer function|is\.list\(optCtrl\)|"
-    r"'degree' must be|invalid power|^no$|^factor .* has new levels"
-)
-"""What R says of the functions and arguments that a formula or `control` spells, which are R code of the user's."""
+_USERS_CODE = re.compile(r"'degree' must be|invalid power|^no$|^factor .* has new levels")
+"""What R says of the functions that a formula spells, which are R code of the user's."""
 
 
 @dataclass(frozen=True)

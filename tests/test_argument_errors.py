@@ -177,3 +177,10 @@ def test_more_coefficients_than_rows(formula):
 def test_a_random_part_without_an_effect():
     with pytest.raises(FormulaError, match=r"\(0 \| g\) has no effect"):
         Lmer("y ~ x + (0 | g)", trial())
+
+
+@pytest.mark.r
+@pytest.mark.parametrize("control", [{"optimizer": {"a": {}}}, {"optimizer": [1]}, {"optCtrl": 3}])
+def test_entries_of_control(control):
+    with pytest.raises(OptionError, match=r"control sets .* Give"):
+        Lmer("y ~ x + (1 | g)", trial()).fit(control=control)

@@ -156,12 +156,15 @@ def optimizer_control(control: Any, old_optimizer: bool) -> str | dict[str, Any]
     """Return R's control arguments, None for the default.
 
     Raises:
-        OptionError: neither text nor a dict, one beside `old_optimizer`, or one that scales predictors.
+        OptionError: neither text nor a dict, entries of another kind than R's, one beside `old_optimizer`, or one that
+            scales predictors.
     """
     if not isinstance(control, (str, Mapping)):
         raise OptionError(
             f"control has to be R text such as \"optimizer='bobyqa'\" or a dict, not a {type(control).__name__}."
         )
+    if isinstance(control, Mapping):
+        _check_entries(control)
     if old_optimizer:
         if control:
             raise OptionError("old_optimizer=True is short for control=\"optimizer='bobyqa'\"; give one of the two.")
@@ -172,6 +175,14 @@ def optimizer_control(control: Any, old_optimizer: bool) -> str | dict[str, Any]
             "scale(x) in the formula for the predictors that are to be scaled, and leave it out."
         )
     return (control if isinstance(control, str) else dict(control)) or None
+
+
+def _check_entries(control: Mapping[str, Any]) -> None:
+    named, settings = control.get("optimizer", ""), control.get("optCtrl", {})
+    if not all(isinstance(name, str) for name in ([named] if isinstance(named, str) else items(named) or [None])):
+        raise OptionError(f"control sets optimizer={shown(named)}. Give the name of one, such as 'bobyqa'.")
+    if not isinstance(settings, Mapping):
+        raise OptionError(f"control sets optCtrl={shown(settings)}. Give a dict, such as {{'maxfun': 20000}}.")
 
 
 def names_set(control: str | Mapping[str, Any] | None) -> set[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pymer4.errors import OptionError, near, shown
+from pymer4.errors import OptionError, items, near, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -177,11 +177,10 @@ def listed(argument: str, value: Any) -> list[Any]:
     Raises:
         OptionError: it can't be listed.
     """
-    if isinstance(value, str):
-        return [value]
-    if value is None or not isinstance(value, Iterable) or (np.ndim(value) == 0 and isinstance(value, np.ndarray)):
+    found = [value] if isinstance(value, str) else items(value)
+    if found is None:
         raise OptionError(f"{argument}={shown(value)} has to be a list of labels. Leave it out for all.")
-    return list(value)
+    return found
 
 
 def once(argument: str, labels: Sequence[Any]) -> None:
