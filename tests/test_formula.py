@@ -476,7 +476,7 @@ def test_arguments_of_a_call():
 @pytest.mark.parametrize(
     "text, message, rest",
     [
-        ("a = 1, 'bobyqa'", "An argument needs its name: name = value.", "'bobyqa'"),
+        ("a = 1, 'bobyqa'", "An argument needs its name, as in optimizer = 'bobyqa'.", "'bobyqa'"),
         ("a = 1, , b = 2", "An argument needs its name", ", b = 2"),
         ("lmerControl(a = 1)", "An argument needs its name", "lmerControl(a = 1)"),
         ("a = 1, a = 2", "'a' is given twice.", "a = 2"),

@@ -373,9 +373,7 @@ def test_a_failed_prediction_leaves_the_model_as_it_was(rich):
 # What only R can know
 
 R_SAYS = {
-    "unknown function": ("y ~ foo(x) + (1 | g)", {}, 'could not find function "foo"'),
-    "unknown optimizer": (FORMULA, {"control": "optimizer='nope'"}, "nope"),
-    "unknown control": (FORMULA, {"control": {"optimiser": "bobyqa"}}, "optimiser"),
+    "function of another kind": ("y ~ log(x, 'two') + (1 | g)", {}, "non-numeric argument"),
     "infinite once computed": ("y ~ log(q) + (1 | g)", {}, "NA/NaN/Inf"),
     "too many effects": ("y ~ x + (x + z + flag + c + q | g3)", {}, "number of observations"),
 }

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
+
+import pandas as pd
 
 from pymer4.errors import FormulaError, near
 from pymer4.formulas.formula import Formula, leaves, variables
@@ -52,11 +55,17 @@ def columns_used(formula: Formula, columns: Sequence[str], is_function: Callable
 
 
 @contextmanager
-def quotes_advised(text: str, columns: Sequence[str]) -> Iterator[None]:
-    """Add to an error of a formula how to write the columns in it whose names R does not read bare."""
+def quotes_advised(text: Any, data: Any) -> Iterator[None]:
+    """Add to an error of a formula how to write the columns in it whose names R does not read bare.
+
+    Args:
+        text: the formula, not yet checked.
+        data: the frame, not yet checked.
+    """
     try:
         yield
     except FormulaError as error:
+        columns = data.columns if isinstance(data, pd.DataFrame) else ()
         bare = [str(name) for name in columns if str(name) in str(text) and f"`{name}`" not in str(text)]
         odd = [f"`{name}`" for name in bare if re.search(r"[^\W\d]|_", name) and "`" not in name and needs_quotes(name)]
         if not odd:

@@ -90,10 +90,10 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
         offset: str | Sequence[float] | None = None,
     ):
         self.link = check_family(family, link)
-        super().__init__(formula, data, family)
-        with quotes_advised(formula, list(self._frame.columns)):
+        with quotes_advised(formula, data):
             self._parsed = parse(formula)
             require_random(self._parsed)
+            super().__init__(formula, data, family)
             columns_used(self._parsed, list(self._frame.columns), is_function)
         self._weights = intake.per_row("weights", weights, self._frame, positive=True)
         self._offset = intake.per_row("offset", offset, self._frame)
