@@ -14,6 +14,8 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
 __all__ = [
     "ConvergenceWarning",
     "DataError",
@@ -102,7 +104,8 @@ def shown(value: object, most: int = 120) -> str:
         return f"<{type(value).__name__} of shape {shape}>"
     if isinstance(value, int) and value.bit_length() > 4 * most:
         return f"<int of {value.bit_length()} bits>"
-    text = " ".join(repr(value).split())
+    with np.errstate(all="ignore"):  # pandas casts the numbers of a frame to spell it
+        text = " ".join(repr(value).split())
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from pymer4 import tables
+from pymer4.columns import real_array
 from pymer4.comparison import Likelihood
-from pymer4.errors import OptionError, also_spelled, one_of
+from pymer4.errors import OptionError, also_spelled, one_of, shown
 from pymer4.models.base import truth
 from pymer4.numerics.correlations import Kind, correlations
 from pymer4.numerics.linalg import principal_axes
@@ -78,6 +79,10 @@ class LmTests:
         import patsy
 
         names = list(self._facts["names"])
+        if isinstance(constraints, tuple) and any(
+            not isinstance(part, str) and real_array(part) is None for part in constraints
+        ):
+            raise OptionError(f"The hypotheses {shown(constraints)} are none: L and c have to hold numbers.")
         try:
             with np.errstate(divide="ignore", invalid="ignore"):
                 found = patsy.DesignInfo(names).linear_constraint(constraints)

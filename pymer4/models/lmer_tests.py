@@ -9,7 +9,7 @@ import pandas as pd
 
 from pymer4 import bridge, intake, tables
 from pymer4.comparison import Likelihood
-from pymer4.errors import OptionError, one_of
+from pymer4.errors import OptionError, one_of, shown
 from pymer4.formulas.factors import present_levels
 from pymer4.models.base import Ddf, issue_all
 
@@ -59,7 +59,8 @@ class LmerTests:
         self._require_fit("anova()")
         if not isinstance(force_orthogonal, bool):
             raise OptionError(
-                f"force_orthogonal={force_orthogonal!r} has to be True or False; which hypotheses are tested is type=2."
+                f"force_orthogonal={shown(force_orthogonal)} has to be True or False; which hypotheses are tested is "
+                "type=2."
             )
         one_of("type", type, get_args(Type))
         ddf = self._checked_ddf(ddf)
