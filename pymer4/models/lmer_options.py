@@ -178,9 +178,12 @@ def optimizer_control(control: Any, old_optimizer: bool) -> str | dict[str, Any]
 
 
 def _check_entries(control: Mapping[str, Any]) -> None:
-    named, settings = control.get("optimizer", ""), control.get("optCtrl", {})
-    if not all(isinstance(name, str) for name in ([named] if isinstance(named, str) else items(named) or [None])):
-        raise OptionError(f"control sets optimizer={shown(named)}. Give the name of one, such as 'bobyqa'.")
+    named, settings = control.get("optimizer"), control.get("optCtrl", {})
+    names = [named] if isinstance(named, str) else items(named)
+    if named is not None and not (names and all(isinstance(name, str) for name in names)):
+        raise OptionError(
+            f"control sets optimizer={shown(named)}. Give a name, such as 'bobyqa', or None for no optimization."
+        )
     if not isinstance(settings, Mapping):
         raise OptionError(f"control sets optCtrl={shown(settings)}. Give a dict, such as {{'maxfun': 20000}}.")
 
