@@ -383,7 +383,9 @@ def test_the_documented_arguments_keep_their_order_and_defaults():
     assert simulate[0][0] == "num_datasets"
     assert simulate[1:3] == [("use_rfx", True), ("verbose", False)]
     confint = defaults(Lmer.confint)
-    assert confint == {"method": "Wald", "conf_level": None, "n_boot": 500, "seed": None, "n_jobs": 1}
+    assert list(confint.items())[:5] == [
+        ("method", "Wald"), ("conf_level", None), ("n_boot", 500), ("seed", None), ("n_jobs", 1)
+    ]  # fmt: skip
 
 
 def test_fit_prints_the_summary_and_returns_it_rounded(capfd):
