@@ -48,7 +48,8 @@ make_control <- function(control, maker) {
   if (is.name(arguments$optimizer)) {
     refuse_option("control names an optimizer without quotes: write optimizer = '", arguments$optimizer, "'.")
   }
-  for (name in eval(arguments$optimizer, space)) {
+  optimizer <- eval(arguments$optimizer, space)
+  for (name in if (is.character(optimizer)) optimizer) {
     if (!exists(name, space, mode = "function") && name != "optimx") {
       refuse_option(
         "control names the optimizer '", name, "', which R does not find. lme4 has bobyqa, Nelder_Mead, nlminbwrap ",

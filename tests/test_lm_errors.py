@@ -262,6 +262,7 @@ def steep() -> Lm:
     return Lm("y ~ x", frame, family="inverse_gaussian", link="identity")
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_shuffled_outcomes_without_a_fit_are_counted():
     model = steep()
     with pytest.warns(ModelWarning, match=r"^\d+ of 300 shuffled outcomes could not be fitted and are left out"):

@@ -440,12 +440,12 @@ def test_an_array_of_weights_belongs_to_the_rows_of_the_fit():
 def test_the_data_and_the_model_stay_as_they_are():
     model, frame = fitted("both"), data("trial").copy()
     before, coefs, fits = frame.copy(), model.coefs.copy(), model.fits.copy()
-    random = bridge.call("describe", model=model._handle, ddf="asymptotic", interval={"method": "Wald", "level": 0.95})
+    random = bridge.call("describe", model=model._handle, ddf="asymptotic", level=0.95)
     table = model.predict(frame, use_rfx=True, interval="prediction")
     pd.testing.assert_frame_equal(frame, before)
     pd.testing.assert_frame_equal(model.coefs, coefs)
     np.testing.assert_array_equal(model.fits, fits)
-    after = bridge.call("describe", model=model._handle, ddf="asymptotic", interval={"method": "Wald", "level": 0.95})
+    after = bridge.call("describe", model=model._handle, ddf="asymptotic", level=0.95)
     pd.testing.assert_frame_equal(random.value["variances"], after.value["variances"])
     pd.testing.assert_frame_equal(model.predict(frame, use_rfx=True, interval="prediction"), table)
     assert table.attrs["scale"] == "response"

@@ -190,7 +190,8 @@ def _advance(problem: Problem, point: Point, observed: bool = False) -> tuple[Po
         new, halved = _shortened(problem, point, new)
     spread = 1.0
     if family.has_dispersion:
-        spread = np.sqrt((working * pull**2).sum() / max(len(pull) - len(step), 1))
+        # Below 0 where a mean is out of the family's range, which R lets pass too.
+        spread = np.sqrt(max((working * pull**2).sum(), 0.0) / max(len(pull) - len(step), 1))
     length = float(np.sqrt(half @ half)) / spread if known and spread > 0 else np.inf
     return new, working, halved, length
 
