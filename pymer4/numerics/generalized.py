@@ -10,7 +10,7 @@ from pymer4.numerics import overdispersion
 from pymer4.numerics.distributions import EPS, Array, Distribution, binomial_log_likelihood
 from pymer4.numerics.estimate import factor, inverse_triangle
 from pymer4.numerics.influence import leverages
-from pymer4.numerics.scoring import GLM_TOLERANCE, STILL, Path, Problem, at, climb, first
+from pymer4.numerics.scoring import GLM_TOLERANCE, STILL, Path, Problem, at, climb, first, uninformed
 
 _ALTERNATIONS = 100
 
@@ -145,6 +145,8 @@ def generalized(
     else:
         problem = problem.given(theta)
         path, theta_se = climb(problem, first(problem, start)), np.nan
+    if (path.working < 0).any():
+        raise uninformed(problem)
     return _described(problem, path, theta_se, theta is not None, has_intercept, weights, trials)
 
 

@@ -106,7 +106,7 @@ def fitted(
     batch = _Batch(basis, y, weights, offset, family, link, count)
     batch.climb(theta, start)
     found = batch.described(meat)
-    for k in np.flatnonzero(~batch.rested):
+    for k in np.flatnonzero(~found.ok):
         _again(found, k, basis, batch, theta, meat)
     return found
 
@@ -242,7 +242,7 @@ class _Batch:
                 robust = sandwiched(self.basis, inverses, meat.elements(self.basis, working * pull, h))
             found = GeneralizedBatch(
                 b=self.basis.coefficients(self.c),
-                ok=self.rested.copy(),
+                ok=self.rested & (working >= 0).all(axis=1),
                 unscaled=root @ inverses @ root.T,
                 dispersion=self._spread(every, working, pull) ** 2,
                 theta=self.theta.copy() if self.family == "nbinom" else None,
@@ -251,7 +251,7 @@ class _Batch:
             )
         for values in (found.b, found.unscaled, found.dispersion, found.theta, found.robust):
             if values is not None:
-                values[~self.rested] = np.nan
+                values[~found.ok] = np.nan
         return found
 
 

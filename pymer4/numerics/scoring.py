@@ -121,10 +121,7 @@ def climb(problem: Problem, point: Point) -> Path:
             new, working, halved, length = _advance(problem, point, observed=stop is not None)
         except np.linalg.LinAlgError:
             if stop is None:
-                raise DataError(
-                    f"The fit of family {problem.family!r} with link {problem.link!r} runs into means that leave "
-                    "some coefficients without information. Use another link, or fewer columns."
-                ) from None
+                raise uninformed(problem) from None
             return stop
         moved = float(np.abs(new.eta - point.eta).max())
         settled = abs(new.deviance - point.deviance) < _R_EPSILON * (0.1 + abs(new.deviance))
@@ -139,6 +136,14 @@ def climb(problem: Problem, point: Point) -> Path:
             return stop
         point, previous = new, (moved, length)
     return Path(point, working, False, _ROUNDS, False, halved)
+
+
+def uninformed(problem: Problem) -> DataError:
+    """Return the error of a fit with working weights that are singular, or below 0."""
+    return DataError(
+        f"The fit of family {problem.family!r} with link {problem.link!r} runs into means that leave some coefficients "
+        "without information. Use another link, or fewer columns."
+    )
 
 
 def _at_rest(new: Point, moved: float, length: float, previous: tuple[float, float] | None) -> bool:
