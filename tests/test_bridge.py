@@ -500,8 +500,16 @@ def test_an_error_in_one_thread_is_that_thread_s(sleepstudy):
         assert [int(future.result()[0]) for future in right] == list(range(20))
 
 
-@pytest.mark.parametrize("conf_int", ["Wald", "profile", "boot"])
-def test_a_fit_makes_one_crossing(monkeypatch, conf_int):
+@pytest.mark.parametrize(
+    ("conf_int", "more"),
+    [
+        ("Wald", []),
+        ("profile", ["profile_parts", *["profile_part"] * 6, "fixed_limits"]),
+        ("boot", ["bootstrap_mixed"] * 2 + ["fixed_limits"]),
+    ],
+)
+def test_a_fit_crosses_once_and_once_a_part_of_its_limits(monkeypatch, conf_int, more):
+    """Draws and profiles come in parts, so that progress is told and Ctrl-C is heard between them."""
     model = Lmer("Reaction ~ Days + (Days | Subject)", load_dataset("sleepstudy"))
     crossed = []
     door = bridge._door
@@ -512,4 +520,5 @@ def test_a_fit_makes_one_crossing(monkeypatch, conf_int):
 
     monkeypatch.setattr(bridge, "_door", counted)
     model.fit(conf_int=conf_int, n_boot=4, seed=1, summarize=False, no_warnings=True)
-    assert crossed == ["fit_mixed"]
+    assert list(dict.fromkeys(crossed)) == list(dict.fromkeys(["fit_mixed", *more]))
+    assert len(crossed) <= 1 + len(more)

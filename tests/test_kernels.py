@@ -11,8 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 NUMERIC = re.compile(r"^(?:from|import) pymer4\.(?:numerics|statistics|stats|simulate|formulas\.contrasts)\b", re.M)
-# It asks R, and takes a helper from one of those.
-NOT_NUMERIC = {"test_reference_families"}
+# They take a helper from one of those, and ask R, about processes, or about messages.
+NOT_NUMERIC = {"test_reference_families", "test_workers", "test_argument_errors"}
 
 
 def script():

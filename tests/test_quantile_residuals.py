@@ -21,6 +21,7 @@ from pymer4 import Lm, Lm2, Lmer
 from pymer4.errors import OptionError
 from pymer4.numerics.quantile_residuals import normal_scores, quantile_residuals
 
+pytestmark = pytest.mark.numeric
 r = pytest.mark.r
 FAMILIES = ["gaussian", "binomial", "poisson", "gamma", "inverse_gaussian", "nbinom"]
 LINK = {"gaussian": "log", "gamma": "log", "inverse_gaussian": "log"}
