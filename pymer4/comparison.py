@@ -132,6 +132,15 @@ def lrt(models: Iterable[Any], refit: bool = True) -> pd.DataFrame:
         OptionError: see `compare`.
         DataError: see `compare`.
         NotFittedError: a model that is not fitted.
+
+    Examples:
+        >>> from pymer4 import Lmer, load_dataset
+        >>> data = load_dataset("sleepstudy")
+        >>> models = [Lmer(f"Reaction ~ {fixed} + (1 | Subject)", data) for fixed in ("1", "Days")]
+        >>> for model in models:
+        ...     model.fit(REML=False, summarize=False)
+        >>> lrt(models)[["Chisq", "Df"]].round(1).to_dict("list")
+        {'Chisq': [nan, 116.5], 'Df': [nan, 1.0]}
     """
     if isinstance(models, str) or not isinstance(models, Iterable):
         raise TypeError("lrt() takes the models in one list: lrt([smaller, larger]).")

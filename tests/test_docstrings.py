@@ -24,3 +24,13 @@ def test_the_examples_give_what_stands_there(name, tmp_path, monkeypatch):
     found = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
     assert found.failed == 0
     plt.close("all")
+
+
+ASKED = ("fit", "simulate", "confint", "predict")
+
+
+@pytest.mark.parametrize("model", [pymer4.Lmer, pymer4.Lm, pymer4.Lm2], ids=lambda model: model.__name__)
+def test_what_fits_draws_and_pictures_has_an_example(model):
+    named = [name for name in dir(model) if name in ASKED or name.startswith("plot")]
+    assert len(named) > 4
+    assert [name for name in named if ">>>" not in getattr(model, name).__doc__] == []

@@ -162,6 +162,15 @@ class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPlots, NativeModel):
                 after any error, the model is as it was.
             FormulaError: patsy can't evaluate the formula; its words.
             OptionError: an argument out of its range.
+
+        Examples:
+            >>> import pandas as pd
+            >>> model = Lm("y ~ x", pd.DataFrame({"x": [1, 2, 3, 4, 5], "y": [1, 3, 2, 5, 4]}))
+            >>> model.fit(robust="hc3", summarize=False)
+            >>> model.coefs[["Estimate", "SE"]].round(2)
+                       Estimate    SE
+            Intercept       0.6  1.19
+            x               0.8  0.42
         """
         settings = {name: value for name, value in locals().items() if name not in ("self", "kwargs", "__class__")}
         show = summary_wanted(kwargs, Lm.fit)

@@ -170,6 +170,10 @@ class Lm2(Lm2State, Lm2Predictions, Lm2Plots, NativeModel):
             DataError: data that no model can be fitted to, among them a single group.
             FormulaError: patsy can't evaluate the formula; its words.
             OptionError: an argument out of its range.
+
+        Examples:
+            >>> data = pd.DataFrame({"g": list("aaabbbccc"), "x": [1, 2, 3] * 3, "y": [1, 3, 3, 2, 2, 5, 0, 4, 3]})
+            >>> Lm2("y ~ x", data, group="g").fit(robust="hc3", summarize=False)
         """
         settings = {name: value for name, value in locals().items() if name not in ("self", "kwargs", "__class__")}
         show = summary_wanted(kwargs, Lm2.fit)

@@ -191,6 +191,18 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
             RError: R could not fit the model, or none of the draws or shuffles; its own words, and how often each. As
                 after any error, the model is as it was.
             RUnavailable: R can't be used here; the message says what mends it.
+
+        Examples:
+            >>> from pymer4 import load_dataset
+            >>> herds = load_dataset("cbpp")
+            >>> model = Lmer("incidence / size ~ period + (1 | herd)", herds, family="binomial", weights="size")
+            >>> model.fit(factors={"period": ["1", "2", "3", "4"]}, summarize=False)
+            >>> model.coefs[["Estimate", "OR"]].round(2)
+                         Estimate    OR
+            (Intercept)     -1.40  0.25
+            period2         -0.99  0.37
+            period3         -1.13  0.32
+            period4         -1.58  0.21
         """
         given = {name: value for name, value in locals().items() if name not in ("self", "kwargs")}
         show = summary_wanted(kwargs, Lmer.fit)

@@ -228,6 +228,14 @@ class LmerPredictions:
 
         Raises:
             NotFittedError: before `fit()`.
+
+        Examples:
+            >>> from pymer4 import Lmer, load_dataset
+            >>> model = Lmer("Reaction ~ Days + (1 | Subject)", load_dataset("sleepstudy"))
+            >>> model.fit(summarize=False)
+            >>> drawn = model.simulate(3, seed=1)
+            >>> drawn.shape, drawn.columns.tolist()
+            ((180, 3), ['sim_1', 'sim_2', 'sim_3'])
         """
         self._require_fit("simulate()")
         verbose = verbosity(verbose)

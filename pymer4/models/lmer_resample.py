@@ -67,6 +67,17 @@ class LmerResampling:
             NotFittedError: before `fit()`.
             OptionError: an argument out of its range.
             RError: R could not profile the model, or none of the draws could be fitted; its own words, and how often.
+
+        Examples:
+            >>> from pymer4 import Lmer, load_dataset
+            >>> model = Lmer("Reaction ~ Days + (1 | Subject)", load_dataset("sleepstudy"))
+            >>> model.fit(summarize=False)
+            >>> model.confint("profile").round(2)
+                                    2.5 %  97.5 %
+            sd_(Intercept)|Subject  26.01   52.94
+            sigma                   27.81   34.59
+            (Intercept)            231.99  270.82
+            Days                     8.89   12.05
         """
         self._require_fit("confint()")
         n_jobs, n_boot, shown = workers(n_jobs), count("n_boot", n_boot), verbosity(verbose)
