@@ -191,7 +191,8 @@ EQUAL = {
 
 
 @pytest.mark.parametrize(
-    "case", [pytest.param(case, marks=pytest.mark.slow) if case == "three effects" else case for case in EQUAL]
+    "case",
+    [pytest.param(case, marks=pytest.mark.slow) if case in ("three effects", "slopes") else case for case in EQUAL],
 )
 def test_equal_weights_change_sigma_alone(case):
     formula, name = EQUAL[case]
