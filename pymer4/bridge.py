@@ -11,9 +11,10 @@ with the first call, without signal handlers of its own.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ _lock = threading.RLock()
 _door: Any = None
 _ri: Any = None
 _forked = False
+_parts = threading.local()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +88,44 @@ def call(verb: str, /, **arguments: Any) -> Reply:
     """
     if _forked:
         raise RUnavailable(_HALF_WAY)
+    _end_if_asked()
     with _lock:
         retired.clear()
         _require_stack(verb)
         door = _started()
         with hold_interrupts(_interrupt, _forget_interrupt) as interrupts, guarded(_ri.openrlib.rlib):
             answer = _answer(door, verb, arguments, interrupts)
-    if "interrupted" in answer:
+    if interrupts.seen or "interrupted" in answer:
         raise KeyboardInterrupt
     if "refused" in answer:
         raise _REFUSALS[answer["of"]](answer["refused"])
     if "error" in answer:
         _raise(answer, verb, arguments.get("formula"))
     return Reply(answer["value"], tuple(answer["warnings"]), tuple(answer["messages"]))
+
+
+@contextlib.contextmanager
+def in_parts() -> Iterator[None]:
+    """Have one Ctrl-C end a question that takes several calls, also where it comes between two of them.
+
+    There a handler of the user's would be called, and if it does not raise, the next part would go on.
+    """
+    before = getattr(_parts, "interrupts", None)
+    try:
+        with hold_interrupts(_nothing, _nothing) as _parts.interrupts:
+            yield
+            _end_if_asked()
+    finally:
+        _parts.interrupts = before
+
+
+def _nothing() -> None: ...
+
+
+def _end_if_asked() -> None:
+    interrupts = getattr(_parts, "interrupts", None)
+    if interrupts is not None and interrupts.seen:
+        raise KeyboardInterrupt
 
 
 def _answer(door: Any, verb: str, arguments: Mapping[str, Any], interrupts: Interrupts) -> dict[str, Any]:

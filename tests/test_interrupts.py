@@ -10,9 +10,12 @@ import sys
 import textwrap
 import threading
 import time
+import warnings
 
 import pytest
 
+from pymer4 import Lmer, bridge, load_dataset
+from pymer4.errors import ModelWarning
 from pymer4.interrupts import hold_interrupts, keep_interrupt_handler
 
 
@@ -375,6 +378,37 @@ def test_signals_at_any_moment_end_in_keyboard_interrupt():
         print(json.dumps(outcomes | {"same": days(m) == expected}))
     """)
     assert told["same"] and told["answered"] and told["interrupted"]
+
+
+PARTS = {
+    "bootstrap_mixed": lambda model: model.fit(conf_int="boot", n_boot=10_000, seed=1, summarize=False),
+    "permute_mixed": lambda model: model.fit(permute=10_000, seed=1, summarize=False),
+    "profile_part": lambda model: model.confint("profile"),
+    "fit_by_optimizer": lambda model: model.allfit(),
+}
+
+
+@pytest.mark.r
+@pytest.mark.parametrize("verb", PARTS)
+def test_a_signal_between_two_parts_of_a_question_ends_it(verb, handled, monkeypatch):
+    """Also where the user's handler does not raise, so that Python would go on with the next part."""
+    model = Lmer("Reaction ~ Days + (Days | Subject)", load_dataset("sleepstudy"))
+    model.fit(summarize=False)
+    before, asked, ask = model.coefs, [], bridge.call
+
+    def pressed(name, /, **arguments):
+        asked.append(name)
+        if asked.count(verb) == 2:
+            press()
+        return ask(name, **arguments)
+
+    monkeypatch.setattr(bridge, "call", pressed)
+    with warnings.catch_warnings(), pytest.raises(KeyboardInterrupt):
+        warnings.simplefilter("ignore", ModelWarning)
+        PARTS[verb](model)
+    assert asked.count(verb) == 2 and handled == [signal.SIGINT]
+    assert model.coefs is before
+    assert ask("echo", value=[1.0]).value.tolist() == [1.0]
 
 
 @pytest.mark.r

@@ -104,7 +104,7 @@ class LmerDiagnosis(DiagnosticPlots):
             )
             issue(text, ModelWarning)
         fits = []
-        with progress("optimizers", len(known["optimizers"]), shown) as advance:
+        with bridge.in_parts(), progress("optimizers", len(known["optimizers"]), shown) as advance:
             for name in known["optimizers"]:
                 fits.append(bridge.call("fit_by_optimizer", model=self._handle, optimizer=name).value)
                 advance(1, int(np.isnan(fits[-1]["log_likelihood"])))

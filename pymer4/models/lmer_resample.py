@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -103,7 +104,7 @@ class LmerResampling:
         """Return lme4's profile of each parameter, up to one that it can't profile; none where limits are not its."""
         parts: list[dict[str, Any]] = []
         n = bridge.call("profile_parts", model=self._handle).value["n"]
-        with progress("profiled parameters", n, shown and n > 0) as advance:
+        with bridge.in_parts(), progress("profiled parameters", n, shown and n > 0) as advance:
             while len(parts) < n and not (parts and "error" in parts[-1]):
                 part = bridge.call("profile_part", model=self._handle, level=level, which=len(parts) + 1).value
                 parts.append(part)
@@ -142,7 +143,9 @@ class LmerResampling:
         if n_jobs != 1:
             sent = bridge.call("serialize_model", model=self._handle).value["bytes"]
             model = _Sent(uuid.uuid4().hex, np.frombuffer(sent, dtype=np.uint8))
-        with progress(what, len(seeds), shown) as advance:
+        # What waits for workers hears Ctrl-C by itself.
+        here = bridge.in_parts() if n_jobs == 1 else contextlib.nullcontext()
+        with here, progress(what, len(seeds), shown) as advance:
             parts = each_chunk(
                 work,
                 seeds,
