@@ -89,20 +89,30 @@ split_bars <- function(part) {
   part
 }
 
-# Random-effects terms with a structure are read by lme4 2, not called.
-refuse_unknown_functions <- function(part) {
-  if (!is.call(part)) return()
-  name <- if (is.name(part[[1]])) as.character(part[[1]]) else ""
-  if (name %in% c("::", ":::")) return()
-  known <- name %in% c("", "us", "cs", "ar1") || exists(name, globalenv(), mode = "function")
-  if (!known) {
+# Stop at a function that R would not find. Random-effects terms with a structure are read by lme4 2, not called.
+refuse_unknown_functions <- function(formula) {
+  for (name in setdiff(called_functions(formula), c("us", "cs", "ar1"))) {
+    if (exists(name, globalenv(), mode = "function")) next
     home <- Filter(function(p) name %in% getNamespaceExports(p), unique(c("splines", "lme4", loadedNamespaces())))
     advice <- if (length(home)) paste0("write ", home[1], "::", name, "()") else {
       "write it with its package, as in splines::ns(x, 3), or make a column of it first"
     }
     refuse_formula("R finds no function '", name, "', which the formula calls: ", advice, ".")
   }
-  for (argument in as.list(part)) if (!missing(argument)) refuse_unknown_functions(argument)
+}
+
+# The functions that a formula calls by name alone. A long formula is a deep tree: no recursion.
+called_functions <- function(formula) {
+  found <- character()
+  level <- list(formula)
+  while (length(level)) {
+    level <- Filter(is.call, level)
+    heads <- lapply(level, `[[`, 1)
+    names <- vapply(heads, function(head) if (is.name(head)) as.character(head) else "", "")
+    found <- c(found, names)
+    level <- unlist(lapply(level[!names %in% c("::", ":::")], as.list), recursive = FALSE)
+  }
+  setdiff(found, c("", "::", ":::"))
 }
 
 needs_quotes <- function(part) any(all.vars(part) != make.names(all.vars(part)))

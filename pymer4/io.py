@@ -6,6 +6,7 @@ writes it. `h5tree` knows the file, `frames` and `plain` what stands where in it
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import os
@@ -275,12 +276,14 @@ def _tree(file: Any, path: Path, unpickled: Callable[[bytes], Any] | None) -> di
     except OSError as error:
         if not h5tree.lacks_filter(file):
             raise
-        try:
+        step = "Install the package that brings them: pip install hdf5plugin."
+        with contextlib.suppress(ImportError):
             import hdf5plugin  # noqa: F401
-        except ImportError:
+
+            step = "hdf5plugin, which is here, does not bring it. Save the model again with compression='zlib'."
+        if h5tree.lacks_filter(file):
             raise FileError(
-                f"{path} can't be read: it is compressed by blosc or another filter that HDF5 has not here. "
-                "Install the package that brings them: pip install hdf5plugin."
+                f"{path} can't be read: it is compressed by blosc or another filter that HDF5 has not here. {step}"
             ) from error
         tree = h5tree.read(file, unpickled)
     if not {"simple_atts", "data_atts"} <= tree.keys():

@@ -914,6 +914,18 @@ def test_new_data_are_refused_with_what_is_wrong_with_them():
     assert np.isnan(model.predict(data.head(2).assign(x=None))).all()
 
 
+def test_what_a_function_of_the_user_has_not_made_yet_is_its_error_and_no_missing_value():
+    def half(x):
+        if np.max(x) > 5:
+            raise NotImplementedError("large x are not done yet")
+        return x / 2
+
+    model = Lm("y ~ half(x)", frame())
+    model.fit(summarize=False)
+    with pytest.raises(FormulaError, match="NotImplementedError: large x are not done yet"):
+        model.predict(frame().assign(x=9.0))
+
+
 def test_a_spline_is_told_of_points_beyond_its_knots():
     data = frame()
     model = Lm("y ~ bs(x, 4)", data)

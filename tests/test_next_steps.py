@@ -48,6 +48,11 @@ def test_functions_are_looked_for_everywhere(place):
     assert "splines::ns()" in refusal(FormulaError, place)
 
 
+def test_functions_are_found_in_long_formulas():
+    terms = " + ".join(f"I(Days + {i})" for i in range(300))
+    assert "splines::ns()" in refusal(FormulaError, f"Reaction ~ {terms} + ns(Days, 2) + (1 | Subject)")
+
+
 def test_a_function_with_its_package_is_fitted():
     Lmer("Reaction ~ splines::ns(Days, 3) + (1 | Subject)", sleep()).fit(summarize=False)
 

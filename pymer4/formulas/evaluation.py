@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -151,8 +152,10 @@ def _nan_rows(value: Any) -> np.ndarray:
 
 
 def _is_beyond(error: Exception) -> bool:
-    """Whether an error of patsy's says that a factor is not made for some of the rows."""
-    return isinstance(error.__cause__, NotImplementedError)
+    """Whether an error is that of patsy's splines, which are not made for some of the rows."""
+    cause = error.__cause__
+    frames = [] if cause is None else [frame for frame, _ in traceback.walk_tb(cause.__traceback__)]
+    return isinstance(cause, NotImplementedError) and frames[-1].f_globals.get("__name__") == "patsy.splines"
 
 
 def _fill(values: np.ndarray, compute: Callable[[Any], Any], columns: View, rows: np.ndarray) -> bool:
