@@ -14,10 +14,10 @@ _HOMES = {
     "Lm": "pymer4.models.lm",
     "Lm2": "pymer4.models.lm2",
     "Lmer": "pymer4.models.lmer",
-    "compare": "pymer4.comparison",
-    "lrt": "pymer4.comparison",
-    "R2con": "pymer4.formulas.contrasts",
-    "con2R": "pymer4.formulas.contrasts",
+    "compare": "pymer4.infer.compare",
+    "lrt": "pymer4.infer.compare",
+    "R2con": "pymer4.data.contrasts",
+    "con2R": "pymer4.data.contrasts",
     "load_dataset": "pymer4.datasets",
     "load_model": "pymer4.io",
     "save_model": "pymer4.io",
@@ -35,8 +35,8 @@ _HOMES = {
     "tost_equivalence": "pymer4.statistics.equivalence",
     "vif": "pymer4.statistics.fit_measures",
     "welch_dof": "pymer4.stats",
-    "isPSD": "pymer4.numerics.linalg",
-    "nearestPSD": "pymer4.numerics.linalg",
+    "isPSD": "pymer4.statistics.psd",
+    "nearestPSD": "pymer4.statistics.psd",
 }
 
 __all__ = ["__version__", *_HOMES]
@@ -45,7 +45,7 @@ __all__ = ["__version__", *_HOMES]
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
-    if name in ("bridge", "datasets", "doctor", "errors", "io", "models", "simulate", "stats", "utils"):
+    if name in ("datasets", "doctor", "errors", "io", "models", "simulate", "stats", "utils"):
         return importlib.import_module(f"pymer4.{name}")
     raise AttributeError(f"module 'pymer4' has no attribute {name!r}")
 

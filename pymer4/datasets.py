@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from pymer4 import bridge
 from pymer4.errors import OptionError
+from pymer4.rbridge import bridge
 from pymer4.utils import get_resource_path
 
 __all__ = ["load_dataset"]

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
 
-from pymer4 import machine
 from pymer4.errors import items, shown
+from pymer4.rbridge import machine
 
 __all__ = ["Check", "checks", "main", "table"]
 
@@ -64,7 +64,8 @@ def _own_version() -> str:
 
 
 def _first_fit() -> Check:
-    from pymer4 import Lmer, bridge, load_dataset
+    from pymer4 import Lmer, load_dataset
+    from pymer4.rbridge import bridge
 
     try:
         Lmer("Reaction ~ Days + (Days | Subject)", load_dataset("sleepstudy")).fit(summarize=False)

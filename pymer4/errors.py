@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import numbers
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -176,9 +177,149 @@ def also_spelled(**names: str) -> Callable[[Callable], Callable]:
     return decorated
 
 
+def check_keywords(given: Mapping[str, Any], extra: Iterable[str], method: Callable, what: str = "") -> None:
+    """Raise a TypeError for the first keyword that a method does not know, with the nearest one that it does.
+
+    Args:
+        given: what the method's `**kwargs` caught.
+        extra: names that are legal there.
+        method: the method; its own arguments are legal too.
+        what: what the method is called in the message; by default as it was defined.
+    """
+    named = [name for name, p in inspect.signature(method).parameters.items() if p.kind is not p.VAR_KEYWORD]
+    known = [*named[1:], *extra]
+    for name in given:
+        if name not in extra:
+            raise TypeError(
+                f"{what or method.__qualname__}() has no argument {name!r}.{near(name, known)} It takes: "
+                f"{', '.join(known)}."
+            )
+
+
+def summary_wanted(given: Mapping[str, Any], method: Callable) -> bool:
+    """Return whether a `fit()` shows its table: `summarize`, or `summary`, of what its `**kwargs` caught.
+
+    Raises:
+        TypeError: another keyword.
+        OptionError: what is not True or False.
+    """
+    check_keywords(given, ("summarize", "summary"), method)
+    wanted = {name: truth(name, value) for name, value in given.items()}
+    return wanted.get("summary", wanted.get("summarize", True))
+
+
+def without_effect(method: Callable, given: Mapping[str, Any], acting: Mapping[str, tuple[bool, str]]) -> list[str]:
+    """Return a warning for each argument of a method that was set and has no effect beside the others.
+
+    Args:
+        method: its defaults count as not set.
+        given: checked arguments by name.
+        acting: argument to whether it has an effect, and what it takes to have one.
+    """
+    defaults = inspect.signature(method).parameters
+    return [
+        f"{name}={given[name]!r} has no effect without {needed}"
+        for name, (acts, needed) in acting.items()
+        if not acts and given[name] != defaults[name].default
+    ]
+
+
+MOST = 10**7
+"""Draws that a call makes at most: a p of 1e-6 then has a standard error of a third of it."""
+
+
+def truth(argument: str, value: Any) -> bool:
+    """Return True or False, given as such or as 1 or 0.
+
+    Raises:
+        OptionError: `value` is neither; `argument` names it.
+    """
+    if isinstance(value, (bool, np.bool_)) or (isinstance(value, int) and value in (0, 1)):
+        return bool(value)
+    raise OptionError(f"{argument}={shown(value)} has to be True or False.")
+
+
+def verbosity(value: Any) -> int:
+    """Return how much is shown: 0, 1 or 2, given as such or as False or True.
+
+    Raises:
+        OptionError: `value` is none of these.
+    """
+    if isinstance(value, (bool, np.bool_)) or (isinstance(value, (int, np.integer)) and value in (0, 1, 2)):
+        return int(value)
+    raise OptionError(
+        f"verbose={shown(value)} has to be False or 0 for nothing, True or 1 for what is fitted and its progress, or 2 "
+        "for the optimizer's own report too."
+    )
+
+
+def confidence_level(level: float) -> float:
+    """Return a confidence level between 0 and 1; 95 means 0.95.
+
+    Raises:
+        OptionError: it is no such number.
+    """
+    if isinstance(level, numbers.Real) and not isinstance(level, bool) and 0 < level < 100:
+        share = float(level) / 100 if level >= 50 else float(level)
+        if 1e-6 <= share < 1:
+            return round(share, 12) if isinstance(level, np.floating) else share
+    raise OptionError(f"conf_level={shown(level)} has to lie between 0 and 1, such as 0.95.")
+
+
+def count(argument: str, value: Any, least: int = 1, most: int = MOST) -> int:
+    """Return a whole number from `least` to `most`, which may be given as a float, such as 1e3.
+
+    Raises:
+        OptionError: otherwise; `argument` names it.
+    """
+    whole = _whole(value)
+    if whole is None or whole < least:
+        raise OptionError(f"{argument}={shown(value)} is not a whole number of at least {least}.")
+    if whole > most:
+        raise OptionError(f"{argument}={shown(value)} is too large. Give a whole number from {least} to {most:,}.")
+    return whole
+
+
+def permutations(permute: Any) -> int:
+    """Return the number of permutations that `fit(permute=)` asks for; None and False are 0.
+
+    Raises:
+        OptionError: it is no number.
+    """
+    if permute is None or (isinstance(permute, (bool, np.bool_)) and not permute):
+        return 0
+    return count("permute", permute, least=0)
+
+
+def workers(n_jobs: Any) -> int:
+    """Return a number of workers as joblib counts them: 1, 2, ..., or -1 for all cores, -2 for all but one.
+
+    Raises:
+        OptionError: it is no such number.
+    """
+    whole = _whole(n_jobs)
+    if not whole:
+        raise OptionError(f"n_jobs={shown(n_jobs)} is not a number of workers. Use 1, 2, ... or -1 for all cores.")
+    return whole
+
+
+def _whole(value: Any) -> int | None:
+    """Return a whole number as an int, None for anything else."""
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        return int(value)
+    is_whole = isinstance(value, (float, np.floating)) and float(value).is_integer()
+    return int(value) if is_whole else None
+
+
 def issue(text: str, kind: type[ModelWarning]) -> None:
     """Issue a Python warning on the user's own line, the nearest one outside this package."""
     level, frame = 1, sys._getframe(0)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "pymer4":
         level, frame = level + 1, frame.f_back
     warnings.warn(text, kind, stacklevel=level)
+
+
+def issue_all(texts: Iterable[str]) -> None:
+    """Issue what R said beside an answer, each text once."""
+    for text in dict.fromkeys(texts):
+        issue(text, ModelWarning)

@@ -6,7 +6,6 @@ writes it. `h5tree` knows the file, `frames` and `plain` what stands where in it
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import io
 import os
@@ -18,10 +17,19 @@ from typing import Any, Literal
 
 import pymer4
 from pymer4 import models
-from pymer4.errors import FileError, MissingFileError, ModelWarning, OptionError, one_of
-from pymer4.models.base import Model, check_keywords, issue, truth
+from pymer4.errors import (
+    FileError,
+    MissingFileError,
+    ModelWarning,
+    OptionError,
+    check_keywords,
+    count,
+    issue,
+    one_of,
+    truth,
+)
+from pymer4.models.base import Model
 from pymer4.models.lmer_state import RObject
-from pymer4.numerics.resample import count
 from pymer4.storage import h5tree, h5write, legacy, pair, plain, unpickle
 from pymer4.storage.pair import Signature
 from pymer4.storage.seal import seal_holds, sealed
@@ -263,32 +271,11 @@ def _opened(path: Path, content: bytes, marks_only: bool = False) -> tuple[dict[
                 raise FileError("its check sum is missing")
             if marks_only:
                 return marks, {}
-            return marks, _tree(file, path, None if "FORMAT" in marks else unpickle.unpickled)
+            return marks, h5tree.read_model(file, path, None if "FORMAT" in marks else unpickle.unpickled)
     except FileError as error:
         raise (error if str(path) in str(error) else _damaged(path, error)) from error
     except (OSError, LookupError, ValueError, TypeError, RuntimeError, ArithmeticError, MemoryError) as error:
         raise _damaged(path, error) from error
-
-
-def _tree(file: Any, path: Path, unpickled: Callable[[bytes], Any] | None) -> dict[str, Any]:
-    try:
-        tree = h5tree.read(file, unpickled)
-    except OSError as error:
-        if not h5tree.lacks_filter(file):
-            raise
-        step = "Install the package that brings them: pip install hdf5plugin."
-        with contextlib.suppress(ImportError):
-            import hdf5plugin  # noqa: F401
-
-            step = "hdf5plugin, which is here, does not bring it. Save the model again with compression='zlib'."
-        if h5tree.lacks_filter(file):
-            raise FileError(
-                f"{path} can't be read: it is compressed by blosc or another filter that HDF5 has not here. {step}"
-            ) from error
-        tree = h5tree.read(file, unpickled)
-    if not {"simple_atts", "data_atts"} <= tree.keys():
-        raise FileError("it lacks the groups simple_atts and data_atts")
-    return tree
 
 
 def _check_versions(path: Path, marks: dict[str, Any]) -> None:

@@ -10,12 +10,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from pymer4.columns import real_array
-from pymer4.errors import ConvergenceWarning, ModelWarning, OptionError, also_spelled, one_of, shown
-from pymer4.models.base import issue, truth
-from pymer4.numerics.linalg import isPSD, nearest_psd, not_converged, symmetric_matrix
-from pymer4.numerics.resample import count
-from pymer4.statistics.samples import generator, numbers
+from pymer4.data.columns import real_array
+from pymer4.errors import ModelWarning, OptionError, also_spelled, count, issue, one_of, shown, truth
+from pymer4.statistics.psd import isPSD, nearest_psd, symmetric_matrix
+from pymer4.statistics.samples import numbers
+from pymer4.work import generator
 
 __all__ = ["easy_multivariate_normal", "simulate_lm", "simulate_lmm"]
 
@@ -270,9 +269,7 @@ def _possible(R: np.ndarray, force: bool, nit: int) -> np.ndarray:
     told = f"The correlations asked for are impossible together (smallest eigenvalue {smallest:.3g})."
     if not force:
         raise OptionError(f"{told} Use forcePSD=True for the nearest that are possible.")
-    nearest, converged = nearest_psd(R, nit)
-    if not converged:
-        issue(not_converged(nit), ConvergenceWarning)
+    nearest = nearest_psd(R, nit)
     moved = np.abs(nearest - R).max()
     distance = np.linalg.norm(nearest - R)
     text = f"{told} The nearest possible ones are used: up to {moved:.3g} away, {distance:.3g} in the Frobenius norm."

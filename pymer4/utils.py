@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from importlib import resources
 
-from pymer4.formulas.contrasts import R2con, con2R
-from pymer4.numerics.linalg import isPSD, nearestPSD
+from pymer4.data.contrasts import R2con, con2R
+from pymer4.statistics.psd import isPSD, nearestPSD
 
 __all__ = ["R2con", "con2R", "get_resource_path", "isPSD", "nearestPSD"]
 

@@ -48,7 +48,7 @@ import pandas as pd
 import pymer4
 from pymer4 import errors, models
 
-NOT_FOR_USERS = {"pymer4.bridge", "pymer4.errors"}
+NOT_FOR_USERS = {"pymer4.rbridge.bridge", "pymer4.errors"}
 """Modules with an `__all__` that are no boundary: the door to R, which takes what the models hand it; the classes."""
 
 _CACHES = {"_facts", "_grids"}

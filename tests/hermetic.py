@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from pymer4 import machine
+from pymer4.rbridge import machine
 
 SETUP = Path(__file__).parents[1] / "scripts" / "setup.sh"
 LIBRARY = "PYMER4_TEST_R_LIBRARY"

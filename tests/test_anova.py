@@ -14,9 +14,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from pymer4 import Lmer, bridge, compare, load_dataset, lrt
+from pymer4 import Lmer, compare, load_dataset, lrt
 from pymer4.errors import DataError, ModelWarning, NotFittedError, OptionError
-from pymer4.models.lmer_tests import Ddf, Type
+from pymer4.models.base import Ddf
+from pymer4.models.lmer_tests import Type
+from pymer4.rbridge import bridge
 
 pytestmark = pytest.mark.r
 

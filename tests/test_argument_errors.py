@@ -8,10 +8,9 @@ import pandas as pd
 import pytest
 
 from pymer4 import Lm, Lm2, Lmer, doctor, errors, simulate, stats
-from pymer4.columns import floats, real_array
-from pymer4.errors import DataError, FormulaError, OptionError
-from pymer4.numerics.chunks import each_chunk
-from pymer4.numerics.resample import MOST, count
+from pymer4.data.columns import floats, real_array
+from pymer4.errors import MOST, DataError, FormulaError, OptionError, count
+from pymer4.work import each_chunk
 
 
 def trial() -> pd.DataFrame:

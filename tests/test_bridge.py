@@ -7,6 +7,7 @@ import doctest
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,9 +15,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pymer4 import Lmer, bridge, crossing, load_dataset
-from pymer4.columns import NA, Column, normalise
+from pymer4 import Lmer, load_dataset
+from pymer4.data.columns import NA, Column, normalise
 from pymer4.errors import DataError, OptionError, RError
+from pymer4.rbridge import bridge, convert
 
 pytestmark = pytest.mark.r
 
@@ -35,7 +37,7 @@ def in_r(text):
     """Return what R makes of a line of its own language."""
     with bridge._lock:
         bridge._started()
-        return bridge.from_r(bridge._ri.evalr(text))
+        return bridge._started().values.from_r(bridge._started().interface.evalr(text))
 
 
 @pytest.fixture(scope="module")
@@ -288,10 +290,10 @@ def test_r_sees_the_kinds_that_were_meant():
         }
     )
     with bridge._lock:
-        given = bridge.to_r(frame)
-        kinds = {given.names[i]: bridge.from_r(column.rclass)[0] for i, column in enumerate(given)}
+        given = bridge._started().values.to_r(frame)
+        kinds = {given.names[i]: bridge._started().values.from_r(column.rclass)[0] for i, column in enumerate(given)}
         assert kinds == {name: "numeric" if name == "double" else name for name in frame}
-        gaps = bridge.from_r(bridge._ri.baseenv["is.na"](given))
+        gaps = bridge._started().values.from_r(bridge._started().interface.baseenv["is.na"](given))
     assert gaps.sum().to_dict() == {"double": 1, "integer": 0, "logical": 0, "factor": 1, "ordered": 0}
 
 
@@ -375,11 +377,11 @@ def test_a_handle_goes_to_r_as_the_object_itself(sleepstudy):
 def test_an_object_is_let_go_under_the_lock_at_the_next_call():
     echo(None)
     with bridge._lock:
-        freed = bridge._ri.baseenv["new.env"]()
-        handle = bridge.Handle(bridge._ri.baseenv["new.env"]())
+        freed = bridge._started().interface.baseenv["new.env"]()
+        handle = bridge.Handle(bridge._started().interface.baseenv["new.env"]())
         handle.sexp["freed"] = freed
-        finalizer = bridge._ri.evalr("function(e) assign('is', TRUE, envir = e$freed)")
-        bridge._ri.baseenv["reg.finalizer"](handle.sexp, finalizer)
+        finalizer = bridge._started().interface.evalr("function(e) assign('is', TRUE, envir = e$freed)")
+        bridge._started().interface.baseenv["reg.finalizer"](handle.sexp, finalizer)
 
     with bridge._lock:
         thread = threading.Thread(target=lambda held: held.clear(), args=([handle],))
@@ -388,18 +390,18 @@ def test_an_object_is_let_go_under_the_lock_at_the_next_call():
         thread.start()
         thread.join(10)
         assert not thread.is_alive(), "letting go of a handle waits for nobody"
-        assert any(waiting is sexp for waiting in crossing.retired)
+        assert any(waiting is sexp for waiting in convert.retired)
         del sexp
     in_r("invisible(gc())")
     assert "is" not in freed
     echo(None)
-    assert not crossing.retired
+    assert not convert.retired
     in_r("invisible(gc())")
     assert "is" in freed
 
 
 def test_models_that_are_gone_take_no_memory(sleepstudy):
-    preserved = bridge._ri._rinterface._R_PRESERVED
+    preserved = bridge._started().interface._rinterface._R_PRESERVED
 
     def fits(n):
         for _ in range(n):
@@ -512,13 +514,13 @@ def test_a_fit_crosses_once_and_once_a_part_of_its_limits(monkeypatch, conf_int,
     """Draws and profiles come in parts, so that progress is told and Ctrl-C is heard between them."""
     model = Lmer("Reaction ~ Days + (Days | Subject)", load_dataset("sleepstudy"))
     crossed = []
-    door = bridge._door
+    door = bridge._started().door
 
     def counted(verb, arguments):
         crossed.append(verb)
         return door(verb, arguments)
 
-    monkeypatch.setattr(bridge, "_door", counted)
+    monkeypatch.setattr(bridge, "_running", replace(bridge._started(), door=counted))
     model.fit(conf_int=conf_int, n_boot=4, seed=1, summarize=False, no_warnings=True)
     assert list(dict.fromkeys(crossed)) == list(dict.fromkeys(["fit_mixed", *more]))
     assert len(crossed) <= 1 + len(more)

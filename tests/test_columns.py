@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pymer4 import columns as module
-from pymer4.columns import NA, Column, level_name, normalise, normalise_column
+from pymer4.data import columns as module
+from pymer4.data.columns import NA, Column, level_name, normalise, normalise_column
 from pymer4.errors import DataError
 
 HAS_ARROW = importlib.util.find_spec("pyarrow") is not None

@@ -13,8 +13,9 @@ import pandas as pd
 import pytest
 from live_r import ask
 
-from pymer4 import Lm, Lm2, Lmer, bridge, compare, load_dataset, lrt
+from pymer4 import Lm, Lm2, Lmer, compare, load_dataset, lrt
 from pymer4.errors import DataError, ModelWarning, NotFittedError, OptionError
+from pymer4.rbridge import bridge
 
 SAME = 1e-7  # a log-likelihood at the optimum of lme4's optimizer, by the same steps on the same machine
 COLUMNS = ["model", "npar", "AIC", "BIC", "log-likelihood", "deviance", "Chisq", "Df", "P-val", "Sig"]

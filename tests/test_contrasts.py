@@ -16,11 +16,11 @@ from rounding import FACTOR, UNIT, condition
 
 import pymer4
 from pymer4 import utils
-from pymer4.columns import NA, normalise_column
+from pymer4.data import contrasts, factors
+from pymer4.data.columns import NA, normalise_column
+from pymer4.data.contrasts import R2con, con2R, polynomial, treatment
+from pymer4.data.factors import coding, present_levels, recode
 from pymer4.errors import DataError, OptionError
-from pymer4.formulas import contrasts, factors
-from pymer4.formulas.contrasts import R2con, con2R, polynomial, treatment
-from pymer4.formulas.factors import coding, present_levels, recode
 
 pytestmark = pytest.mark.numeric
 

@@ -17,9 +17,9 @@ import pytest
 from patsy import ContrastMatrix, EvalFactor, LookupFactor, ModelDesc, Term
 
 from pymer4 import Lm
+from pymer4.data.design import Design
+from pymer4.data.terms import parse
 from pymer4.errors import DataError, FormulaError, ModelWarning, OptionError
-from pymer4.formulas.design import Design
-from pymer4.formulas.terms import parse
 
 pytestmark = pytest.mark.numeric
 

@@ -17,12 +17,13 @@ import pytest
 import rpy2.rinterface as rinterface
 from scipy import special
 
-from pymer4 import Lmer, bridge, load_dataset
+from pymer4 import Lmer, load_dataset
+from pymer4.data.families import LINKS
 from pymer4.errors import ConvergenceWarning, ModelWarning, NotFittedError, OptionError
-from pymer4.families import LINKS
 from pymer4.models import lmer_diagnosis
 from pymer4.models.convergence import Convergence, next_step
 from pymer4.models.lmer_diagnosis import ICC, R2
+from pymer4.rbridge import bridge
 
 pytestmark = pytest.mark.r
 
@@ -92,7 +93,7 @@ def sleep() -> Lmer:
 
 def run(code: str, *given):
     """Return what an R function says of the R objects given, as plain values."""
-    return bridge.from_r(rinterface.evalr(code)(*given))
+    return bridge._started().values.from_r(rinterface.evalr(code)(*given))
 
 
 # ---------------------------------------------------------------- shares of variance

@@ -12,6 +12,8 @@ from itertools import pairwise
 
 import matplotlib
 
+from pymer4.plots import residuals
+
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
@@ -26,13 +28,12 @@ from scipy import stats
 
 from pymer4 import Lmer, load_dataset
 from pymer4.errors import DataError, NotFittedError, OptionError
+from pymer4.fit.lowess import lowess
 from pymer4.models.base import Model
 from pymer4.models.diagnosis_plots import DiagnosticPlots
-from pymer4.numerics.lowess import lowess
-from pymer4.plotting import diagnostic_plots
-from pymer4.plotting.caterpillars import caterpillars as draw_caterpillars
-from pymer4.plotting.diagnostic_plots import POINTS, partial_regression, quantiles, residuals_against_fitted
-from pymer4.plotting.marginal_plots import marginal
+from pymer4.plots.caterpillars import caterpillars as draw_caterpillars
+from pymer4.plots.marginal import marginal
+from pymer4.plots.residuals import POINTS, partial_regression, quantiles, residuals_against_fitted
 
 pytestmark = pytest.mark.numeric
 
@@ -272,7 +273,7 @@ def test_the_band_is_that_of_order_statistics(ax, level):
 def test_the_band_holds_each_ordered_value_at_its_level():
     n, level, rounds = 15, 0.8, 8000
     draws = np.sort(np.random.default_rng(9).normal(size=(rounds, n)), axis=1)
-    low, high = diagnostic_plots._envelope(np.arange(1, n + 1), n, level)
+    low, high = residuals._envelope(np.arange(1, n + 1), n, level)
     share = ((draws >= low) & (draws <= high)).mean(axis=0)
     assert np.abs(share - level).max() < 4 * np.sqrt(level * (1 - level) / rounds)  # four standard errors
 
@@ -757,7 +758,7 @@ def test_matplotlib_and_scipy_wait_until_a_picture_is_asked_for():
     code = """
 import sys
 import pymer4.models.diagnosis_plots
-from pymer4.plotting import caterpillars as c, diagnostic_plots as d, marginal_plots as m
+from pymer4.plots import caterpillars as c, residuals as d, marginal as m
 assert not any(name.split(".")[0] in ("matplotlib", "rpy2", "scipy") for name in sys.modules)
 import pandas as pd
 from matplotlib.figure import Figure
@@ -774,17 +775,17 @@ assert "matplotlib.pyplot" not in sys.modules
 @pytest.mark.parametrize(
     "module",
     [
-        "plotting.axes",
-        "plotting.caterpillars",
-        "plotting.diagnostic_plots",
-        "numerics.lowess",
-        "plotting.marginal_plots",
-        "plotting.plots",
+        "plots.axes",
+        "plots.caterpillars",
+        "plots.residuals",
+        "fit.lowess",
+        "plots.marginal",
+        "plots.forest",
     ],
 )
 def test_examples_run(module):
     failed, tried = doctest.testmod(importlib.import_module(f"pymer4.{module}"))
-    assert failed == 0 and (tried > 0 or module == "plotting.axes")
+    assert failed == 0 and (tried > 0 or module == "plots.axes")
 
 
 def test_a_million_rows_take_seconds():

@@ -36,7 +36,7 @@ NAMES = {
     "io": ["load_model", "save_model"],
     "datasets": ["load_dataset"],
     "doctor": ["Check", "checks", "main", "table"],
-    "comparison": ["compare", "lrt"],
+    "infer.compare": ["compare", "lrt"],
     "errors": [
         "ConvergenceWarning",
         "DataError",

@@ -12,8 +12,8 @@ from live_r import ask, each, relative
 from rounding import FACTOR, UNIT, bounds, condition
 
 from pymer4.errors import DataError
-from pymer4.numerics.estimate import factor, independent_columns, least_squares, orthonormal
-from pymer4.numerics.influence import jackknife, self_fitted
+from pymer4.fit.influence import jackknife, self_fitted
+from pymer4.fit.linear import factor, independent_columns, least_squares, orthonormal
 
 pytestmark = pytest.mark.numeric
 

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from pymer4.data import formula as formula_module
+from pymer4.data import syntax
+from pymer4.data.formula import parse, parse_arguments, require_random
+from pymer4.data.syntax import Call, Literal, Name, deparse
+from pymer4.data.used import columns_used
 from pymer4.errors import FormulaError
-from pymer4.formulas import formula as formula_module
-from pymer4.formulas import syntax
-from pymer4.formulas.formula import parse, parse_arguments, require_random
-from pymer4.formulas.syntax import Call, Literal, Name, deparse
-from pymer4.formulas.used import columns_used
 
 
 def tree(text):

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from live_r import ask, each, relative
 
+from pymer4.data.families import NATIVE_LINKS
 from pymer4.errors import DataError
-from pymer4.families import NATIVE_LINKS
-from pymer4.numerics import overdispersion
-from pymer4.numerics.distributions import distribution, link_function, stirling_error
-from pymer4.numerics.generalized import generalized
-from pymer4.numerics.influence import jackknife
+from pymer4.fit import overdispersion
+from pymer4.fit.distributions import distribution, link_function, stirling_error
+from pymer4.fit.glm import generalized
+from pymer4.fit.influence import jackknife
 
 pytestmark = pytest.mark.numeric
 

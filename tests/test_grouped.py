@@ -9,9 +9,9 @@ import pytest
 from live_r import ask, each, relative
 from rounding import bounds
 
-from pymer4.numerics.estimate import least_squares
-from pymer4.numerics.generalized import generalized
-from pymer4.numerics.grouped import OK, SINGULAR, TOO_FEW, UNFITTED, grouped_generalized, grouped_least_squares
+from pymer4.fit.glm import generalized
+from pymer4.fit.grouped import OK, SINGULAR, TOO_FEW, UNFITTED, grouped_generalized, grouped_least_squares
+from pymer4.fit.linear import least_squares
 
 pytestmark = pytest.mark.numeric
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import hermetic
 import pytest
 
-from pymer4 import machine
+from pymer4.rbridge import machine
 
 
 def package(folder: Path, name: str, text: str = "") -> Path:

@@ -9,7 +9,9 @@ import pytest
 from live_r import ask, each
 
 from pymer4.errors import OptionError
-from pymer4.numerics.inference import asymptotic, from_draws, from_null, inverted_p, p_value, shifted_p, t_quantile
+from pymer4.infer.asymptotic import asymptotic, p_value, t_quantile
+from pymer4.infer.boot import from_draws, inverted_p, shifted_p
+from pymer4.infer.perm import from_null
 
 pytestmark = pytest.mark.numeric
 

@@ -14,9 +14,10 @@ import warnings
 
 import pytest
 
-from pymer4 import Lmer, bridge, load_dataset
+from pymer4 import Lmer, load_dataset
 from pymer4.errors import ModelWarning
-from pymer4.interrupts import hold_interrupts, keep_interrupt_handler
+from pymer4.rbridge import bridge
+from pymer4.rbridge.interrupts import hold_interrupts, keep_interrupt_handler
 
 
 class Foreign:
@@ -351,7 +352,7 @@ def test_signals_at_any_moment_end_in_keyboard_interrupt():
     """Before, in and after the question: neither another error, nor a lost process, nor a wrong number."""
     told = told_by("""
         import random
-        from pymer4 import bridge
+        from pymer4.rbridge import bridge
         m, chance, armed, over = model(), random.Random(1), threading.Event(), threading.Event()
         expected, outcomes = days(m), {"answered": 0, "interrupted": 0}
 

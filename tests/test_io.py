@@ -25,10 +25,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pymer4 import Lmer, bridge, get_resource_path, load_model, save_model
+from pymer4 import Lmer, get_resource_path, load_model, save_model
 from pymer4 import io as model_io
 from pymer4.errors import DataError, FileError, FormulaError, MissingFileError, ModelWarning, OptionError
-from pymer4.models import Lm, Lm2
+from pymer4.models.lm import Lm
+from pymer4.models.lm2 import Lm2
+from pymer4.rbridge import bridge
 from pymer4.storage import h5write, pair, plain, seal
 
 pytestmark = pytest.mark.r

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 
 from pymer4 import Lm, Lm2, Lmer
-from pymer4.columns import Column, level_name, number_name, places
+from pymer4.data.columns import Column, level_name, number_name, places
+from pymer4.data.factors import coding, recode
+from pymer4.data.recoding import conform
 from pymer4.errors import DataError, OptionError
-from pymer4.formulas.factors import coding, recode
-from pymer4.recoding import conform
 
 
 @pytest.fixture(autouse=True)

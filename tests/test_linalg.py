@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 import pymer4
 from pymer4 import utils
 from pymer4.errors import ConvergenceWarning, OptionError
-from pymer4.numerics import linalg
-from pymer4.numerics.linalg import isPSD, nearestPSD
+from pymer4.statistics import psd
+from pymer4.statistics.psd import isPSD, nearestPSD
 
 pytestmark = pytest.mark.numeric
 
@@ -229,5 +229,5 @@ def test_the_documented_names_are_these():
 
 
 def test_the_examples_run():
-    failed, tried = doctest.testmod(linalg)
+    failed, tried = doctest.testmod(psd)
     assert tried and not failed

@@ -14,7 +14,7 @@ from live_r import ask, relative
 
 from pymer4 import get_resource_path
 from pymer4.errors import DataError, FormulaError, ModelWarning, NotFittedError, OptionError
-from pymer4.models import Lm2
+from pymer4.models.lm2 import Lm2
 
 pytestmark = pytest.mark.numeric
 

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 import rpy2.rinterface as rinterface
 
-from pymer4 import Lmer, bridge
+from pymer4 import Lmer
 from pymer4.errors import OptionError, RError
+from pymer4.rbridge import bridge
 
 pytestmark = pytest.mark.r
 
@@ -21,7 +22,7 @@ LOOSE = 1e-2  # likewise for refit() of a generalized model, which stops early
 
 def run(code: str, *given):
     """Return what an R function says of the R objects given, as plain values."""
-    return bridge.from_r(rinterface.evalr(code)(*given))
+    return bridge._started().values.from_r(rinterface.evalr(code)(*given))
 
 
 def has_structures() -> bool:

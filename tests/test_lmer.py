@@ -19,7 +19,8 @@ from scipy import stats
 
 from pymer4 import Lmer, load_dataset
 from pymer4.errors import DataError, NotFittedError, OptionError, Pymer4Error
-from pymer4.models.lmer import Ddf, Method
+from pymer4.models.base import Ddf
+from pymer4.models.lmer import Method
 
 pytestmark = pytest.mark.r
 

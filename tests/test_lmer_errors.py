@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pymer4 import Lmer, bridge
+from pymer4 import Lmer
 from pymer4.errors import (
     ConvergenceWarning,
     DataError,
@@ -20,6 +20,7 @@ from pymer4.errors import (
     Pymer4Error,
     RError,
 )
+from pymer4.rbridge import bridge
 
 pytestmark = pytest.mark.r
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pymer4 import doctor, machine
-from pymer4.machine import Diagnosis, RInstall
+from pymer4 import doctor
+from pymer4.rbridge import machine
+from pymer4.rbridge.machine import Diagnosis, RInstall
 
 
 @pytest.fixture
@@ -361,7 +362,7 @@ def test_a_start_that_hangs_is_given_up(bare, monkeypatch):
 
 
 def test_looking_at_the_machine_does_not_import_rpy2():
-    code = "import sys, pymer4.machine as m; m.diagnose(); sys.exit('rpy2' in sys.modules)"
+    code = "import sys, pymer4.rbridge.machine as m; m.diagnose(); sys.exit('rpy2' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

@@ -19,8 +19,8 @@ from scipy import stats
 
 from pymer4 import Lmer, load_dataset
 from pymer4.errors import NotFittedError, OptionError, RError
-from pymer4.grid_request import Adjust, Family, adjustment
-from pymer4.models.lmer_tests import Ddf
+from pymer4.infer.grids import Adjust, Family, adjustment
+from pymer4.models.base import Ddf
 
 pytestmark = pytest.mark.r
 

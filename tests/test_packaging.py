@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pymer4 import __version__, bridge, machine
+from pymer4 import __version__
+from pymer4.rbridge import bridge, machine
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -149,7 +150,7 @@ def test_an_editable_install_holds_no_copy_of_the_r_files(tmp_path):
 
 
 def test_the_source_tree_reads_its_own_r_files():
-    assert Path(bridge.__file__).parents[1] == ROOT
+    assert Path(bridge.__file__).parents[2] == ROOT
     assert bridge.resource_path() == ROOT / "R"
 
 

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from pymer4 import Lm, Lm2, Lmer, load_dataset
 from pymer4.errors import NotFittedError, OptionError
-from pymer4.plotting import arguments
+from pymer4.plots import arguments
 
 NEEDED = {"plot": ["Days"], "plot_partial": ["Days"]}
 METHODS = [

@@ -21,9 +21,9 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from pymer4.errors import DataError, OptionError
-from pymer4.plotting import plots
-from pymer4.plotting.caterpillars import caterpillar
-from pymer4.plotting.plots import forest, group_lines
+from pymer4.plots import forest as forest_module
+from pymer4.plots.caterpillars import caterpillar
+from pymer4.plots.forest import forest, group_lines
 
 B = pd.Series({"(Intercept)": 251.405, "Days": 10.467})
 LOW, HIGH = np.array([238.029, 7.437]), np.array([264.781, 13.498])
@@ -178,7 +178,7 @@ def test_forest_strips_are_as_deep_as_their_points_need(ax, count, points_deep):
 
 @pytest.mark.parametrize("values", [[], [3.0], [3.0, 3.0, 3.0], [251.0, 251.0 + 4e-14], list(range(3000))])
 def test_spread_stays_within_its_row(values):
-    offsets = plots._spread(np.asarray(values, dtype=float))
+    offsets = forest_module._spread(np.asarray(values, dtype=float))
     assert offsets.shape == (len(values),)
     assert np.isfinite(offsets).all() and np.all(np.abs(offsets) <= 0.5)
 
@@ -189,7 +189,7 @@ def test_forest_points_parts_ties_and_lightens_files(ax, count):
     forest(B, LOW, HIGH, points=points, points_alpha=0.2, ax=ax)
     (dots,) = [c for c in ax.collections if isinstance(c, PathCollection)]
     assert np.unique(strip(ax)[:, 1]).size == count
-    assert dots.get_rasterized() == (count > plots.MANY)
+    assert dots.get_rasterized() == (count > forest_module.MANY)
     assert dots.get_alpha() == 0.2
 
 
@@ -218,7 +218,7 @@ def test_forest_shows_an_interval_that_leaves_its_estimate_out(ax):
 
 @pytest.mark.parametrize(
     "fmt, marker, color",
-    [("o", "o", plots.INK), ("s", "s", plots.INK), ("rs", "s", "#ff0000"), ("C1D", "D", "#ff7f0e")],
+    [("o", "o", forest_module.INK), ("s", "s", forest_module.INK), ("rs", "s", "#ff0000"), ("C1D", "D", "#ff7f0e")],
 )
 def test_forest_format_rules_marker_and_colour(ax, fmt, marker, color):
     forest(B, LOW, HIGH, fmt=fmt, ax=ax)
@@ -226,7 +226,7 @@ def test_forest_format_rules_marker_and_colour(ax, fmt, marker, color):
     assert to_hex(ax.lines[1].get_color()) == color.lower() == to_hex(ax.collections[-1].get_colors()[0])
 
 
-@pytest.mark.parametrize(("fmt", "color"), [("teal", "#008080"), ("1", plots.INK), ("0.5", "#808080")])
+@pytest.mark.parametrize(("fmt", "color"), [("teal", "#008080"), ("1", forest_module.INK), ("0.5", "#808080")])
 def test_forest_format_may_be_a_colour_or_a_mark_that_is_a_number(ax, fmt, color):
     forest(B, LOW, HIGH, fmt=fmt, ax=ax)
     assert to_hex(ax.lines[1].get_color()) == color.lower()
@@ -249,7 +249,7 @@ def test_forest_format_none_draws_bars_alone(ax):
 
 def test_forest_shows_through_an_open_marker(ax):
     forest(B, LOW, HIGH, fmt="x", ax=ax)
-    assert to_hex(ax.lines[1].get_markeredgecolor()) == plots.INK.lower()
+    assert to_hex(ax.lines[1].get_markeredgecolor()) == forest_module.INK.lower()
 
 
 def test_forest_refuses_no_term_and_odd_limits(ax):
@@ -350,7 +350,7 @@ def test_lines_of_many_groups_are_one_artist(ax, count):
     (bundle,) = ax.collections
     np.testing.assert_array_equal(bundle.get_segments(), np.stack(np.broadcast_arrays(X, curves), axis=-1))
     assert ax.get_legend() is None and len(ax.lines) == 1
-    assert bool(bundle.get_rasterized()) == (count > plots.MANY)
+    assert bool(bundle.get_rasterized()) == (count > forest_module.MANY)
     assert ax.get_ylim()[1] >= curves.max() and ax.get_xlim()[0] <= 0 and ax.get_xlim()[1] >= 9
     ax.figure.canvas.draw()
 
@@ -528,7 +528,7 @@ def test_caterpillar_names_groups_while_it_can(count):
     assert names(axes) == ([str(i) for i in range(count)] if count < 50 else [])
     assert axes.get_ylabel() == ("" if count < 50 else "3,000 groups")
     assert len(axes.collections) == 1
-    assert bool(axes.collections[0].get_rasterized()) == (count > plots.MANY)
+    assert bool(axes.collections[0].get_rasterized()) == (count > forest_module.MANY)
 
 
 def test_caterpillar_keeps_a_label_that_is_given(ax):
@@ -591,7 +591,7 @@ def test_pictures_fit_a_panel_of_a_subfigure(draw):
 
 def test_matplotlib_waits_until_a_picture_is_asked_for():
     code = """
-import sys, pymer4.plotting.plots as plots, pymer4.plotting.caterpillars as caterpillars
+import sys, pymer4.plots.forest as plots, pymer4.plots.caterpillars as caterpillars
 assert not any(name.split(".")[0] in ("matplotlib", "rpy2") for name in sys.modules)
 import pandas as pd
 from matplotlib.figure import Figure
@@ -606,5 +606,5 @@ assert "matplotlib.pyplot" not in sys.modules
 
 
 def test_examples_run():
-    failed, tried = doctest.testmod(plots)
+    failed, tried = doctest.testmod(forest_module)
     assert (failed, tried > 0) == (0, True)

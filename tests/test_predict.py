@@ -13,9 +13,10 @@ import pytest
 import rpy2.rinterface as rinterface
 from scipy import special, stats
 
-from pymer4 import Lmer, bridge, load_dataset
+from pymer4 import Lmer, load_dataset
 from pymer4.errors import DataError, ModelWarning, NotFittedError, OptionError
 from pymer4.models import lmer_predict
+from pymer4.rbridge import bridge
 
 pytestmark = pytest.mark.r
 
@@ -145,7 +146,7 @@ _PARTS = """function(m) {
 @cache
 def parts(name: str) -> dict:
     """Return the model matrices and parameters of a fitted case."""
-    found = bridge.from_r(rinterface.evalr(_PARTS)(fitted(name).model_obj))
+    found = bridge._started().values.from_r(rinterface.evalr(_PARTS)(fitted(name).model_obj))
     found["sigma"], found["scale"] = (float(found[key][0]) for key in ("sigma", "scale"))
     found["X"] = found["X"].reshape(len(found["Z"]), -1)
     return found
@@ -344,7 +345,7 @@ def test_kenward_and_roger():
     frame = data("trial").head(12)
     table = model.predict(frame, interval="confidence")
     assert table.attrs["ddf"] == "Kenward-Roger"
-    told = bridge.from_r(
+    told = bridge._started().values.from_r(
         rinterface.evalr(
             """function(m, n) {
               V <- as.matrix(vcov(m)); A <- pbkrtest::vcovAdj(m); X <- as.matrix(lme4::getME(m, "X"))[seq_len(n), ]
@@ -399,7 +400,7 @@ def test_with_no_variance_between_groups_limits_are_those_of_lm(weighted):
     if not weighted:
         vectors[2] = rinterface.FloatSexpVector(np.ones(len(frame)))
     for kind in ("confidence", "prediction"):
-        told = np.asarray(bridge.from_r(run(*vectors, kind, 0.9)))
+        told = np.asarray(bridge._started().values.from_r(run(*vectors, kind, 0.9)))
         for use_rfx in (False, True):
             table = model.predict(frame, use_rfx=use_rfx, interval=kind, conf_level=0.9)
             np.testing.assert_allclose(table[["Estimate", "5_ci", "95_ci"]], told[:, :3], rtol=1e-6, atol=1e-8)

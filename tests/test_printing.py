@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from pymer4 import Lm, Lmer, load_dataset
-from pymer4.printing import block, number, p_value
+from pymer4.models.printing import block, number, p_value
 
 
 @pytest.mark.parametrize("value", [0.0004, -0.0123456, 3.2e-9, 0.05, 0.0999, 1.23456789, 251.4, 1e5, 4.56e12, -7e-300])

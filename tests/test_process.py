@@ -11,9 +11,10 @@ import time
 
 import pytest
 
-from pymer4 import Lmer, bridge, load_dataset
+from pymer4 import Lmer, load_dataset
 from pymer4.errors import RError, RUnavailable
-from pymer4.stack import LEAST, Stack, guarded, stack
+from pymer4.rbridge import bridge
+from pymer4.rbridge.stack import LEAST, Stack, guarded, stack
 
 pytestmark = pytest.mark.r
 
@@ -66,12 +67,12 @@ def recursion():
     """A verb that calls itself for ever."""
     bridge.call("echo", value=1)
     with bridge._lock:
-        endless = bridge._ri.evalr("function() { f <- function(n) f(n + 1); f(1) }")
-        private = bridge._door.closureenv
+        endless = bridge._started().interface.evalr("function() { f <- function(n) f(n + 1); f(1) }")
+        private = bridge._started().door.closureenv
         private["endless"] = endless
     yield
     with bridge._lock:
-        bridge._ri.baseenv["rm"](bridge.to_r("endless"), envir=private)
+        bridge._started().interface.baseenv["rm"](bridge._started().values.to_r("endless"), envir=private)
 
 
 @pytest.mark.parametrize("size", [None, 1 << 20, 4 << 20])
@@ -133,7 +134,7 @@ def test_the_bounds_are_those_of_the_thread_that_asks():
 
 def test_the_bounds_of_other_users_of_r_come_back():
     bridge.call("echo", value=1)
-    library = bridge._ri.openrlib.rlib
+    library = bridge._started().interface.openrlib.rlib
     before = int(library.R_CStackStart), int(library.R_CStackLimit)
     with pytest.raises(ZeroDivisionError), guarded(library):
         assert (int(library.R_CStackStart), int(library.R_CStackLimit)) != before
@@ -183,8 +184,8 @@ def test_a_child_of_another_python_loads_its_own_libraries():
 def test_r_finds_the_parts_that_it_loads_later():
     """LAPACK, and what opens connections, are loaded at first use, from R_HOME."""
     code = (
-        "from pymer4 import bridge\nbridge.call('echo', value=1)\nwith bridge._lock:\n"
-        "    print(bridge._ri.evalr('nzchar(La_version()) && !is.null(curlGetHeaders)')[0])"
+        "from pymer4.rbridge import bridge\nbridge.call('echo', value=1)\nwith bridge._lock:\n"
+        "    print(bridge._started().interface.evalr('nzchar(La_version()) && !is.null(curlGetHeaders)')[0])"
     )
     assert run(code).strip() == "True"
 

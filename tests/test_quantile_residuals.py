@@ -19,7 +19,7 @@ from scipy.special import ndtr
 
 from pymer4 import Lm, Lm2, Lmer
 from pymer4.errors import OptionError
-from pymer4.numerics.quantile_residuals import normal_scores, quantile_residuals
+from pymer4.fit.quantile_residuals import normal_scores, quantile_residuals
 
 pytestmark = pytest.mark.numeric
 r = pytest.mark.r

@@ -14,7 +14,7 @@ from test_reference import Reference, rscript
 
 from pymer4 import Lmer
 from pymer4.errors import OptionError, RError
-from pymer4.numerics.resample import seed_stream
+from pymer4.work import seed_stream
 
 pytestmark = pytest.mark.r
 

@@ -28,7 +28,7 @@ from scipy import stats
 from test_reference import Reference, same_wording, slot, used_rows
 
 from pymer4 import Lmer
-from pymer4.families import LINKS
+from pymer4.data.families import LINKS
 
 pytestmark = pytest.mark.r
 

@@ -9,20 +9,20 @@ import pytest
 from live_r import each, relative
 from rounding import bounds
 
+from pymer4.data.families import NATIVE_LINKS
 from pymer4.errors import DataError
-from pymer4.families import NATIVE_LINKS
-from pymer4.numerics import basis as basis_module
-from pymer4.numerics import batched
-from pymer4.numerics.basis import Basis
-from pymer4.numerics.estimate import least_squares
-from pymer4.numerics.generalized import generalized
-from pymer4.numerics.generalized_batch import _STILL, generalized_batch
-from pymer4.numerics.generalized_replicates import bootstrap_generalized, permute_generalized
-from pymer4.numerics.inference import from_null
-from pymer4.numerics.replicates import bootstrap_coefficients, bootstrap_linear, permute_linear, permuted_statistics
-from pymer4.numerics.resample import boot_counts, shuffles
-from pymer4.numerics.sandwich import covariance, group_variances
-from pymer4.statistics.samples import blocks
+from pymer4.fit import basis as basis_module
+from pymer4.fit import batched
+from pymer4.fit.basis import Basis
+from pymer4.fit.glm import generalized
+from pymer4.fit.linear import least_squares
+from pymer4.fit.many_glm import _STILL, generalized_batch
+from pymer4.fit.sandwich import covariance, group_variances
+from pymer4.infer.generalized_replicates import bootstrap_generalized, permute_generalized
+from pymer4.infer.perm import from_null
+from pymer4.infer.replicates import bootstrap_coefficients, bootstrap_linear, permute_linear, permuted_statistics
+from pymer4.infer.resample import boot_counts, shuffles
+from pymer4.work import blocks
 
 pytestmark = pytest.mark.numeric
 

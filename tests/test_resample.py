@@ -5,18 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pymer4.errors import OptionError
-from pymer4.numerics.resample import (
-    boot_counts,
-    count,
-    flips,
-    keep_memory,
-    permutations,
-    seed_stream,
-    shuffles,
-    whole_seed,
-    workers,
-)
+from pymer4.errors import OptionError, count, permutations, workers
+from pymer4.infer.resample import boot_counts, flips, shuffles
+from pymer4.work import keep_memory, seed_stream, whole_seed
 
 pytestmark = pytest.mark.numeric
 

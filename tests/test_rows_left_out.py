@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pymer4 import Lmer, bridge, load_dataset
+from pymer4 import Lmer, load_dataset
 from pymer4.errors import ModelWarning, RError
+from pymer4.rbridge import bridge
 
 pytestmark = pytest.mark.r
 

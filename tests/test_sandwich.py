@@ -10,9 +10,9 @@ import pytest
 from live_r import ask, each, relative
 
 from pymer4.errors import DataError
-from pymer4.numerics.estimate import independent_columns, least_squares
-from pymer4.numerics.generalized import generalized
-from pymer4.numerics.sandwich import covariance, df_of, group_variances, welch_df
+from pymer4.fit.glm import generalized
+from pymer4.fit.linear import independent_columns, least_squares
+from pymer4.fit.sandwich import covariance, df_of, group_variances, welch_df
 
 pytestmark = pytest.mark.numeric
 

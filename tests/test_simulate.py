@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 import pymer4
 from pymer4 import easy_multivariate_normal, load_dataset, simulate, simulate_lm, simulate_lmm
 from pymer4.errors import ConvergenceWarning, DataError, ModelWarning, OptionError
-from pymer4.numerics.linalg import isPSD, nearestPSD
 from pymer4.simulate import Family, discrete_inverse_logit
+from pymer4.statistics.psd import isPSD, nearestPSD
 
 pytestmark = pytest.mark.numeric
 

@@ -24,7 +24,7 @@ from pymer4.errors import DataError, ModelWarning, OptionError
 from pymer4.statistics import bootstrap, permutation
 from pymer4.statistics.bootstrap import boot_func, cohens_d
 from pymer4.statistics.permutation import Stat, perm_test
-from pymer4.statistics.samples import BLOCK, blocks
+from pymer4.work import BLOCK, blocks
 
 pytestmark = pytest.mark.numeric
 

@@ -19,8 +19,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from pymer4.errors import DataError, OptionError
-from pymer4.plotting import equivalence_plot
-from pymer4.plotting.equivalence_plot import equivalence as draw
+from pymer4.plots import equivalence as picture
+from pymer4.plots.equivalence import equivalence as draw
 from pymer4.statistics import equivalence
 from pymer4.statistics.equivalence import tost_equivalence
 from pymer4.statistics.permutation import perm_test
@@ -280,7 +280,7 @@ def test_limits_are_two_numbers(name, value):
         draw(0.5, **arguments, ax=Figure().subplots())
 
 
-@pytest.mark.parametrize("module", [equivalence, equivalence_plot], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [equivalence, picture], ids=lambda module: module.__name__)
 def test_the_examples_run(module):
     failed, tried = doctest.testmod(module)
     assert tried and not failed

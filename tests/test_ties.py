@@ -9,17 +9,19 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from pymer4 import bridge
-from pymer4.models import Lm, Lmer
-from pymer4.numerics import resample, ties
-from pymer4.numerics.estimate import least_squares
-from pymer4.numerics.inference import from_draws, inverted_p
-from pymer4.numerics.linalg import principal_axes
-from pymer4.numerics.lowess import lowess
-from pymer4.numerics.ties import settled
-from pymer4.plotting.caterpillars import caterpillar, caterpillars
-from pymer4.plotting.plots import _spread
-from pymer4.stats import perm_test
+from pymer4.fit import ties
+from pymer4.fit.correlations import principal_axes
+from pymer4.fit.linear import least_squares
+from pymer4.fit.lowess import lowess
+from pymer4.fit.ties import settled
+from pymer4.infer import resample
+from pymer4.infer.boot import from_draws, inverted_p
+from pymer4.models.lm import Lm
+from pymer4.models.lmer import Lmer
+from pymer4.plots.caterpillars import caterpillar, caterpillars
+from pymer4.plots.forest import _spread
+from pymer4.rbridge import bridge
+from pymer4.statistics.permutation import perm_test
 from pymer4.tables import optimizer_table
 
 pytestmark = pytest.mark.numeric

@@ -228,7 +228,7 @@ def test_a_loaded_model_knows_it_and_a_refit_learns_anew(tmp_path):
 
 @pytest.mark.r
 def test_plain_columns_are_not_looked_at(monkeypatch):
-    from pymer4 import bridge
+    from pymer4.rbridge import bridge
 
     model, calls, call = fitted("y ~ x * f + (x | g)"), [], bridge.call
     monkeypatch.setattr(bridge, "call", lambda verb, **given: calls.append(verb) or call(verb, **given))

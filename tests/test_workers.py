@@ -13,8 +13,8 @@ import time
 import numpy as np
 import pytest
 
-from pymer4.numerics import chunks
-from pymer4.numerics.chunks import each_chunk, end_with, map_chunks
+from pymer4 import work
+from pymer4.work import each_chunk, end_with, map_chunks
 
 LONG = {
     "Lmer": """
@@ -86,9 +86,9 @@ def test_workers_end_with_a_process_that_is_killed(name, how):
 
 
 def test_a_process_that_joblib_did_not_start_stays():
-    before = chunks._watching
+    before = work._watching
     end_with(os.getpid())
-    assert chunks._watching == before
+    assert work._watching == before
 
 
 def test_a_worker_whose_parent_ended_while_it_started_does_not_begin():

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pymer4 import tables
-from pymer4.errors import NotFittedError, OptionError, near, shown
-from pymer4.models.base import confidence_level
+from pymer4.errors import NotFittedError, OptionError, confidence_level, near, shown
 from pymer4.models.outcome_names import OutcomeNames, labelled, scale_of
 from pymer4.models.pictures import panels, picture
-from pymer4.numerics.resample import Seed, whole_seed
-from pymer4.plotting import diagnostic_plots, marginal_plots
+from pymer4.plots import marginal, residuals
+from pymer4.work import Seed, whole_seed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -97,7 +96,7 @@ class DiagnosticPlots(OutcomeNames):
             ('Fitted values (hits)', 'Quantile residuals')
         """
         drawn = self._residuals_drawn(seed)
-        return diagnostic_plots.residuals_against_fitted(
+        return residuals.residuals_against_fitted(
             drawn.fits,
             drawn.values,
             robust=drawn.is_even,
@@ -151,7 +150,7 @@ class DiagnosticPlots(OutcomeNames):
         """
         level = None if conf_level is None else confidence_level(conf_level)
         drawn = self._residuals_drawn(seed)
-        return diagnostic_plots.quantiles(
+        return residuals.quantiles(
             drawn.values,
             conf_level=level,
             is_standard=drawn.is_standard,
@@ -211,7 +210,7 @@ class DiagnosticPlots(OutcomeNames):
             )
         design, used = self.design_matrix[list(b.index)], np.isfinite(self.residuals)
         weights = self._prior_weights()
-        return diagnostic_plots.partial_regression(
+        return residuals.partial_regression(
             design[term].to_numpy(dtype=float),
             design.to_numpy(dtype=float) @ b.to_numpy(dtype=float) + self.residuals[used],
             design.drop(columns=term).to_numpy(dtype=float),
@@ -266,9 +265,9 @@ class DiagnosticPlots(OutcomeNames):
                 f"plot_marginal() draws marginal {'contrasts' if contrasts else 'means or slopes'}, and there are none "
                 "yet. Call post_hoc(), emmeans() or emtrends() first."
             )
-        label = labelled(marginal_plots.kind(table), self._outcome_drawn(**scale_of(table)))
+        label = labelled(marginal.kind(table), self._outcome_drawn(**scale_of(table)))
         columns = table.attrs.get("columns", {})
-        return marginal_plots.marginal(
+        return marginal.marginal(
             table,
             categories=[columns.get(name, name) for name in self._categories()],
             figsize=figsize,

@@ -10,7 +10,7 @@ import pandas as pd
 
 from pymer4 import tables
 from pymer4.errors import OptionError, near, one_of, shown
-from pymer4.plotting import plots
+from pymer4.plots import forest
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,7 +64,7 @@ def coefficient_forest(
     notes = [f"Points: the {len(points):,} groups of {grouped_by}."] if shown else []
     if axlim is None:
         notes += _crowded_out(estimates, lower, upper, points)
-    return plots.forest(
+    return forest.forest(
         estimates,
         lower,
         upper,

@@ -9,24 +9,26 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 
-from pymer4 import display, intake, tables
-from pymer4.errors import ConvergenceWarning, ModelWarning, OptionError, one_of
-from pymer4.families import NATIVE_LINKS, Family, check_family
-from pymer4.formulas.design import Design
-from pymer4.formulas.terms import parse
-from pymer4.models.base import summary_wanted, truth
+from pymer4 import tables
+from pymer4.data import intake
+from pymer4.data.design import Design
+from pymer4.data.families import NATIVE_LINKS, Family, check_family
+from pymer4.data.robust import se_type
+from pymer4.data.sample import Sample, doubts, row_values, sample
+from pymer4.data.terms import parse
+from pymer4.errors import ConvergenceWarning, ModelWarning, OptionError, one_of, summary_wanted, truth
+from pymer4.fit import sandwich
+from pymer4.fit.glm import GeneralizedFit, generalized
+from pymer4.fit.linear import LinearFit, least_squares
+from pymer4.infer.asymptotic import asymptotic
+from pymer4.models import summaries
 from pymer4.models.lm_plots import LmPlots
 from pymer4.models.lm_predict import LmPredictions
 from pymer4.models.lm_resample import LmResampling, Scheme
 from pymer4.models.lm_state import LmState
 from pymer4.models.lm_tests import LmTests
 from pymer4.models.native import Method, NativeModel, cluster_of
-from pymer4.numerics import inference, sandwich
-from pymer4.numerics.estimate import LinearFit, least_squares
-from pymer4.numerics.generalized import GeneralizedFit, generalized
-from pymer4.numerics.resample import Seed
-from pymer4.regression_rows import Sample, doubts, row_values, sample
-from pymer4.robust import se_type
+from pymer4.work import Seed
 
 _WELCH = "the name of a column in weights= and plain standard errors"
 
@@ -262,7 +264,7 @@ class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPlots, NativeModel):
         self.factors, self.ranked_data = given["factors"], given["rank"]
         self._warn(found.notes, ModelWarning, False)
         vcov, df = self._covariance(found, fit)
-        tested = inference.asymptotic(fit.b, np.sqrt(np.diag(vcov)), df, given["level"])
+        tested = asymptotic(fit.b, np.sqrt(np.diag(vcov)), df, given["level"])
         self._facts = {
             "names": found.names,
             "kept": found.kept,
@@ -325,7 +327,7 @@ class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPlots, NativeModel):
         """
         self._require_fit("summary()")
         ranked = self._ranked(self._designed[1].variables)
-        print(display.linear_summary(self, self._settings["level"], self._estimate, ranked))
+        print(summaries.linear_summary(self, self._settings["level"], self._estimate, ranked))
         return tables.rounded(self.coefs)
 
     def _told(self, found: Sample) -> str:

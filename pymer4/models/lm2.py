@@ -8,26 +8,26 @@ from typing import Any, ClassVar, get_args
 import numpy as np
 import pandas as pd
 
-from pymer4 import display, tables
-from pymer4.errors import DataError, ModelWarning, OptionError, also_spelled, one_of
-from pymer4.families import NATIVE_LINKS, Family, check_family
-from pymer4.formulas.design import Design
-from pymer4.formulas.terms import parse
-from pymer4.models.base import summary_wanted, truth
+from pymer4 import tables
+from pymer4.data.design import Design
+from pymer4.data.families import NATIVE_LINKS, Family, check_family
+from pymer4.data.group_levels import Level, clusters_of, failures, grouping_columns, nest, ranks_within, upward
+from pymer4.data.robust import group_codes, se_type
+from pymer4.data.sample import RowValues, Sample, sample
+from pymer4.data.terms import parse
+from pymer4.errors import DataError, ModelWarning, OptionError, also_spelled, one_of, summary_wanted, truth
+from pymer4.fit.correlations import Kind, correlations
+from pymer4.fit.grouped import OK, GroupedFit, grouped_generalized, grouped_least_squares
+from pymer4.infer.asymptotic import asymptotic
+from pymer4.infer.boot import from_draws
+from pymer4.infer.perm import from_null
+from pymer4.infer.second_level import PermOn, SecondLevel, bootstrap_means, flipped_statistics, tested
+from pymer4.models import summaries
 from pymer4.models.lm2_plots import Lm2Plots
 from pymer4.models.lm2_predict import Lm2Predictions
 from pymer4.models.lm_state import Lm2State
 from pymer4.models.native import Method, NativeModel, cluster_of
-from pymer4.numerics import inference
-from pymer4.numerics.chunks import told_rows
-from pymer4.numerics.correlations import Kind, correlations
-from pymer4.numerics.group_levels import Level, clusters_of, failures, grouping_columns, nest, ranks_within, upward
-from pymer4.numerics.grouped import OK, GroupedFit, grouped_generalized, grouped_least_squares
-from pymer4.numerics.resample import Seed, seed_stream
-from pymer4.numerics.second_level import PermOn, SecondLevel, bootstrap_means, flipped_statistics, tested
-from pymer4.progress import progress
-from pymer4.regression_rows import RowValues, Sample, sample
-from pymer4.robust import group_codes, se_type
+from pymer4.work import Seed, progress, seed_stream, told_rows
 
 
 class Lm2(Lm2State, Lm2Predictions, Lm2Plots, NativeModel):
@@ -315,7 +315,7 @@ class Lm2(Lm2State, Lm2Predictions, Lm2Plots, NativeModel):
         given = self._settings
         self.se_type, self.ci_type, self.sig_type = se_type(given["kind"]), "standard", "parametric"
         means, se, df = tested(stage)
-        found = inference.asymptotic(means, se, df, given["level"])
+        found = asymptotic(means, se, df, given["level"])
         lower, upper, p = found.lower, found.upper, found.p
         for_boot, for_flips = (int(seed) for seed in seed_stream(given["seed"], 2))
         if given["conf_int"] == "boot":
@@ -323,14 +323,14 @@ class Lm2(Lm2State, Lm2Predictions, Lm2Plots, NativeModel):
                 "bootstrap draws, by coefficient", given["n_boot"] * stage.testable, given["verbose"]
             ) as advance:
                 draws = bootstrap_means(stage, given["n_boot"], for_boot, given["n_jobs"], told_rows(advance))
-            drawn = inference.from_draws(means, draws, given["level"])
+            drawn = from_draws(means, draws, given["level"])
             lower, upper, p = drawn.lower, drawn.upper, drawn.p
             self.ci_type, self.sig_type = f"boot ({given['n_boot']})", "bootstrapped"
         if given["permute"]:
             asked = (stage, given["perm_on"], given["permute"], for_flips, given["n_jobs"])
             with progress("sign flips", given["permute"] * stage.testable, given["verbose"]) as advance:
                 null = flipped_statistics(*asked, told_rows(advance))
-            p = inference.from_null(means if given["perm_on"] == "coef" else found.statistic, null)
+            p = from_null(means if given["perm_on"] == "coef" else found.statistic, null)
             self.sig_type = f"permutation ({given['permute']})"
         columns = {"estimate": means, "lower": lower, "upper": upper, "se": se, "df": df}
         columns |= {"statistic": found.statistic, "p": p}
@@ -345,5 +345,5 @@ class Lm2(Lm2State, Lm2Predictions, Lm2Plots, NativeModel):
         """
         self._require_fit("summary()")
         settings, ranked = self._settings, self._ranked(self._design.variables)
-        print(display.two_stage_summary(self, settings["level"], settings["ztrans_corrs"], ranked))
+        print(summaries.two_stage_summary(self, settings["level"], settings["ztrans_corrs"], ranked))
         return tables.rounded(self.coefs)

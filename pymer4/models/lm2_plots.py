@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pymer4.data.group_levels import nest
+from pymer4.data.sample import Sample
+from pymer4.fit import overdispersion
+from pymer4.fit.distributions import distribution
 from pymer4.models.forest import coefficient_forest, grouping, of_factor
 from pymer4.models.lm_plots import NativePlots
 from pymer4.models.pictures import picture
-from pymer4.numerics import overdispersion
-from pymer4.numerics.distributions import distribution
-from pymer4.numerics.group_levels import nest
-from pymer4.regression_rows import Sample
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,9 +7,9 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from pymer4.columns import level_name, places
+from pymer4.data.columns import level_name, places
 from pymer4.errors import DataError, OptionError, one_of
-from pymer4.numerics.distributions import link_function
+from pymer4.fit.distributions import link_function
 
 _LISTED = 8
 

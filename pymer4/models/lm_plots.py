@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pymer4.data.sample import Sample
+from pymer4.fit.quantile_residuals import quantile_residuals
 from pymer4.models.base import spread
 from pymer4.models.diagnosis_plots import DiagnosticPlots, Residuals
 from pymer4.models.forest import coefficient_forest
 from pymer4.models.pictures import picture
-from pymer4.numerics.quantile_residuals import quantile_residuals
-from pymer4.regression_rows import Sample
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

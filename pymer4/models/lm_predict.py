@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 
 from pymer4 import tables
-from pymer4.columns import places
-from pymer4.errors import DataError, ModelWarning, OptionError, one_of
-from pymer4.models.base import confidence_level, issue, spread
-from pymer4.numerics.distributions import link_function
-from pymer4.numerics.sandwich import welch_df
-from pymer4.regression_rows import numbers
-from pymer4.robust import group_codes
+from pymer4.data.columns import places
+from pymer4.data.robust import group_codes
+from pymer4.data.sample import numbers
+from pymer4.errors import DataError, ModelWarning, OptionError, confidence_level, issue, one_of
+from pymer4.fit.distributions import link_function
+from pymer4.fit.sandwich import welch_df
+from pymer4.models.base import spread
 
 Interval = Literal["confidence", "prediction"]
 

@@ -6,13 +6,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from pymer4.data.sample import Sample
 from pymer4.errors import DataError, ModelWarning
-from pymer4.numerics import inference
-from pymer4.numerics.chunks import Note, told_rows
-from pymer4.numerics.resample import seed_stream
-from pymer4.numerics.shuffling import MOST_KEPT, kept, untestable
-from pymer4.progress import progress
-from pymer4.regression_rows import Sample
+from pymer4.infer.boot import from_draws
+from pymer4.infer.perm import from_null
+from pymer4.infer.shuffling import MOST_KEPT, kept, untestable
+from pymer4.work import Note, progress, seed_stream, told_rows
 
 Scheme = Literal["raw", "freedman-lane"]
 """What a permutation shuffles."""
@@ -32,7 +31,7 @@ class LmResampling:
         for_boot, for_permutation = (int(seed) for seed in seed_stream(given["seed"], 2))
         if given["conf_int"] == "boot":
             if not np.isnan(tested.se).all():
-                drawn = inference.from_draws(self._estimate.b, self._draws(found, for_boot), given["level"])
+                drawn = from_draws(self._estimate.b, self._draws(found, for_boot), given["level"])
                 lower, upper, p = drawn.lower, drawn.upper, drawn.p
             self.ci_type, self.sig_type = f"boot ({given['n_boot']})", "bootstrapped"
         if given["permute"]:
@@ -47,11 +46,11 @@ class LmResampling:
         with progress("bootstrap draws", given["n_boot"], given["verbose"]) as advance:
             how["note"] = told_rows(advance)
             if self._linear:
-                from pymer4.numerics.replicates import bootstrap_linear
+                from pymer4.infer.replicates import bootstrap_linear
 
                 draws = bootstrap_linear(found.X, found.y, given["n_boot"], seed, **how)
             else:
-                from pymer4.numerics.generalized_replicates import bootstrap_generalized
+                from pymer4.infer.generalized_replicates import bootstrap_generalized
 
                 how["start"] = self._estimate.b
                 draws = bootstrap_generalized(found.X, found.y, self.family, self.link, given["n_boot"], seed, **how)
@@ -79,7 +78,7 @@ class LmResampling:
             observed, null = self._statistics(found, seed, told_rows(advance))
         if not np.isnan(observed).all():
             self._warn_of_lost(np.isnan(null).all(axis=1), "shuffled outcome", "Leave permute= out.")
-        p = inference.from_null(observed, null)
+        p = from_null(observed, null)
         return np.where(fixed | np.isnan(observed), np.nan, p)
 
     def _warn_of_untested(self, found: Sample, fixed: np.ndarray) -> np.ndarray:
@@ -108,7 +107,7 @@ class LmResampling:
         of = {"kind": given["kind"], "clusters": found.clusters, "n_lags": given["n_lags"]}
         within, n_jobs = found.clusters, given["n_jobs"]
         if not self._linear:
-            from pymer4.numerics.generalized_replicates import permute_generalized
+            from pymer4.infer.generalized_replicates import permute_generalized
 
             null = permute_generalized(
                 found.X,
@@ -125,7 +124,7 @@ class LmResampling:
                 **of,
             )
             return self._facts["inference"].statistic, null
-        from pymer4.numerics.replicates import permute_linear, permuted_statistics
+        from pymer4.infer.replicates import permute_linear, permuted_statistics
 
         # Variances of groups are estimated anew from the residuals of every shuffle, and so are those of the data here.
         weighted = {"groups": found.groups} if found.groups is not None else {"weights": found.weights}

@@ -7,11 +7,10 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from pymer4.errors import DataError, ModelWarning
-from pymer4.formulas.scope import Scope, address, found_at
-from pymer4.formulas.terms import Terms
-from pymer4.models.base import issue
-from pymer4.numerics.inference import Inference
+from pymer4.data.scope import Scope, address, found_at
+from pymer4.data.terms import Terms
+from pymer4.errors import DataError, ModelWarning, issue
+from pymer4.infer.asymptotic import Inference
 
 
 def _terms_written(terms: Terms) -> str:

@@ -9,13 +9,11 @@ import numpy as np
 import pandas as pd
 
 from pymer4 import tables
-from pymer4.columns import real_array
-from pymer4.comparison import Likelihood
-from pymer4.errors import OptionError, also_spelled, one_of, shown
-from pymer4.models.base import truth
-from pymer4.numerics.correlations import Kind, correlations
-from pymer4.numerics.linalg import principal_axes
-from pymer4.numerics.sandwich import welch_df
+from pymer4.data.columns import real_array
+from pymer4.errors import OptionError, also_spelled, one_of, shown, truth
+from pymer4.fit.correlations import Kind, correlations, principal_axes
+from pymer4.fit.sandwich import welch_df
+from pymer4.infer.compare import Likelihood
 
 
 class LmTests:

@@ -9,14 +9,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymer4 import bridge, display, intake, tables
-from pymer4.columns import Column
-from pymer4.errors import ConvergenceWarning, ModelWarning
-from pymer4.families import Family, check_family, check_outcome, is_linear, part_counts
-from pymer4.formulas.factors import Coding
-from pymer4.formulas.formula import deparse, parse, require_random, without_dot
-from pymer4.formulas.used import columns_used, quotes_advised
-from pymer4.models.base import Ddf, Model, summary_wanted
+from pymer4 import tables
+from pymer4.data import intake
+from pymer4.data.columns import Column
+from pymer4.data.factors import Coding
+from pymer4.data.families import Family, check_family, check_outcome, is_linear, part_counts
+from pymer4.data.formula import parse, require_random, without_dot
+from pymer4.data.ranks import Ranks, with_ranks
+from pymer4.data.recoding import codings, contrast_matrices, with_factors, with_groups, without_unused
+from pymer4.data.syntax import deparse
+from pymer4.data.used import columns_used, quotes_advised
+from pymer4.errors import ConvergenceWarning, ModelWarning, summary_wanted
+from pymer4.models import summaries
+from pymer4.models.base import Ddf, Model
 from pymer4.models.convergence import Convergence, next_step
 from pymer4.models.lmer_diagnosis import LmerDiagnosis
 from pymer4.models.lmer_marginal import LmerMarginal
@@ -26,9 +31,8 @@ from pymer4.models.lmer_predict import LmerPredictions
 from pymer4.models.lmer_resample import LmerResampling
 from pymer4.models.lmer_state import LmerState, is_function
 from pymer4.models.lmer_tests import LmerTests
-from pymer4.numerics.resample import Seed
-from pymer4.ranking import Ranks, with_ranks
-from pymer4.recoding import codings, contrast_matrices, with_factors, with_groups, without_unused
+from pymer4.rbridge import bridge
+from pymer4.work import Seed
 
 
 class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, LmerPlots, LmerDiagnosis, Model):
@@ -321,5 +325,5 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
             NotFittedError: before `fit()`.
         """
         self._require_fit("summary()")
-        print(display.mixed_summary(self, self._facts, self._ranks))
+        print(summaries.mixed_summary(self, self._facts, self._ranks))
         return tables.rounded(self.coefs)

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pymer4 import bridge, intake, tables
-from pymer4.columns import Column, level_name, normalise, places
+from pymer4 import tables
+from pymer4.data import intake
+from pymer4.data.columns import Column, level_name, normalise, places
+from pymer4.data.formula import names_in, parse
+from pymer4.data.syntax import Name, deparse
 from pymer4.errors import OptionError, near, shown
-from pymer4.formulas.formula import Name, deparse, names_in, parse
 from pymer4.models.forest import grouping, of_factor
 from pymer4.models.pictures import picture
-from pymer4.plotting import arguments, caterpillars, plots
+from pymer4.plots import arguments, caterpillars, forest
+from pymer4.rbridge import bridge
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -114,7 +117,7 @@ class LmerCurves:
             # One line stands for all: the population's, which is the same, where that is drawn.
             curves, labels = (curves[:0], []) if plot_fixef else (curves[:1], [f"{len(labels):,} groups"])
         with_band = plot_fixef and plot_ci
-        return plots.group_lines(
+        return forest.group_lines(
             x,
             curves,
             labels=labels,
@@ -135,7 +138,7 @@ class LmerCurves:
             return []
         if _alike(curves):
             return [f"The {count:,} groups of {group} do not differ here: one line."]
-        told = [f"Thin lines: {count:,} groups of {group}."] if count > plots.NAMED else []
+        told = [f"Thin lines: {count:,} groups of {group}."] if count > forest.NAMED else []
         varying = {name for term in self._random_terms(group) for name in names_in(term.expression)}
         if param not in varying:
             told.append(

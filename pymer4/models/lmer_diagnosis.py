@@ -9,14 +9,14 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from pymer4 import bridge, tables
-from pymer4.errors import ModelWarning, OptionError, one_of
-from pymer4.families import LINKS
-from pymer4.models.base import issue, issue_all, spread, verbosity
+from pymer4 import tables
+from pymer4.data.families import LINKS
+from pymer4.errors import ModelWarning, OptionError, issue, issue_all, one_of, verbosity
+from pymer4.fit.quantile_residuals import normal_scores
+from pymer4.models.base import spread
 from pymer4.models.diagnosis_plots import DiagnosticPlots, Residuals
-from pymer4.numerics.quantile_residuals import normal_scores
-from pymer4.numerics.resample import seed_stream
-from pymer4.progress import progress
+from pymer4.rbridge import bridge
+from pymer4.work import progress, seed_stream
 
 Approximation = Literal["lognormal", "delta", "trigamma"]
 Rate = Literal["mean", "median"]

@@ -7,14 +7,16 @@ from typing import Any, get_args
 
 import pandas as pd
 
-from pymer4 import bridge, grid_request, tables
-from pymer4.errors import OptionError, also_spelled, one_of, shown
-from pymer4.formulas.syntax import Name
-from pymer4.grid_request import Adjust, Family, Predictors, Scale
+from pymer4 import tables
+from pymer4.data.ranks import at_ranks
+from pymer4.data.syntax import Name
+from pymer4.errors import OptionError, also_spelled, issue_all, one_of, shown, truth, verbosity
+from pymer4.infer import grids
+from pymer4.infer.grids import Adjust, Family, Predictors, Scale
 from pymer4.models import marginal_notes
-from pymer4.models.base import Ddf, issue_all, truth, verbosity
+from pymer4.models.base import Ddf
 from pymer4.models.marginal_notes import Frames
-from pymer4.ranking import at_ranks
+from pymer4.rbridge import bridge
 
 Weights = Sequence[float] | Mapping[Any, float]
 
@@ -83,7 +85,7 @@ class LmerMarginal:
         """
         self._require_fit("post_hoc()")
         summarize, verbose = truth("summarize", summarize), verbosity(verbose)
-        adjust = grid_request.adjustment("p_adjust", p_adjust)
+        adjust = grids.adjustment("p_adjust", p_adjust)
         marginal, grouping = self._post_hoc_variables(marginal_vars, grouping_vars)
         asked = {"contrasts": "pairwise", "adjust": adjust, "type": "link", "ddf": self._checked_ddf(None)}
         if marginal[0] in self._grid_predictors().factors:
@@ -267,7 +269,7 @@ class LmerMarginal:
 
     def _specs(self, predictors: Predictors, specs: Any, by: Any) -> tuple[list[str], list[str]]:
         specs, by = predictors.named("specs", specs), predictors.named("by", by)
-        grid_request.require_apart("specs", specs, "by", by)
+        grids.require_apart("specs", specs, "by", by)
         return specs, by
 
     def _post_hoc_variables(self, marginal_vars: Any, grouping_vars: Any) -> tuple[list[str], list[str]]:
@@ -275,7 +277,7 @@ class LmerMarginal:
         predictors = self._grid_predictors()
         marginal = predictors.named("marginal_vars", marginal_vars)
         grouping = predictors.named("grouping_vars", grouping_vars)
-        grid_request.require_apart("marginal_vars", marginal, "grouping_vars", grouping)
+        grids.require_apart("marginal_vars", marginal, "grouping_vars", grouping)
         covariates = [name for name in marginal if name in predictors.covariates]
         if not marginal:
             raise OptionError(f"marginal_vars names no variable. {predictors.known()}")
@@ -295,7 +297,7 @@ class LmerMarginal:
     def _ask_marginal(self, *, specs, by, contrasts, adjust, type, ddf, at=None, trend=None) -> Frames:
         """Return estimates and contrasts, and keep them."""
         one_of("type", type, get_args(Scale))
-        level, ddf, wanted = self._facts["level"], self._checked_ddf(ddf), grid_request.comparisons(contrasts)
+        level, ddf, wanted = self._facts["level"], self._checked_ddf(ddf), grids.comparisons(contrasts)
         at, in_ranks = at_ranks(at, self._ranks)
         at = self._grid_predictors().values(at)
         plain = not at and trend is None
@@ -307,7 +309,7 @@ class LmerMarginal:
             at=at,
             trend=trend,
             contrasts=wanted,
-            adjust=grid_request.adjustment("adjust", adjust),
+            adjust=grids.adjustment("adjust", adjust),
             type=type,
             level=level,
             ddf=ddf,
@@ -315,7 +317,7 @@ class LmerMarginal:
             made=self._grids.get(ddf) if plain else None,
         )
         if "cells" in reply.value:
-            raise grid_request.unfit(wanted, **reply.value)
+            raise grids.unfit(wanted, **reply.value)
         if plain:
             self._grids[ddf] = reply.value["grid"]
         issue_all(reply.warnings)

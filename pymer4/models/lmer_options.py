@@ -5,14 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
-from pymer4.errors import FormulaError, OptionError, among, items, near, one_of, shown
-from pymer4.families import check_rank, has_scale, is_linear
-from pymer4.formulas.formula import Formula, deparse, names_in, parse, parse_arguments
-from pymer4.formulas.syntax import Name
-from pymer4.formulas.used import columns_used
-from pymer4.intake import crossings
-from pymer4.models.base import Ddf, confidence_level, truth, verbosity, without_effect
-from pymer4.numerics.resample import count, permutations, whole_seed, workers
+from pymer4.data.families import check_rank, has_scale, is_linear
+from pymer4.data.formula import Formula, names_in, parse, parse_arguments
+from pymer4.data.intake import crossings
+from pymer4.data.syntax import Name, deparse
+from pymer4.data.used import columns_used
+from pymer4.errors import (
+    FormulaError,
+    OptionError,
+    among,
+    confidence_level,
+    count,
+    items,
+    near,
+    one_of,
+    permutations,
+    shown,
+    truth,
+    verbosity,
+    without_effect,
+    workers,
+)
+from pymer4.models.base import Ddf
+from pymer4.work import whole_seed
 
 _POINTS = 100
 """Quadrature points that lme4 has rules for."""

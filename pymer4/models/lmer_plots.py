@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pymer4.models.base import confidence_level
+from pymer4.errors import confidence_level
 from pymer4.models.forest import coefficient_forest, of_factor
 from pymer4.models.lmer_curves import LmerCurves, chosen
 from pymer4.models.pictures import panels, picture
-from pymer4.plotting import arguments, caterpillars
+from pymer4.plots import arguments, caterpillars
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

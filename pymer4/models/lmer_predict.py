@@ -8,14 +8,27 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from pymer4 import bridge, intake, tables
-from pymer4.columns import Column, normalise
-from pymer4.errors import DataError, ModelWarning, OptionError, issue, one_of
-from pymer4.formulas.formula import fixed_names, names_in
-from pymer4.models.base import confidence_level, issue_all, spread, truth, verbosity
-from pymer4.numerics.resample import Seed, count, seed_stream
-from pymer4.ranking import on_ranks
-from pymer4.recoding import conform
+from pymer4 import tables
+from pymer4.data import intake
+from pymer4.data.columns import Column, normalise
+from pymer4.data.formula import fixed_names, names_in
+from pymer4.data.ranks import on_ranks
+from pymer4.data.recoding import conform
+from pymer4.errors import (
+    DataError,
+    ModelWarning,
+    OptionError,
+    confidence_level,
+    count,
+    issue,
+    issue_all,
+    one_of,
+    truth,
+    verbosity,
+)
+from pymer4.models.base import spread
+from pymer4.rbridge import bridge
+from pymer4.work import Seed, seed_stream
 
 Interval = Literal["confidence", "prediction"]
 

@@ -11,13 +11,11 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 
-from pymer4 import bridge, tables
-from pymer4.errors import ModelWarning, one_of
-from pymer4.models.base import confidence_level, issue_all, verbosity
+from pymer4 import tables
+from pymer4.errors import ModelWarning, confidence_level, count, issue_all, one_of, verbosity, workers
 from pymer4.models.lmer_options import Method, check_profile
-from pymer4.numerics.chunks import each_chunk
-from pymer4.numerics.resample import Seed, count, seed_stream, workers
-from pymer4.progress import progress
+from pymer4.rbridge import bridge
+from pymer4.work import Seed, each_chunk, progress, seed_stream
 
 
 @dataclass(frozen=True, slots=True, eq=False)

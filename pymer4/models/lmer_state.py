@@ -12,13 +12,15 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from pymer4 import bridge, tables
-from pymer4.columns import Column
+from pymer4 import tables
+from pymer4.data.columns import Column
+from pymer4.data.formula import parse, without_dot
+from pymer4.data.recoding import conform
+from pymer4.data.syntax import deparse
 from pymer4.errors import FileError, MissingFileError, RUnavailable
-from pymer4.formulas.formula import deparse, parse, without_dot
-from pymer4.grid_request import Predictors
+from pymer4.infer.grids import Predictors
 from pymer4.models.convergence import Convergence
-from pymer4.recoding import conform
+from pymer4.rbridge import bridge
 
 _OPENERS = ((b"\x1f\x8b", gzip.decompress), (b"BZh", bz2.decompress), (b"\xfd7zXZ", lzma.decompress))
 

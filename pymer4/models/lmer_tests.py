@@ -7,11 +7,13 @@ from typing import Literal, get_args
 
 import pandas as pd
 
-from pymer4 import bridge, intake, tables
-from pymer4.comparison import Likelihood
-from pymer4.errors import OptionError, one_of, shown
-from pymer4.formulas.factors import present_levels
-from pymer4.models.base import Ddf, issue_all
+from pymer4 import tables
+from pymer4.data import intake
+from pymer4.data.factors import present_levels
+from pymer4.errors import OptionError, issue_all, one_of, shown
+from pymer4.infer.compare import Likelihood
+from pymer4.models.base import Ddf
+from pymer4.rbridge import bridge
 
 Type = Literal[1, 2, 3]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from pymer4.printing import block
+from pymer4.models.printing import block
 
 Frames = tuple[pd.DataFrame, pd.DataFrame | None]
 

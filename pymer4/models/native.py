@@ -8,11 +8,21 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from pymer4.errors import ModelWarning, one_of
-from pymer4.families import check_rank, is_linear
-from pymer4.models.base import Model, confidence_level, truth, verbosity, without_effect
-from pymer4.numerics.resample import count, permutations, whole_seed, workers
-from pymer4.robust import Robust, robust_kind
+from pymer4.data.families import check_rank, is_linear
+from pymer4.data.robust import Robust, robust_kind
+from pymer4.errors import (
+    ModelWarning,
+    confidence_level,
+    count,
+    one_of,
+    permutations,
+    truth,
+    verbosity,
+    without_effect,
+    workers,
+)
+from pymer4.models.base import Model
+from pymer4.work import whole_seed
 
 Method = Literal["standard", "boot"]
 """How confidence limits are computed."""

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from pymer4 import tables
-from pymer4.families import is_linear
+from pymer4.data.families import is_linear
 
 _MEANS = {"binomial": "probability", "poisson": "rate", "nbinom": "rate"}
 

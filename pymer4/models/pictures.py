@@ -7,8 +7,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pymer4.models.base import check_keywords, truth
-from pymer4.plotting import arguments
+from pymer4.errors import check_keywords, truth
+from pymer4.plots import arguments
 
 _CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
     "figsize": arguments.size,

@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymer4.columns import real_array
-from pymer4.errors import DataError, ModelWarning, OptionError, also_spelled, shown
-from pymer4.models.base import issue, truth
-from pymer4.numerics.chunks import each_chunk, map_chunks
-from pymer4.numerics.resample import count, workers
+from pymer4.data.columns import real_array
+from pymer4.errors import DataError, ModelWarning, OptionError, also_spelled, count, issue, shown, truth, workers
 from pymer4.statistics import moments
-from pymer4.statistics.samples import BLOCK, blocks, number, pairs, sample
+from pymer4.statistics.samples import number, pairs, sample
+from pymer4.work import BLOCK, blocks, each_chunk, map_chunks
 
 _NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
 

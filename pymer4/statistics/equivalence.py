@@ -6,15 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from pymer4.errors import OptionError, also_spelled
-from pymer4.models.base import truth
-from pymer4.numerics.inference import p_value, t_quantile
-from pymer4.numerics.resample import count, seed_stream
-from pymer4.plotting import equivalence_plot
+from pymer4.errors import OptionError, also_spelled, count, truth
+from pymer4.infer.asymptotic import p_value, t_quantile
+from pymer4.plots import equivalence
 from pymer4.statistics import moments
 from pymer4.statistics.bootstrap import resampled
 from pymer4.statistics.permutation import perm_test
-from pymer4.statistics.samples import blocks, number, pairs, sample
+from pymer4.statistics.samples import number, pairs, sample
+from pymer4.work import blocks, seed_stream
 
 _ALPHA = 0.05
 
@@ -96,7 +95,7 @@ def tost_equivalence(
     if plot:
         inner = _t_limits(difference, error, df, 1 - 2 * _ALPHA)
         verdict = _verdict(found["In_Equivalence_Range"], found["Means_Are_Different"])
-        found["axes"] = equivalence_plot.equivalence(
+        found["axes"] = equivalence.equivalence(
             difference,
             inner,
             found["CI"],

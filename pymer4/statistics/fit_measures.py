@@ -7,10 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymer4.columns import normalise
-from pymer4.errors import DataError, ModelWarning, NotFittedError, OptionError
-from pymer4.models.base import issue, truth
-from pymer4.numerics.resample import count
+from pymer4.data.columns import normalise
+from pymer4.errors import DataError, ModelWarning, NotFittedError, OptionError, count, issue, truth
 from pymer4.statistics.samples import number, numbers
 
 _ALIASED = 1e-7

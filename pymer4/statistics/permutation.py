@@ -9,13 +9,13 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from pymer4.errors import DataError, OptionError, also_spelled, one_of
-from pymer4.models.base import truth
-from pymer4.numerics.chunks import map_chunks
-from pymer4.numerics.inference import TIE, Alternative, from_null, p_value
-from pymer4.numerics.resample import count, flips, shuffles, workers
+from pymer4.errors import DataError, OptionError, also_spelled, count, one_of, truth, workers
+from pymer4.infer.asymptotic import Alternative, p_value
+from pymer4.infer.perm import TIE, from_null
+from pymer4.infer.resample import flips, shuffles
 from pymer4.statistics import moments
-from pymer4.statistics.samples import blocks, pairs, sample
+from pymer4.statistics.samples import pairs, sample
+from pymer4.work import blocks, map_chunks
 
 Stat = Literal["tstat", "tstat-paired", "mean", "cohensd", "pearsonr", "spearmanr"]
 """What a permutation test can be about."""

@@ -6,8 +6,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from pymer4.errors import DataError, one_of
-from pymer4.numerics.resample import count
+from pymer4.errors import DataError, count, one_of
 from pymer4.statistics.samples import numbers
 
 Method = Literal["holm", "hochberg", "hommel", "bonferroni", "bonf", "BH", "fdr", "BY", "none"]

@@ -1,4 +1,4 @@
-"""Samples as users give them, and the seeds of what is drawn from them."""
+"""Samples and numbers as users give them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from pymer4.columns import floats, real_array
+from pymer4.data.columns import floats, real_array
 from pymer4.errors import DataError, OptionError, shown
-from pymer4.numerics.resample import seed_stream
-
-BLOCK = 2**16
-"""Numbers in one block of resamples: half a megabyte, which stays in the cache of a core."""
-
 
 _LARGEST = 1e150
 
@@ -71,40 +66,6 @@ def _of_size(argument: str, found: np.ndarray) -> np.ndarray:
             "Divide the sample by a power of ten."
         )
     return found
-
-
-def blocks(seed: Any, n: int, size: int) -> np.ndarray:
-    """Return how `n` draws are cut into blocks: one row a block, its seed and its number of draws.
-
-    The cut depends on `n` and `size` alone, so results do not depend on who works off the blocks.
-
-    Args:
-        seed: a whole number, a NumPy Generator, or None for fresh entropy.
-        n: draws in all.
-        size: numbers that one draw takes.
-
-    Raises:
-        OptionError: `seed` is none of these.
-    """
-    most = max(1, BLOCK // max(1, size))
-    counts = np.diff(np.append(np.arange(0, n, most), n))
-    return np.column_stack([seed_stream(seed, len(counts)), counts]).astype(np.int64)
-
-
-def generator(seed: Any) -> np.random.Generator:
-    """Return a generator of random numbers; NumPy's global one is never used.
-
-    Args:
-        seed: a whole number, a Generator, which is used as it is and moves on, or None for fresh entropy.
-
-    Raises:
-        OptionError: `seed` is none of these.
-    """
-    if isinstance(seed, np.random.Generator):
-        return seed
-    if seed is None:
-        return np.random.default_rng()
-    return np.random.default_rng(seed_stream(seed, 4))
 
 
 def number(argument: str, value: Any) -> float:

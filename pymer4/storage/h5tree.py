@@ -24,11 +24,15 @@ which deepdish reads as what it is. The order of a dict's keys is kept in an att
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from pymer4.errors import FileError
 
 SKIPPED = "DEEPDISH_IO"
 """Attributes that begin so are no entries; ours among them carry `MARK`."""
@@ -103,7 +107,38 @@ def read(file: Any, unpickled: Callable[[bytes], Any] | None = None) -> dict[str
     return _Reader(unpickled).group(file["/"])
 
 
-def lacks_filter(file: Any) -> bool:
+def read_model(file: Any, path: Path, unpickled: Callable[[bytes], Any] | None) -> dict[str, Any]:
+    """Return the tree of a model's file.
+
+    Args:
+        file: an open `h5py.File`.
+        path: what the file is called, for the messages.
+        unpickled: as in `read`.
+
+    Raises:
+        FileError: it is compressed in a way that is not known here, or not the file of a model.
+    """
+    try:
+        tree = read(file, unpickled)
+    except OSError as error:
+        if not _lacks_filter(file):
+            raise
+        step = "Install the package that brings them: pip install hdf5plugin."
+        with contextlib.suppress(ImportError):
+            import hdf5plugin  # noqa: F401
+
+            step = "hdf5plugin, which is here, does not bring it. Save the model again with compression='zlib'."
+        if _lacks_filter(file):
+            raise FileError(
+                f"{path} can't be read: it is compressed by blosc or another filter that HDF5 has not here. {step}"
+            ) from error
+        tree = read(file, unpickled)
+    if not {"simple_atts", "data_atts"} <= tree.keys():
+        raise FileError("it lacks the groups simple_atts and data_atts")
+    return tree
+
+
+def _lacks_filter(file: Any) -> bool:
     """Whether a dataset of an open HDF5 file is compressed by a filter that is not there."""
     import h5py
 

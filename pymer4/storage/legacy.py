@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from pymer4 import models, tables
-from pymer4.errors import FileError, MissingFileError, ModelWarning, Pymer4Error
-from pymer4.families import check_family, is_linear
-from pymer4.models.base import Model, issue
+from pymer4.data.families import check_family, is_linear
+from pymer4.errors import FileError, MissingFileError, ModelWarning, Pymer4Error, issue
+from pymer4.models.base import Model
 from pymer4.models.lmer_state import RObject
 from pymer4.storage import plain
 

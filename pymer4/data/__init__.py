@@ -1,0 +1,1 @@
+"""From the user's frame, formula and factors to arrays."""

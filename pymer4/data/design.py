@@ -1,0 +1,349 @@
+"""Design matrices from patsy formulas, learned once and used again for new data.
+
+A design is learned from the rows that are complete: means, knots, levels and codings are theirs. Expressions are
+then evaluated on all rows, so that a lag sees the row before it whether that is complete or not, and rows are left
+out afterwards; an expression that can't take missing values is evaluated on the complete rows alone.
+
+patsy's own objects can neither be pickled nor copied. A design drops them, and learns again when it is first
+needed, from the same formula and rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pymer4.data.evaluation import Evaluated, Kept, NewRows
+from pymer4.data.factors import Coding
+from pymer4.data.formula_errors import formula_error, require_columns, require_levels
+from pymer4.data.intake import Intake
+from pymer4.data.recoding import codings
+from pymer4.data.scope import Scope
+from pymer4.data.terms import Reference, Terms, cbind, columns_named, factors_of, reference
+from pymer4.data.variables import Rows, Variable, View, learn
+from pymer4.data.whole_columns import carried
+from pymer4.errors import DataError, FormulaError, ModelWarning, issue
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Matrices:
+    """What a formula makes of the rows used.
+
+    Attributes:
+        outcome: left side, shape (n, k); numbers, or one column of 0 and 1 for each level of `levels`.
+        levels: levels of an outcome that makes categories, else empty.
+        X: right side, shape (n, p).
+        names: names of its columns, as patsy has them.
+        terms: name of a term to its columns.
+        used: which rows of the data these are, shape (rows,).
+    """
+
+    outcome: np.ndarray
+    levels: tuple[Any, ...]
+    X: np.ndarray
+    names: tuple[str, ...]
+    terms: Mapping[str, slice]
+    used: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Learned:
+    """What `Design` learns and no pickle keeps."""
+
+    known: Mapping[Any, Variable]
+    info: Any
+    matrices: Matrices
+    looked_up: tuple[Any, ...]
+    within: np.ndarray | None
+
+
+class Design:
+    """A formula fitted to data.
+
+    Args:
+        terms: the formula.
+        frame: the user's data; read, never changed.
+        scope: names that the formula takes from the user's code.
+        factors: column to levels or contrasts, as in `fit(factors=)`.
+        ordered: give levels in a list orthogonal polynomials.
+        rank: put the ranks of numeric columns in their place.
+        missing: rows left out for reasons of their own, shape (rows,).
+
+    Raises:
+        DataError: no row is complete, or a column that is no predictor.
+        FormulaError: patsy can't evaluate the formula; its words.
+        OptionError: factors that do not fit the data.
+    """
+
+    def __init__(
+        self,
+        terms: Terms,
+        frame: pd.DataFrame,
+        scope: Scope,
+        *,
+        factors: Mapping[str, Any] | None = None,
+        ordered: bool = False,
+        rank: bool = False,
+        missing: np.ndarray | None = None,
+    ):
+        self.terms, self.frame, self.scope = terms, frame, scope
+        self._asked = {"factors": factors, "ordered": ordered, "rank": rank, "missing": missing}
+        self.codings: dict[str, Coding] = {}
+        self._learned: _Learned | None = None
+        self._carried: Mapping[Any, Any] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_learned": None, "_carried": None}
+
+    @property
+    def predictors(self) -> list[Any]:
+        """Columns of the data on the right side, in the order of their first use."""
+        return columns_named(self.terms.predictors, self.frame.columns, self.scope)
+
+    @property
+    def columns(self) -> list[Any]:
+        """Columns of the data that the formula uses; a missing value in one of them leaves the row out."""
+        outcome = columns_named(self.terms.outcome, self.frame.columns, self.scope)
+        return list(dict.fromkeys([*outcome, *self.predictors]))
+
+    @property
+    def matrices(self) -> Matrices:
+        """Outcome and predictors of the rows used."""
+        return self._fitted.matrices
+
+    @property
+    def variables(self) -> Mapping[Any, Variable]:
+        """What was learned about each column."""
+        return self._fitted.known
+
+    @property
+    def info(self) -> Any:
+        """The `patsy.DesignInfo` of the right side."""
+        return self._fitted.info
+
+    @property
+    def _fitted(self) -> _Learned:
+        if self._learned is None:
+            self._learned = self._learn([])
+        return self._learned
+
+    def matrix(self, data: pd.DataFrame, purpose: str = "predict()") -> np.ndarray:
+        """Return the right side for new data, as the fit coded it.
+
+        Args:
+            data: the columns in `predictors`, any number of rows.
+            purpose: what needs them, for messages.
+
+        Returns:
+            Shape (rows, p); rows with a missing value are NaN.
+
+        Raises:
+            DataError: a column is not there, is of another kind, or has a level that the fit has not seen.
+            FormulaError: patsy can't evaluate the formula on these data; its words.
+        """
+        learned = self._fitted
+        borrowed = self._borrowed_for(data, purpose)
+        names = [*self.predictors, *learned.looked_up]
+        require_columns(names, data, purpose)
+        rows = Rows(data, [*names, *borrowed], borrowed)
+        X = np.full((len(data), len(learned.matrices.names)), np.nan)
+        if not learned.info.factor_infos:
+            X[:] = 1.0
+        elif not rows.missing.all():
+            complete, infos = ~rows.missing, learned.info.factor_infos
+            widths = {f: facts.num_columns for f, facts in infos.items() if facts.num_columns}
+            new = NewRows(self._of_whole_columns(learned), widths)
+            every = np.ones(int(complete.sum()), dtype=bool)
+            (values,), used, _ = self._build([learned.info], rows.at(complete), learned.known, every, new)
+            X[np.flatnonzero(complete)[used]] = values
+            for text in new.without_value(data, complete):
+                issue(text, ModelWarning)
+        return X
+
+    # --- learning ---
+
+    def _learn(self, looked_up: list[Any]) -> _Learned:
+        """Learn from the data; `looked_up` are columns that factors of the user's own turned out to use."""
+        self.scope.find_lost(self.terms.text)
+        borrowed = self._borrowed()
+        rows = Rows(self.frame, [*self.columns, *looked_up, *borrowed], borrowed)
+        expected = rows.names
+        complete = ~rows.missing if self._asked["missing"] is None else ~(rows.missing | self._asked["missing"])
+        _require_rows(complete, rows)
+        self.codings = codings(
+            Intake(rows.columns, complete, None, None), self._asked["factors"], self._asked["ordered"]
+        )
+        sides = _sides(self.terms.desc)
+        factors = {f: reference(f, rows, self.scope) for f in factors_of([term for side in sides for term in side])}
+        references = [found for found in factors.values() if found is not None]
+        ranked = self.columns if self._asked["rank"] else ()
+        known = learn(rows, complete, references, self.codings, ranked)
+        used = rows.at(complete)
+        infos = self._infos(factors, View(used, known, np.ones(int(complete.sum()), dtype=bool), self._hidden))
+        more = [name for name in used.names if name not in expected]
+        if more:
+            return self._learn([*looked_up, *more])
+        (outcome, X), kept, within = self._build(infos, rows, known, complete)
+        require_levels(infos[1])
+        matrices = Matrices(
+            np.asarray(outcome),
+            _levels_of(infos[0]),
+            np.asarray(X),
+            tuple(infos[1].column_names),
+            dict(infos[1].term_name_slices),
+            kept,
+        )
+        _require_finite(matrices, infos[0].column_names)
+        return _Learned(known, infos[1], matrices, tuple(looked_up), within)
+
+    def _infos(self, factors: Mapping[Any, Reference | None], view: View) -> list[Any]:
+        """Return patsy's `DesignInfo` of either side, learned from complete rows."""
+        import patsy
+
+        own = {f: Evaluated(f, to) for f, to in factors.items()}
+        sides = [[patsy.Term([own[f] for f in term.factors]) for term in side] for side in _sides(self.terms.desc)]
+        try:
+            return patsy.design_matrix_builders(sides, lambda: iter([view]), self._environment(), Kept(None))
+        except patsy.PatsyError as error:
+            raise formula_error(error, self.terms.text, self.frame.columns) from error
+        except ValueError as error:  # of patsy's DesignInfo, where two columns have one name
+            raise FormulaError(
+                f"Two columns of the design would have one name ({error}).\n    {self.terms.text}\n"
+                "A column of the data that is called 'Intercept' has to be renamed."
+            ) from error
+
+    def _of_whole_columns(self, learned: _Learned) -> Mapping[Any, Any]:
+        """Return what computes the factors whose value in a row hangs on the rows beside it."""
+        if self._carried is None:
+            borrowed = self._borrowed()
+            rows = Rows(self.frame, [*self.predictors, *learned.looked_up, *borrowed], borrowed)
+            complete = learned.matrices.used
+            if learned.within is not None:
+                rows, complete = rows.at(learned.within), complete[learned.within]
+            self._carried = carried(learned.info, View(rows, learned.known, complete, self._hidden))
+        return self._carried
+
+    def _build(
+        self,
+        infos: list[Any],
+        rows: Rows,
+        known: Mapping[Any, Variable],
+        complete: np.ndarray,
+        new: NewRows | None = None,
+    ) -> tuple[list[np.ndarray], np.ndarray, np.ndarray | None]:
+        """Return the matrices of some design infos, the rows of the data that they are, and those that were looked at.
+
+        The last is None where an expression could look at all rows, complete or not.
+        """
+        import patsy
+
+        action = Kept(complete)
+        try:
+            view = View(rows, known, complete, self._hidden, new)
+            return _built(infos, view, action), action.kept, None
+        except patsy.PatsyError as error:
+            if complete.all():
+                raise formula_error(error, self.terms.text, self.frame.columns) from error
+        action = Kept(np.ones(int(complete.sum()), dtype=bool))
+        try:
+            view = View(rows.at(complete), known, action.allowed, self._hidden, new)
+            found = _built(infos, view, action)
+        except patsy.PatsyError as error:
+            raise formula_error(error, self.terms.text, self.frame.columns) from error
+        kept = complete.copy()
+        kept[complete] = action.kept
+        return found, kept, complete
+
+    def _environment(self) -> Any:
+        import patsy
+
+        return patsy.EvalEnvironment([self.scope.values, {"cbind": cbind}, *self.scope.spaces])
+
+    @property
+    def _hidden(self) -> tuple[str, ...]:
+        values = {*self.terms.outcome.values, *self.terms.predictors.values}
+        return tuple(name for name in (*self.terms.outcome.called, *self.terms.predictors.called) if name not in values)
+
+    def _borrowed(self) -> dict[str, np.ndarray]:
+        """Return the arrays of the user's code that stand in the formula as columns do."""
+        found = {}
+        for side in (self.terms.outcome, self.terms.predictors):
+            for name in side.values:
+                values = self.scope.values.get(name)
+                if name in side.settings or name in self.frame.columns or values is None:
+                    continue
+                array = _column_like(values, self.frame.index)
+                if array is not None:
+                    found[name] = array
+        return found
+
+    def _borrowed_for(self, data: pd.DataFrame, purpose: str) -> dict[str, np.ndarray]:
+        found = {}
+        for name, values in self._borrowed().items():
+            if name in data.columns or name not in self.terms.predictors.values:
+                continue
+            if len(values) != len(data):
+                raise DataError(
+                    f"The formula uses {name!r}, an array of {len(values)} values in your code, which can't be matched "
+                    f"to {len(data)} rows. {purpose} takes it from the data where they have a column of that name."
+                )
+            found[name] = values
+        return found
+
+
+def _built(infos: list[Any], view: View, action: Kept) -> list[np.ndarray]:
+    """Return patsy's matrices of a view; what is infinite there is refused afterwards, in words."""
+    import patsy
+
+    with np.errstate(invalid="ignore", over="ignore"):
+        return patsy.build_design_matrices(infos, view, NA_action=action)
+
+
+def _sides(desc: Any) -> tuple[Any, Any]:
+    return desc.lhs_termlist, desc.rhs_termlist
+
+
+def _column_like(values: Any, index: pd.Index) -> np.ndarray | None:
+    """Return an array of the user's code that has a value for each row, None for anything else."""
+    if isinstance(values, pd.Series):
+        return values.array if values.index.equals(index) else None
+    if isinstance(values, (list, tuple)) or (isinstance(values, np.ndarray) and values.ndim == 1):
+        return np.asarray(values) if len(values) == len(index) else None
+    return None
+
+
+def _levels_of(info: Any) -> tuple[Any, ...]:
+    """Return the levels of an outcome that is one factor of categories."""
+    found = [factor.categories for factor in info.factor_infos.values() if factor.type == "categorical"]
+    return tuple(found[0]) if len(found) == 1 and len(info.factor_infos) == 1 else ()
+
+
+def _require_rows(complete: np.ndarray, rows: Rows) -> None:
+    if not complete.any():
+        counts = {name: int(column.missing.sum()) for name, column in rows.columns.items() if column.missing.any()}
+        told = ", ".join(f"{name} {count}" for name, count in counts.items()) or "weights, offset or cluster"
+        raise DataError(
+            f"Each of the {len(complete)} rows has a missing value in a column that the model uses ({told} missing). "
+            "Fill or drop those columns, or take them out of the formula."
+        )
+
+
+def _require_finite(matrices: Matrices, outcome_names: list[str]) -> None:
+    if not matrices.names:
+        raise FormulaError("The formula has neither predictors nor an intercept. Write 'y ~ 1' for the mean alone.")
+    if not matrices.used.any():
+        raise DataError("No row is left: in each, an expression of the formula has no value (NaN).")
+    for names, values in ((outcome_names, matrices.outcome), (matrices.names, matrices.X)):
+        bad = np.isinf(values)
+        if bad.any():
+            column = int(np.flatnonzero(bad.any(axis=0))[0])
+            rows = np.flatnonzero(matrices.used)[bad[:, column]]
+            shown = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
+            raise DataError(
+                f"{names[column]!r} has {len(rows)} infinite value(s), in row(s) {shown} counted from 0. Make them "
+                "missing, data.replace([np.inf, -np.inf], np.nan), or drop the rows."
+            )

@@ -1,0 +1,148 @@
+"""A design in an orthonormal basis, and the sums over rows that many fits to it take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pymer4.fit import batched
+from pymer4.fit.linear import ALIAS_TOLERANCE, orthonormal
+from pymer4.fit.sandwich import Kind, bartlett, cluster_codes, cluster_factor, hc_inflation
+
+Array = np.ndarray
+
+_PRODUCTS = 2**23  # numbers that the products of columns may take; above, systems are summed one by one
+_STRIP = 4096  # rows that are summed at once, so that they stay in the cache
+_DOUBTFUL = 1e-8  # share of a column's square left beside the others, below which a system is solved again
+_ALIASED = (10 * ALIAS_TOLERANCE) ** 2
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """A design in an orthonormal basis: Q = sqrt(w) X root.
+
+    Attributes:
+        X: the design, shape (n, p).
+        Q: shape (n, p), Q'Q = I.
+        root: shape (p, p).
+        lengths: elements of a matrix in the basis to its diagonal for X, shape (p(p + 1)/2, p).
+        shrink: sqrt(w), shape (n,), or None.
+        products: of the columns of Q, shape (n, p(p + 1)/2), or None where they would take much memory.
+    """
+
+    X: Array
+    Q: Array
+    root: Array
+    lengths: Array
+    shrink: Array | None
+    products: Array | None
+
+    @classmethod
+    def of(cls, X: Array, weights: Array | None = None) -> Basis:
+        """Return the basis of a design.
+
+        Raises:
+            DataError: aliased columns.
+        """
+        Q, root = orthonormal(X, weights)
+        n, p = Q.shape
+        small = n * p * (p + 1) / 2 <= _PRODUCTS
+        shrink = None if weights is None else np.sqrt(weights)
+        lengths = batched.quadratic(np.linalg.inv(root).T)
+        return cls(X, Q, root, lengths, shrink, batched.products(Q) if small else None)
+
+    def shrunk(self, values: Array) -> Array:
+        """Return values times sqrt(w), rows last."""
+        return values if self.shrink is None else values * self.shrink
+
+    def coefficients(self, c: Array) -> Array:
+        """Return coefficients of X, shape (B, p), from those of Q."""
+        return np.einsum("bj,ij->bi", c, self.root)
+
+    def grams(self, W: Array) -> Array:
+        """Return the elements of Q'WQ for weights of shape (B, n)."""
+        if self.products is not None:
+            return batched.product(W, self.products)
+        return np.stack([batched.packed(self._gram(w)) for w in W])
+
+    def _gram(self, w: Array) -> Array:
+        """Return Q'wQ, shape (p, p), some rows after the others."""
+        parts = (slice(start, start + _STRIP) for start in range(0, len(w), _STRIP))
+        return sum((self.Q[part] * w[part, None]).T @ self.Q[part] for part in parts)
+
+    def lagged(self, scale: Array, lag: int) -> Array:
+        """Return the elements of Σ s_i s'_(i−lag), made symmetric, for scores q_i r_i with r of shape (B, n)."""
+        if self.products is not None:
+            both = scale[:, lag:] * scale[:, :-lag]
+            return batched.product(both, batched.products(self.Q[lag:], self.Q[:-lag]))
+        scores = (self.Q * row[:, None] for row in scale)
+        crosses = [score[lag:].T @ score[:-lag] for score in scores]
+        return np.stack([batched.packed(cross + cross.T) for cross in crosses])
+
+    def leverages(self, inverses: Array) -> Array:
+        """Return q' G⁻¹ q of each row, shape (B, n), for inverses of shape (B, p, p)."""
+        if self.products is None:
+            return np.stack([np.einsum("ij,jk,ik->i", self.Q, G, self.Q, optimize=True) for G in inverses])
+        i, j = batched.pairs(self.Q.shape[1])
+        return batched.product(batched.packed(inverses) * np.where(i == j, 1.0, 2.0), self.products.T)
+
+    def doubtful(self, elements: Array, pivots: Array) -> Array:
+        """Return which systems may be singular by the rule of `independent_columns`, or nearly so, shape (B,)."""
+        i, j = batched.pairs(self.Q.shape[1])
+        left = pivots / np.diag(self.root) ** 2
+        sound = (pivots > _DOUBTFUL * elements[:, i == j]) & (left > _ALIASED * (elements @ self.lengths))
+        return ~sound.all(axis=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Meat:
+    """What goes into the standard errors of many fits; see `sandwich.covariance`."""
+
+    kind: Kind
+    codes: Array | None
+    n_clusters: int
+    n_lags: int
+
+    @classmethod
+    def of(cls, kind: Kind, clusters: Array | None, n_lags: int) -> Meat:
+        """Return it with the codes of the clusters that occur."""
+        codes, n_clusters = cluster_codes(clusters) if kind == "cluster" else (None, 0)
+        return cls(kind, codes, n_clusters, n_lags)
+
+    def elements(self, basis: Basis, scale: Array, h: Array) -> Array:
+        """Return the elements of the meat, shape (B, p(p + 1)/2), of scores q_i r_i.
+
+        Args:
+            basis: of the design.
+            scale: r, shape (B, n).
+            h: leverages, shape (n,) or (B, n).
+        """
+        n, p = basis.Q.shape
+        if self.kind == "cluster":
+            return self._clustered(basis, scale)
+        inflation = 1.0 if self.kind == "hac" else hc_inflation(self.kind, h, p)
+        found = basis.grams(scale**2 * inflation)
+        if self.kind == "hac":
+            for lag, share in enumerate(bartlett(self.n_lags, n), start=1):
+                found += share * basis.lagged(scale, lag)
+        return found
+
+    def _clustered(self, basis: Basis, scale: Array) -> Array:
+        sums = np.stack([sums_by(self.codes, scale * q) for q in basis.Q.T], axis=1)
+        return cluster_factor(self.n_clusters, *basis.Q.shape) * batched.packed(sums @ sums.transpose(0, 2, 1))
+
+
+def sums_by(codes: Array, values: Array) -> Array:
+    """Return sums over groups of rows, shape (B, G), of values of shape (B, n); codes 0 to G − 1 all occur."""
+    order = np.argsort(codes, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(codes[order]) > 0])
+    return np.add.reduceat(values[:, order], starts, axis=1)
+
+
+def sandwiched(basis: Basis, inverses: Array, elements: Array) -> Array:
+    """Return the variances of coefficients, shape (B, p), from bread (B, p, p) and elements of the meat."""
+    if len(inverses) == 1:
+        return elements @ batched.quadratic(basis.root @ inverses[0])
+    arms = basis.root @ inverses
+    return ((arms @ batched.unpacked(elements, basis.Q.shape[1])) * arms).sum(axis=2)

@@ -1,0 +1,84 @@
+"""What single rows do to a fit: leverages, and coefficients without each of them."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from pymer4.fit.batched import product
+
+ONE = 1 - 1e-10
+"""A leverage from which on a row fits itself: the coefficients can't be told without it."""
+
+_NONE = 1e-9
+"""The share of an influence that rounding leaves where there is none."""
+
+
+class Fit(Protocol):
+    """What is asked of a fitted model, linear or generalized.
+
+    Attributes:
+        b: coefficients, shape (p,).
+        unscaled: inverse of X'WX, shape (p, p).
+        root: T with T T' = `unscaled`.
+        df_resid: residual degrees of freedom.
+        vcov: the model's own covariance of b, shape (p, p).
+        weighted_residuals: w_i e_i, shape (n,), of which x_i w_i e_i are the scores.
+    """
+
+    b: np.ndarray
+    unscaled: np.ndarray
+    root: np.ndarray
+    df_resid: int
+
+    @property
+    def vcov(self) -> np.ndarray: ...  # noqa: D102
+
+    @property
+    def weighted_residuals(self) -> np.ndarray: ...  # noqa: D102
+
+    def scores(self, X: np.ndarray) -> np.ndarray: ...  # noqa: D102
+
+    def leverages(self, X: np.ndarray) -> np.ndarray: ...  # noqa: D102
+
+
+def leverages(X: np.ndarray, root: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """Return w_i x_i' (X'WX)⁻¹ x_i, shape (n,), from T with T T' = (X'WX)⁻¹."""
+    rows = product(X, root)
+    found = np.einsum("ij,ij->i", rows, rows)
+    return found if weights is None else weights * found
+
+
+def self_fitted(fit: Fit, X: np.ndarray) -> np.ndarray:
+    """Return the positions of rows with leverage 1."""
+    return np.flatnonzero(fit.leverages(X) > ONE)
+
+
+def untold_by_others(fit: Fit, X: np.ndarray) -> np.ndarray:
+    """Return which coefficients hang on rows with leverage 1 alone, shape (p,).
+
+    Such a row has no residual, whatever its error, so that residuals tell nothing of these coefficients: theirs are
+    functions of the outcomes of these rows only, X (X'WX)⁻¹ being 0 in all others, up to rounding.
+    """
+    alone = fit.leverages(X) > ONE
+    if not alone.any():
+        return np.zeros(len(fit.b), dtype=bool)
+    arms = np.abs(product(product(X, fit.root), fit.root.T))
+    return arms[~alone].max(axis=0, initial=0.0) <= _NONE * arms[alone].max(axis=0)
+
+
+def jackknife(fit: Fit, X: np.ndarray) -> np.ndarray:
+    """Return the coefficients of the fits without each row in turn, shape (n, p).
+
+    b less (X'WX)⁻¹ x_i w_i e_i / (1 − h_i), with the weights of the other rows as they are (Miller 1974, Annals of
+    Statistics 2, 880-891); for a generalized model one step of the iterations (Pregibon 1981, Annals of Statistics 9,
+    705-724). NaN for a row without which the coefficients can't be told.
+
+    Args:
+        fit: a fitted model.
+        X: its design, shape (n, p).
+    """
+    h = fit.leverages(X)
+    left = np.where(h > ONE, np.nan, 1 - h)
+    return fit.b - (fit.scores(X) / left[:, None]) @ fit.unscaled

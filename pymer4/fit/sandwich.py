@@ -1,0 +1,221 @@
+"""Covariances that are robust to unequal variances, autocorrelation and clusters; degrees of freedom.
+
+A sandwich is U M U with the bread U = (X'WX)⁻¹ and the meat M made of the scores
+x_i w_i e_i (White 1980, Econometrica 48, 817-838). All is computed in the basis X T,
+T T' = U, where the bread is the identity.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from pymer4.errors import DataError
+from pymer4.fit.batched import product
+from pymer4.fit.influence import ONE, Fit, untold_by_others
+from pymer4.fit.linear import factor, inverse_triangle, least_squares
+
+Kind = Literal["iid", "hc0", "hc1", "hc2", "hc3", "hac", "cluster"]
+
+
+def covariance(
+    fit: Fit,
+    X: np.ndarray,
+    kind: Kind,
+    clusters: np.ndarray | None = None,
+    n_lags: int = 1,
+) -> np.ndarray:
+    """Return the covariance of the coefficients, shape (p, p).
+
+    | kind | meat | R |
+    | --- | --- | --- |
+    | `iid` | none: the model's own covariance | `vcov` |
+    | `hc0` | Σ s s', s the scores | `vcovHC` |
+    | `hc1` | times n/(n − k) (Hinkley 1977) | `vcovHC` |
+    | `hc2` | each term over 1 − h (MacKinnon & White 1985) | `vcovHC` |
+    | `hc3` | each term over (1 − h)² (MacKinnon & White 1985) | `vcovHC` |
+    | `hac` | Bartlett weights 1 − l/(L + 1) over lags (Newey & West 1987) | `NeweyWest(prewhite=FALSE, adjust=FALSE)` |
+    | `cluster` | sums over clusters, times G/(G − 1)·(n − 1)/(n − k) | `vcovCL(type="HC1")` |
+
+    Args:
+        fit: a fitted model.
+        X: its design, shape (n, p), rows in order of time for `hac`.
+        kind: see the table.
+        clusters: code of the cluster of each row, integers, shape (n,); for `cluster`.
+        n_lags: L, for `hac`.
+
+    Returns:
+        The covariance; NaN for hc2 and hc3 where a row has leverage 1 (`influence.self_fitted` tells which), and for
+        coefficients that hang on such rows alone (`influence.untold_by_others`).
+
+    Raises:
+        DataError: `cluster` with fewer than two clusters.
+
+    Examples:
+        >>> x = np.arange(6.0)
+        >>> X = np.column_stack([np.ones(6), x])
+        >>> fit = least_squares(X, np.array([1.0, 1, 2, 4, 3, 7]))
+        >>> np.sqrt(np.diag(covariance(fit, X, "hc1"))).round(4).tolist()
+        [0.5997, 0.3122]
+    """
+    if kind == "iid":
+        return fit.vcov
+    scores = product(X, fit.root) * fit.weighted_residuals[:, None]
+    if kind == "hac":
+        meat = _lagged(scores, n_lags)
+    elif kind == "cluster":
+        meat = _clustered(scores, clusters)
+    else:
+        inflation = hc_inflation(kind, fit.leverages(X), X.shape[1])
+        meat = product(scores.T, scores * np.reshape(inflation, (-1, 1)))
+    V = fit.root @ meat @ fit.root.T
+    untold = untold_by_others(fit, X)
+    V[untold] = np.nan
+    V[:, untold] = np.nan
+    return V
+
+
+def hc_inflation(kind: Kind, h: np.ndarray, p: int) -> np.ndarray:
+    """Return the factors of the squared residuals in hc0 to hc3, shaped as the leverages h with rows last."""
+    if kind == "hc0":
+        return np.ones(1)
+    if kind == "hc1":
+        n = h.shape[-1]
+        return np.full(1, n / (n - p) if n > p else np.nan)
+    left = np.where(h > ONE, np.nan, 1 - h)
+    return 1 / left if kind == "hc2" else 1 / left**2
+
+
+def df_of(kind: Kind, fit: Fit, clusters: np.ndarray | None = None) -> float:
+    """Return the degrees of freedom that go with a covariance: n − k, and G − k for `cluster`.
+
+    Raises:
+        DataError: no more clusters than coefficients.
+    """
+    if kind != "cluster":
+        return float(fit.df_resid)
+    found, p = len(np.unique(clusters)), len(fit.b)
+    if found - p < 1:
+        raise DataError(
+            f"There are {found} clusters for {p} coefficients, which leaves {found - p} degrees of freedom. "
+            "Cluster-robust errors need more clusters than coefficients: use hc3, or fewer predictors."
+        )
+    return float(found - p)
+
+
+def _lagged(scores: np.ndarray, n_lags: int) -> np.ndarray:
+    meat = product(scores.T, scores)
+    for lag, share in enumerate(bartlett(n_lags, len(scores)), start=1):
+        cross = product(scores[lag:].T, scores[:-lag])
+        meat += share * (cross + cross.T)
+    return meat
+
+
+def bartlett(n_lags: int, n: int) -> np.ndarray:
+    """Return the weights of lags 1, 2, ..., no more than n rows have."""
+    return 1 - np.arange(1, min(n_lags, n - 1) + 1) / (n_lags + 1)
+
+
+def _clustered(scores: np.ndarray, clusters: np.ndarray) -> np.ndarray:
+    codes, n_clusters = cluster_codes(clusters)
+    sums = np.zeros((n_clusters, scores.shape[1]))
+    for j, column in enumerate(scores.T):
+        sums[:, j] = np.bincount(codes, column, minlength=n_clusters)
+    return cluster_factor(n_clusters, *scores.shape) * (sums.T @ sums)
+
+
+def cluster_codes(clusters: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return codes 0, 1, ... of the clusters that occur, and their number.
+
+    Raises:
+        DataError: fewer than two.
+    """
+    found, codes = np.unique(clusters, return_inverse=True)
+    if len(found) < 2:
+        raise DataError("All rows are in one cluster. Cluster-robust errors need at least two, and better forty.")
+    return codes.ravel(), len(found)
+
+
+def cluster_factor(n_clusters: int, n: int, p: int) -> float:
+    """Return G/(G − 1)·(n − 1)/(n − k)."""
+    return n_clusters / (n_clusters - 1) * (n - 1) / (n - p) if n > p else np.nan
+
+
+# ------------------------------------------------------------------ one variance per group
+
+
+def group_variances(
+    X: np.ndarray, y: np.ndarray, codes: np.ndarray, n_groups: int, offset: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the error variance in each group, shape (G,); their inverses weight `Lm.fit(weights="column")`.
+
+    Squared residuals of ordinary least squares are summed in each group, and divided by the sum of 1 − h (Horn, Horn &
+    Duncan 1975, JASA 70, 380-385). In `y ~ group` these are the sample variances of the outcome, as in Welch's t-test;
+    with covariates, variances of what the model leaves unexplained.
+
+    Args:
+        X: design, shape (n, p).
+        y: outcome, shape (n,).
+        codes: group of each row, 0 to G − 1, shape (n,).
+        n_groups: G.
+        offset: shape (n,).
+
+    Returns:
+        Variances; NaN where nothing is left to tell one (such as a group of one row), 0 where the fit is perfect.
+    """
+    fit = least_squares(X, y, offset=offset)
+    left = np.bincount(codes, 1 - fit.leverages(X), minlength=n_groups)
+    squares = np.bincount(codes, fit.residuals**2, minlength=n_groups)
+    scale = np.bincount(codes, y**2, minlength=n_groups)
+    squares[squares <= 1e-24 * scale] = 0.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(left > 1e-8, squares / left, np.nan)
+
+
+def welch_df(X: np.ndarray, codes: np.ndarray, variances: np.ndarray, L: np.ndarray | None = None) -> np.ndarray:
+    """Return the degrees of freedom of each coefficient of a fit with weights 1 / variances[codes], shape (p,).
+
+    The variance of a coefficient is l'V(s²)l with V(s²) = (Σ X_g'X_g / s_g²)⁻¹, whose derivative by s_g² is
+    l'V X_g'X_g V l / s_g⁴. With the covariance C of the s_g² and the gradient d, df = 2 (l'Vl)² / d'C d (Satterthwaite
+    1946, Biometrics Bulletin 2, 110-114). The s_g² are quadratic forms in the errors, y'M D_g M y / tr(M D_g) with
+    M = I − X(X'X)⁻¹X' and D_g the rows of the group, so C_gh = 2 tr(M D_g M Σ M D_h M Σ) / (tr_g tr_h).
+    For `y ~ group` this is Welch's df (1938, Biometrika 29, 350-362) of each difference from the reference group, and
+    n_g − 1 of a group's own mean.
+
+    Args:
+        X: design, shape (n, p).
+        codes: group of each row, 0 to G − 1, shape (n,).
+        variances: of the groups, shape (G,), from `group_variances`.
+        L: rows of combinations of coefficients, shape (q, p), whose df are returned in the place of those.
+    """
+    n_groups = len(variances)
+    root = inverse_triangle(factor(X).R)
+    rows = X @ root
+    order = np.argsort(codes, kind="stable")
+    sizes = np.bincount(codes, minlength=n_groups)
+    grams = np.stack([part.T @ part for part in np.split(rows[order], np.cumsum(sizes)[:-1])])
+    spread = _variance_covariance(grams, sizes, variances)
+    V = np.linalg.inv((grams / variances[:, None, None]).sum(axis=0))
+    ends = root if L is None else L @ root
+    arms = ends @ V
+    parts = np.einsum("ji,gik,jk->jg", arms, grams, arms, optimize=True) / variances**2
+    whole = np.einsum("ji,ji->j", arms, ends)
+    return 2 * whole**2 / np.einsum("jg,jg->j", parts @ spread, parts)
+
+
+def _variance_covariance(grams: np.ndarray, sizes: np.ndarray, variances: np.ndarray) -> np.ndarray:
+    """Return the covariance of the groups' variances, shape (G, G), in a basis where X'X = I.
+
+    The block of M Σ M of groups g and h is X_g K X_h' with K = X'ΣX − (s_g² + s_h²) I, plus s_g² I where g = h.
+    """
+    eye = np.eye(grams.shape[1])
+    total = (variances[:, None, None] * grams).sum(axis=0)
+    left = sizes - np.einsum("gii->g", grams)
+    found = np.empty((len(sizes), len(sizes)))
+    for g, gram in enumerate(grams):
+        K = total - (variances[g] + variances)[:, None, None] * eye
+        half = gram @ K
+        found[g] = np.einsum("hij,hji->h", half, grams @ K)
+        found[g, g] += variances[g] ** 2 * sizes[g] + 2 * variances[g] * np.trace(half[g])
+    return 2 * found / np.outer(left, left)

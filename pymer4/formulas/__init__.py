@@ -1,1 +1,0 @@
-"""From formulas and what users say of factors to design matrices."""

@@ -1,0 +1,119 @@
+"""From bootstrap draws to standard errors, limits and p."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from pymer4.errors import OptionError
+from pymer4.infer.asymptotic import Alternative, Inference
+from pymer4.infer.perm import TIE, from_null
+
+Interval = Literal["percentile", "basic", "bca"]
+"""How limits are taken from bootstrap draws."""
+
+
+def from_draws(
+    estimate: np.ndarray,
+    draws: np.ndarray,
+    level: float = 0.95,
+    kind: Interval = "percentile",
+    jackknife: np.ndarray | None = None,
+    null: float | np.ndarray = 0.0,
+) -> Inference:
+    """Return standard errors, limits and p from bootstrap draws.
+
+    Limits are quantiles of the draws (R's type 7), or reflected in the estimate (`basic`), or at levels that mend bias
+    and skewness (`bca`; Efron 1987, JASA 82, 171-185). p inverts the percentile limits: it is the level at which they
+    would touch the null value, 2·min(1 + #{b* ≤ null}, 1 + #{b* ≥ null}) / (n + 1), at most 1. Draws within `TIE` of
+    their standard deviation from a value are equal to it.
+
+    Args:
+        estimate: from the data, shape (k,).
+        draws: shape (B, k); NaN where a replicate gave none, which are left out.
+        level: of the limits.
+        kind: how limits are taken.
+        jackknife: estimates without each row (or cluster) in turn, shape (m, k), for `bca`; NaN rows are left out.
+        null: value under the null hypothesis.
+
+    Returns:
+        All numbers NaN where there are fewer than two draws. `statistic` has the bootstrap's standard error.
+
+    Raises:
+        OptionError: `bca` without jackknife estimates.
+
+    Examples:
+        >>> draws = np.arange(1.0, 100.0)[:, None]
+        >>> found = from_draws(np.array([50.0]), draws)
+        >>> found.lower.round(2).tolist(), found.upper.round(2).tolist(), found.p.tolist()
+        ([3.45], [96.55], [0.02])
+    """
+    estimate = np.asarray(estimate, dtype=float)
+    draws = np.where(np.isfinite(draws), draws, np.nan)
+    n = np.isfinite(draws).sum(axis=0)
+    columns = range(draws.shape[1])
+    tails = np.tile([(1 - level) / 2, (1 + level) / 2], (draws.shape[1], 1))
+    if kind == "bca":
+        if jackknife is None:
+            raise OptionError("Limits by 'bca' need the jackknife estimates. Use ci_type='percentile' or 'basic'.")
+        tails = _bca_levels(estimate, draws, jackknife, tails)
+    usable = (n > 1) & np.isfinite(tails).all(axis=1)
+    limits = np.array([_quantiles(draws[:, j], tails[j]) if usable[j] else (np.nan, np.nan) for j in columns])
+    limits = limits.reshape(-1, 2)
+    lower, upper = limits.T if kind != "basic" else (2 * estimate - limits[:, 1], 2 * estimate - limits[:, 0])
+    se = _spread(draws)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        statistic = (estimate - null) / se
+    return Inference(se, lower, upper, inverted_p(draws, null), statistic, n)
+
+
+def inverted_p(draws: np.ndarray, null: float | np.ndarray = 0.0) -> np.ndarray:
+    """Return the two-sided p that inverts percentile limits, shape (k,); see `from_draws`."""
+    n = np.isfinite(draws).sum(axis=0)
+    above = _sides(draws, null)
+    fewer = 1 + np.minimum((above <= 0).sum(axis=0), (above >= 0).sum(axis=0))
+    return np.where(n > 1, np.minimum(1.0, 2 * fewer / (n + 1)), np.nan)
+
+
+def shifted_p(
+    estimate: np.ndarray,
+    draws: np.ndarray,
+    null: float | np.ndarray = 0.0,
+    alternative: Alternative = "two-sided",
+) -> np.ndarray:
+    """Return p of bootstrap draws moved to the null: (1 + #{|b* − b| ≥ |b − null|}) / (n + 1), shape (k,)."""
+    return from_null(np.asarray(estimate) - null, draws - estimate, alternative)
+
+
+def _spread(draws: np.ndarray) -> np.ndarray:
+    """Return the standard deviations of draws, shape (k,); NaN where there are fewer than two."""
+    n = np.isfinite(draws).sum(axis=0)
+    deviations = draws - np.nansum(draws, axis=0) / np.maximum(n, 1)
+    return np.sqrt(np.nansum(deviations**2, axis=0) / np.where(n > 1, n - 1, np.nan))
+
+
+def _sides(draws: np.ndarray, value: float | np.ndarray) -> np.ndarray:
+    """Return on which side of a value the draws are, shape (B, k): −1, 0, 1, or NaN."""
+    apart = draws - value
+    return np.where(np.abs(apart) <= TIE * _spread(draws), 0.0, np.sign(apart))
+
+
+def _quantiles(draws: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    return np.quantile(draws[np.isfinite(draws)], levels)
+
+
+def _bca_levels(estimate: np.ndarray, draws: np.ndarray, jackknife: np.ndarray, tails: np.ndarray) -> np.ndarray:
+    """Return the levels of the quantiles that correct for bias (of the median) and acceleration (skewness)."""
+    from scipy.special import ndtr, ndtri
+
+    n = np.isfinite(draws).sum(axis=0)
+    above = _sides(draws, estimate)
+    below = (above < 0).sum(axis=0) + 0.5 * (above == 0).sum(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # No draw on one side of the estimate would put the limits at infinity: half a draw is there.
+        bias = ndtri(np.clip(below, 0.5, n - 0.5) / n)
+        pulls = np.nanmean(jackknife, axis=0) - jackknife
+        acceleration = np.nansum(pulls**3, axis=0) / (6 * np.nansum(pulls**2, axis=0) ** 1.5)
+        moved = bias[:, None] + ndtri(tails)
+        return ndtr(bias[:, None] + moved / (1 - np.nan_to_num(acceleration)[:, None] * moved))

@@ -1,0 +1,129 @@
+"""The second stage of a two-stage regression: the coefficients of groups, each tested against zero.
+
+A coefficient is a mean over groups, a regression on an intercept alone, so its standard errors are those of
+`sandwich.covariance` for that design (Holmes & Friston 1998, NeuroImage 7, S754, for the summary-statistics approach).
+Groups without a coefficient are left out of its mean.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from pymer4.data.robust import compact
+from pymer4.fit import sandwich
+from pymer4.fit.linear import least_squares
+from pymer4.infer.replicates import bootstrap_linear, permuted_statistics, stacked
+from pymer4.infer.resample import flips
+from pymer4.work import Note, blocks, map_chunks
+
+PermOn = Literal["tstat", "coef"]
+"""What sign flips are compared on."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SecondLevel:
+    """The coefficients of the groups, and how their means are tested.
+
+    Attributes:
+        values: shape (groups, p), NaN where a group has none.
+        kind: covariance, as in `sandwich.covariance`.
+        clusters: codes of the clusters of groups, shape (groups,), or None.
+        n_lags: for `"hac"`, in the order of the groups.
+    """
+
+    values: np.ndarray
+    kind: str
+    clusters: np.ndarray | None
+    n_lags: int
+
+    @property
+    def testable(self) -> int:
+        """How many coefficients are there in more than one group."""
+        return int(((~np.isnan(self.values)).sum(axis=0) > 1).sum())
+
+    def columns(self) -> list[tuple[np.ndarray, np.ndarray | None]]:
+        """Return the values and clusters of the groups that have each coefficient."""
+        found = []
+        for values in self.values.T:
+            there = ~np.isnan(values)
+            clusters = None if self.clusters is None else compact(self.clusters[there])[0]
+            found.append((values[there], clusters))
+        return found
+
+
+def tested(stage: SecondLevel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return means, standard errors and df, each shape (p,); NaN where fewer than two groups have a coefficient.
+
+    Raises:
+        DataError: no more clusters than one.
+    """
+    rows = [_mean(values, stage.kind, clusters, stage.n_lags) for values, clusters in stage.columns()]
+    return tuple(np.array(rows, dtype=float).reshape(-1, 3).T)
+
+
+def _mean(values: np.ndarray, kind: str, clusters: np.ndarray | None, n_lags: int) -> tuple[float, float, float]:
+    if len(values) < 2:
+        return values.mean() if len(values) else np.nan, np.nan, np.nan
+    X = np.ones((len(values), 1))
+    fit = least_squares(X, values)
+    df = sandwich.df_of(kind, fit, clusters)
+    return fit.b[0], np.sqrt(sandwich.covariance(fit, X, kind, clusters, n_lags)[0, 0]), df
+
+
+def bootstrap_means(
+    stage: SecondLevel, n_boot: int, seed: int, n_jobs: int = 1, note: Note | None = None
+) -> np.ndarray:
+    """Return the means of groups drawn with replacement, or of whole clusters of them, shape (n_boot, p).
+
+    Args:
+        stage: coefficients of the groups.
+        n_boot: draws of each coefficient.
+        seed: of the draws.
+        n_jobs: workers; the numbers do not depend on it.
+        note: is told of the draws of each chunk, coefficient by coefficient.
+    """
+    draws = np.full((n_boot, stage.values.shape[1]), np.nan)
+    for j, (values, clusters) in enumerate(stage.columns()):
+        if len(values) > 1:
+            X = np.ones((len(values), 1))
+            draws[:, j] = bootstrap_linear(X, values, n_boot, seed, clusters=clusters, n_jobs=n_jobs, note=note)[:, 0]
+    return draws
+
+
+def flipped_statistics(
+    stage: SecondLevel, on: PermOn, n_perm: int, seed: int, n_jobs: int = 1, note: Note | None = None
+) -> np.ndarray:
+    """Return statistics under random signs of the groups, or of whole clusters of them, shape (n_perm, p).
+
+    Args:
+        stage: coefficients of the groups.
+        on: `"tstat"` for t with the errors of `stage.kind`, `"coef"` for the mean.
+        n_perm: number of sign flips.
+        seed: of the signs.
+        n_jobs: workers; the numbers do not depend on it.
+        note: is told of the flips of each chunk, coefficient by coefficient.
+    """
+    null = np.full((n_perm, stage.values.shape[1]), np.nan)
+    for j, (values, clusters) in enumerate(stage.columns()):
+        if len(values) > 1:
+            work = blocks(seed, n_perm, len(values))
+            fixed = (values, clusters, stage.kind, stage.n_lags, on)
+            null[:, j] = map_chunks(_flipped_blocks, work, n_jobs, *fixed, note=note)
+    return null
+
+
+def _flipped_blocks(
+    values: np.ndarray, clusters: np.ndarray | None, kind: str, n_lags: int, on: PermOn, work: np.ndarray
+) -> np.ndarray:
+    units = np.arange(len(values)) if clusters is None else clusters
+
+    def draw(seed: int, k: int) -> np.ndarray:
+        flipped = values * flips(int(units.max()) + 1, k, seed)[:, units]
+        if on == "coef":
+            return flipped.mean(axis=1)
+        return permuted_statistics(np.ones((len(values), 1)), flipped, kind, clusters, n_lags)[0][:, 0]
+
+    return stacked(draw, work)

@@ -1,0 +1,266 @@
+"""Pictures that question a fit: residuals against fitted values, normal quantiles, partial regression.
+
+Arrays in, axes out, as in `plots`. A few thousand rows are points; more are counted in hexagons, so that a
+million rows take a second or two and a small file.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pymer4 import tables
+from pymer4.errors import DataError
+from pymer4.fit.lowess import lowess
+from pymer4.plots import axes
+from pymer4.plots.forest import GROUP, GUIDE, INK, MANY, matching
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike
+
+POINTS = 5000  # more than that are counted in hexagons, or thinned where they make a line
+_TAIL = 500  # ordered residuals at either end that are never thinned
+_ENVELOPE = 400
+_SHADES = ("#CFE3F0", "#5AA5D2", GROUP)
+
+
+def residuals_against_fitted(
+    fitted: ArrayLike,
+    residuals: ArrayLike,
+    *,
+    robust: bool = True,
+    figsize: tuple[float, float] = (7, 5),
+    xlabel: str = "Fitted values",
+    ylabel: str = "Residuals",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw residuals against fitted values, with a smooth line that should lie near zero.
+
+    The line is R's `lowess` with its defaults, as in `plot(lm)` there. A bend speaks of a relation that the model
+    lacks, a funnel of a variance that changes with the mean.
+
+    Args:
+        fitted: shape (n,); pairs with a missing or infinite value are left out.
+        residuals: shape (n,).
+        robust: let the line disregard outliers; False for residuals of counts, proportions, and 0 and 1.
+        figsize: inches, where a figure has to be made.
+        xlabel: label of the x axis.
+        ylabel: label of the y axis.
+        ax: axes to draw on.
+
+    Returns:
+        The axes drawn on.
+
+    Raises:
+        DataError: two lengths, or no pair without a missing value.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> ax = residuals_against_fitted([1, 2, 3, 4], [0.5, -0.5, -0.5, 0.5], ax=Figure().subplots())
+        >>> ax.get_xlabel(), ax.get_ylabel()
+        ('Fitted values', 'Residuals')
+    """
+    x = np.asarray(fitted, dtype=float)
+    y = matching(tables.RESIDUALS, residuals, x.shape)
+    x, y = _complete(x, y)
+    made, ax = ax is None, axes.dress(ax, figsize)
+    _cloud(ax, x, y, keyed=made)
+    ax.axhline(0, color=GUIDE, linewidth=1, dashes=(4, 3), zorder=2.2)
+    at, line = lowess(x, y, iterations=3 if robust else 0)
+    if at.size > 1:
+        _line(ax, at, line, "Smooth")
+    return axes.label(ax, xlabel, ylabel)
+
+
+def quantiles(
+    residuals: ArrayLike,
+    *,
+    conf_level: float | None = 0.95,
+    is_standard: bool = False,
+    figsize: tuple[float, float] = (7, 5),
+    xlabel: str = "Normal quantiles",
+    ylabel: str = "Residuals",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw ordered residuals against the quantiles of a normal distribution.
+
+    The places are those of R's `qqnorm`, the line passes through both quartiles as R's `qqline`. The band holds each
+    ordered residual of a normal sample with the given probability: the i-th of n uniform values is
+    Beta(i, n - i + 1) (David & Nagaraja, 2003, Order Statistics, 2.3). It is pointwise: with many residuals
+    some leave it by chance.
+
+    Args:
+        residuals: shape (n,); missing and infinite values are left out.
+        conf_level: probability of the band; None for no band.
+        is_standard: whether the residuals should be standard normal; the line is then that of this distribution.
+        figsize: inches, where a figure has to be made.
+        xlabel: label of the x axis.
+        ylabel: label of the y axis.
+        ax: axes to draw on.
+
+    Returns:
+        The axes drawn on.
+
+    Raises:
+        DataError: no residual that is neither missing nor infinite.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> ax = quantiles([0.3, -1.2, 0.8, 0.1, -0.2], ax=Figure().subplots())
+        >>> ax.lines[-1].get_ydata().tolist()
+        [-1.2, -0.2, 0.1, 0.3, 0.8]
+    """
+    from scipy.special import ndtri
+
+    (y,) = _complete(np.asarray(residuals, dtype=float).ravel())
+    y = np.sort(y)
+    n = y.size
+    shift = 3 / 8 if n <= 10 else 1 / 2
+    z = ndtri((np.arange(1, n + 1) - shift) / (n + 1 - 2 * shift))
+    low, high = np.quantile(y, [0.25, 0.75])
+    slope, middle = (1.0, 0.0) if is_standard else ((high - low) / (2 * ndtri(0.75)), (low + high) / 2)
+
+    ax = axes.dress(ax, figsize)
+    kept = _thinned(z, POINTS, _TAIL)
+    if conf_level is not None:
+        at = kept[_thinned(z[kept], _ENVELOPE, _ENVELOPE // 8)]
+        ends = _envelope(at + 1, n, conf_level)
+        ax.fill_between(z[at], *(middle + slope * end for end in ends), color=INK, alpha=0.14, linewidth=0, zorder=1.5)
+    ends = z[[0, -1]]
+    ax.plot(ends, middle + slope * ends, color=INK, linewidth=1.6, label="Normal", zorder=2.2)
+    look = {"color": GROUP, "markeredgewidth": 0, "alpha": 0.8 if n <= MANY else 0.5, "rasterized": kept.size > MANY}
+    ax.plot(z[kept], y[kept], "o", markersize=_diameter(n), zorder=2.4, **look)
+    return axes.label(ax, xlabel, ylabel)
+
+
+def partial_regression(
+    x: ArrayLike,
+    y: ArrayLike,
+    others: ArrayLike,
+    *,
+    weights: ArrayLike | None = None,
+    figsize: tuple[float, float] = (7, 5),
+    xlabel: str = "x | others",
+    ylabel: str = "y | others",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw an added-variable plot: what the other columns leave of the outcome against what they leave of one column.
+
+    The slope of the line is the column's coefficient in the regression of `y` on all columns, and the points show
+    which rows it rests on (Frisch & Waugh, 1933, Econometrica 1; Lovell, 1963, Journal of the American Statistical
+    Association 58). With weights all three regressions are weighted, and the area of a point is its weight.
+
+    Args:
+        x: the column in question, shape (n,).
+        y: the outcome, shape (n,).
+        others: the other columns, the intercept's too where there is one, shape (n, k); k may be 0.
+        weights: shape (n,), above 0.
+        figsize: inches, where a figure has to be made.
+        xlabel: label of the x axis.
+        ylabel: label of the y axis.
+        ax: axes to draw on.
+
+    Returns:
+        The axes drawn on.
+
+    Raises:
+        DataError: shapes that don't match, or a column that the others add up to.
+
+    Example:
+        >>> import numpy as np
+        >>> from matplotlib.figure import Figure
+        >>> x, y = np.array([0.0, 1.0, 2.0, 4.0]), np.array([1.0, 3.0, 2.0, 6.0])
+        >>> ax = partial_regression(x, y, np.ones((4, 1)), ax=Figure().subplots())
+        >>> line = ax.lines[-1].get_xydata()
+        >>> bool(np.isclose(np.diff(line[:, 1]) / np.diff(line[:, 0]), np.polyfit(x, y, 1)[0])[0])
+        True
+    """
+    x = np.asarray(x, dtype=float)
+    y = matching("y", y, x.shape)
+    others = np.asarray(others, dtype=float).reshape(x.size, -1)
+    given = None if weights is None else matching("weights", weights, x.shape)
+    weights = np.ones_like(x) if given is None else given
+    root = np.sqrt(weights)
+    both = np.column_stack([x, y])
+    b = np.linalg.lstsq(others * root[:, None], both * root[:, None], rcond=None)[0]
+    left_x, left_y = (both - others @ b).T
+    spread = weights @ left_x**2
+    if spread <= 1e-14 * (weights @ x**2):
+        raise DataError("The other columns add up to this one, which leaves nothing of it to draw.")
+    slope = (weights @ (left_x * left_y)) / spread
+
+    made, ax = ax is None, axes.dress(ax, figsize)
+    _cloud(ax, left_x, left_y, given, keyed=made)
+    ends = np.array([left_x.min(), left_x.max()])
+    _line(ax, ends, slope * ends, "Slope")
+    return axes.label(ax, xlabel, ylabel)
+
+
+def _complete(*columns: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return the columns at the rows where all are finite."""
+    finite = np.logical_and.reduce([np.isfinite(column) for column in columns])
+    if not finite.any():
+        raise DataError("There is nothing to draw: each row has a missing or an infinite value.")
+    return tuple(column[finite] for column in columns)
+
+
+def _diameter(count: int) -> float:
+    """Return the diameter, in points, at which that many dots can be told apart."""
+    return 6.0 if count <= 100 else 4.5 if count <= 1000 else 3.0
+
+
+def _line(ax: Axes, x: np.ndarray, y: np.ndarray, name: str) -> None:
+    """Draw a black line that also stands out from dark hexagons."""
+    from matplotlib.patheffects import withStroke
+
+    ax.plot(
+        x,
+        y,
+        color=INK,
+        linewidth=2.2,
+        label=name,
+        zorder=2.5,
+        path_effects=[withStroke(linewidth=4.5, foreground="white")],
+    )
+
+
+def _cloud(ax: Axes, x: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None, keyed: bool = False) -> None:
+    """Draw points, as large as their weights, or count them where they are many, with a key to the shades."""
+    if x.size <= POINTS:
+        area = _diameter(x.size) ** 2 * (1 if weights is None else weights / weights.mean())
+        opacity = 0.7 if x.size <= 100 else 0.5 if x.size <= 1000 else 0.35
+        dots = ax.scatter(x, y, color=GROUP, alpha=opacity, linewidths=0, zorder=2.0)
+        dots.set(sizes=np.broadcast_to(area, x.shape), rasterized=x.size > MANY)
+        return
+    from matplotlib.colors import LinearSegmentedColormap, LogNorm
+
+    shades = LinearSegmentedColormap.from_list("counts", _SHADES)
+    box = ax.get_window_extent()
+    across = 70
+    size = (across, max(int(across * box.height / box.width / 3**0.5), 1))
+    cells = ax.hexbin(x, y, C=weights, reduce_C_function=np.sum, gridsize=size, mincnt=1, cmap=shades, zorder=2.0)
+    cells.set(norm=LogNorm(), linewidths=0.2, rasterized=True)
+    if keyed:
+        key = ax.figure.colorbar(
+            cells, ax=ax, label="Rows" if weights is None else "Sum of weights", shrink=0.6, aspect=30
+        )
+        key.outline.set_visible(False)
+
+
+def _thinned(z: np.ndarray, most: int, tail: int) -> np.ndarray:
+    """Return positions of at most about `most` ascending values, evenly apart between the tails, which stay whole."""
+    if z.size <= most:
+        return np.arange(z.size)
+    even = np.searchsorted(z, np.linspace(z[tail], z[-tail - 1], most - 2 * tail))
+    return np.unique(np.concatenate([np.arange(tail), even, np.arange(z.size - tail, z.size)]))
+
+
+def _envelope(i: np.ndarray, n: int, level: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return limits of the i-th smallest (from 1) of n standard normal values."""
+    from scipy.special import betaincinv, ndtri
+
+    tail = (1 - level) / 2
+    # The upper limit is read from the other end of the sample, where the beta quantile keeps its digits.
+    return ndtri(betaincinv(i, n - i + 1, tail)), -ndtri(betaincinv(n - i + 1, i, tail))

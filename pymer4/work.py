@@ -1,0 +1,282 @@
+"""How work is done: seeds, blocks of draws, chunks here or in worker processes, progress.
+
+Results depend on the seed, never on the number of workers. Chunks take about a second. A worker that the asking process
+has started ends with it, however that ends: a thread of the worker looks twice a second whether its parent is still
+there, also while R or NumPy computes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from pymer4.errors import OptionError, shown
+
+Seed = int | np.random.Generator | None
+"""What makes random numbers repeatable; None for fresh ones."""
+
+BLOCK = 2**16
+"""Numbers in one block of resamples: half a megabyte, which stays in the cache of a core."""
+
+Advance = Callable[[int, int], None]
+"""Is told how many more are done, and how many of these failed."""
+
+Note = Callable[[Any], None]
+"""Gets what each chunk came to, in order, as soon as it is there."""
+
+_A_CORE = 8
+"""Workers that this machine is asked for at most, for each of its cores."""
+
+SECONDS = 1.0
+"""What a chunk takes, about."""
+
+_LOOK = 0.5  # seconds
+_watching = False
+
+
+def whole_seed(seed: Seed) -> int | None:
+    """Return a seed as a whole number, which says all of it, or as None for fresh entropy.
+
+    Args:
+        seed: a whole number of at least 0, a NumPy Generator, of which one number is drawn, or None.
+
+    Raises:
+        OptionError: `seed` is none of these.
+    """
+    if isinstance(seed, np.random.Generator):
+        return int(seed.integers(2**63))
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0):
+        raise OptionError(
+            f"seed={shown(seed)} is not a whole number of at least 0, a numpy.random.Generator, or None for fresh "
+            "draws."
+        )
+    return None if seed is None else int(seed)
+
+
+def seed_stream(seed: Seed, n: int) -> np.ndarray:
+    """Return `n` independent seeds, shape (n,), each one that R and NumPy accept.
+
+    Args:
+        seed: as in `whole_seed`.
+        n: how many.
+
+    Raises:
+        OptionError: `seed` is none.
+
+    Examples:
+        >>> bool((seed_stream(1, 3) == seed_stream(1, 3)).all())
+        True
+    """
+    words = np.random.SeedSequence(whole_seed(seed)).generate_state(n, dtype=np.uint32)
+    return (words >> 1).astype(np.int32)
+
+
+def blocks(seed: Any, n: int, size: int) -> np.ndarray:
+    """Return how `n` draws are cut into blocks: one row a block, its seed and its number of draws.
+
+    The cut depends on `n` and `size` alone, so results do not depend on who works off the blocks.
+
+    Args:
+        seed: a whole number, a NumPy Generator, or None for fresh entropy.
+        n: draws in all.
+        size: numbers that one draw takes.
+
+    Raises:
+        OptionError: `seed` is none of these.
+    """
+    most = max(1, BLOCK // max(1, size))
+    counts = np.diff(np.append(np.arange(0, n, most), n))
+    return np.column_stack([seed_stream(seed, len(counts)), counts]).astype(np.int64)
+
+
+def generator(seed: Any) -> np.random.Generator:
+    """Return a generator of random numbers; NumPy's global one is never used.
+
+    Args:
+        seed: a whole number, a Generator, which is used as it is and moves on, or None for fresh entropy.
+
+    Raises:
+        OptionError: `seed` is none of these.
+    """
+    if isinstance(seed, np.random.Generator):
+        return seed
+    if seed is None:
+        return np.random.default_rng()
+    return np.random.default_rng(seed_stream(seed, 4))
+
+
+def told_rows(advance: Callable[[int, int], None]) -> Note:
+    """Return what tells `advance` of the rows of each chunk, and how many of them have no number."""
+    return lambda part: advance(len(part), int(np.isnan(part).reshape(len(part), -1).all(axis=1).sum()))
+
+
+def map_chunks(
+    work: Callable[..., np.ndarray], items: np.ndarray, n_jobs: int, *fixed: Any, note: Note | None = None
+) -> np.ndarray:
+    """Return `work(*fixed, chunk)` of every chunk of `items`, one row an item, stacked in order; see `each_chunk`."""
+    parts = each_chunk(work, items, n_jobs, *fixed, note=note)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def each_chunk(
+    work: Callable[..., Any], items: np.ndarray, n_jobs: int, *fixed: Any, note: Note | None = None
+) -> list[Any]:
+    """Return `work(*fixed, chunk)` of every chunk of `items`, in order.
+
+    The first chunks are one item each, later ones what takes about a second by the time of those before; towards the
+    end they are shorter, so that no worker waits long for another.
+
+    Args:
+        work: a module-level function, whose result for an item does not depend on the chunk that it is in.
+        items: shape (n, ...).
+        n_jobs: workers, as joblib counts them (-1 is all cores); 1 works in this process.
+        *fixed: first arguments of every call.
+        note: is told of each chunk.
+
+    Raises:
+        OptionError: joblib's fork-based `multiprocessing` backend is in force; R can't be forked once it runs.
+    """
+    parts = []
+    for part in _here(work, items, fixed) if n_jobs == 1 else _in_workers(work, items, fixed, n_jobs):
+        parts.append(part)
+        if note is not None:
+            note(part)
+    return parts
+
+
+class _Pace:
+    """How many of the items that are left make the next chunk."""
+
+    def __init__(self, items: np.ndarray, workers: int = 1):
+        self._items, self._workers, self._size = items, workers, 1
+
+    def chunks(self) -> Iterator[np.ndarray]:
+        """Yield the items in order; all of them at once where there are none."""
+        rest = self._items
+        while True:
+            share = -(-len(rest) // self._workers)
+            size = min(self._size, max(share, self._size // 10))
+            chunk, rest = rest[:size], rest[size:]
+            yield chunk
+            if not len(rest):
+                return
+
+    def took(self, size: int, seconds: float) -> None:
+        """Take note of a chunk that was worked off."""
+        self._size = max(1, int(size * SECONDS / max(seconds, 1e-6)))
+
+
+def _here(work: Callable[..., Any], items: np.ndarray, fixed: tuple[Any, ...]) -> Iterator[Any]:
+    pace = _Pace(items)
+    for chunk in pace.chunks():
+        size, seconds, part = _timed(work, fixed, chunk)
+        pace.took(size, seconds)
+        yield part
+
+
+def _in_workers(work: Callable[..., Any], items: np.ndarray, fixed: tuple[Any, ...], n_jobs: int) -> Iterator[Any]:
+    from joblib import Parallel, cpu_count, delayed, effective_n_jobs
+
+    n_jobs = max(1, min(n_jobs, len(items))) if n_jobs > 0 else n_jobs
+    backend = Parallel(n_jobs=n_jobs)._backend
+    if type(backend).__name__ == "LokyBackend":
+        n_jobs = min(n_jobs, _A_CORE * cpu_count())
+    if type(backend).__name__ == "MultiprocessingBackend":
+        raise OptionError(
+            "joblib's 'multiprocessing' backend forks this process, and R can't be forked once it runs. "
+            "Use backend 'loky' (the default) or n_jobs=1."
+        )
+    # Some backends of older versions of joblib give no results before they have all.
+    soon = "generator" if backend.supports_return_generator else "list"
+    pool = Parallel(n_jobs=n_jobs, batch_size=1, pre_dispatch="n_jobs", return_as=soon)
+    pace, asking = _Pace(items, effective_n_jobs(n_jobs)), os.getpid()
+    answers: Iterable[Any] = pool(delayed(_answered)(asking, work, fixed, chunk) for chunk in pace.chunks())
+    for size, seconds, part in answers:
+        pace.took(size, seconds)
+        yield part
+
+
+def _answered(asking: int, work: Callable[..., Any], fixed: tuple[Any, ...], chunk: np.ndarray) -> Any:
+    end_with(asking)
+    return _timed(work, fixed, chunk)
+
+
+def _timed(work: Callable[..., Any], fixed: tuple[Any, ...], chunk: np.ndarray) -> tuple[int, float, Any]:
+    start = time.perf_counter()
+    part = work(*fixed, chunk)
+    return len(chunk), time.perf_counter() - start, part
+
+
+def end_with(parent: int) -> None:
+    """Have this process end as soon as its parent has, if joblib started it; threads and clusters have their own ways.
+
+    Args:
+        parent: number of the process that asks, which has started this one.
+    """
+    global _watching
+    if "loky" not in type(multiprocessing.current_process()).__module__:
+        return
+    if os.getppid() != parent:
+        os._exit(1)  # it ended while this one started
+    if not _watching:
+        _watching = True
+        threading.Thread(target=_end_after, args=(parent,), name="pymer4 lifeline", daemon=True).start()
+
+
+def _end_after(parent: int) -> None:
+    known = multiprocessing.parent_process()
+    if sys.platform == "win32" and known is not None:
+        known.join()  # there a process keeps the number of a parent that has ended
+    else:
+        while os.getppid() == parent:
+            time.sleep(_LOOK)
+    os._exit(1)
+
+
+@contextlib.contextmanager
+def progress(what: str, total: int, shown: bool | int) -> Iterator[Advance]:
+    """Show the progress of a block, with the number of failures so far; nothing unless `shown`.
+
+    Args:
+        what: the things that are counted, such as `"bootstrap draws"`.
+        total: how many there are to be.
+        shown: whether anything is shown.
+
+    Examples:
+        >>> with progress("draws", 10, shown=False) as advance:
+        ...     advance(10, 0)
+    """
+    if not shown:
+        yield lambda _done, _failed: None
+        return
+    from tqdm.auto import tqdm
+
+    lost = 0
+    with tqdm(total=total, desc=what, file=sys.stderr) as bar:
+
+        def advance(done: int, failed: int) -> None:
+            nonlocal lost
+            lost += failed
+            bar.set_postfix(failed=lost, refresh=False)
+            bar.update(done)
+
+        advance(0, 0)
+        yield advance
+
+
+def keep_memory(megabytes: int = 16) -> None:
+    """Have memory that temporary arrays give back stay with the process for the next of them.
+
+    The C library returns freed memory to the system above a bound that rises with the largest block freed so far, at
+    most 32 MB (mallopt(3), M_MMAP_THRESHOLD). Below it, each array of a loop is mapped and cleared anew, which
+    takes longer than the arithmetic on it. The block made here is never touched, so it takes no memory.
+    """
+    np.empty(megabytes * 2**17)
