@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 import hermetic
+import hypothesis
+import pytest
 
 _IN_SIGHT = hermetic.isolate()
+
+hypothesis.settings.register_profile("the same each time", derandomize=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Draw the same examples on every machine; new ones where the slow tests run, which look for what is unknown."""
+    if "not slow" in config.option.markexpr.replace("slow or not slow", ""):
+        hypothesis.settings.load_profile("the same each time")
 
 
 def pytest_report_header() -> str:

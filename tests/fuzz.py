@@ -51,7 +51,7 @@ from pymer4 import errors, models
 NOT_FOR_USERS = {"pymer4.rbridge.bridge", "pymer4.errors"}
 """Modules with an `__all__` that are no boundary: the door to R, which takes what the models hand it; the classes."""
 
-_CACHES = {"_facts", "_grids"}
+_CACHES = {"_grids", "_grid_variables"}
 """Attributes of models that keep what was asked before."""
 
 LONGEST = 120.0

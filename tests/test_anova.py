@@ -454,7 +454,7 @@ def test_orthogonal_contrasts_are_for_factors_of_the_fixed_part(fit):
     assert model.factors == {"A": ["a", "b", "c"], "fl": ["FALSE", "TRUE"]} and model.factors_prev_ is None
     assert {"A.L", "A.Q", "fl.L", "A.L:fl.L"} < set(model.coefs.index)
     close(table["F-stat"], before["F-stat"], 1e-3)  # the optimizer stops elsewhere on other columns
-    assert model._facts["REML"] is fit.get("REML", True) and model.ranked_data is fit.get("rank", False)
+    assert model._by_reml is fit.get("REML", True) and model.ranked_data is fit.get("rank", False)
     assert table.attrs["ddf"] == fit.get("ddf", "Satterthwaite")
 
 

@@ -116,6 +116,8 @@ def test_numbers_held_as_objects():
     same(normal([1, 2], object), "integer", [1, 2])
     same(normal([np.int8(1), np.uint64(2)], object), "integer", [1, 2])
     same(normal([1, 2.5, None], object), "double", [1, 2.5, None])
+    same(normal([1, 2.0], object), "double", [1, 2])
+    same(normal([1.0, 2], object), "double", [1, 2])
     same(normal([2**70, -1], object), "double", [2.0**70, -1])
     same(normal([decimal.Decimal("0.25"), None], object), "double", [0.25, None])
 

@@ -144,7 +144,7 @@ def test_known_comparisons():
         model.fit(summarize=False)
     row = compare(*models).loc[1]
     np.testing.assert_allclose(row[["Chisq", "Df", "P-val"]].astype(float), [106.214413351, 1, 6.61735945828e-25], 1e-6)
-    assert models[1].coefs.loc["Days", "DF"] > 100 and models[1]._facts["REML"], "the model stays as it was fitted"
+    assert models[1].coefs.loc["Days", "DF"] > 100 and models[1]._by_reml, "the model stays as it was fitted"
     models = [
         Lm("cbind(incidence, size - incidence) ~ period", cbpp, "binomial"),
         Lmer("cbind(incidence, size - incidence) ~ period + (1 | herd)", cbpp, "binomial"),

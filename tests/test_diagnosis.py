@@ -181,7 +181,7 @@ def test_variances_of_outcomes_are_those_of_the_paper(case, approximation):
     v = {
         "poisson": lambda: 1 / rate,
         "nbinom": lambda: 1 / rate + 1 / run(theta, model.model_obj)[0],
-        "gamma": lambda: model._facts["statistics"]["sigma"] ** 2,
+        "gamma": lambda: model._fit.sigma**2,
     }[case]()
     residual = {"lognormal": np.log1p(v), "delta": v, "trigamma": special.polygamma(1, 1 / v)}[approximation]
     random = model.ranef_var["Var"].iloc[0]

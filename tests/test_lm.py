@@ -271,7 +271,7 @@ def test_errors_limits_and_p_are_those_of_r(name, kind, r):
     case, model = CASES[name], fitted(name, kind)
     tolerance = TESTS if case.linear else MAXIMUM
     V = r[name, f"{kind} vcov"].reshape(len(model.coefs), -1)
-    close(model._facts["vcov"], V, tolerance, scale=np.abs(V).max())
+    close(model._fit.vcov, V, tolerance, scale=np.abs(V).max())
     lower, upper, se, df, statistic, p = r[name, f"{kind} tests"].reshape(6, -1)
     table = model.coefs
     span = np.abs(upper - lower).max()
@@ -466,7 +466,7 @@ def test_linear_hypotheses(hypothesis, weights, kind):
 
     L = patsy.DesignInfo(list(model.coefs.index)).linear_constraint(hypothesis)
     off = L.coefs @ model.coefs["Estimate"].to_numpy() - L.constants[:, 0]
-    F = off @ np.linalg.inv(L.coefs @ model._facts["vcov"] @ L.coefs.T) @ off / len(off)
+    F = off @ np.linalg.inv(L.coefs @ model._fit.vcov @ L.coefs.T) @ off / len(off)
     df = model.coefs["DF"].iloc[0]
     table = model.test(hypothesis)
     assert list(table.columns) == ["NumDF", "DenomDF", "F-stat", "P-val", "Sig"] and len(table) == 1
@@ -481,7 +481,7 @@ def test_linear_hypotheses(hypothesis, weights, kind):
 def test_hypotheses_about_generalized_models_are_chi_square_or_f():
     model = fitted("poisson")
     table = model.test("x = 0, z = 0")
-    b, V = model.coefs["Estimate"].to_numpy()[1:], model._facts["vcov"][1:, 1:]
+    b, V = model.coefs["Estimate"].to_numpy()[1:], model._fit.vcov[1:, 1:]
     chisq = b @ np.linalg.solve(V, b)
     assert list(table.columns) == ["Chisq", "Df", "P-val", "Sig"]
     close(table.iloc[0, :3], [chisq, 2, stats.chi2.sf(chisq, 2)], 1e-9)

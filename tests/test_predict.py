@@ -563,7 +563,7 @@ def test_confidence_limits_of_a_generalized_model(case, use_rfx):
         # lme4 keeps the linear predictor to the tolerance of its iterations, 1e-7
         np.testing.assert_allclose(linked["SE"], se, rtol=1e-6)
     else:
-        V = np.asarray(model._facts["vcov"])
+        V = np.asarray(model._fit.vcov)
         np.testing.assert_allclose(
             linked["SE"], np.sqrt(np.einsum("ij,jk,ik->i", found["X"], V, found["X"])), rtol=1e-10
         )

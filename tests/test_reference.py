@@ -331,7 +331,7 @@ def test_df_and_p(case, reference):
 
 @every
 def test_covariance(case, reference):
-    found, expected = np.asarray(fitted(case)._facts["vcov"]), reference.numbers(case, "vcov")
+    found, expected = np.asarray(fitted(case)._fit.vcov), reference.numbers(case, "vcov")
     kept = len(expected) - 2
     se = np.sqrt(np.diag(found))
     scale = np.vstack([np.outer(se, se)[:kept], sums(np.abs(found))])
@@ -362,10 +362,10 @@ def test_profile_limits(case, reference):
 def test_likelihood(case, reference):
     model, expected = fitted(case), reference.numbers(case, "facts")["1"]
     reference.close([model.logLike, model.AIC, model.BIC], expected[["logLik", "AIC", "BIC"]], ESTIMATES)
-    facts = model._facts["statistics"]
-    reference.close([facts["sigma"], facts["criterion"]], expected[["sigma", "criterion"]], ESTIMATES)
-    assert len(used_rows(model)) == facts["n_used"] == expected["nobs"]
-    assert facts["n_parameters"] == expected["npar"]
+    facts = model._fit
+    reference.close([facts.sigma, facts.criterion], expected[["sigma", "criterion"]], ESTIMATES)
+    assert len(used_rows(model)) == facts.n_used == expected["nobs"]
+    assert facts.n_parameters == expected["npar"]
 
 
 @every

@@ -136,7 +136,7 @@ def test_names_and_sizes(case, reference):
     kept = [int(label) - 1 for label in reference.numbers(case, "residuals").index[:-2]]
     assert list(used_rows(model)[: len(kept)]) == kept
     facts = reference.numbers(case, "facts")["1"]
-    assert (len(used_rows(model)), model._facts["statistics"]["n_parameters"]) == (facts["nobs"], facts["npar"])
+    assert (len(used_rows(model)), model._fit.n_parameters) == (facts["nobs"], facts["npar"])
     assert (model.family, model.link) == (row.family, row.link or LINKS[row.family][0])
 
 
@@ -145,10 +145,10 @@ def test_covariance_and_theta(case, reference):
     model, expected = fitted(case), reference.numbers(case, "vcov")
     se = model.coefs["SE"].to_numpy()
     rtol = tolerance(reference, case, "standard errors")
-    reference.close(model._facts["vcov"], expected, rtol, np.outer(se, se))
+    reference.close(model._fit.vcov, expected, rtol, np.outer(se, se))
     rtol = tolerance(reference, case, "variances")
     reference.close(slot(model, "theta"), reference.numbers(case, "theta")["1"], rtol, scale=1)
-    reference.close(model._facts["statistics"]["sigma"], reference.numbers(case, "facts")["1"]["sigma"], rtol)
+    reference.close(model._fit.sigma, reference.numbers(case, "facts")["1"]["sigma"], rtol)
 
 
 @every

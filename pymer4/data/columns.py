@@ -268,7 +268,9 @@ def _objects(column: pd.Series, name: str) -> Column:
     if inferred in ("integer", "floating", "mixed-integer-float", "decimal"):
         if real_array(values) is None:
             raise _unusable(name, "numbers beyond what a float holds")
-        return _number(pd.to_numeric(column, errors="coerce"))
+        found = pd.to_numeric(column, errors="coerce")
+        # Of whole numbers held as both kinds pandas makes that of the first.
+        return _number(found if inferred == "integer" else found.astype(np.float64))
     if inferred == "categorical":
         return _categorical(pd.Categorical(column), name)
     kinds = sorted({type(value).__name__ for value in column.dropna()})

@@ -9,12 +9,11 @@ import numpy as np
 import pandas as pd
 
 from pymer4.data import intake
-from pymer4.data.columns import normalise
+from pymer4.data.columns import as_factor, normalise
 from pymer4.data.design import Design
 from pymer4.data.families import is_linear, part_counts
 from pymer4.data.outcomes import Outcome, outcome
-from pymer4.data.robust import compact, group_codes
-from pymer4.errors import DataError, OptionError
+from pymer4.errors import DataError, OptionError, near, shown
 from pymer4.fit.glm import GeneralizedFit
 from pymer4.fit.influence import self_fitted, untold_by_others
 from pymer4.fit.linear import Factor, LinearFit, factor, independent_columns
@@ -254,3 +253,32 @@ def doubts(found: Sample, fit: LinearFit | GeneralizedFit, kind: str) -> list[st
             "standard error is missing; robust=False takes that of the others"
         )
     return texts
+
+
+def group_codes(argument: str, name: Any, data: pd.DataFrame) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return the group of each row, shape (n,), −1 where it is missing, and the names of the groups.
+
+    Args:
+        argument: what the column was given as, for the messages.
+        name: name of a column.
+        data: the user's frame.
+
+    Raises:
+        OptionError: no such column.
+        DataError: a column that holds nothing groups can be made of.
+    """
+    if not isinstance(name, str) or name not in data.columns:
+        raise OptionError(
+            f"{argument}={shown(name)} is not a column of the data.{near(name, data.columns)} Give the name of a "
+            "column."
+        )
+    factor = as_factor(normalise(data, [name])[name])
+    if not len(factor.levels):
+        raise DataError(f"{argument}={name!r} is a column without a value.")
+    return np.where(factor.missing, -1, factor.values - 1).astype(np.int64), factor.levels
+
+
+def compact(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return codes that count from 0 without gaps, and the code that each stands for."""
+    found, compacted = np.unique(codes, return_inverse=True)
+    return compacted.ravel(), found

@@ -62,18 +62,35 @@ def covariance(
     if kind == "iid":
         return fit.vcov
     scores = product(X, fit.root) * fit.weighted_residuals[:, None]
-    if kind == "hac":
-        meat = _lagged(scores, n_lags)
-    elif kind == "cluster":
-        meat = _clustered(scores, clusters)
-    else:
-        inflation = hc_inflation(kind, fit.leverages(X), X.shape[1])
-        meat = product(scores.T, scores * np.reshape(inflation, (-1, 1)))
-    V = fit.root @ meat @ fit.root.T
+    inflation = np.ones(1) if kind in ("hac", "cluster") else hc_inflation(kind, fit.leverages(X), X.shape[1])
+    V = fit.root @ meat(scores, kind, clusters, n_lags, inflation) @ fit.root.T
     untold = untold_by_others(fit, X)
     V[untold] = np.nan
     V[:, untold] = np.nan
     return V
+
+
+def meat(
+    scores: np.ndarray,
+    kind: Kind,
+    clusters: np.ndarray | None = None,
+    n_lags: int = 1,
+    inflation: np.ndarray | float = 1.0,
+) -> np.ndarray:
+    """Return the sum of products of scores that a kind of covariance is made with, shape (p, p).
+
+    Args:
+        scores: shape (n, p).
+        kind: see `covariance`.
+        clusters: code of the cluster of each row, for `cluster`.
+        n_lags: for `hac`.
+        inflation: factors of the products of each row, for the others.
+    """
+    if kind == "hac":
+        return _lagged(scores, n_lags)
+    if kind == "cluster":
+        return _clustered(scores, clusters)
+    return product(scores.T, scores * np.reshape(inflation, (-1, 1)))
 
 
 def hc_inflation(kind: Kind, h: np.ndarray, p: int) -> np.ndarray:

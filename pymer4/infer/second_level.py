@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from pymer4.data.robust import compact
+from pymer4.data.sample import compact
 from pymer4.fit import sandwich
 from pymer4.fit.linear import least_squares
 from pymer4.infer.replicates import bootstrap_linear, permuted_statistics, stacked
@@ -71,6 +71,27 @@ def _mean(values: np.ndarray, kind: str, clusters: np.ndarray | None, n_lags: in
     fit = least_squares(X, values)
     df = sandwich.df_of(kind, fit, clusters)
     return fit.b[0], np.sqrt(sandwich.covariance(fit, X, kind, clusters, n_lags)[0, 0]), df
+
+
+def covariance_of_means(stage: SecondLevel, se: np.ndarray) -> np.ndarray:
+    """Return the covariance of the means, shape (p, p), whose diagonal is that of their standard errors.
+
+    The scores of a group are its deviations from the means, over the number of groups; what stands between their
+    products and a covariance is one factor for each kind, that of the diagonal. Where some groups lack a coefficient
+    the covariance of a pair is of those that have both.
+
+    Args:
+        stage: coefficients of the groups.
+        se: standard errors of their means, shape (p,).
+    """
+    there = ~np.isnan(stage.values)
+    n = np.maximum(there.sum(axis=0), 1)
+    means = np.where(there, stage.values, 0.0).sum(axis=0) / n
+    scores = np.where(there, stage.values - means, 0.0) / n
+    raw = sandwich.meat(scores, stage.kind, stage.clusters, stage.n_lags)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scale = np.where(np.diag(raw) > 0, se / np.sqrt(np.diag(raw)), np.where(np.isnan(se), np.nan, 0.0))
+    return raw * np.outer(scale, scale)
 
 
 def bootstrap_means(

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pymer4 import tables
+from pymer4.data.families import is_linear
 from pymer4.errors import DataError, ModelWarning, NotFittedError, issue
 
 Ddf = Literal["Satterthwaite", "Kenward-Roger", "asymptotic"]
@@ -33,6 +34,14 @@ class Model:
         AIC: Akaike's information criterion.
         BIC: Schwarz's information criterion.
         logLike: log-likelihood (restricted, where the fit is by REML).
+        factors: what `fit(factors=)` was given.
+        contrast_codes: column to its coding matrix.
+        ranked_data: whether ranks were fitted.
+        sig_type: where p comes from.
+        ci_type: where limits come from.
+        vcov: covariance of the coefficients, a frame with their names; of the kind that the standard errors are.
+        nobs: rows that were fitted.
+        df_resid: residual degrees of freedom, rows less parameters; of an `Lm2` groups less one.
     """
 
     _ANEW: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
@@ -64,6 +73,85 @@ class Model:
         self.AIC: float | None = None
         self.BIC: float | None = None
         self.logLike: float | None = None
+        self.ci_type: str | None = None
+        self.sig_type: str | None = None
+        self.factors: Mapping[str, Any] | None = None
+        self.contrast_codes: dict[str, np.ndarray] | None = None
+        self.ranked_data = False
+        self._options: Any = None
+        self._fit: Any = None
+
+    def __repr__(self) -> str:
+        """Return formula, family and state."""
+        state = "fitted" if self.fitted else "not fitted"
+        what = f"{self.formula!r}{self._grouped_by()}, family={self.family!r}"
+        return f"{type(self).__name__}({what}): {len(self._frame)} rows, {state}"
+
+    def _grouped_by(self) -> str:
+        return ""
+
+    @property
+    def _linear(self) -> bool:
+        return is_linear(self.family, self.link)
+
+    @property
+    def vcov(self) -> pd.DataFrame | None:
+        """The covariance of the coefficients, a frame with their names; None before `fit()`."""
+        if self._fit is None:
+            return None
+        V, names = np.asarray(self._fit.vcov, dtype=float), self.coefs.index
+        return pd.DataFrame((V + V.T) / 2, index=names, columns=names)
+
+    @property
+    def nobs(self) -> int | None:
+        """How many rows have a fitted value; None before `fit()`."""
+        return int(np.isfinite(self.fits).sum()) if self.fitted else None
+
+    @property
+    def df_resid(self) -> float | None:
+        """Residual degrees of freedom; None before `fit()`."""
+        return None if self._fit is None else float(self._fit.df_resid)
+
+    # What a fit is, for each class: which rows and columns, the estimates, limits and p.
+    _sample: Callable[[], Any]
+    _told: Callable[[Any], str]
+    _estimate_from: Callable[[Any], None]
+    _infer_from: Callable[[Any], None]
+    _idle: Callable[[Any], list[str]]
+
+    def _fit_with(self, options: Any, show: bool) -> pd.DataFrame | None:
+        """Fit the model in one step: options, sample, estimates, inference; return what `fit()` does.
+
+        Args:
+            options: a record of `options`.
+            show: whether the table is printed and returned.
+        """
+        options.check(self)
+        draft = self._draft()
+        draft._options = options
+        found = draft._sample()
+        if options.verbose:
+            print(draft._told(found))
+        draft._keep_options()
+        draft._estimate_from(found)
+        draft._infer_from(found)
+        draft._warn(draft._idle(found))
+        draft.fitted = True
+        self._become(draft)
+        return self.summary() if show else None
+
+    def _keep_options(self) -> None:
+        """Show in attributes what was asked for."""
+        options = self._options
+        self.factors, self.ranked_data = options.factors, options.rank
+        self.ci_type, self.sig_type = options.conf_int, "parametric"
+        if options.conf_int == "boot":
+            self.ci_type, self.sig_type = f"boot ({options.n_boot})", "bootstrapped"
+        if options.permute:
+            self.sig_type = f"permutation ({options.permute})"
+
+    def _keep_codings(self, codings: Mapping[str, Any]) -> None:
+        self.contrast_codes = {name: how.matrix for name, how in codings.items()} or None
 
     def _draft(self) -> Model:
         """Return a model of the same formula and data that has no fit, to become this one once it has."""
@@ -102,15 +190,20 @@ class Model:
         if not self.fitted:
             raise NotFittedError(f"{what} needs a fitted model. Call .fit() first.")
 
-    def _warn(self, texts: Iterable[str], kind: type[ModelWarning], quiet: bool, hint: str = "") -> None:
-        """Keep each warning once, and issue it as a Python warning unless `quiet`, with a hint on a line of its own."""
+    @property
+    def _quiet(self) -> bool:
+        """Whether warnings of a fit are kept only."""
+        return False
+
+    def _warn(self, texts: Iterable[str], kind: type[ModelWarning] = ModelWarning, hint: str = "") -> None:
+        """Keep each warning once, and issue it as a Python warning unless quiet, with a hint on a line of its own."""
         for text in texts:
             if text not in self.warnings:
                 self.warnings.append(text)
-                if not quiet:
+                if not self._quiet:
                     issue(f"{text}\n{hint}" if hint else text, kind)
 
-    def _keep_fits(self, fits: np.ndarray, residuals: np.ndarray, used: np.ndarray, quiet: bool) -> None:
+    def _keep_fits(self, fits: np.ndarray, residuals: np.ndarray, used: np.ndarray) -> None:
         """Align fits and residuals with the data, and add them to `data` where the names are free."""
         self.fits = spread(fits, used)
         self.residuals = spread(residuals, used)
@@ -119,7 +212,7 @@ class Model:
                 text = (
                     f"The data have a column {name!r} of their own, which stays as it is; the model's are in .{name}."
                 )
-                self._warn([text], ModelWarning, quiet)
+                self._warn([text])
             else:
                 self.data[name] = values
 

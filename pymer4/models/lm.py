@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,10 +13,9 @@ from pymer4 import tables
 from pymer4.data import intake
 from pymer4.data.design import Design
 from pymer4.data.families import NATIVE_LINKS, Family, check_family
-from pymer4.data.robust import se_type
 from pymer4.data.sample import Sample, doubts, row_values, sample
 from pymer4.data.terms import parse
-from pymer4.errors import ConvergenceWarning, ModelWarning, OptionError, one_of, summary_wanted, truth
+from pymer4.errors import ConvergenceWarning, ModelWarning, summary_wanted
 from pymer4.fit import sandwich
 from pymer4.fit.glm import GeneralizedFit, generalized
 from pymer4.fit.linear import LinearFit, least_squares
@@ -24,10 +23,11 @@ from pymer4.infer.asymptotic import asymptotic
 from pymer4.models import summaries
 from pymer4.models.lm_plots import LmPlots
 from pymer4.models.lm_predict import LmPredictions
-from pymer4.models.lm_resample import LmResampling, Scheme
-from pymer4.models.lm_state import LmState
+from pymer4.models.lm_resample import LmResampling
+from pymer4.models.lm_state import LmFit, LmState
 from pymer4.models.lm_tests import LmTests
-from pymer4.models.native import Method, NativeModel, cluster_of
+from pymer4.models.native import NativeModel
+from pymer4.models.options import LmOptions, NativeMethod, Scheme
 from pymer4.work import Seed
 
 _WELCH = "the name of a column in weights= and plain standard errors"
@@ -94,11 +94,6 @@ class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPlots, NativeModel):
         self.formula = self._terms.text
         self._offset = deepcopy(intake.per_row("offset", offset, self._frame))
 
-    def __repr__(self) -> str:
-        """Return formula, family and state."""
-        state = "fitted" if self.fitted else "not fitted"
-        return f"{type(self).__name__}({self.formula!r}, family={self.family!r}): {len(self._frame)} rows, {state}"
-
     def _forget(self) -> None:
         super()._forget()
         self.estimator: str | None = None
@@ -108,7 +103,7 @@ class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPlots, NativeModel):
     def fit(
         self,
         robust: bool | str = False,
-        conf_int: Method = "standard",
+        conf_int: NativeMethod = "standard",
         permute: int | bool | None = False,
         rank: bool = False,
         verbose: bool | int = False,
@@ -174,65 +169,46 @@ class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPlots, NativeModel):
             Intercept       0.6  1.19
             x               0.8  0.42
         """
-        settings = {name: value for name, value in locals().items() if name not in ("self", "kwargs", "__class__")}
         show = summary_wanted(kwargs, Lm.fit)
-        settings = self._checked(settings)
-        draft = self._draft()
-        draft._settings = settings
-        found = draft._sample(settings)
-        if settings["verbose"]:
-            print(draft._told(found))
-        draft._keep(found, draft._estimated(found))
-        draft._warn_of_idle(
-            Lm.fit,
-            settings,
-            scheme=(bool(settings["permute"]), "permute="),
-            wls_dof_correction=(found.groups is not None and settings["kind"] == "iid", _WELCH),
+        options = LmOptions(
+            robust=robust,
+            conf_int=conf_int,
+            permute=permute,
+            rank=rank,
+            verbose=verbose,
+            n_boot=n_boot,
+            n_jobs=n_jobs,
+            n_lags=n_lags,
+            cluster=cluster,
+            weights=weights,
+            wls_dof_correction=wls_dof_correction,
+            factors=factors,
+            ordered=ordered,
+            conf_level=conf_level,
+            seed=seed,
+            scheme=scheme,
         )
-        if settings["conf_int"] == "boot" or settings["permute"]:
-            draft._resample(found)
-        draft.fitted = True
-        self._become(draft)
-        return self.summary() if show else None
-
-    def _checked(self, given: dict[str, Any]) -> dict[str, Any]:
-        """Return the arguments of a fit, checked and in plain form."""
-        self._checked_arguments(given, "hc1")
-        one_of("scheme", given["scheme"], get_args(Scheme))
-        given["wls_dof_correction"] = truth("wls_dof_correction", given["wls_dof_correction"])
-        given["weights"] = deepcopy(given["weights"])
-        if given["scheme"] != "raw" and not self._linear:
-            raise OptionError(
-                "scheme='freedman-lane' shuffles residuals, which is defined for linear models. Use scheme='raw'."
-            )
-        return given
+        return self._fit_with(options, show)
 
     @property
     def _asymptotic(self) -> bool:
         """Whether statistics are z."""
         return self.family in ("binomial", "poisson", "nbinom")
 
-    def _sample(self, given: Mapping[str, Any]) -> Sample:
-        """Return what a fit with these settings is made from."""
-        rows = row_values(self._frame, given["weights"], self._offset_values(), cluster_of(given), self._linear)
-        design = self._design(given, rows.missing if rows.missing.any() else None)
+    def _sample(self) -> Sample:
+        """Return what a fit with these options is made from."""
+        options = self._options
+        rows = row_values(self._frame, options.weights, self._offset_values(), options.clustered_by, self._linear)
+        design = self._design(rows.missing if rows.missing.any() else None)
         return sample(design, rows, self.family, self.link)
 
-    def _design(self, given: Mapping[str, Any], missing: np.ndarray | None) -> Design:
-        """Return the design for these settings, the one at hand where it fits."""
-        left_out = None if missing is None else missing.tobytes()
-        key = (repr(given["factors"]), given["ordered"], given["rank"], left_out)
+    def _design(self, missing: np.ndarray | None) -> Design:
+        """Return the design for these options, the one at hand where it fits."""
+        factors, ordered, rank = self._options.factors, self._options.ordered, self._options.rank
+        key = (repr(factors), ordered, rank, None if missing is None else missing.tobytes())
         if self._designed is None or self._designed[0] != key:
-            design = Design(
-                self._terms,
-                self._frame,
-                self._scope,
-                factors=given["factors"],
-                ordered=given["ordered"],
-                rank=given["rank"],
-                missing=missing,
-            )
-            self._designed = (key, design)
+            how = {"factors": factors, "ordered": ordered, "rank": rank, "missing": missing}
+            self._designed = (key, Design(self._terms, self._frame, self._scope, **how))
         return self._designed[1]
 
     def _estimated(self, found: Sample) -> LinearFit | GeneralizedFit:
@@ -251,73 +227,63 @@ class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPlots, NativeModel):
             trials=found.outcome.trials,
         )
 
-    def _keep(self, found: Sample, fit: LinearFit | GeneralizedFit) -> None:
-        """Store a fit and the inference from it."""
-        given = self._settings
-        self._estimate = fit
+    def _estimate_from(self, found: Sample) -> None:
+        """Store a fit and the tests that follow from it."""
+        self._estimate = fit = self._estimated(found)
         self.estimator = "ML" if not self._linear else "OLS" if found.weights is None else "WLS"
-        self.se_type, self.ci_type, self.sig_type = se_type(given["kind"]), "standard", "parametric"
+        self.se_type = self._options.se_type
         self.AIC, self.BIC, self.logLike = fit.AIC, fit.BIC, fit.log_likelihood
         explains = isinstance(fit, LinearFit) and np.ptp(found.free) > 0
         self.rsquared, self.rsquared_adj = (fit.rsquared, fit.rsquared_adj) if explains else (np.nan, np.nan)
         self.theta = getattr(fit, "theta", None)
-        self.factors, self.ranked_data = given["factors"], given["rank"]
-        self._warn(found.notes, ModelWarning, False)
+        self._warn(found.notes)
         vcov, df = self._covariance(found, fit)
-        tested = asymptotic(fit.b, np.sqrt(np.diag(vcov)), df, given["level"])
-        self._facts = {
-            "names": found.names,
-            "kept": found.kept,
-            "used": found.used,
-            "vcov": vcov,
-            "df": df,
-            "variances": None if found.groups is None else found.variances,
-            "df_resid": fit.df_resid,
-            "inference": tested,
-        }
-        coded = self._designed[1].codings
-        self.contrast_codes = {name: how.matrix for name, how in coded.items()} or None
-        self._keep_fits(fit.fitted, fit.residuals, found.used, False)
+        tested = asymptotic(fit.b, np.sqrt(np.diag(vcov)), df, self._options.conf_level)
+        variances = None if found.groups is None else found.variances
+        self._fit = LmFit(
+            names=found.names,
+            kept=found.kept,
+            used=found.used,
+            vcov=vcov,
+            df_resid=fit.df_resid,
+            df=df,
+            variances=variances,
+            tested=tested,
+        )
+        self._keep_codings(self._designed[1].codings)
+        self._keep_fits(fit.fitted, fit.residuals, found.used)
         self.coefs = self._table(tested.lower, tested.upper, tested.p)
-        for text in doubts(found, fit, given["kind"]):
-            self._warn([text], ConvergenceWarning if "converge" in text else ModelWarning, False)
+        for text in doubts(found, fit, self._options.kind):
+            self._warn([text], ConvergenceWarning if "converge" in text else ModelWarning)
 
     def _covariance(self, found: Sample, fit: LinearFit | GeneralizedFit) -> tuple[np.ndarray, Any]:
         """Return the covariance of the coefficients, and the df of their tests."""
-        given = self._settings
+        options, kind = self._options, self._options.kind
         if self._linear and (fit.df_resid == 0 or np.ptp(found.free) == 0):
             return np.full((len(fit.b), len(fit.b)), np.nan), float(fit.df_resid)
-        kind = given["kind"]
-        vcov = sandwich.covariance(fit, found.X, kind, found.clusters, given["n_lags"])
+        vcov = sandwich.covariance(fit, found.X, kind, found.clusters, options.n_lags)
         df = sandwich.df_of(kind, fit, found.clusters)
         if self._asymptotic:
             return vcov, np.inf
-        if found.groups is not None and given["wls_dof_correction"] and kind == "iid":
+        if found.groups is not None and options.wls_dof_correction and kind == "iid":
             return vcov, sandwich.welch_df(found.X, found.groups, found.variances)
         return vcov, df
 
     def _table(self, lower: np.ndarray, upper: np.ndarray, p: np.ndarray) -> pd.DataFrame:
         """Return the coefficient table with these limits and p."""
-        tested, given = self._facts["inference"], self._settings
-        values = {"estimate": self._estimate.b, "lower": lower, "upper": upper, "se": tested.se}
-        df = np.broadcast_to(self._facts["df"], p.shape).astype(float)
-        values |= {"df": df, "statistic": tested.statistic, "p": p}
-        index = pd.Index(self._facts["names"], dtype=object)
-        fixed = pd.DataFrame(values, index=index)
-        return tables.mixed_coefs(fixed, given["level"], self.family, self.link, given["permute"])
+        found, options = self._fit, self._options
+        values = {"estimate": self._estimate.b, "lower": lower, "upper": upper, "se": found.tested.se}
+        df = np.broadcast_to(found.df, p.shape).astype(float)
+        values |= {"df": df, "statistic": found.tested.statistic, "p": p}
+        fixed = pd.DataFrame(values, index=pd.Index(found.names, dtype=object))
+        return tables.mixed_coefs(fixed, options.conf_level, self.family, self.link, options.permute)
 
     @property
     def design_matrix(self) -> pd.DataFrame | None:
         """The design of the rows used, a column a coefficient, with the user's index; None before `fit()`."""
         if not self.fitted:
             return None
-        used, facts = self._designed[1].matrices, self._facts
-        rows = facts["used"][used.used]
-        return pd.DataFrame(
-            used.X[rows][:, facts["kept"]],
-            index=self._frame.index[facts["used"]],
-            columns=pd.Index(facts["names"], dtype=object),
-        )
+        return self._fit.design_frame(self._designed[1].matrices, self._frame.index)
 
     def summary(self) -> pd.DataFrame:
         """Print the fit and return the coefficient table, rounded to 3 places.
@@ -327,13 +293,18 @@ class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPlots, NativeModel):
         """
         self._require_fit("summary()")
         ranked = self._ranked(self._designed[1].variables)
-        print(summaries.linear_summary(self, self._settings["level"], self._estimate, ranked))
+        print(summaries.linear_summary(self, self._options.conf_level, self._estimate, ranked))
         return tables.rounded(self.coefs)
 
     def _told(self, found: Sample) -> str:
-        given = self._settings
-        p = f"{given['permute']} permutations" if given["permute"] else given["conf_int"]
+        options = self._options
+        p = f"{options.permute} permutations" if options.permute else options.conf_int
         return (
             f"Fitting {self.formula} ({self.family}, {self.link}) to {len(found.y)} rows; standard errors "
-            f"{se_type(given['kind'])}, {100 * given['level']:g}% {given['conf_int']} limits, p: {p}"
+            f"{options.se_type}, {100 * options.conf_level:g}% {options.conf_int} limits, p: {p}"
         )
+
+    def _idle(self, found: Sample) -> list[str]:
+        options = self._options
+        by_group = found.groups is not None and options.kind == "iid"
+        return options.idle(Lm.fit, scheme=(options.permute > 0, "permute="), wls_dof_correction=(by_group, _WELCH))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -12,21 +12,28 @@ from pymer4 import tables
 from pymer4.data.design import Design
 from pymer4.data.families import NATIVE_LINKS, Family, check_family
 from pymer4.data.group_levels import Level, clusters_of, failures, grouping_columns, nest, ranks_within, upward
-from pymer4.data.robust import group_codes, se_type
-from pymer4.data.sample import RowValues, Sample, sample
+from pymer4.data.sample import RowValues, Sample, group_codes, sample
 from pymer4.data.terms import parse
-from pymer4.errors import DataError, ModelWarning, OptionError, also_spelled, one_of, summary_wanted, truth
+from pymer4.errors import DataError, also_spelled, summary_wanted
 from pymer4.fit.correlations import Kind, correlations
 from pymer4.fit.grouped import OK, GroupedFit, grouped_generalized, grouped_least_squares
 from pymer4.infer.asymptotic import asymptotic
 from pymer4.infer.boot import from_draws
 from pymer4.infer.perm import from_null
-from pymer4.infer.second_level import PermOn, SecondLevel, bootstrap_means, flipped_statistics, tested
+from pymer4.infer.second_level import (
+    PermOn,
+    SecondLevel,
+    bootstrap_means,
+    covariance_of_means,
+    flipped_statistics,
+    tested,
+)
 from pymer4.models import summaries
 from pymer4.models.lm2_plots import Lm2Plots
 from pymer4.models.lm2_predict import Lm2Predictions
-from pymer4.models.lm_state import Lm2State
-from pymer4.models.native import Method, NativeModel, cluster_of
+from pymer4.models.lm_state import Lm2Fit, Lm2State
+from pymer4.models.native import NativeModel
+from pymer4.models.options import Lm2Options, NativeMethod
 from pymer4.work import Seed, progress, seed_stream, told_rows
 
 
@@ -99,13 +106,8 @@ class Lm2(Lm2State, Lm2Predictions, Lm2Plots, NativeModel):
         self._levels = grouping_columns(group, self._frame)
         self.group = group if isinstance(group, str) else list(group)
 
-    def __repr__(self) -> str:
-        """Return formula, groups, family and state."""
-        state = "fitted" if self.fitted else "not fitted"
-        return (
-            f"{type(self).__name__}({self.formula!r}, group={self.group!r}, family={self.family!r}): "
-            f"{len(self._frame)} rows, {state}"
-        )
+    def _grouped_by(self) -> str:
+        return f", group={self.group!r}"
 
     def _forget(self) -> None:
         super()._forget()
@@ -120,7 +122,7 @@ class Lm2(Lm2State, Lm2Predictions, Lm2Plots, NativeModel):
     def fit(
         self,
         robust: bool | str = False,
-        conf_int: Method = "standard",
+        conf_int: NativeMethod = "standard",
         permute: int | bool | None = False,
         perm_on: PermOn = "tstat",
         rank: bool = False,
@@ -175,65 +177,79 @@ class Lm2(Lm2State, Lm2Predictions, Lm2Plots, NativeModel):
             >>> data = pd.DataFrame({"g": list("aaabbbccc"), "x": [1, 2, 3] * 3, "y": [1, 3, 3, 2, 2, 5, 0, 4, 3]})
             >>> Lm2("y ~ x", data, group="g").fit(robust="hc3", summarize=False)
         """
-        settings = {name: value for name, value in locals().items() if name not in ("self", "kwargs", "__class__")}
         show = summary_wanted(kwargs, Lm2.fit)
-        settings = self._checked(settings)
-        design, found, clusters = self._sample(settings)
-        levels = nest([self._frame[name][found.used].reset_index(drop=True) for name in self._levels])
-        regressions = self._regressions(found, levels[-1])
-        values = upward(self._tested(found, regressions, settings), levels)
-        self._require_groups(values[0], levels, regressions)
-        stage = SecondLevel(
-            values[0],
-            settings["kind"],
-            clusters_of(levels[0], clusters, found.used, settings["cluster"]),
-            settings["n_lags"],
+        options = Lm2Options(
+            robust=robust,
+            conf_int=conf_int,
+            permute=permute,
+            perm_on=perm_on,
+            rank=rank,
+            verbose=verbose,
+            n_boot=n_boot,
+            n_jobs=n_jobs,
+            n_lags=n_lags,
+            to_corrs=to_corrs,
+            ztrans_corrs=ztrans_corrs,
+            cluster=cluster,
+            factors=factors,
+            ordered=ordered,
+            conf_level=conf_level,
+            seed=seed,
         )
-        draft = self._draft()
-        draft._settings, draft._design = settings, design
-        draft._keep_regressions(found, levels, regressions, values)
-        draft._warn_of_idle(
+        return self._fit_with(options, show)
+
+    def _told(self, _: Any) -> str:
+        groups = " within ".join(self._levels[::-1])
+        return f"Fitting {self.formula} ({self.family}, {self.link}) to each group of {groups}"
+
+    def _idle(self, _: Any) -> list[str]:
+        options = self._options
+        return options.idle(
             Lm2.fit,
-            settings,
-            perm_on=(bool(settings["permute"]), "permute="),
-            ztrans_corrs=(bool(settings["corrs"]), "to_corrs="),
+            perm_on=(options.permute > 0, "permute="),
+            ztrans_corrs=(bool(options.corrs), "to_corrs="),
         )
-        draft._keep_means(stage)
-        draft.fitted = True
-        self._become(draft)
-        return self.summary() if show else None
 
-    def _checked(self, given: dict[str, Any]) -> dict[str, Any]:
-        """Return the arguments of a fit, checked and in plain form."""
-        self._checked_arguments(given, "hc0")
-        one_of("perm_on", given["perm_on"], get_args(PermOn))
-        one_of("to_corrs", given["to_corrs"], (False, True, *get_args(Kind)))
-        given["ztrans_corrs"] = truth("ztrans_corrs", given["ztrans_corrs"])
-        given["corrs"] = "semi" if given["to_corrs"] is True else given["to_corrs"]
-        if given["corrs"] and not self._linear:
-            raise OptionError(
-                f"to_corrs={given['to_corrs']!r} is for linear models; this one has family {self.family!r} and link "
-                f"{self.link!r}."
-            )
-        if given["verbose"]:
-            groups = " within ".join(self._levels[::-1])
-            print(f"Fitting {self.formula} ({self.family}, {self.link}) to each group of {groups}")
-        return given
-
-    def _sample(self, given: Mapping[str, Any]) -> tuple[Design, Sample, np.ndarray | None]:
+    def _sample(self) -> tuple[Design, Sample, np.ndarray | None]:
         """Return the design, the rows used, and the cluster of each row of the data."""
+        options = self._options
         missing = self._frame[self._levels].isna().any(axis=1).to_numpy()
         clusters = None
-        if cluster_of(given) is not None:
-            clusters = group_codes("cluster", given["cluster"], self._frame)[0]
+        if options.clustered_by is not None:
+            clusters = group_codes("cluster", options.clustered_by, self._frame)[0]
             missing = missing | (clusters < 0)
-        how = {"factors": given["factors"], "ordered": given["ordered"], "missing": missing if missing.any() else None}
+        how = {"factors": options.factors, "ordered": options.ordered, "missing": missing if missing.any() else None}
         design = Design(self._terms, self._frame, self._scope, **how)
-        if given["rank"]:
+        if options.rank:
             ranked = ranks_within(self._frame, design.columns, self._levels, missing)
             design = Design(self._terms, ranked, self._scope, **how)
         rows = RowValues(None, None, None, (), None, missing)
         return design, sample(design, rows, self.family, self.link), clusters
+
+    def _estimate_from(self, sampled: tuple[Design, Sample, np.ndarray | None]) -> None:
+        """Store both stages, with the tests that follow from the groups' coefficients."""
+        self._design, found, clusters = sampled
+        levels = nest([self._frame[name][found.used].reset_index(drop=True) for name in self._levels])
+        regressions = self._regressions(found, levels[-1])
+        values = upward(self._coefficients(found, regressions), levels)
+        self._require_groups(values[0], levels, regressions)
+        options, name = self._options, self._options.clustered_by
+        of_groups = clusters_of(levels[0], clusters, found.used, name)
+        self._keep_regressions(found, levels, regressions, values)
+        stage = SecondLevel(values[0], options.kind, of_groups, options.n_lags)
+        means, se, df = tested(stage)
+        self._fit = Lm2Fit(
+            names=found.names,
+            kept=found.kept,
+            used=found.used,
+            vcov=covariance_of_means(stage, se),
+            df_resid=len(levels[0]) - 1,
+            b=pd.DataFrame(regressions.b, index=levels[-1].index, columns=pd.Index(found.names, dtype=object)),
+            stage=stage,
+            means=means,
+            df=df,
+            tested=asymptotic(means, se, df, options.conf_level),
+        )
 
     def _regressions(self, found: Sample, level: Level) -> GroupedFit:
         if self._linear:
@@ -241,13 +257,13 @@ class Lm2(Lm2State, Lm2Predictions, Lm2Plots, NativeModel):
         how = {"weights": found.weights, "has_intercept": found.has_intercept}
         return grouped_generalized(found.X, found.y, level.codes, len(level), self.family, self.link, **how)
 
-    def _tested(self, found: Sample, regressions: GroupedFit, given: Mapping[str, Any]) -> np.ndarray:
+    def _coefficients(self, found: Sample, fit: GroupedFit) -> np.ndarray:
         """Return what is tested of each group, coefficients or correlations, shape (groups, terms)."""
-        if not given["corrs"]:
-            return np.where(regressions.separated[:, None], np.nan, regressions.b)
-        fit = regressions
-        values = correlations(given["corrs"], fit.b, fit.unscaled, fit.rss, fit.tss, given["ztrans_corrs"])
-        values[regressions.without_correlations] = np.nan
+        options = self._options
+        if not options.corrs:
+            return np.where(fit.separated[:, None], np.nan, fit.b)
+        values = correlations(options.corrs, fit.b, fit.unscaled, fit.rss, fit.tss, options.ztrans_corrs)
+        values[fit.without_correlations] = np.nan
         return values[:, np.array(found.names, dtype=object) != "Intercept"]
 
     def _require_groups(self, values: np.ndarray, levels: list[Level], regressions: GroupedFit) -> None:
@@ -259,36 +275,23 @@ class Lm2(Lm2State, Lm2Predictions, Lm2Plots, NativeModel):
                 f"{usable} have some: two are needed at least, better ten.{why} With a single group fit an Lm."
             )
 
-    def _keep_regressions(
-        self, found: Sample, levels: list[Level], regressions: GroupedFit, values: list[np.ndarray]
-    ) -> None:
+    def _keep_regressions(self, found: Sample, levels: list[Level], fit: GroupedFit, values: list[np.ndarray]) -> None:
         """Store the first stage."""
-        given, fit = self._settings, regressions
-        self.factors, self.ranked_data, self.iscorrs = given["factors"], given["rank"], given["corrs"]
-        self.contrast_codes = {name: how.matrix for name, how in self._design.codings.items()} or None
-        names = [name for name in found.names if not given["corrs"] or name != "Intercept"]
-        self._facts = {
-            "names": names,
-            "design_names": found.names,
-            "kept": found.kept,
-            "used": found.used,
-            "b": pd.DataFrame(fit.b, index=levels[-1].index, columns=pd.Index(found.names, dtype=object)),
-        }
-        frames = [
-            pd.DataFrame(rows, index=level.index, columns=pd.Index(names, dtype=object))
-            for rows, level in zip(values, levels, strict=True)
-        ]
+        self.iscorrs, self.se_type = self._options.corrs, self._options.se_type
+        self._keep_codings(self._design.codings)
+        names = pd.Index([n for n in found.names if not self.iscorrs or n != "Intercept"], dtype=object)
+        frames = [pd.DataFrame(rows, level.index, names) for rows, level in zip(values, levels, strict=True)]
         self.fixef = frames if len(frames) > 1 else frames[0]
         self.grps = {name: len(level) for name, level in zip(self._levels, levels, strict=True)}
         self._keep_quality(found, levels[-1], fit)
         notes = [*found.notes, *failures(fit, levels[-1])]
-        if given["corrs"] and fit.without_correlations.any():
+        if self.iscorrs and fit.without_correlations.any():
             some = levels[-1].named(fit.without_correlations)
             notes.append(
                 f"No correlation in group(s) {some}: no residual df, an outcome that does not vary, or a perfect fit"
             )
-        self._warn(notes, ModelWarning, False)
-        self._keep_fits(fit.fitted, fit.residuals, found.used, False)
+        self._warn(notes)
+        self._keep_fits(fit.fitted, fit.residuals, found.used)
 
     def _keep_quality(self, found: Sample, level: Level, fit: GroupedFit) -> None:
         """Store how well the regressions fit, together and each."""
@@ -310,32 +313,29 @@ class Lm2(Lm2State, Lm2Predictions, Lm2Plots, NativeModel):
         self.rsquared_per_group = pd.Series(fit.rsquared, index=level.index)
         self.rsquared_adj_per_group = pd.Series(fit.rsquared_adj, index=level.index)
 
-    def _keep_means(self, stage: SecondLevel) -> None:
-        """Store the second stage."""
-        given = self._settings
-        self.se_type, self.ci_type, self.sig_type = se_type(given["kind"]), "standard", "parametric"
-        means, se, df = tested(stage)
-        found = asymptotic(means, se, df, given["level"])
-        lower, upper, p = found.lower, found.upper, found.p
-        for_boot, for_flips = (int(seed) for seed in seed_stream(given["seed"], 2))
-        if given["conf_int"] == "boot":
-            with progress(
-                "bootstrap draws, by coefficient", given["n_boot"] * stage.testable, given["verbose"]
-            ) as advance:
-                draws = bootstrap_means(stage, given["n_boot"], for_boot, given["n_jobs"], told_rows(advance))
-            drawn = from_draws(means, draws, given["level"])
+    def _infer_from(self, _: Any) -> None:
+        """Store the table of means, with the limits and p that were asked for."""
+        options, found, tested = self._options, self._fit, self._fit.tested
+        lower, upper, p = tested.lower, tested.upper, tested.p
+        for_boot, for_flips = (int(seed) for seed in seed_stream(options.seed, 2))
+        if options.conf_int == "boot":
+            total = options.n_boot * found.stage.testable
+            with progress("bootstrap draws, by coefficient", total, options.verbose) as advance:
+                draws = bootstrap_means(found.stage, options.n_boot, for_boot, options.n_jobs, told_rows(advance))
+            drawn = from_draws(found.means, draws, options.conf_level)
             lower, upper, p = drawn.lower, drawn.upper, drawn.p
-            self.ci_type, self.sig_type = f"boot ({given['n_boot']})", "bootstrapped"
-        if given["permute"]:
-            asked = (stage, given["perm_on"], given["permute"], for_flips, given["n_jobs"])
-            with progress("sign flips", given["permute"] * stage.testable, given["verbose"]) as advance:
+        if options.permute:
+            asked = (found.stage, options.perm_on, options.permute, for_flips, options.n_jobs)
+            with progress("sign flips", options.permute * found.stage.testable, options.verbose) as advance:
                 null = flipped_statistics(*asked, told_rows(advance))
-            p = from_null(means if given["perm_on"] == "coef" else found.statistic, null)
-            self.sig_type = f"permutation ({given['permute']})"
-        columns = {"estimate": means, "lower": lower, "upper": upper, "se": se, "df": df}
-        columns |= {"statistic": found.statistic, "p": p}
-        table = pd.DataFrame(columns, index=pd.Index(self._facts["names"], dtype=object))
-        self.coefs = tables.mixed_coefs(table, given["level"], n_permuted=given["permute"])
+            p = from_null(found.means if options.perm_on == "coef" else tested.statistic, null)
+        columns = {"estimate": found.means, "lower": lower, "upper": upper, "se": tested.se, "df": found.df}
+        table = pd.DataFrame(columns | {"statistic": tested.statistic, "p": p}, index=self._outermost().columns)
+        self.coefs = tables.mixed_coefs(table, options.conf_level, n_permuted=options.permute)
+
+    def _outermost(self) -> pd.DataFrame:
+        """Return the coefficients of the groups that are tested."""
+        return self.fixef[0] if isinstance(self.fixef, list) else self.fixef
 
     def summary(self) -> pd.DataFrame:
         """Print the fit and return the coefficient table, rounded to 3 places.
@@ -344,6 +344,6 @@ class Lm2(Lm2State, Lm2Predictions, Lm2Plots, NativeModel):
             NotFittedError: before `fit()`.
         """
         self._require_fit("summary()")
-        settings, ranked = self._settings, self._ranked(self._design.variables)
-        print(summaries.two_stage_summary(self, settings["level"], settings["ztrans_corrs"], ranked))
+        options, ranked = self._options, self._ranked(self._design.variables)
+        print(summaries.two_stage_summary(self, options.conf_level, options.ztrans_corrs, ranked))
         return tables.rounded(self.coefs)

@@ -76,7 +76,7 @@ class Lm2Plots(NativePlots):
         groups = of_factor(self.fixef, place).dropna()
         return coefficient_forest(
             self.coefs,
-            self._settings["level"],
+            self._options.conf_level,
             error_bars,
             plot_intercept,
             groups if ranef else None,
@@ -94,11 +94,11 @@ class Lm2Plots(NativePlots):
         if not self.iscorrs:
             return super()._estimates_drawn()
         kind = {"semi": "Semi-partial", "partial": "Partial"}[str(self.iscorrs)]
-        scale = " (Fisher z)" if self._settings["ztrans_corrs"] else ""
+        scale = " (Fisher z)" if self._options.ztrans_corrs else ""
         return f"{kind} r with {self._outcome()[0]}{scale}"
 
     def _sample_fitted(self) -> Sample:
-        return self._sample(self._settings)[1]
+        return self._sample()[1]
 
     def _dispersions(self, found: Sample, mu: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Return Pearson's dispersion of each row's regression, 1 for a family without one, and its theta, if any."""

@@ -57,9 +57,9 @@ class Lm2Predictions:
             raise OptionError(
                 "After fit(rank=True) new rows have no rank in their group. Fit with rank=False to predict."
             )
-        X = self._design.matrix(data)[:, self._facts["kept"]]
+        X = self._design.matrix(data)[:, self._fit.kept]
         group = self._group_of(data)
-        b = np.vstack([self._facts["b"].to_numpy(), np.full(X.shape[1], np.nan)])
+        b = np.vstack([self._fit.b.to_numpy(), np.full(X.shape[1], np.nan)])
         eta = np.einsum("ij,ij->i", X, b[group])
         return link_function(self.link).inverse(eta) if pred_type == "response" and not self._linear else eta
 
@@ -68,7 +68,7 @@ class Lm2Predictions:
         lacking = [name for name in self._levels if name not in data.columns]
         if lacking:
             raise DataError(f"predict() needs the column(s) {', '.join(map(repr, lacking))}, to know the rows' groups.")
-        known = self._facts["b"].index
+        known = self._fit.b.index
         given = data[self._levels]
         given = pd.concat(
             [_alike(given[name], known.get_level_values(i)) for i, name in enumerate(self._levels)], axis=1
@@ -95,12 +95,7 @@ class Lm2Predictions:
         """The design of the rows used, a column a coefficient, with the user's index; None before `fit()`."""
         if not self.fitted:
             return None
-        matrices, facts = self._design.matrices, self._facts
-        return pd.DataFrame(
-            matrices.X[facts["used"][matrices.used]][:, facts["kept"]],
-            index=self._frame.index[facts["used"]],
-            columns=pd.Index(facts["design_names"], dtype=object),
-        )
+        return self._fit.design_frame(self._design.matrices, self._frame.index)
 
 
 def _alike(given: pd.Series, known: pd.Index) -> pd.Series:

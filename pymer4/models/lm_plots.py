@@ -106,7 +106,7 @@ class LmPlots(NativePlots):
         """
         return coefficient_forest(
             self.coefs,
-            self._settings["level"],
+            self._options.conf_level,
             error_bars,
             plot_intercept,
             coef_fmt=coef_fmt,
@@ -119,10 +119,10 @@ class LmPlots(NativePlots):
 
     def _prior_weights(self) -> np.ndarray | None:
         weights = self._estimate.weights
-        return None if weights is None else spread(weights, self._facts["used"])
+        return None if weights is None else spread(weights, self._fit.used)
 
     def _sample_fitted(self) -> Sample:
-        return self._sample(self._settings)
+        return self._sample()
 
     def _dispersions(self, *_: object) -> tuple[float, float | None]:
         return getattr(self._estimate, "dispersion", 1.0), self.theta

@@ -9,8 +9,7 @@ import pandas as pd
 
 from pymer4 import tables
 from pymer4.data.columns import places
-from pymer4.data.robust import group_codes
-from pymer4.data.sample import numbers
+from pymer4.data.sample import group_codes, numbers
 from pymer4.errors import DataError, ModelWarning, OptionError, confidence_level, issue, one_of
 from pymer4.fit.distributions import link_function
 from pymer4.fit.sandwich import welch_df
@@ -72,7 +71,7 @@ class LmPredictions:
         self._require_fit("predict()")
         one_of("pred_type", pred_type, ("response", "link"))
         one_of("interval", interval, (None, *get_args(Interval)))
-        level = self._settings["level"] if conf_level is None else confidence_level(conf_level)
+        level = self._options.conf_level if conf_level is None else confidence_level(conf_level)
         if interval is None and conf_level is not None:
             issue(f"conf_level={conf_level!r} has no effect without interval=", ModelWarning)
         if interval == "prediction" and not self._linear:
@@ -80,7 +79,7 @@ class LmPredictions:
                 f"interval='prediction' is for linear models; this one has family {self.family!r} and link "
                 f"{self.link!r}. Use interval='confidence'."
             )
-        X = self._designed[1].matrix(data)[:, self._facts["kept"]]
+        X = self._designed[1].matrix(data)[:, self._fit.kept]
         offset = self._offset_values(data)
         eta = X @ self._estimate.b
         eta = eta if offset is None else eta + offset
@@ -88,8 +87,8 @@ class LmPredictions:
         response = pred_type == "response" and not self._linear
         if interval is None:
             return link.inverse(eta) if response else eta
-        variance = np.einsum("ij,ij->i", X @ self._facts["vcov"], X)
-        groups = self._groups_of(data) if interval == "prediction" and self._facts["variances"] is not None else None
+        variance = np.einsum("ij,ij->i", X @ self._fit.vcov, X)
+        groups = self._groups_of(data) if interval == "prediction" and self._fit.variances is not None else None
         quantile = self._quantile(X, level, groups, variance)
         if interval == "prediction":
             variance = variance + self._new_variance(data, groups)
@@ -102,7 +101,7 @@ class LmPredictions:
             eta = link.inverse(eta)
         attrs = {"interval": interval, "conf_level": level, "ddf": "asymptotic" if self._asymptotic else "residual"}
         attrs |= {"scale": "link" if pred_type == "link" and not self._linear else "response"}
-        if np.ndim(self._facts["df"]):
+        if np.ndim(self._fit.df):
             attrs["ddf"] = "Satterthwaite"
         return tables.prediction_table(eta, se, lower, upper, level, data.index, attrs)
 
@@ -112,7 +111,7 @@ class LmPredictions:
         """Return the quantiles that limits of X b are made with."""
         from scipy.special import ndtri, stdtrit
 
-        df = self._facts["df"]
+        df = self._fit.df
         if np.ndim(df):
             df = self._welch_df(X, groups, variance)
         elif np.isinf(df):
@@ -125,8 +124,8 @@ class LmPredictions:
         if self._estimate.weights is None:
             return sigma2
         if groups is not None:
-            return sigma2 * np.append(self._facts["variances"], np.nan)[groups]
-        used = self._facts["used"]
+            return sigma2 * np.append(self._fit.variances, np.nan)[groups]
+        used = self._fit.used
         if len(data) == len(self._frame) and self._is_own(data):
             return sigma2 / spread(self._estimate.weights, used)
         issue("Assuming constant prediction variance even though model fit is weighted", ModelWarning)
@@ -134,9 +133,9 @@ class LmPredictions:
 
     def _groups_of(self, data: pd.DataFrame) -> np.ndarray:
         """Return the position of each row's group among the variances of the fit, −1 where it is missing."""
-        name = self._settings["weights"]
+        name = self._options.weights
         own, names = group_codes("weights", name, self._frame)
-        known = [names[code] for code in np.unique(own[self._facts["used"]])]
+        known = [names[code] for code in np.unique(own[self._fit.used])]
         if name not in data.columns:
             raise DataError(
                 f"A prediction interval needs the column {name!r}, whose values have a variance each in this fit."
@@ -184,7 +183,7 @@ class LmPredictions:
             of_groups: position of the group that each new outcome belongs to, −1 for none; None for means.
             variance: of X b.
         """
-        found = self._sample(self._settings)
+        found = self._sample()
         df = welch_df(found.X, found.groups, found.variances, X)
         if of_groups is None:
             return df

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
-
 import numpy as np
 
 from pymer4.data.sample import Sample
-from pymer4.errors import DataError, ModelWarning
+from pymer4.errors import DataError
 from pymer4.infer.boot import from_draws
 from pymer4.infer.perm import from_null
 from pymer4.infer.shuffling import MOST_KEPT, kept, untestable
 from pymer4.work import Note, progress, seed_stream, told_rows
-
-Scheme = Literal["raw", "freedman-lane"]
-"""What a permutation shuffles."""
 
 
 class LmResampling:
@@ -24,36 +19,35 @@ class LmResampling:
     of Economics and Statistics 90). Weights from a column are those of the data, in every draw.
     """
 
-    def _resample(self, found: Sample) -> None:
+    def _infer_from(self, found: Sample) -> None:
         """Put the limits and p that were asked for into the coefficient table."""
-        given, tested = self._settings, self._facts["inference"]
+        options, tested = self._options, self._fit.tested
+        if options.conf_int != "boot" and not options.permute:
+            return
         lower, upper, p = tested.lower, tested.upper, tested.p
-        for_boot, for_permutation = (int(seed) for seed in seed_stream(given["seed"], 2))
-        if given["conf_int"] == "boot":
-            if not np.isnan(tested.se).all():
-                drawn = from_draws(self._estimate.b, self._draws(found, for_boot), given["level"])
-                lower, upper, p = drawn.lower, drawn.upper, drawn.p
-            self.ci_type, self.sig_type = f"boot ({given['n_boot']})", "bootstrapped"
-        if given["permute"]:
+        for_boot, for_permutation = (int(seed) for seed in seed_stream(options.seed, 2))
+        if options.conf_int == "boot" and not np.isnan(tested.se).all():
+            drawn = from_draws(self._estimate.b, self._draws(found, for_boot), options.conf_level)
+            lower, upper, p = drawn.lower, drawn.upper, drawn.p
+        if options.permute:
             p = self._permuted_p(found, for_permutation)
-            self.sig_type = f"permutation ({given['permute']})"
         self.coefs = self._table(lower, upper, p)
 
     def _draws(self, found: Sample, seed: int) -> np.ndarray:
         """Return the coefficients of the fits to rows drawn with replacement, shape (n_boot, p)."""
-        given = self._settings
-        how = {"weights": found.weights, "clusters": found.clusters, "offset": found.offset, "n_jobs": given["n_jobs"]}
-        with progress("bootstrap draws", given["n_boot"], given["verbose"]) as advance:
+        options = self._options
+        how = {"weights": found.weights, "clusters": found.clusters, "offset": found.offset, "n_jobs": options.n_jobs}
+        with progress("bootstrap draws", options.n_boot, options.verbose) as advance:
             how["note"] = told_rows(advance)
             if self._linear:
                 from pymer4.infer.replicates import bootstrap_linear
 
-                draws = bootstrap_linear(found.X, found.y, given["n_boot"], seed, **how)
+                draws = bootstrap_linear(found.X, found.y, options.n_boot, seed, **how)
             else:
                 from pymer4.infer.generalized_replicates import bootstrap_generalized
 
                 how["start"] = self._estimate.b
-                draws = bootstrap_generalized(found.X, found.y, self.family, self.link, given["n_boot"], seed, **how)
+                draws = bootstrap_generalized(found.X, found.y, self.family, self.link, options.n_boot, seed, **how)
         self._warn_of_lost(np.isnan(draws).any(axis=1), "bootstrap draw", "Use conf_int='standard'.")
         return draws
 
@@ -67,14 +61,14 @@ class LmResampling:
             raise DataError(f"Not one {what} of {n} could be fitted: {why}. {remedy}")
         if lost.any():
             told = f"{int(lost.sum())} of {n} {what}s could not be fitted and are left out"
-            self._warn([told], ModelWarning, False)
+            self._warn([told])
 
     def _permuted_p(self, found: Sample, seed: int) -> np.ndarray:
         """Return p from shuffles, shape (p,); NaN for what they can't test."""
         fixed = untestable(found.X, found.clusters)
         if fixed.any():
             fixed = self._warn_of_untested(found, fixed)
-        with progress("permutations", self._settings["permute"], self._settings["verbose"]) as advance:
+        with progress("permutations", self._options.permute, self._options.verbose) as advance:
             observed, null = self._statistics(found, seed, told_rows(advance))
         if not np.isnan(observed).all():
             self._warn_of_lost(np.isnan(null).all(axis=1), "shuffled outcome", "Leave permute= out.")
@@ -88,7 +82,7 @@ class LmResampling:
         if self._linear:
             weights = None if found.groups is not None else found.weights
             lasting = fixed & (kept(found.X, weights, found.clusters) > MOST_KEPT)
-        raw = self._settings["scheme"] == "raw"
+        raw = self._options.scheme == "raw"
         untested, able = (fixed, names[fixed & ~lasting]) if raw else (lasting, ())
         where = "where" if found.clusters is None else "within the clusters, where"
         told = [f"No p for {', '.join(names[untested])}: constant, alone or added up, {where} the outcome is shuffled"]
@@ -98,14 +92,14 @@ class LmResampling:
         if lasting.any():
             told.append(f"For {', '.join(names[lasting])} take the p of a fit without permute=")
         if untested.any():
-            self._warn([". ".join(told)], ModelWarning, False)
+            self._warn([". ".join(told)])
         return untested
 
     def _statistics(self, found: Sample, seed: int, note: Note) -> tuple[np.ndarray, np.ndarray]:
         """Return the statistics of the data, shape (p,), and those of shuffled outcomes, shape (permute, p)."""
-        given: dict[str, Any] = self._settings
-        of = {"kind": given["kind"], "clusters": found.clusters, "n_lags": given["n_lags"]}
-        within, n_jobs = found.clusters, given["n_jobs"]
+        options = self._options
+        of = {"kind": options.kind, "clusters": found.clusters, "n_lags": options.n_lags}
+        within, n_jobs = found.clusters, options.n_jobs
         if not self._linear:
             from pymer4.infer.generalized_replicates import permute_generalized
 
@@ -114,7 +108,7 @@ class LmResampling:
                 found.y,
                 self.family,
                 self.link,
-                given["permute"],
+                options.permute,
                 seed,
                 weights=found.weights,
                 offset=found.offset,
@@ -123,22 +117,22 @@ class LmResampling:
                 note=note,
                 **of,
             )
-            return self._facts["inference"].statistic, null
+            return self._fit.tested.statistic, null
         from pymer4.infer.replicates import permute_linear, permuted_statistics
 
         # Variances of groups are estimated anew from the residuals of every shuffle, and so are those of the data here.
         weighted = {"groups": found.groups} if found.groups is not None else {"weights": found.weights}
-        observed = self._facts["inference"].statistic
+        observed = self._fit.tested.statistic
         if found.groups is not None:
             observed = permuted_statistics(found.X, found.free[None, :], **of, **weighted)[0][0]
         null = permute_linear(
             found.X,
             found.y,
-            given["permute"],
+            options.permute,
             seed,
             offset=found.offset,
             within=within,
-            scheme=given["scheme"],
+            scheme=options.scheme,
             n_jobs=n_jobs,
             note=note,
             **of,

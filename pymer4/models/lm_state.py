@@ -5,12 +5,18 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
 
 from pymer4.data.scope import Scope, address, found_at
 from pymer4.data.terms import Terms
 from pymer4.errors import DataError, ModelWarning, issue
 from pymer4.infer.asymptotic import Inference
+from pymer4.infer.second_level import SecondLevel
+from pymer4.models.options import Lm2Options, LmOptions
 
 
 def _terms_written(terms: Terms) -> str:
@@ -98,6 +104,64 @@ def _value_at(kind: str, *rest: Any) -> Any:
     return found_at((kind, *rest))
 
 
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class NativeFit:
+    """What a fit of a native model found.
+
+    Attributes:
+        names: coefficients, as the design has them.
+        kept: which columns of the formula's design these are.
+        used: which rows of the data were used, shape (rows,).
+        vcov: covariance of the coefficients that are tested.
+        df_resid: residual degrees of freedom.
+    """
+
+    names: tuple[str, ...]
+    kept: np.ndarray
+    used: np.ndarray
+    vcov: np.ndarray
+    df_resid: float
+
+    def design_frame(self, matrices: Any, index: pd.Index) -> pd.DataFrame:
+        """Return the design of the rows used, a column a coefficient, with the index of the data."""
+        X = matrices.X[self.used[matrices.used]][:, self.kept]
+        return pd.DataFrame(X, index=index[self.used], columns=pd.Index(self.names, dtype=object))
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class LmFit(NativeFit):
+    """What a fit of an `Lm` found.
+
+    Attributes:
+        df: degrees of freedom of the tests, a number or one a coefficient; infinite for z.
+        variances: of the groups that have one each, or None.
+        tested: tests and limits that follow from the covariance.
+    """
+
+    df: float | np.ndarray
+    variances: np.ndarray | None
+    tested: Inference
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Lm2Fit(NativeFit):
+    """What a fit of an `Lm2` found.
+
+    Attributes:
+        b: coefficients of each regression, a row a group.
+        stage: what is tested of the groups, and how.
+        means: over groups, shape (p,).
+        df: degrees of freedom of their tests, shape (p,).
+        tested: tests and limits that follow from the covariance.
+    """
+
+    b: pd.DataFrame
+    stage: SecondLevel
+    means: np.ndarray
+    df: np.ndarray
+    tested: Inference
+
+
 class NativeState:
     """How a native model is copied, pickled and saved.
 
@@ -118,7 +182,7 @@ class NativeState:
         super().__setstate__(state)
 
     _ANEW: ClassVar[Mapping[str, Callable[[Any], Any]]] = {"_scope": lambda self: _scope_made(self._scope_told)}
-    _RECORDS: ClassVar[tuple[type, ...]] = (Inference,)
+    _RECORDS: ClassVar[tuple[type, ...]] = (Inference, SecondLevel, LmFit, Lm2Fit, LmOptions, Lm2Options)
     _PLAIN: ClassVar[Mapping[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]]] = {
         "_terms": (_terms_written, _terms_read),
         "_scope": (_scope_written, _scope_read),
@@ -131,11 +195,11 @@ class LmState(NativeState):
     def _designed_anew(self) -> Any:
         self._designed = None
         if self.fitted:
-            self._sample(self._settings)
+            self._sample()
         return self._designed
 
     def _estimate_anew(self) -> Any:
-        return self._estimated(self._sample(self._settings)) if self.fitted else None
+        return self._estimated(self._sample()) if self.fitted else None
 
     _ANEW: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
         **NativeState._ANEW,
@@ -150,5 +214,5 @@ class Lm2State(NativeState):
 
     _ANEW: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
         **NativeState._ANEW,
-        "_design": lambda self: self._sample(self._settings)[0] if self.fitted else None,
+        "_design": lambda self: self._sample()[0] if self.fitted else None,
     }

@@ -52,7 +52,7 @@ class LmTests:
         self._require_fit("test()")
         L, c, told = self._hypotheses(constraints)
         left = L @ self._estimate.b - c
-        middle = L @ self._facts["vcov"] @ L.T
+        middle = L @ self._fit.vcov @ L.T
         q = len(L)
         if not (np.isfinite(L).all() and np.isfinite(c).all()):
             raise OptionError(f"The hypotheses {told!r} hold numbers that are missing or infinite.")
@@ -76,7 +76,7 @@ class LmTests:
         """Return L, c and what they are called."""
         import patsy
 
-        names = list(self._facts["names"])
+        names = list(self._fit.names)
         if isinstance(constraints, tuple) and any(
             not isinstance(part, str) and real_array(part) is None for part in constraints
         ):
@@ -98,10 +98,10 @@ class LmTests:
 
     def _df_of(self, L: np.ndarray, middle: np.ndarray) -> float:
         """Return the denominator df of a test."""
-        df = self._facts["df"]
+        df = self._fit.df
         if not np.ndim(df):
             return float(df)
-        found = self._sample(self._settings)
+        found = self._sample()
         each = welch_df(found.X, found.groups, found.variances, principal_axes(middle).T @ L)
         if len(each) == 1:
             return float(each[0])
@@ -156,12 +156,12 @@ class LmTests:
         )
         if np.ptp(y) == 0:
             r = np.full(len(r), np.nan)
-        found = pd.Series(r, index=pd.Index(self._facts["names"], dtype=object))
+        found = pd.Series(r, index=pd.Index(self._fit.names, dtype=object))
         return found.iloc[int(self._terms.has_intercept) :]
 
     def _likelihood(self, refit: bool) -> Likelihood:
         """Return what a comparison needs of this model, whose likelihood is no restricted one."""
-        fit, found, rows = self._estimate, self._sample(self._settings), len(self._estimate.fitted)
+        fit, found, rows = self._estimate, self._sample(), len(self._estimate.fitted)
         return Likelihood(
             formula=self.formula,
             family=self.family,
@@ -174,7 +174,7 @@ class LmTests:
             quadrature=False,
             unscaled=False,
             is_mixed=False,
-            robust="" if self._settings["kind"] == "iid" else self._settings["kind"],
+            robust="" if self._options.kind == "iid" else self._options.kind,
             own_weights=found.groups is not None,
             fixed=found.names,
             design=lambda: found.X,
@@ -187,4 +187,4 @@ class LmTests:
 
     def _offset_used(self) -> np.ndarray | float:
         offset = self._offset_values()
-        return 0.0 if offset is None else offset[self._facts["used"]]
+        return 0.0 if offset is None else offset[self._fit.used]

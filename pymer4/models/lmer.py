@@ -13,7 +13,7 @@ from pymer4 import tables
 from pymer4.data import intake
 from pymer4.data.columns import Column
 from pymer4.data.factors import Coding
-from pymer4.data.families import Family, check_family, check_outcome, is_linear, part_counts
+from pymer4.data.families import Family, check_family, check_outcome, part_counts
 from pymer4.data.formula import parse, require_random, without_dot
 from pymer4.data.ranks import Ranks, with_ranks
 from pymer4.data.recoding import codings, contrast_matrices, with_factors, with_groups, without_unused
@@ -25,11 +25,11 @@ from pymer4.models.base import Ddf, Model
 from pymer4.models.convergence import Convergence, next_step
 from pymer4.models.lmer_diagnosis import LmerDiagnosis
 from pymer4.models.lmer_marginal import LmerMarginal
-from pymer4.models.lmer_options import Method, idle_options, names_set, optimizer_control, plain_options, unranked
+from pymer4.models.lmer_options import LmerOptions, Method, names_set
 from pymer4.models.lmer_plots import LmerPlots
 from pymer4.models.lmer_predict import LmerPredictions
 from pymer4.models.lmer_resample import LmerResampling
-from pymer4.models.lmer_state import LmerState, is_function
+from pymer4.models.lmer_state import LmerFit, LmerState, is_function
 from pymer4.models.lmer_tests import LmerTests
 from pymer4.rbridge import bridge
 from pymer4.work import Seed
@@ -102,11 +102,6 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
         self._weights = intake.per_row("weights", weights, self._frame, positive=True)
         self._offset = intake.per_row("offset", offset, self._frame)
 
-    def __repr__(self) -> str:
-        """Return formula, family and state."""
-        state = "fitted" if self.fitted else "not fitted"
-        return f"Lmer({self.formula!r}, family={self.family!r}): {self._frame.shape[0]} rows, {state}"
-
     def _forget(self) -> None:
         super()._forget()
         self.grps: dict[str, int] | None = None
@@ -116,21 +111,14 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
         self.ranef_var: pd.DataFrame | None = None
         self.ranef_corr: pd.DataFrame | None = None
         self.convergence: Convergence | None = None
-        self.ci_type: str | None = None
-        self.sig_type: str | None = None
-        self.factors: Mapping[str, Any] | None = None
-        self.contrast_codes: dict[str, np.ndarray] | None = None
         self.factors_prev_: Mapping[str, Any] | None = None
         self.anova_results: pd.DataFrame | None = None
-        self.ranked_data = False
-        self._settings: dict[str, Any] = {}
         self._codings: dict[str, Coding] = {}
         self._kinds: dict[str, Column] = {}
         self._ranks: Mapping[str, Ranks] = {}
         self._handle: bridge.Handle | None = None
         self._used: np.ndarray | None = None
         self._design: pd.DataFrame | None = None
-        self._facts: dict[str, Any] = {}
 
     def fit(
         self,
@@ -208,71 +196,80 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
             period3         -1.13  0.32
             period4         -1.58  0.21
         """
-        given = {name: value for name, value in locals().items() if name not in ("self", "kwargs")}
         show = summary_wanted(kwargs, Lmer.fit)
-        how = (self.family, self.link, self._weights is not None)
-        settings = plain_options(given, *how, self._parsed, list(self._frame.columns))
-        control, level, permute = optimizer_control(control, old_optimizer), settings["conf_level"], settings["permute"]
-        data, coded = self._take_in(control, settings)
-        if settings["verbose"]:
-            print(f"Fitting {self.formula} ({self.family}, {self.link}), {100 * level:g}% {conf_int} limits")
+        options = LmerOptions(
+            conf_int=conf_int,
+            n_boot=n_boot,
+            factors=factors,
+            permute=permute,
+            ordered=ordered,
+            verbose=verbose,
+            REML=REML,
+            rank=rank,
+            rank_group=rank_group,
+            rank_exclude_cols=rank_exclude_cols,
+            no_warnings=no_warnings,
+            control=control,
+            old_optimizer=old_optimizer,
+            conf_level=conf_level,
+            ddf=ddf,
+            nAGQ=nAGQ,
+            seed=seed,
+            n_jobs=n_jobs,
+            permute_within=permute_within,
+        )
+        return self._fit_with(options, show)
+
+    @property
+    def _quiet(self) -> bool:
+        return self._options is not None and self._options.no_warnings
+
+    def _told(self, _: Any) -> str:
+        options = self._options
+        limits = f"{100 * options.conf_level:g}% {options.conf_int} limits"
+        return f"Fitting {self.formula} ({self.family}, {self.link}), {limits}"
+
+    def _idle(self, _: Any) -> list[str]:
+        return self._options.idle(Lmer.fit)
+
+    @property
+    def _by_reml(self) -> bool:
+        """Whether the fit is by restricted maximum likelihood."""
+        return self._options.REML and self._linear
+
+    def _sample(self) -> tuple[intake.Intake, dict[str, Coding]]:
+        """Return the data of a fit, screened and recoded, and the coding of each factor that was asked for."""
+        options = self._options
+        data = intake.take_in(self._parsed, self._frame, self._weights, self._offset)
+        intake.check_groups(self._parsed, data, names_set(options.optimizer()), self._linear)
+        intake.check_levels(self._parsed, data)
+        weighted = self._weights is not None
+        check_outcome(self.family, self._parsed.response, data.columns, data.complete, weighted)
+        coded = codings(data, options.factors, options.ordered)
+        data = without_unused(with_groups(with_factors(data, coded), self._parsed))
+        if options.rank:
+            data = with_ranks(data, self._parsed, self._frame, options.rank_group, options.rank_exclude_cols)
+        return data, coded
+
+    def _estimate_from(self, sampled: tuple[intake.Intake, dict[str, Coding]]) -> None:
+        """Have R fit the model, and store what it answers."""
+        data, self._codings = sampled
+        options = self._options
         reply = bridge.call(
             "fit_mixed",
             formula=deparse(without_dot(self._parsed, list(self._frame.columns))),
             data=data.columns,
             weights=data.weights,
             offset=data.offset,
-            REML=settings["REML"],
-            control=control,
-            verbose=int(settings["verbose"] > 1),
+            REML=options.REML,
+            control=options.optimizer(),
+            verbose=int(options.verbose > 1),
             family=None if self._linear else {"name": self.family, "link": self.link},
-            nAGQ=settings["nAGQ"],
-            contrasts=contrast_matrices(coded),
-            ddf=ddf,
-            level=level,
+            nAGQ=options.nAGQ,
+            contrasts=contrast_matrices(self._codings),
+            ddf=options.ddf,
+            level=options.conf_level,
         )
-        draft = self._draft()
-        draft._facts = {"REML": settings["REML"] and self._linear, "ddf": ddf, "level": level, "permute": permute}
-        draft.ci_type = f"boot ({settings['n_boot']})" if conf_int == "boot" else conf_int
-        draft.sig_type = "bootstrapped" if conf_int == "boot" else "parametric"
-        if permute:
-            draft.sig_type = f"permutation ({permute})"
-        draft.factors, draft._codings, draft.ranked_data = factors, coded, settings["rank"]
-        draft.contrast_codes = {name: how.matrix for name, how in coded.items()} or None
-        draft._settings = settings
-        draft._keep(reply, data, no_warnings)
-        if conf_int != "Wald" or permute:
-            draft._resample(reply.value["fixed"], no_warnings)
-        if permute:
-            draft._warn_of_untested(no_warnings)
-        draft._warn(idle_options(Lmer.fit, settings), ModelWarning, no_warnings)
-        draft.fitted = True
-        self._become(draft)
-        return self.summary() if show else None
-
-    def _coef_table(self, fixed: pd.DataFrame) -> pd.DataFrame:
-        facts = self._facts
-        return tables.mixed_coefs(fixed, facts["level"], self.family, self.link, facts["permute"])
-
-    @property
-    def _linear(self) -> bool:
-        return is_linear(self.family, self.link)
-
-    def _take_in(self, control: str | Mapping[str, Any] | None, given: Mapping[str, Any]) -> tuple[intake.Intake, dict]:
-        """Return the data of a fit, screened and recoded, and the coding of each factor that was asked for."""
-        data = intake.take_in(self._parsed, self._frame, self._weights, self._offset)
-        intake.check_groups(self._parsed, data, names_set(control), self._linear)
-        intake.check_levels(self._parsed, data)
-        weighted = self._weights is not None
-        check_outcome(self.family, self._parsed.response, data.columns, data.complete, weighted)
-        coded = codings(data, given["factors"], given["ordered"])
-        data = without_unused(with_groups(with_factors(data, coded), self._parsed))
-        if given["rank"]:
-            data = with_ranks(data, self._parsed, self._frame, given["rank_group"], unranked(given))
-        return data, coded
-
-    def _keep(self, reply: bridge.Reply, data: intake.Intake, quiet: bool) -> None:
-        """Store an answer of `fit_mixed`."""
         value = reply.value
         self._handle = value["model"]
         self._kinds = {name: replace(column, values=column.values[:0]) for name, column in data.columns.items()}
@@ -280,30 +277,38 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
         self._used = np.ones(data.n_rows, dtype=bool)
         if value["omitted"] is not None:
             self._used[value["omitted"] - 1] = False
+        self._fit = LmerFit(vcov=value["vcov"], fixed=value["fixed"], **value["statistics"])
+        self._keep_codings(self._codings)
+        self._keep(reply)
+
+    def _keep(self, reply: bridge.Reply) -> None:
+        """Store what a fit shows."""
+        value, found = reply.value, self._fit
         record = {name: tuple(v) if isinstance(v, list) else v for name, v in value["convergence"].items()}
         self.convergence = Convergence(**record)
-        self._keep_warnings(reply, value["aliased"], quiet)
-        self._keep_fits(value["fits"], value["residuals"], self._used, quiet)
-        statistics = value["statistics"]
-        self.AIC, self.BIC, self.logLike = (statistics[k] for k in ("AIC", "BIC", "log_likelihood"))
-        self.theta = statistics.get("theta")
+        self._keep_warnings(reply, value["aliased"])
+        self._keep_fits(value["fits"], value["residuals"], self._used)
+        self.AIC, self.BIC, self.logLike, self.theta = found.AIC, found.BIC, found.log_likelihood, found.theta
         self.grps = dict(zip(value["groups"]["names"], map(int, value["groups"]["sizes"]), strict=True))
-        self.coefs = self._coef_table(value["fixed"])
+        self.coefs = self._coef_table(found.fixed)
         self.ranef_var = tables.variance_table(value["variances"])
         self.ranef_corr = tables.correlation_table(value["correlations"])
         ranef = list(value["ranef"].values())
         fixef = tables.group_coefficients(self.coefs[tables.ESTIMATE], ranef)
         self.ranef, self.fixef = (ranef, fixef) if len(ranef) > 1 else (ranef[0], fixef[0])
-        self._facts |= {"statistics": statistics, "vcov": value["vcov"]}
 
-    def _keep_warnings(self, reply: bridge.Reply, aliased: list[str] | None, quiet: bool) -> None:
+    def _coef_table(self, fixed: pd.DataFrame) -> pd.DataFrame:
+        options = self._options
+        return tables.mixed_coefs(fixed, options.conf_level, self.family, self.link, options.permute)
+
+    def _keep_warnings(self, reply: bridge.Reply, aliased: list[str] | None) -> None:
         parts = part_counts(self.family, reply.value["parts"], int(self._used.sum()))
         texts = [*parts, *reply.warnings, *reply.messages]
         if aliased:
             texts.append(f"Left out, since other terms add up to them: {', '.join(aliased)}")
         for text in texts:
             kind = ConvergenceWarning if text in self.convergence.messages or "converge" in text else ModelWarning
-            self._warn([text], kind, quiet, next_step(text, self.convergence))
+            self._warn([text], kind, next_step(text, self.convergence))
 
     @property
     def model_obj(self) -> Any:
@@ -325,5 +330,5 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
             NotFittedError: before `fit()`.
         """
         self._require_fit("summary()")
-        print(summaries.mixed_summary(self, self._facts, self._ranks))
+        print(summaries.mixed_summary(self, self._fit, self._options, self._ranks))
         return tables.rounded(self.coefs)

@@ -108,7 +108,7 @@ class LmerCurves:
             grid=grid,
             group=name,
             random=self._random_part(name),
-            level=self._facts["level"],
+            level=self._options.conf_level,
             offset=0.0 if offset is None else offset,
         ).value
         curves = value["curves"][self._groups_at(index).index.get_indexer(groups.index)]
@@ -151,7 +151,7 @@ class LmerCurves:
 
     def _plot_coefficient(self, param, groups, figsize, xlabel, ylabel, plot_fixef, plot_ci, ax) -> Axes:
         row = self.coefs.loc[param] if plot_fixef and param in self.coefs.index else None
-        low, high = tables.limit_columns(self._facts["level"])
+        low, high = tables.limit_columns(self._options.conf_level)
         return caterpillars.caterpillar(
             groups[param],
             population=None if row is None else row[tables.ESTIMATE],

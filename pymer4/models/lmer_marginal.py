@@ -39,6 +39,7 @@ class LmerMarginal:
         self.marginal_estimates: pd.DataFrame | None = None
         self.marginal_contrasts: pd.DataFrame | None = None
         self._grids: dict[str, bridge.Handle] = {}
+        self._grid_variables: Predictors | None = None
 
     @also_spelled(marginal_var="marginal_vars")
     def post_hoc(
@@ -261,11 +262,11 @@ class LmerMarginal:
 
     def _grid_predictors(self) -> Predictors:
         """Return the variables of the fixed part, asked of R once a fit."""
-        if "predictors" not in self._facts:
+        if self._grid_variables is None:
             found = bridge.call("marginal_variables", model=self._handle).value
             kinds = ({name: tuple(values) for name, values in dict(found[kind]).items()} for kind in found)
-            self._facts["predictors"] = Predictors(*kinds)
-        return self._facts["predictors"]
+            self._grid_variables = Predictors(*kinds)
+        return self._grid_variables
 
     def _specs(self, predictors: Predictors, specs: Any, by: Any) -> tuple[list[str], list[str]]:
         specs, by = predictors.named("specs", specs), predictors.named("by", by)
@@ -297,7 +298,7 @@ class LmerMarginal:
     def _ask_marginal(self, *, specs, by, contrasts, adjust, type, ddf, at=None, trend=None) -> Frames:
         """Return estimates and contrasts, and keep them."""
         one_of("type", type, get_args(Scale))
-        level, ddf, wanted = self._facts["level"], self._checked_ddf(ddf), grids.comparisons(contrasts)
+        level, ddf, wanted = self._options.conf_level, self._checked_ddf(ddf), grids.comparisons(contrasts)
         at, in_ranks = at_ranks(at, self._ranks)
         at = self._grid_predictors().values(at)
         plain = not at and trend is None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, get_args
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, get_args
 
-from pymer4.data.families import check_rank, has_scale, is_linear
+from pymer4.data.families import has_scale, is_linear
 from pymer4.data.formula import Formula, names_in, parse, parse_arguments
 from pymer4.data.intake import crossings
 from pymer4.data.syntax import Name, deparse
@@ -14,20 +15,13 @@ from pymer4.errors import (
     FormulaError,
     OptionError,
     among,
-    confidence_level,
     count,
     items,
     near,
-    one_of,
-    permutations,
     shown,
-    truth,
-    verbosity,
-    without_effect,
-    workers,
 )
 from pymer4.models.base import Ddf
-from pymer4.work import whole_seed
+from pymer4.models.options import FitOptions
 
 _POINTS = 100
 """Quadrature points that lme4 has rules for."""
@@ -36,46 +30,68 @@ Method = Literal["Wald", "profile", "boot"]
 """How confidence limits are computed."""
 
 
-def plain_options(
-    given: Mapping[str, Any], family: str, link: str, weighted: bool, formula: Formula, columns: Sequence[Any]
-) -> dict[str, Any]:
-    """Return the arguments of a fit, checked, numbers and truth values in plain form.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LmerOptions(FitOptions):
+    """What `Lmer.fit` takes.
 
-    Args:
-        given: arguments by name.
-        family: of the model.
-        link: of the model.
-        weighted: whether the model has prior weights.
-        formula: of the model.
-        columns: of the user's frame.
-
-    Raises:
-        OptionError: an argument out of its range, or one that does not go with the model.
+    Attributes:
+        REML: whether a linear model is fitted by restricted maximum likelihood.
+        rank_group: the column within whose groups ranks are taken, if any.
+        rank_exclude_cols: columns that are not ranked, a list.
+        no_warnings: whether warnings are kept only.
+        control: R's control arguments, as text or dict; empty for the default.
+        old_optimizer: whether the optimizer is bobyqa.
+        ddf: kind of denominator df.
+        nAGQ: quadrature points.
+        permute_within: grouping factor that outcomes are shuffled in; None for the first.
     """
-    linear = is_linear(family, link)
-    one_of("conf_int", given["conf_int"], get_args(Method))
-    one_of("ddf", given["ddf"], get_args(Ddf))
-    plain = {name: truth(name, given[name]) for name in ("REML", "ordered", "rank", "no_warnings", "old_optimizer")}
-    plain["verbose"] = verbosity(given["verbose"])
-    check_rank(plain["rank"], family, link)
-    check_profile("conf_int", given["conf_int"], family, link)
-    if given["ddf"] == "Kenward-Roger":
-        _check_kenward_roger(linear and plain["REML"], weighted)
-    plain["conf_level"] = confidence_level(given["conf_level"])
-    plain["n_boot"] = count("n_boot", given["n_boot"])
-    plain["nAGQ"] = count("nAGQ", given["nAGQ"], least=0, most=_POINTS)
-    plain["permute"], plain["n_jobs"] = permutations(given["permute"]), workers(given["n_jobs"])
-    plain["seed"] = whole_seed(given["seed"])
-    if linear and plain["nAGQ"] != 1:
-        raise OptionError(f"nAGQ={plain['nAGQ']} is for generalized models; a linear mixed model needs no quadrature.")
-    if family == "nbinom" and plain["nAGQ"] > 1:
-        raise OptionError(
-            f"nAGQ={plain['nAGQ']} can't be used for family 'nbinom', whose theta is estimated: use 0 or 1."
-        )
-    plain["rank_exclude_cols"] = unranked(given)
-    _check_within(given["permute_within"], formula)
-    _check_ranked(given["rank_group"], plain["rank_exclude_cols"], formula, columns)
-    return {**given, **plain}
+
+    REML: bool
+    rank_group: str | None
+    rank_exclude_cols: list[Any]
+    no_warnings: bool
+    control: str | Mapping[str, Any]
+    old_optimizer: bool
+    ddf: str
+    nAGQ: int
+    permute_within: str | None
+
+    ALLOWED: ClassVar[Mapping[str, tuple[Any, ...]]] = {"conf_int": get_args(Method), "ddf": get_args(Ddf)}
+
+    def __post_init__(self) -> None:
+        FitOptions.__post_init__(self)
+        self._set("nAGQ", count("nAGQ", self.nAGQ, least=0, most=_POINTS))
+        self._set("rank_exclude_cols", _listed(self.rank_exclude_cols))
+
+    def check(self, model: Any) -> None:
+        """Refuse what does not go with a model; see `FitOptions.check`."""
+        FitOptions.check(self, model)
+        family, formula, linear = model.family, model._parsed, is_linear(model.family, model.link)
+        check_profile("conf_int", self.conf_int, family, model.link)
+        if self.ddf == "Kenward-Roger":
+            _check_kenward_roger(linear and self.REML, model._weights is not None)
+        if linear and self.nAGQ != 1:
+            raise OptionError(f"nAGQ={self.nAGQ} is for generalized models; a linear mixed model needs no quadrature.")
+        if family == "nbinom" and self.nAGQ > 1:
+            raise OptionError(
+                f"nAGQ={self.nAGQ} can't be used for family 'nbinom', whose theta is estimated: use 0 or 1."
+            )
+        _check_within(self.permute_within, formula)
+        _check_ranked(self.rank_group, self.rank_exclude_cols, formula, list(model._frame.columns))
+        self.optimizer()
+
+    def optimizer(self) -> str | dict[str, Any] | None:
+        """Return R's control arguments, None for the default; see `optimizer_control`."""
+        return optimizer_control(self.control, self.old_optimizer)
+
+    def idle(self, method: Callable, **acting: tuple[bool, str]) -> list[str]:
+        """Return a warning for each argument that was set and has no effect beside the others."""
+        acting |= {
+            "permute_within": (self.permute > 0, "permute="),
+            "rank_group": (self.rank, "rank=True"),
+            "rank_exclude_cols": (self.rank or not self.rank_exclude_cols, "rank=True"),
+        }
+        return FitOptions.idle(self, method, **acting)
 
 
 def _check_kenward_roger(defined: bool, weighted: bool) -> None:
@@ -128,9 +144,8 @@ def _columns_of(group: str) -> set[str]:
         return set()
 
 
-def unranked(given: Mapping[str, Any]) -> list[Any]:
+def _listed(names: Any) -> list[Any]:
     """Return the columns that `rank_exclude_cols` names."""
-    names = given["rank_exclude_cols"]
     listed = [names] if isinstance(names, str) else items(names)
     if listed is None:
         raise OptionError(f"rank_exclude_cols={shown(names)} has to be a column's name, or a list of them.")
@@ -147,24 +162,6 @@ def _check_ranked(within: Any, without: list[Any], formula: Formula, columns: Se
                 f"rank_exclude_cols names {shown(name)}, which the formula does not use.{near(name, used)} "
                 f"It uses: {', '.join(used)}."
             )
-
-
-def idle_options(method: Callable, given: Mapping[str, Any]) -> list[str]:
-    """Return a warning for each argument that was set and has no effect where it stands.
-
-    Args:
-        method: `Lmer.fit`.
-        given: what `plain_options` returns.
-    """
-    lists = any(not isinstance(how, Mapping) for how in (given["factors"] or {}).values())
-    acting = {
-        "n_boot": (given["conf_int"] == "boot", "conf_int='boot'"),
-        "ordered": (lists, "a list of levels in factors="),
-        "permute_within": (given["permute"] > 0, "permute="),
-        "rank_group": (given["rank"], "rank=True"),
-        "rank_exclude_cols": (given["rank"] or not given["rank_exclude_cols"], "rank=True"),
-    }
-    return without_effect(method, given, acting)
 
 
 def optimizer_control(control: Any, old_optimizer: bool) -> str | dict[str, Any] | None:

@@ -71,7 +71,7 @@ class LmerPlots(LmerCurves):
         index = self._grouping(ranef_idx)
         return coefficient_forest(
             self.coefs,
-            self._facts["level"],
+            self._options.conf_level,
             error_bars,
             plot_intercept,
             self._groups_at(index)[list(of_factor(self.ranef, index).columns)] if ranef else None,

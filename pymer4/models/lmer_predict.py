@@ -146,7 +146,7 @@ class LmerPredictions:
     ) -> dict[str, Any] | None:
         """Return the argument `interval` of R's verb, but for what the rows say; None where no limits are asked for."""
         one_of("interval", interval, (None, *get_args(Interval)))
-        level = self._facts["level"] if conf_level is None else confidence_level(conf_level)
+        level = self._options.conf_level if conf_level is None else confidence_level(conf_level)
         (seed,) = seed_stream(seed, 1)
         if interval is None:
             return None
@@ -155,7 +155,7 @@ class LmerPredictions:
                 "A prediction interval is about new outcomes, which have no link scale. Use pred_type='response', or "
                 "interval='confidence'."
             )
-        ddf = self._facts["ddf"] if self._linear else "asymptotic"
+        ddf = self._options.ddf if self._linear else "asymptotic"
         adjusted = ddf == "Kenward-Roger" and not use_rfx
         if ddf == "Kenward-Roger" and (use_rfx or interval == "prediction"):
             ddf = "Satterthwaite"

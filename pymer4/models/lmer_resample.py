@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from pymer4 import tables
-from pymer4.errors import ModelWarning, confidence_level, count, issue_all, one_of, verbosity, workers
+from pymer4.errors import confidence_level, count, issue_all, one_of, verbosity, workers
 from pymer4.models.lmer_options import Method, check_profile
 from pymer4.rbridge import bridge
 from pymer4.work import Seed, each_chunk, progress, seed_stream
@@ -82,7 +82,7 @@ class LmerResampling:
         n_jobs, n_boot, shown = workers(n_jobs), count("n_boot", n_boot), verbosity(verbose)
         one_of("method", method, get_args(Method))
         check_profile("method", method, self.family, self.link)
-        level = self._facts["level"] if conf_level is None else confidence_level(conf_level)
+        level = self._options.conf_level if conf_level is None else confidence_level(conf_level)
         seeds = seed_stream(seed, n_boot) if method == "boot" else None
         interval = self._interval(method, level, seeds, n_jobs, shown)
         reply = bridge.call("confint_mixed", model=self._handle, interval=interval)
@@ -109,29 +109,34 @@ class LmerResampling:
                 advance(1, int("error" in part or not part["monotonic"].all()))
         return parts
 
-    def _resample(self, fixed: pd.DataFrame, quiet: bool) -> None:
-        """Put the limits and p that the fit asked for into the coefficient table, `fixed` in R's form."""
-        given = self._settings
-        method, n_boot, n_jobs, shown = given["conf_int"], given["n_boot"], given["n_jobs"], given["verbose"]
-        seeds = seed_stream(given["seed"], n_boot + given["permute"])
-        asked = {"interval": self._interval(method, given["conf_level"], seeds[:n_boot], n_jobs, shown)}
-        if given["permute"]:
-            within = given["permute_within"]
-            made = self._draws("permutations", _permute_chunk, seeds[n_boot:], n_jobs, shown, within)
+    def _infer_from(self, _: Any) -> None:
+        """Put the limits and p that the fit asked for into the coefficient table."""
+        options, fixed = self._options, self._fit.fixed
+        if options.conf_int == "Wald" and not options.permute:
+            return
+        how = (options.n_jobs, options.verbose)
+        seeds = seed_stream(options.seed, options.n_boot + options.permute)
+        limits = self._interval(options.conf_int, options.conf_level, seeds[: options.n_boot], *how)
+        asked: dict[str, Any] = {"interval": limits}
+        if options.permute:
+            within = options.permute_within
+            made = self._draws("permutations", _permute_chunk, seeds[options.n_boot :], *how, within)
             asked["permute"] = {"within": within, "made": made}
         statistic = fixed["statistic"].to_numpy(dtype=float)
         reply = bridge.call("fixed_limits", model=self._handle, statistic=statistic, **asked)
-        self._warn((*reply.warnings, *reply.messages), ModelWarning, quiet)
+        self._warn((*reply.warnings, *reply.messages))
         self.coefs = self._coef_table(fixed.assign(**{k: v for k, v in reply.value.items() if v is not None}))
+        if options.permute:
+            self._warn_of_untested()
 
-    def _warn_of_untested(self, quiet: bool) -> None:
+    def _warn_of_untested(self) -> None:
         untested = list(self.coefs.index[self.coefs[tables.PERM_P_VAL].isna()])
         if untested:
             text = (
                 f"No p for {', '.join(untested)}: constant within the clusters, where the outcome is shuffled. "
                 "To test such a term fit the model without it, and compare() the two."
             )
-            self._warn([text], ModelWarning, quiet)
+            self._warn([text])
 
     def _draws(
         self, what: str, work: Callable, seeds: np.ndarray, n_jobs: int, shown: int, *fixed: Any

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
+import pandas as pd
 
 from pymer4 import tables
 from pymer4.data.columns import Column
@@ -18,8 +19,8 @@ from pymer4.data.formula import parse, without_dot
 from pymer4.data.recoding import conform
 from pymer4.data.syntax import deparse
 from pymer4.errors import FileError, MissingFileError, RUnavailable
-from pymer4.infer.grids import Predictors
 from pymer4.models.convergence import Convergence
+from pymer4.models.lmer_options import LmerOptions
 from pymer4.rbridge import bridge
 
 _OPENERS = ((b"\x1f\x8b", gzip.decompress), (b"BZh", bz2.decompress), (b"\xfd7zXZ", lzma.decompress))
@@ -63,6 +64,41 @@ class RObject:
                 except (OSError, EOFError, ValueError, lzma.LZMAError) as error:
                     raise FileError(f"{self.source} is damaged: {error}. Put a sound copy in its place.") from error
         return self.content
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class LmerFit:
+    """What R found in a fit.
+
+    Attributes:
+        AIC: Akaike's information criterion.
+        BIC: Schwarz's.
+        log_likelihood: restricted, where the fit is by REML.
+        criterion: deviance, or the REML criterion.
+        n_parameters: coefficients, variances, correlations and sigma.
+        n_used: rows.
+        sigma: residual standard deviation, or its like.
+        theta: of a negative binomial model, else None.
+        vcov: covariance of the coefficients; None where only R's object tells.
+        fixed: estimates, limits, standard errors, df, statistics and p of the coefficients as R gave them; None where a
+            file does not tell.
+    """
+
+    AIC: float
+    BIC: float
+    log_likelihood: float
+    criterion: float
+    n_parameters: int
+    n_used: int
+    sigma: float
+    vcov: np.ndarray | None
+    theta: float | None = None
+    fixed: pd.DataFrame | None = None
+
+    @property
+    def df_resid(self) -> int:
+        """Rows less parameters, as R's `df.residual`."""
+        return self.n_used - self.n_parameters
 
 
 class LmerState:
@@ -132,11 +168,11 @@ class LmerState:
                 f"{saved.source} was fitted to other predictors than the data of the .h5 give today, so that it can't "
                 "predict. Its tables can be read; fit the model again with .fit() for the rest."
             )
-        self._facts["vcov"] = found["vcov"]
+        self._fit = replace(self._fit, vcov=found["vcov"])
         return found["model"]
 
     def _kinds_anew(self) -> dict[str, Column]:
-        if not self._settings:
+        if self._options is None:
             return {}
         kinds = {name: replace(c, values=c.values[:0]) for name, c in self._taken_in()[0].columns.items()}
         try:
@@ -146,18 +182,19 @@ class LmerState:
 
     def _taken_in(self) -> tuple[Any, dict[str, Any]]:
         """Return the data of the last fit, screened and recoded, and the codings of its factors."""
-        return self._take_in(self._settings["control"] or None, self._settings)
+        return self._sample()
 
     _ANEW: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
         "_handle": _handle_anew,
         "_parsed": lambda self: parse(self.formula),
         "_kinds": _kinds_anew,
-        "_codings": lambda self: self._taken_in()[1] if self._settings else {},
+        "_codings": lambda self: self._taken_in()[1] if self._options else {},
         "_ranks": lambda self: self._taken_in()[0].ranks if self.ranked_data else {},
         "_design": lambda self: None,
         "_grids": lambda self: {},
+        "_grid_variables": lambda self: None,
     }
-    _RECORDS: ClassVar[tuple[type, ...]] = (Convergence, Predictors)
+    _RECORDS: ClassVar[tuple[type, ...]] = (Convergence, LmerFit, LmerOptions)
     _SHOWN: ClassVar[Mapping[str, str | None]] = {"design_matrix": "_design"}
 
 

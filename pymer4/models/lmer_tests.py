@@ -85,10 +85,10 @@ class LmerTests:
                 factors[name] = list(self._codings[name].levels)
             elif column.kind in ("factor", "logical"):
                 factors[name] = list(present_levels(replace(column, values=column.values[data.complete])))
-        if not factors or (self.factors == factors and self._settings["ordered"]):
+        if not factors or (self.factors == factors and self._options.ordered):
             return
         previous = self.factors
-        self.fit(**(self._settings | {"factors": factors, "ordered": True}), summarize=False)
+        self.fit(**self._options.arguments(factors=factors, ordered=True), summarize=False)
         self.factors_prev_ = previous
 
     def _checked_ddf(self, ddf: Ddf | None) -> Ddf:
@@ -102,9 +102,9 @@ class LmerTests:
                     "asymptotic: leave ddf out."
                 )
             return "asymptotic"
-        ddf = ddf or self._facts["ddf"]
+        ddf = ddf or self._options.ddf
         if ddf == "Kenward-Roger":
-            if not self._facts["REML"]:
+            if not self._by_reml:
                 raise OptionError(
                     "ddf='Kenward-Roger' is defined for REML fits. Fit with REML=True, or use ddf='Satterthwaite'."
                 )

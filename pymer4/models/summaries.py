@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -12,22 +12,24 @@ from pymer4.data.families import is_linear
 from pymer4.models.printing import block, coefficients
 
 
-def mixed_summary(model: Any, facts: Mapping[str, Any], ranked: Iterable[Any]) -> str:
+def mixed_summary(model: Any, fit: Any, options: Any, ranked: Iterable[Any]) -> str:
     """Return the summary of a mixed model as text.
 
     Args:
         model: the fitted model.
-        facts: the statistics of the fit, and how it was made.
+        fit: the record of the fit.
+        options: how it was made.
         ranked: the columns that were ranked.
     """
-    statistics = facts["statistics"]
-    criterion = "REML criterion" if facts["REML"] else "Deviance"
-    measures = {"AIC": model.AIC, "BIC": model.BIC, "Log-likelihood": model.logLike, criterion: statistics["criterion"]}
+    by_reml = options.REML and is_linear(model.family, model.link)
+    criterion = "REML criterion" if by_reml else "Deviance"
+    measures = {"AIC": model.AIC, "BIC": model.BIC, "Log-likelihood": model.logLike, criterion: fit.criterion}
+    groups = ", ".join(f"{name} {n}" for name, n in model.grps.items())
     parts = [
-        _title(model, facts),
+        _title(model, by_reml, options.ddf),
         f"Formula: {model.formula}",
         "",
-        f"{_observations(model, statistics)}   Groups: {', '.join(f'{k} {n}' for k, n in model.grps.items())}",
+        f"{_observations(fit.n_used, len(model.fits))}   Groups: {groups}",
         tables.lifted(measures if model.theta is None else measures | {"Theta": model.theta}),
         *_ranks(ranked),
         "",
@@ -35,7 +37,7 @@ def mixed_summary(model: Any, facts: Mapping[str, Any], ranked: Iterable[Any]) -
         block(model.ranef_var),
         *([] if model.ranef_corr is None else ["", "Correlations:", block(model.ranef_corr)]),
         "",
-        f"Fixed effects ({100 * facts['level']:g}% limits: {model.ci_type}; p: {model.sig_type}):",
+        f"Fixed effects ({100 * options.conf_level:g}% limits: {model.ci_type}; p: {model.sig_type}):",
         coefficients(model.coefs),
         *(f"Warning: {text.strip()}" for text in model.warnings),
     ]
@@ -116,9 +118,9 @@ def _ranks(ranked: Iterable[Any], within: str = "") -> list[str]:
     return [f"Ranks{within}: {names}; fits and residuals are ranks too"] if names else []
 
 
-def _title(model: Any, facts: Mapping[str, Any]) -> str:
+def _title(model: Any, by_reml: bool, ddf: str) -> str:
     if is_linear(model.family, model.link):
-        return f"Linear mixed model fit by {'REML' if facts['REML'] else 'maximum likelihood'}; {_TESTS[facts['ddf']]}"
+        return f"Linear mixed model fit by {'REML' if by_reml else 'maximum likelihood'}; {_TESTS[ddf]}"
     return f"Generalized linear mixed model fit by maximum likelihood\nFamily: {model.family}   Link: {model.link}"
 
 
@@ -129,8 +131,7 @@ _TESTS = {
 }
 
 
-def _observations(model: Any, statistics: Mapping[str, Any]) -> str:
-    used, given = statistics["n_used"], len(model.fits)
+def _observations(used: int, given: int) -> str:
     return f"Observations: {used}" + (
         f" of {given} ({given - used} with missing values left out)" if used < given else ""
     )

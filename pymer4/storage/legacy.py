@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 
 from pymer4 import models, tables
-from pymer4.data.families import check_family, is_linear
+from pymer4.data.families import check_family
 from pymer4.errors import FileError, MissingFileError, ModelWarning, Pymer4Error, issue
 from pymer4.models.base import Model
-from pymer4.models.lmer_state import RObject
+from pymer4.models.lmer_options import LmerOptions
+from pymer4.models.lmer_state import LmerFit, RObject
 from pymer4.storage import plain
 
 _RENAMED = {"X.Intercept.": "(Intercept)"}
@@ -66,19 +67,18 @@ def _lmer(name: str, simple: dict[str, Any], held: dict[str, Any], path: Path, a
         "_offset": None,
     }
     if fitted:
-        state |= _fit_of(simple, held, state["link"])
-        state["_settings"] = _settings(kind, simple, held["coefs"])
+        state |= _fit_of(simple, held)
+        state["_options"] = _options(kind, simple, held["coefs"])
         state["_saved"] = RObject(*_rds(path, allow_missing_r), is_foreign=True)
     made = kind.__new__(kind)
     made.__setstate__(state)
     return made
 
 
-def _fit_of(simple: dict[str, Any], held: dict[str, Any], link: str) -> dict[str, Any]:
+def _fit_of(simple: dict[str, Any], held: dict[str, Any]) -> dict[str, Any]:
     """Return the results of a fit."""
     fits, residuals = (np.asarray(simple[key], dtype=float) for key in (tables.FITS, tables.RESIDUALS))
     used = _used(fits, held)
-    permute = int(simple.get("_permute") or 0)
     conf_int = str(simple.get("_conf_int", "Wald"))
     found = {
         "fitted": True,
@@ -102,32 +102,29 @@ def _fit_of(simple: dict[str, Any], held: dict[str, Any], link: str) -> dict[str
     for table in ("ranef", "fixef"):
         frames = held[table]
         found[table] = [_renamed(f) for f in frames] if isinstance(frames, list) else _renamed(frames)
-    found["_facts"] = _facts(simple, found, link, permute)
-    found |= {name: found["_facts"]["statistics"][name] for name in ("AIC", "BIC")}
-    return found
+    found["_fit"] = _statistics(simple, found)
+    return found | {"AIC": found["_fit"].AIC, "BIC": found["_fit"].BIC}
 
 
-def _facts(simple: dict[str, Any], found: dict[str, Any], link: str, permute: int) -> dict[str, Any]:
+def _statistics(simple: dict[str, Any], found: dict[str, Any]) -> LmerFit:
     """Return what the summary tells; release 0.7 had the REML criterion in the place of AIC."""
     likelihood, n_used = simple["logLike"], int(found["_used"].sum())
     spread, correlations = found["ranef_var"], found["ranef_corr"]
     n_parameters = len(found["coefs"]) + len(spread) + (0 if correlations is None else len(correlations))
     sigma = spread.loc[spread.index == "Residual", tables.STD]
-    statistics = {
-        "AIC": -2 * likelihood + 2 * n_parameters,
-        "BIC": -2 * likelihood + n_parameters * float(np.log(n_used)),
-        "log_likelihood": likelihood,
-        "n_parameters": n_parameters,
-        "n_used": n_used,
-        "criterion": -2 * likelihood,
-        "sigma": float(sigma.iloc[0]) if len(sigma) else 1.0,
-    }
-    reml = bool(simple.get("_REML", True)) and is_linear(simple["family"], link)
-    facts = {"REML": reml, "ddf": "Satterthwaite", "level": 0.95, "permute": permute}
-    return facts | {"statistics": statistics, "vcov": None}
+    return LmerFit(
+        AIC=-2 * likelihood + 2 * n_parameters,
+        BIC=-2 * likelihood + n_parameters * float(np.log(n_used)),
+        log_likelihood=likelihood,
+        n_parameters=n_parameters,
+        n_used=n_used,
+        criterion=-2 * likelihood,
+        sigma=float(sigma.iloc[0]) if len(sigma) else 1.0,
+        vcov=None,
+    )
 
 
-def _settings(kind: type[Model], simple: dict[str, Any], coefs: pd.DataFrame) -> dict[str, Any]:
+def _options(kind: type[Model], simple: dict[str, Any], coefs: pd.DataFrame) -> LmerOptions:
     """Return the arguments of the fit, those that the file does not tell by their defaults."""
     parameters = inspect.signature(kind.fit).parameters.values()
     given = {p.name: p.default for p in parameters if p.name != "self" and p.kind is not p.VAR_KEYWORD}
@@ -139,7 +136,7 @@ def _settings(kind: type[Model], simple: dict[str, Any], coefs: pd.DataFrame) ->
         "rank": simple.get("ranked_data"),
         "ordered": bool(simple.get("factors")) and any(str(term).endswith(".L") for term in coefs.index),
     }
-    return given | {argument: value for argument, value in told.items() if argument in given and value is not None}
+    return LmerOptions(**given | {argument: value for argument, value in told.items() if value is not None})
 
 
 def _rds(path: Path, allow_missing_r: bool) -> tuple[bytes | None, str]:

@@ -1,0 +1,245 @@
+"""The arguments of `fit()`: frozen records, one a class, each argument checked once and in plain form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import Any, ClassVar, Literal, get_args
+
+import numpy as np
+
+from pymer4.data.families import check_rank, is_linear
+from pymer4.errors import (
+    OptionError,
+    confidence_level,
+    count,
+    one_of,
+    permutations,
+    shown,
+    truth,
+    verbosity,
+    without_effect,
+    workers,
+)
+from pymer4.fit.correlations import Kind
+from pymer4.infer.second_level import PermOn
+from pymer4.work import whole_seed
+
+Robust = Literal["hc0", "hc1", "hc2", "hc3", "hac", "cluster"]
+"""Covariances that are robust to unequal variances; see `sandwich.covariance`."""
+
+Scheme = Literal["raw", "freedman-lane"]
+"""What a permutation shuffles."""
+
+NativeMethod = Literal["standard", "boot"]
+"""How confidence limits of a native model are computed."""
+
+_PLAIN: dict[str, Callable[[Any], Any]] = {
+    "permute": permutations,
+    "verbose": verbosity,
+    "conf_level": confidence_level,
+    "seed": whole_seed,
+    "n_jobs": workers,
+    "n_boot": partial(count, "n_boot"),
+    "n_lags": partial(count, "n_lags", least=0),
+    "weights": deepcopy,
+    **{
+        name: partial(truth, name)
+        for name in ("rank", "ordered", "wls_dof_correction", "ztrans_corrs", "REML", "no_warnings", "old_optimizer")
+    },
+}
+"""What makes an argument plain, or refuses it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitOptions:
+    """What all models take.
+
+    Attributes:
+        conf_int: how limits are computed.
+        n_boot: number of bootstrap draws.
+        permute: number of permutations, 0 for none.
+        rank: whether ranks are fitted.
+        verbose: 0, 1 or 2.
+        factors: column to levels or contrasts, or None.
+        ordered: whether a list of levels means polynomials.
+        conf_level: between 0 and 1.
+        seed: a whole number, or None.
+        n_jobs: workers, as joblib counts them.
+
+    Raises:
+        OptionError: an argument out of its range.
+    """
+
+    conf_int: str
+    n_boot: int
+    permute: int
+    rank: bool
+    verbose: int
+    factors: Mapping[str, Any] | None
+    ordered: bool
+    conf_level: float
+    seed: int | None
+    n_jobs: int
+
+    ALLOWED: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
+    """The legal values of arguments that have a few."""
+
+    def __post_init__(self) -> None:
+        for name, allowed in self.ALLOWED.items():
+            one_of(name, getattr(self, name), allowed)
+        for name in _PLAIN.keys() & {field.name for field in fields(self)}:
+            self._set(name, _PLAIN[name](getattr(self, name)))
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    def check(self, model: Any) -> None:
+        """Refuse what does not go with a model that is to be fitted so.
+
+        Raises:
+            OptionError: naming it.
+        """
+        check_rank(self.rank, model.family, model.link)
+
+    def arguments(self, **changed: Any) -> dict[str, Any]:
+        """Return the arguments of `fit()` that ask for the same again, but for those that are changed."""
+        return {field.name: getattr(self, field.name) for field in fields(self)} | changed
+
+    def idle(self, method: Callable, **acting: tuple[bool, str]) -> list[str]:
+        """Return a warning for each argument that was set and has no effect beside the others.
+
+        `n_jobs` and `seed` are never among them: they say how resampling may be done, not that it be done.
+
+        Args:
+            method: the class's `fit`, whose defaults count as not set.
+            **acting: argument to whether it has an effect, and what it takes to have one.
+        """
+        lists = any(not isinstance(how, Mapping) for how in (self.factors or {}).values())
+        acting |= {
+            "n_boot": (self.conf_int == "boot", "conf_int='boot'"),
+            "ordered": (lists, "a list of levels in factors="),
+        }
+        return without_effect(method, self.arguments(), acting)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NativeOptions(FitOptions):
+    """What `Lm` and `Lm2` take.
+
+    Attributes:
+        robust: kind of covariance, False for the plain one.
+        n_lags: of `"hac"`.
+        cluster: a column's name, or None.
+    """
+
+    robust: str | Literal[False]
+    n_lags: int
+    cluster: str | None
+
+    ALLOWED: ClassVar[Mapping[str, tuple[Any, ...]]] = {"conf_int": get_args(NativeMethod)}
+    PLAINLY_ROBUST: ClassVar[str] = "hc1"
+    """What `robust=True` means."""
+
+    def __post_init__(self) -> None:
+        FitOptions.__post_init__(self)
+        if self.cluster is not None and not isinstance(self.cluster, str):
+            raise OptionError(f"cluster={shown(self.cluster)} is not a column of the data. Give the name of a column.")
+        self._set("robust", self._plain_robust())
+        if self.robust == "cluster" and self.cluster is None:
+            raise OptionError(
+                "robust='cluster' needs cluster=, the name of the column whose groups the rows belong to."
+            )
+
+    def _plain_robust(self) -> str | Literal[False]:
+        robust = self.robust
+        if robust is None or isinstance(robust, (bool, np.bool_)):
+            return self.PLAINLY_ROBUST if robust else False
+        kind = robust.lower() if isinstance(robust, str) else robust
+        return str(one_of("robust", kind, (True, False, *get_args(Robust))))
+
+    @property
+    def kind(self) -> str:
+        """Which covariance, as in `sandwich.covariance`."""
+        return self.robust or "iid"
+
+    @property
+    def clustered_by(self) -> str | None:
+        """The column whose groups the rows cluster by, if any."""
+        return self.cluster if self.robust == "cluster" else None
+
+    @property
+    def se_type(self) -> str:
+        """What a table says of its standard errors."""
+        return f"robust ({self.robust})" if self.robust else "non-robust"
+
+    def idle(self, method: Callable, **acting: tuple[bool, str]) -> list[str]:
+        """Return a warning for each argument that was set and has no effect beside the others."""
+        acting |= {
+            "cluster": (self.robust == "cluster", "robust='cluster'"),
+            "n_lags": (self.robust == "hac", "robust='hac'"),
+        }
+        return FitOptions.idle(self, method, **acting)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LmOptions(NativeOptions):
+    """What `Lm.fit` takes.
+
+    Attributes:
+        weights: a column's name, numbers, or None; a copy.
+        wls_dof_correction: whether df follow the variances of groups.
+        scheme: what is shuffled.
+    """
+
+    weights: Any
+    wls_dof_correction: bool
+    scheme: str
+
+    ALLOWED: ClassVar[Mapping[str, tuple[Any, ...]]] = {**NativeOptions.ALLOWED, "scheme": get_args(Scheme)}
+
+    def check(self, model: Any) -> None:
+        """Refuse what does not go with a model; see `FitOptions.check`."""
+        NativeOptions.check(self, model)
+        if self.scheme != "raw" and not is_linear(model.family, model.link):
+            raise OptionError(
+                "scheme='freedman-lane' shuffles residuals, which is defined for linear models. Use scheme='raw'."
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lm2Options(NativeOptions):
+    """What `Lm2.fit` takes.
+
+    Attributes:
+        perm_on: what sign flips are compared on.
+        to_corrs: which correlations are tested, True for `"semi"`, False for coefficients.
+        ztrans_corrs: whether their Fisher z are.
+    """
+
+    perm_on: PermOn
+    to_corrs: bool | Kind
+    ztrans_corrs: bool
+
+    ALLOWED: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+        **NativeOptions.ALLOWED,
+        "perm_on": get_args(PermOn),
+        "to_corrs": (False, True, *get_args(Kind)),
+    }
+    PLAINLY_ROBUST: ClassVar[str] = "hc0"
+
+    def check(self, model: Any) -> None:
+        """Refuse what does not go with a model; see `FitOptions.check`."""
+        NativeOptions.check(self, model)
+        if self.to_corrs and not is_linear(model.family, model.link):
+            raise OptionError(
+                f"to_corrs={self.to_corrs!r} is for linear models; this one has family {model.family!r} and link "
+                f"{model.link!r}."
+            )
+
+    @property
+    def corrs(self) -> Kind | Literal[False]:
+        """Which correlations are tested, False for coefficients."""
+        return "semi" if self.to_corrs is True else self.to_corrs
