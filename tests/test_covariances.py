@@ -66,7 +66,8 @@ def test_means_of_groups_covary_as_their_sums_and_differences_vary(how):
 def test_regressions_have_those_of_r():
     data = rows().dropna()
     told = ask(
-        "d <- data.frame(y = y, x = x, z = z, hits = hits); fit <- lm(y ~ x + z, d); glm <- glm(hits ~ x, poisson, d, epsilon = 1e-14); "
+        "d <- data.frame(y = y, x = x, z = z, hits = hits); fit <- lm(y ~ x + z, d); "
+        "glm <- glm(hits ~ x, poisson, d, epsilon = 1e-14); "
         "answer <- list(V = vcov(fit), W = vcov(glm), n = c(nobs(fit), nobs(glm)), "
         "df = c(df.residual(fit), df.residual(glm)))",
         **{name: data[name].to_numpy() for name in ("y", "x", "z", "hits")},
