@@ -260,22 +260,77 @@ def test_forest_refuses_no_term_and_odd_limits(ax):
     assert not drawn(ax)
 
 
-@pytest.mark.parametrize("orient", ["v", "h"])
-@pytest.mark.parametrize("count", [1, 2, 30, 120])
-def test_forest_names_stay_apart(orient, count):
-    terms = [f"C(condition, Treatment('control'))[T.level {i}]:scale(baseline_anxiety)" for i in range(count)]
-    values = pd.Series(np.linspace(-1, 2, count), index=terms)
-    axes = forest(values, values - 1, values + 1, orient=orient)
+def apart(axes, axis):
+    """Check that names can be read, lie within the figure and do not overlap; return k, where every k-th is named."""
     axes.figure.canvas.draw()
-    found = names(axes, "y" if orient == "v" else "x")
-    boxes = [tick.get_window_extent() for tick in getattr(axes, f"get_{'y' if orient == 'v' else 'x'}ticklabels")()]
-    assert len(set(found)) == count
-    if orient == "v":
-        assert all(above.y0 >= below.y1 - 1 for above, below in pairwise(boxes))
-    area = axes.get_window_extent()
-    whole = axes.figure.bbox
-    assert area.width > 0.3 * whole.width and area.height > 0.2 * whole.height
+    ticks = getattr(axes, f"get_{axis}ticklabels")()
+    boxes, whole = [tick.get_window_extent() for tick in ticks], axes.figure.bbox
+    assert min(tick.get_fontsize() for tick in ticks) >= 7
     assert min(box.x0 for box in boxes) >= -1 and min(box.y0 for box in boxes) >= -1
+    assert max(box.x1 for box in boxes) <= whole.x1 + 1 and max(box.y1 for box in boxes) <= whole.y1 + 1
+    if axis == "y":
+        assert all(above.y0 >= below.y1 - 1 for above, below in pairwise(sorted(boxes, key=lambda box: -box.y0)))
+    elif ticks[0].get_rotation() == 0:
+        assert all(one.x1 <= other.x0 for one, other in pairwise(boxes))
+    else:
+        # Turned by half a right angle, they are apart when their lines are.
+        between = np.diff([axes.transData.transform((tick.get_position()[0], 0))[0] for tick in ticks]) / 2**0.5
+        assert all(gap >= 1.1 * ticks[0].get_fontsize() * axes.figure.dpi / 72 for gap in between)
+    places = np.asarray(getattr(axes, f"get_{axis}ticks")())
+    assert len(set(names(axes, axis))) == places.size and (np.diff(places) == np.diff(places)[:1]).all()
+    return places[1] - places[0] if places.size > 1 else 1
+
+
+SIZES = [(4, 3), (12, 6)]
+FACTOR = "C(condition, Treatment('control'))[T.level {}]:scale(baseline_anxiety)"
+
+
+@pytest.mark.parametrize("orient", ["v", "h"])
+@pytest.mark.parametrize("figsize", SIZES)
+@pytest.mark.parametrize("count", [1, 30, 120])
+@pytest.mark.parametrize("name", ["x{}", "baseline_anxiety_of_session_{}_scaled", FACTOR])
+def test_forest_names_stay_apart(name, count, figsize, orient):
+    values = pd.Series(np.linspace(-1, 2, count), index=[name.format(i) for i in range(count)])
+    axes = forest(
+        values, values - 1, values + 1, orient=orient, figsize=figsize, xlabel="Estimate", note="Points: none."
+    )
+    step = apart(axes, "y" if orient == "v" else "x")
+    assert step == 1 if count < 30 or (count, figsize) == (30, (12, 6)) else step > (count == 120)
+    area, whole = axes.get_window_extent(), axes.figure.bbox
+    # On the smallest figure, names that long leave little: shorter ones would be the same for all.
+    share = 0.5 if (name, figsize) == (FACTOR, SIZES[0]) else 1.0
+    assert area.width > share * 0.3 * whole.width and area.height > share * 0.2 * whole.height
+
+
+@pytest.mark.parametrize("figsize", SIZES)
+@pytest.mark.parametrize(
+    ("count", "name"), [(3, "{}. Variety"), (6, "level {}"), (12, "behavioural therapy {}"), (40, "s{}")]
+)
+def test_names_beside_a_legend_stay_apart(count, name, figsize):
+    curves = np.outer(np.arange(9), np.ones(count))
+    levels, told = [name.format(i) for i in range(count)], "The effect does not vary between groups: parallel lines."
+    axes = group_lines(
+        levels, curves, labels=range(9), population=curves[4], figsize=figsize, xlabel="level", ylabel="y", note=told
+    )
+    apart(axes, "x")
+    (note,) = axes.texts
+    for box in (note.get_window_extent(), axes.get_legend().get_window_extent()):
+        whole = axes.figure.bbox
+        assert whole.x0 - 1 <= box.x0 and box.x1 <= whole.x1 + 1 and whole.y0 - 1 <= box.y0 and box.y1 <= whole.y1 + 1
+    assert note.get_text().replace("\n", " ") == told
+
+
+@pytest.mark.parametrize("layout", [None, "constrained", "tight"])
+@pytest.mark.parametrize("orient", ["v", "h"])
+def test_a_figure_of_the_user_is_left_alone(layout, orient):
+    figure, (mine, other) = plt.subplots(1, 2, layout=layout)
+    before = [panel.get_position().bounds for panel in (mine, other)]
+    engine = figure.get_layout_engine()
+    forest(B, LOW, HIGH, orient=orient, ax=mine)
+    group_lines(["a", "b"], CURVES[:, :2], labels=GROUPS.index, ax=other)
+    assert [panel.get_position().bounds for panel in (mine, other)] == before
+    assert figure.get_layout_engine() is engine and not figure.texts and not figure.legends
+    figure.canvas.draw()
 
 
 def test_forest_breaks_a_long_name_where_it_may(ax):

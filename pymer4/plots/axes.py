@@ -1,11 +1,13 @@
 """Axes: their dress, the room along them, the names of their places, and several of them side by side.
 
-Names of terms and groups may be long and many. They are broken, shrunk, turned or
-shortened as the room asks, and taken literally, never as mathematics.
+Matplotlib's constrained layout places what stands round the axes of a figure that is made here; one that was made
+elsewhere is left to its maker. Names of terms and groups may be long and many, and are taken literally, never as
+mathematics: see `name`.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import textwrap
 from collections.abc import Sequence
@@ -21,22 +23,15 @@ if TYPE_CHECKING:
 
 _FAINT = "#5F5F5F"
 _PAGE = 7.0  # inches; figures up to that width are shown as they are, larger ones reduced
-_LINES = 3  # of a note under the axis
+_LINES = 4  # of a note under the axis
 NAME = 34  # letters of a name on a y axis; longer ones are broken
+_LINE = 1.2  # height of a line, in sizes of its letters
+LEAST = 7.0  # points; smaller letters can't be read
 
 
 def dress(ax: Axes | None, figsize: tuple[float, float], rows: str = "") -> Axes:
-    """Return `ax`, or new axes of that size; axes that hold nothing yet are dressed, that of `rows` barest."""
-    if ax is None:
-        import matplotlib.pyplot as plt
-
-        ax = _readable(plt.subplots(figsize=figsize, layout="constrained")[1], small=figsize[0] <= _PAGE)
-    if not ax.has_data():
-        ax.spines[["top", "right"]].set_visible(False)
-        if rows:
-            ax.spines["left" if rows == "y" else "bottom"].set_visible(False)
-            ax.tick_params(axis=rows, length=0)
-    return ax
+    """Return `ax`, or new axes of that size, dressed as by `panels`."""
+    return panels(ax, 1, figsize, 1, rows)[0]
 
 
 def panels(
@@ -47,7 +42,7 @@ def panels(
     rows: str = "",
     **shared: bool,
 ) -> list[Axes]:
-    """Return dressed axes for `count` panels, those of `ax` or new ones in rows of at most `columns`.
+    """Return axes for `count` panels, those of `ax` or new ones; those that hold nothing yet are dressed.
 
     Args:
         ax: None, axes for a single panel, or as many as there are panels, in any shape.
@@ -67,16 +62,21 @@ def panels(
         grid = plt.subplots(-(-count // wide), wide, figsize=figsize, layout="constrained", squeeze=False, **shared)[1]
         for spare in grid.flat[count:]:
             spare.remove()
-        given = [_readable(each, small=count > 1 or figsize[0] <= _PAGE) for each in grid.flat[:count]]
-        for lowest in grid.flat[max(count - wide, 0) : count]:
+        drawn = [_readable(each, small=count > 1 or figsize[0] <= _PAGE) for each in grid.flat[:count]]
+        for lowest in drawn[max(count - wide, 0) :]:
             lowest.tick_params(labelbottom=True)
     else:
-        given = list(np.ravel(np.asarray(ax, dtype=object)))
-        if len(given) != count:
+        drawn = list(np.ravel(np.asarray(ax, dtype=object)))
+        if len(drawn) != count:
             raise OptionError(
-                f"ax holds {len(given)} axes for {count} panels. Give as many, or none to have a figure made."
+                f"ax holds {len(drawn)} axes for {count} panels. Give as many, or none to have a figure made."
             )
-    return [dress(each, figsize, rows) for each in given]
+    for empty in (each for each in drawn if not each.has_data()):
+        empty.spines[["top", "right"]].set_visible(False)
+        if rows:
+            empty.spines["left" if rows == "y" else "bottom"].set_visible(False)
+            empty.tick_params(axis=rows, length=0)
+    return drawn
 
 
 def squeezed(drawn: Sequence[Axes]) -> Axes | np.ndarray:
@@ -89,25 +89,27 @@ def squeezed(drawn: Sequence[Axes]) -> Axes | np.ndarray:
 
 
 def title(ax: Axes, text: str) -> None:
-    """Write a title, broken where the axes end, and literally."""
-    width = _letters(ax, 0.55 * ax.title.get_size())
-    ax.set_title("\n".join(textwrap.wrap(text, width, break_long_words=False)), parse_math=False)
+    """Write a title, broken and shrunk as the axes are narrow, and literally."""
+    (broken,), size, _ = _lying([text], pitch(ax, "x", 1), ax.title.get_size())
+    ax.set_title(broken, size=size, parse_math=False)
 
 
-def settle(ax: Axes) -> None:
+def settle(ax: Axes, made: bool) -> None:
     """Lay out a figure that was made here as far as it has come, so that the room along its axes is known."""
-    engine = ax.figure.get_layout_engine()
-    if engine is not None:
-        engine.execute(ax.figure)
+    if made:
+        ax.figure.get_layout_engine().execute(ax.figure)
 
 
 def caption(ax: Axes, text: str) -> None:
     """Write a small grey text under the label of the x axis, broken where the axes end, but not at hard spaces.
 
-    What does not fit on three lines is left out.
+    Axes that are alone have the width of their figure. What does not fit on four lines is left out.
     """
     size = 0.8 * ax.xaxis.label.get_size()
-    width = _letters(ax, 0.5 * size)
+    box, whole = ax.get_window_extent(), ax.figure.bbox
+    middle = (box.x0 + box.x1) / 2
+    wide = box.width if ax.figure.axes[1:] else 1.85 * min(middle - whole.x0, whole.x1 - middle)
+    width = max(int(72 * wide / ax.figure.dpi / (0.5 * size)), 20)
     lines = textwrap.wrap(text, width, break_long_words=False, max_lines=_LINES, placeholder=" …")
     note = ax.annotate(
         "\n".join(lines).replace("\u00a0", " "),
@@ -122,11 +124,6 @@ def caption(ax: Axes, text: str) -> None:
         annotation_clip=False,
     )
     note.set_parse_math(False)
-
-
-def _letters(ax: Axes, wide: float) -> int:
-    """Return how many letters that are so many points wide lie along the x axis; 20 at least."""
-    return max(int(pitch(ax, "x", 1) / wide), 20)
 
 
 def _readable(ax: Axes, small: bool = False) -> Axes:
@@ -168,57 +165,77 @@ def pitch(ax: Axes, axis: str, count: int) -> float:
     return 72 * (box.height if axis == "y" else box.width) / ax.figure.dpi / count
 
 
-def name(ax: Axes, axis: str, at: np.ndarray, names: Sequence[object]) -> None:
-    """Name places of an axis in names that are broken, shrunk, turned or shortened as the room asks."""
-    texts, room = [str(each) for each in names], pitch(ax, axis, len(names))
-    size = getattr(ax, f"{axis}axis").get_major_ticks(1)[0].label1.get_fontsize()
-    look = {}
-    if axis == "y":
-        texts, size = _one_above_another(texts, room, size, 0.45 * pitch(ax, "x", 1) / 0.55)
-    else:
-        texts, size, look = _side_by_side(texts, room, size)
-    getattr(ax, f"set_{axis}ticks")(at, texts, fontsize=size, parse_math=False, **look)
+def name(drawn: Sequence[Axes], axis: str, at: np.ndarray, names: Sequence[object], made: bool = False) -> None:
+    """Name places of an axis: crowded names shrink, to 7 points, and where they still touch every k-th is left.
 
-
-def _one_above_another(texts: list[str], room: float, size: float, width: float) -> tuple[list[str], float]:
-    """Return names for a y axis and their size; the longest take about half of the width."""
-    broken = [in_lines(text, NAME) for text in texts]
-    lines = max(text.count("\n") + 1 for text in broken)
-    for small in (size, 0.85 * size, 0.7 * size):
-        if lines > 1 and 1.25 * small * (lines + 0.4) <= room:
-            return _shortened(broken, 60), small
-    size = min(size, 0.8 * room)
-    return _shortened(texts, min(max(int(width / size), 24), 60)), size
-
-
-def _side_by_side(texts: list[str], room: float, size: float) -> tuple[list[str], float, dict]:
-    """Return names for an x axis, their size, and how they are turned where they can't lie."""
-    for small in (size, 0.85 * size, 0.7 * size):
-        width = int(room / (0.55 * small))
-        broken = [in_lines(text, width) for text in texts]
-        if max(len(line) for text in broken for line in text.split("\n")) <= width:
-            return broken, small, {}
-    size = min(size, 10, 0.8 * room)
-    turn = {"rotation": 45, "va": "top"} if room > 1.6 * size else {"rotation": 90, "va": "center"}
-    return _shortened(texts, 32), size, {"ha": "right", "rotation_mode": "anchor", **turn}
+    Long ones are broken in lines, else they lose their middle; on an x axis they are turned where they can't lie. As
+    names move the axes, those of a figure made here are looked at again.
+    """
+    texts = [str(each) for each in names]
+    full = getattr(drawn[0], f"{axis}axis").get_major_ticks(1)[0].label1.get_fontsize()
+    settle(drawn[0], made)
+    half_wide, half_high = (pitch(drawn[0], each, 2) for each in "xy")
+    longest = half_wide if axis == "y" else 2**0.5 * min(half_wide, half_high)
+    for again in (False, True)[: 1 + made]:
+        settle(drawn[0], again)
+        for ax in drawn:
+            room, k, look = pitch(ax, axis, len(texts)), 1, {}
+            shown, size, fit = _lying(texts, room, full) if axis == "x" else _stacked(texts, room, longest, full)
+            if not fit and axis == "x":
+                room, look = room / 2**0.5, {"rotation": 45, "rotation_mode": "anchor", "ha": "right", "va": "top"}
+            if not fit:
+                shown, size, k = _thinned(texts, room, longest, full)
+            getattr(ax, f"set_{axis}ticks")(at[::k], shown[::k], fontsize=size, parse_math=False, **look)
 
 
 def in_lines(name: str, width: int) -> str:
-    """Break a name that is wider than that, after its colons first, then after blanks and before brackets."""
+    """Break a name wider than that, after its colons first, then after blanks and underscores and before brackets."""
     lines = [""]
     for part in re.split("(?<=:)", name) if len(name) > width else [name]:
-        for piece in re.split(r"(?<= )|(?=\[)", part) if len(part) > width else [part]:
+        for piece in re.split(r"(?<=[ _])|(?=\[)", part) if len(part) > width else [part]:
             if lines[-1] and len(lines[-1]) + len(piece.rstrip()) > width:
                 lines.append("")
             lines[-1] += piece
     return "\n".join(line.rstrip() for line in lines if line)
 
 
+def _lying(texts: Sequence[str], room: float, full: float) -> tuple[list[str], float, bool]:
+    """Return texts broken, and shrunk, to lie within so many points, the size of their letters, and whether they do."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    for size in np.linspace(full, min(full, LEAST), 5):
+        broken, font = [in_lines(text, _letters(room, size)) for text in texts], FontProperties(size=size)
+        lines = [line for text in broken for line in text.split("\n")]
+        if all(text_to_path.get_text_width_height_descent(line, font, False)[0] <= 0.97 * room for line in lines):
+            return broken, size, True
+    return broken, size, False
+
+
+def _stacked(texts: list[str], room: float, longest: float, full: float) -> tuple[list[str], float, bool]:
+    """Return texts broken to lie one above another, the size of their letters, and whether that is worth it."""
+    broken = [in_lines(text, min(NAME, _letters(longest, full))) for text in texts]
+    lines = max(text.count("\n") + 1 for text in broken)
+    size = min(full, room / (_LINE * (lines + 0.15)))
+    return _shortened(broken, _letters(longest, size)), size, lines > 1 and size >= max(0.7 * full, min(full, LEAST))
+
+
+def _thinned(texts: list[str], room: float, longest: float, full: float) -> tuple[list[str], float, int]:
+    """Return texts of one line each, the size of their letters, and k: every k-th has the room of a line."""
+    size = float(np.clip(room / _LINE, min(full, LEAST), full))
+    return _shortened(texts, max(_letters(longest, size), 16)), size, math.ceil(_LINE * size / room - 0.01)
+
+
 def _shortened(texts: list[str], most: int) -> list[str]:
-    """Leave out the middle of lines longer than `most` characters, or than what keeps the names apart."""
-    for limit in range(most, max(map(len, texts)), 4):
+    """Leave out the middle of lines longer than `most` letters, or than what keeps the names apart."""
+    for limit in range(most + 1, max(map(len, texts)), 4):
         keep = limit // 2 - 1
         short = [re.sub(f"(?m)^(.{{{keep}}}).{{3,}}(.{{{keep}}})$", r"\1…\2", text) for text in texts]
         if len(set(short)) == len(set(texts)):
             return short
     return texts
+
+
+def _letters(room: float, size: float) -> int:
+    """Return about how many letters of a size fit in so many points."""
+    return max(int(room / (0.55 * size)), 8)

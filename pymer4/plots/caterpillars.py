@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 Order = Literal["value", "first", "given"]
 """How groups are ordered from the bottom up."""
 
-LEGIBLE = 8.75  # points a row, for letters of 7; less, and the groups are counted in place of named
 _WIDE = 3  # panels in a row
 
 
@@ -96,8 +95,8 @@ def caterpillar(
     dots = {"markersize": float(np.clip(0.7 * pitch, 2, 7)), "markeredgewidth": 0, "rasterized": crowded}
     ax.plot(middle[order], rows, "o", color=GROUP, zorder=floor + 0.4, **dots)
     ax.set_ylim(-0.5, rows.size - 0.5)
-    if pitch >= LEGIBLE:
-        axes.name(ax, "y", rows, values.index[order])
+    if pitch >= 1.25 * axes.LEAST:
+        axes.name([ax], "y", rows, values.index[order])
         return axes.label(ax, xlabel, ylabel)
     ax.set_yticks([])
     return axes.label(ax, xlabel, ylabel or f"{rows.size:,} groups")

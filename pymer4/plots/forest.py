@@ -1,8 +1,7 @@
 """Pictures of estimates and of groups: numbers in, axes out.
 
-`forest` sets terms side by side, `group_lines` shows one relation in every group and in the population;
-`caterpillars`, `diagnostic_plots` and `marginal_plots` hold the others. They take arrays and frames, know
-nothing of models, and never show, save or close a figure: that is the caller's.
+`forest` sets terms side by side, `group_lines` shows one relation in every group and in the population. As all pictures
+they take arrays and frames, know nothing of models, and never show, save or close a figure: that is the caller's.
 
 Blue is a group, black is the population. The colours are told apart by colour-blind readers (Okabe and
 Ito, 2008, for the pair; Tol, 2021, "muted", for a handful of groups) and survive a grey printer. Nothing
@@ -94,7 +93,7 @@ def forest(
     rows = np.arange(middle.size)
 
     axis = "y" if down else "x"
-    ax = axes.dress(ax, figsize, axis)
+    made, ax = ax is None, axes.dress(ax, figsize, axis)
     blank = not ax.has_data()
     pitch = axes.pitch(ax, axis, rows.size)
     place, value = _strewn(points, list(estimates.index), pitch)
@@ -107,11 +106,11 @@ def forest(
     color = _markers(ax, *turned(down, middle, rows), fmt, size=min(9, 0.6 * pitch))
     (ax.hlines if down else ax.vlines)(rows, low, high, colors=color, linewidth=min(2.2, 0.3 * pitch), zorder=2.3)
     (ax.set_xlim if down else ax.set_ylim)(ends)
-    axes.name(ax, axis, rows, estimates.index)
     ax.set(**{f"{axis}lim": (rows.size - 0.5, -0.5) if down else (-0.5, rows.size - 0.5)})
     axes.label(ax, *turned(down, xlabel, ylabel))
     if blank and note:
         axes.caption(ax, note)
+    axes.name([ax], axis, rows, estimates.index, made)
     return ax
 
 
@@ -181,15 +180,17 @@ def group_lines(
             limits = matching("lower", lower, at.shape), matching("upper", upper, at.shape)
             _band(ax, at, *limits, steps, floor + 0.2)
         ax.plot(at, middle, color=INK, linewidth=3, marker=marker, markersize=8, label="Population", zorder=floor + 0.3)
+    ax.autoscale_view()
     if blank and 0 < len(names) <= NAMED:
         _legend(ax, values, population, outside=made)
-    ax.autoscale_view()
-    if blank and categories:
-        axes.name(ax, "x", at, x)
-        ax.set_xlim(at.min() - 0.4, at.max() + 0.4)
+    axes.label(ax, xlabel, ylabel)
+    axes.settle(ax, made)
     if blank and note:
         axes.caption(ax, note)
-    return axes.label(ax, xlabel, ylabel)
+    if blank and categories:
+        axes.name([ax], "x", at, x, made)
+        ax.set_xlim(at.min() - 0.4, at.max() + 0.4)
+    return ax
 
 
 def matching(name: str, values: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
@@ -289,6 +290,9 @@ def _legend(ax: Axes, values: np.ndarray, population: ArrayLike | None, outside:
     """List the groups in the order in which their lines end, top to bottom, and the population last."""
     handles = [ax.lines[i] for i in np.argsort(settled(-values[:, -1]), kind="stable")]
     handles += [] if population is None else [ax.lines[-1]]
-    where = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5), "fontsize": "large"} if outside else {"loc": "best"}
+    where = {"loc": "best"}
+    if outside:
+        size = min(12, 0.6 * axes.pitch(ax, "y", len(handles)))
+        where = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5), "fontsize": size}
     for text in ax.legend(handles=handles, frameon=False, **where).get_texts():
         text.set_parse_math(False)

@@ -114,12 +114,15 @@ def marginal(
         )
     if len(scene.colours) > 1:
         _key(drawn, scene, outside=ax is None)
-    if ax is None and count + len(scene.colours) > 2:
-        axes.settle(drawn[0])
+    axes.settle(drawn[0], ax is None)
     for text, panel in zip(scene.panels, drawn, strict=True):
-        _name(panel, scene)
         if text:
             axes.title(panel, text)
+    if scene.ticks:
+        axis, ends = ("y", (len(scene.ticks) - 0.5, -0.5)) if scene.down else ("x", (-0.5, len(scene.ticks) - 0.5))
+        for panel in drawn:
+            panel.set(**{f"{axis}lim": ends})
+        axes.name(drawn, axis, np.arange(len(scene.ticks)), scene.ticks, ax is None)
     return axes.squeezed(drawn)
 
 
@@ -245,14 +248,6 @@ def _draw(ax: Axes, scene: _Scene, rows: np.ndarray, neutral: float | None) -> N
             band = ax.fill_between(x, low, high, linestyle=stroke, linewidth=0.8 if count > 1 else 0, zorder=2.0)
             band.set(facecolor=to_rgba(color, 0.18), edgecolor=to_rgba(color, 0.6))
         ax.plot(*turned(down, middle, x), zorder=2.4, **look)
-
-
-def _name(ax: Axes, scene: _Scene) -> None:
-    """Name the places of categories; contrasts run from the top."""
-    if scene.ticks:
-        axis, ends = ("y", (len(scene.ticks) - 0.5, -0.5)) if scene.down else ("x", (-0.5, len(scene.ticks) - 0.5))
-        axes.name(ax, axis, np.arange(len(scene.ticks)), scene.ticks)
-        ax.set(**{f"{axis}lim": ends})
 
 
 def _within(scene: _Scene, limits: np.ndarray) -> np.ndarray:
