@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import multiprocessing
 import os
 import resource
@@ -18,35 +17,24 @@ import pytest
 
 from pymer4.errors import FileError, MissingFileError, OptionError
 from pymer4.storage import pair
-from pymer4.storage.pair import Signature
-
-
-def h5_of(text: str, robj: bytes | None) -> bytes:
-    """Return a stand-in for an .h5: a text, and the signature that it names."""
-    told = None if robj is None else pair.signature(robj)
-    return json.dumps([text, None if told is None else [told.size, told.sha256]]).encode()
-
-
-def named(path: Path) -> Signature | None:
-    try:
-        told = json.loads(path.read_bytes())[1]
-    except (ValueError, OSError) as error:
-        raise FileError(f"{path} is damaged") from error
-    return None if told is None else Signature(*told)
 
 
 def save(path: Path, text: str, robj: bytes | None) -> None:
-    pair.exchange(path, h5_of(text, robj), robj, named)
+    pair.exchange(path, text.encode(), robj)
+
+
+def text_of(path: Path) -> str:
+    return path.read_bytes().split(pair._SEAL)[0].decode()
 
 
 def load(path: Path) -> tuple[str, bytes | None]:
     """Return what a pair holds, as `load_model` reads it."""
-    wanted = named(path)
-    robj = None if wanted is None else pair.robj_of(path, wanted)
-    if wanted is not None and robj is None:
+    wanted = pair.named(path.read_bytes())
+    robj = pair.robj_of(path, wanted)
+    if robj is None:
         raise pair.no_robj(path, wanted)
-    pair.settle(path, named)
-    return json.loads(path.read_bytes())[0], robj
+    pair.settle(path)
+    return text_of(path), robj or None
 
 
 def files(path: Path) -> set[str]:
@@ -63,7 +51,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="links need rights on this system")
-@pytest.mark.parametrize("name", ["x.y.h5.new", "x.y.robj.new", "x.y.robj.old"])
+@pytest.mark.parametrize("name", ["x.y.h5.new", "x.y.robj.new"])
 @pytest.mark.parametrize("there", [False, True])
 def test_a_link_at_a_temporary_name_is_not_followed(path, tmp_path, name, there):
     target = tmp_path / "of another user"
@@ -89,7 +77,7 @@ def test_a_link_at_a_temporary_name_is_not_followed(path, tmp_path, name, there)
 def test_the_last_suffix_is_replaced(name, expected, kind):
     checked = pair.checked_path(kind(name))
     assert pair.partner(checked) == Path(expected)
-    assert pair.partner(checked, ".old") == Path(expected + ".old")
+    assert pair.partner(checked, ".new") == Path(expected + ".new")
 
 
 @pytest.mark.parametrize(
@@ -101,6 +89,18 @@ def test_other_names_are_refused(name):
 
 
 # ------------------------------------------------------------------ the straight way
+
+
+@pytest.mark.parametrize("robj", [b"", b"one"])
+def test_a_seal_names_the_robj_and_tells_a_changed_bit(robj):
+    sealed = pair.sealed(b"content", robj)
+    assert pair.named(sealed) == pair.signature(robj) and pair.named(b"content") is None
+    for place in (0, 5, len(sealed) - 100, len(sealed) - 40, len(sealed) - 1):
+        changed = bytearray(sealed)
+        changed[place] ^= 1
+        if pair._SEAL in changed:
+            with pytest.raises(ValueError, match="check sum"):
+                pair.named(bytes(changed))
 
 
 @pytest.mark.parametrize("first, second", list(product([b"one", None], [b"two", None])))
@@ -192,11 +192,11 @@ def test_the_last_good_pair_loads_wherever_a_save_stops(tmp_path, old, new):
         save(path, "old", old)
         if stopped_save(path, "new", new, stop) is None:
             break
-        committed = json.loads(path.read_bytes())[0] == "new"
+        committed = text_of(path) == "new"
         seen.add(committed)
         assert load(path) == (("new", new) if committed else ("old", old))
         assert load(path) == (("new", new) if committed else ("old", old))
-        left = {name for name in files(path) if name.endswith((".new", ".old"))}
+        left = {name for name in files(path) if name.endswith(".new")}
         assert not left
         save(path, "third", b"three")
         assert load(path) == ("third", b"three") and files(path) == {"x.h5", "x.robj"}
@@ -227,9 +227,8 @@ def test_a_first_save_that_stops_leaves_nothing_that_is_loaded(tmp_path, stop):
 
 
 def test_an_h5_that_was_renamed_before_its_robj_is_met(path):
-    """A file system may keep renames in another order through a loss of power."""
     save(path, "old", b"one")
-    path.write_bytes(h5_of("new", b"two"))
+    path.write_bytes(pair.sealed(b"new", b"two"))
     pair.partner(path, ".new").write_bytes(b"two")
     assert load(path) == ("new", b"two") and files(path) == {"x.y.h5", "x.y.robj"}
 
@@ -298,7 +297,7 @@ def test_a_full_disk_leaves_the_last_pair(tmp_path):
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
         "from pymer4.storage import pair\n"
-        "pair.exchange(Path(sys.argv[1]), b'x' * 100, b'y' * 10_000, lambda path: None)\n"
+        "pair.exchange(Path(sys.argv[1]), b'x' * 100, b'y' * 10_000)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
     assert done.returncode == 1
@@ -309,14 +308,14 @@ def test_a_full_disk_leaves_the_last_pair(tmp_path):
 
 def test_a_directory_that_can_only_be_read_is_no_hindrance_to_loading(path, monkeypatch):
     save(path, "old", b"one")
-    os.rename(pair.partner(path), pair.partner(path, ".old"))
+    os.rename(pair.partner(path), pair.partner(path, ".new"))
 
     def refused(*_):
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(os, "replace", refused)
     assert load(path) == ("old", b"one")
-    assert files(path) == {"x.y.h5", "x.y.robj.old"}
+    assert files(path) == {"x.y.h5", "x.y.robj.new"}
 
 
 # ------------------------------------------------------------------ several at once
@@ -338,12 +337,12 @@ def test_saves_wait_for_one_another_and_loads_see_whole_pairs(tmp_path):
     while any(worker.is_alive() for worker in workers):
         for _ in range(10):
             content = path.read_bytes()
-            text, told = json.loads(content)
-            robj = pair.robj_of(path, Signature(*told))
+            text = content.split(pair._SEAL)[0].decode()
+            robj = pair.robj_of(path, pair.named(content))
             if robj is None:
                 assert path.read_bytes() != content  # another save took its place meanwhile
                 continue
-            pair.settle(path, named)
+            pair.settle(path)
             assert robj == f"{text} ".encode() * 2000
             seen.add(text)
             break
@@ -358,10 +357,10 @@ def test_saves_wait_for_one_another_and_loads_see_whole_pairs(tmp_path):
 def test_a_save_that_waits_too_long_says_for_what(path, monkeypatch):
     save(path, "old", b"one")
     monkeypatch.setattr(pair, "_PATIENCE", 0.05)
-    with pair._alone(path):
+    with pair._alone(path, patience=0):
         start = time.monotonic()
         with pytest.raises(FileError, match="another process has been saving into"):
             save(path, "new", b"two")
         assert time.monotonic() - start < 5
-        pair.settle(path, named)
+        pair.settle(path)
     assert load(path) == ("old", b"one")

@@ -50,8 +50,8 @@ class Model:
     _RECORDS: ClassVar[tuple[type, ...]] = ()
     """Dataclasses that attributes hold, as files know them by name."""
 
-    _SHOWN: ClassVar[Mapping[str, str | None]] = {}
-    """Properties that files hold as tables, each with the attribute that keeps it after loading; None for none."""
+    _SHOWN: ClassVar[Mapping[str, str]] = {}
+    """Properties that files hold as tables, each with the attribute that keeps it after loading."""
 
     _PLAIN: ClassVar[Mapping[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]]] = {}
     """Attributes that files hold in another form, each with the functions that make it and read it."""

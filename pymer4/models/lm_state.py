@@ -206,7 +206,6 @@ class LmState(NativeState):
         "_designed": _designed_anew,
         "_estimate": _estimate_anew,
     }
-    _SHOWN: ClassVar[Mapping[str, str | None]] = {"design_matrix": None}
 
 
 class Lm2State(NativeState):

@@ -195,7 +195,7 @@ class LmerState:
         "_grid_variables": lambda self: None,
     }
     _RECORDS: ClassVar[tuple[type, ...]] = (Convergence, LmerFit, LmerOptions)
-    _SHOWN: ClassVar[Mapping[str, str | None]] = {"design_matrix": "_design"}
+    _SHOWN: ClassVar[Mapping[str, str]] = {"design_matrix": "_design"}
 
 
 def _unpacked(saved: RObject) -> bridge.Handle:

@@ -1,1 +1,1 @@
-"""Models as files: the HDF5 layout, frames in it, and two files that are written as one."""
+"""Models as files: a tree in HDF5, a model's state as a tree, and two files that change at once."""

@@ -1,8 +1,12 @@
-"""Model files of the 0.7 line, as models of today."""
+"""Model files of the 0.7 line, as models of today, and the few pickles that those files hold."""
 
 from __future__ import annotations
 
+import functools
 import inspect
+import io
+import pickle
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,12 +18,16 @@ import pandas as pd
 from pymer4 import models, tables
 from pymer4.data.families import check_family
 from pymer4.errors import FileError, MissingFileError, ModelWarning, Pymer4Error, issue
-from pymer4.models.base import Model
+from pymer4.models.base import Model, spread
 from pymer4.models.lmer_options import LmerOptions
 from pymer4.models.lmer_state import LmerFit, RObject
-from pymer4.storage import plain
+from pymer4.storage import state
+from pymer4.storage.tree import TreeError
 
-_RENAMED = {"X.Intercept.": "(Intercept)"}
+_DTYPE = re.compile(r"[<>|=]?(O8?|[biufc]\d{1,2}|[?bBhHiIlLqQefdgFD]|[SU]\d{1,4})")
+_PLAIN = (str, bytes, int, float, bool, type(None))
+_MULTIARRAY = "numpy.core.multiarray"
+_NAMES = {("numpy", "dtype"), ("numpy", "ndarray"), (_MULTIARRAY, "_reconstruct"), (_MULTIARRAY, "scalar")}
 
 
 def model(tree: Mapping[str, Any], path: Path, allow_missing_r: bool) -> Model:
@@ -37,11 +45,11 @@ def model(tree: Mapping[str, Any], path: Path, allow_missing_r: bool) -> Model:
         FileError: it holds no model, or one that can't be made over.
     """
     simple = dict(tree["simple_atts"])
-    name = simple.pop(plain.CLASS, None)
+    name = simple.pop(state.CLASS, None)
     found = {"Lmer": _lmer, "Lm": _lm, "Lm2": _lm}.get(name)
-    if found is None or name not in models.__all__:
+    if found is None:
         raise FileError(f"{path} holds a model of class {name!r}; there are {', '.join(models.__all__)}.")
-    held = plain.tables_of(tree["data_atts"], {})
+    held = state.tables_of(tree["data_atts"], {})
     try:
         return found(name, simple, held, path, allow_missing_r)
     except FileError:
@@ -57,7 +65,7 @@ def _lmer(name: str, simple: dict[str, Any], held: dict[str, Any], path: Path, a
     kind = getattr(models, name)
     fitted, family = simple["fitted"], simple["family"]
     data = held["data"]
-    state = {
+    kept = {
         "formula": simple["formula"],
         "family": family,
         "link": check_family(family, None),
@@ -67,35 +75,33 @@ def _lmer(name: str, simple: dict[str, Any], held: dict[str, Any], path: Path, a
         "_offset": None,
     }
     if fitted:
-        state |= _fit_of(simple, held)
-        state["_options"] = _options(kind, simple, held["coefs"])
-        state["_saved"] = RObject(*_rds(path, allow_missing_r), is_foreign=True)
+        kept |= _fit_of(simple, held)
+        kept["_options"] = _options(kind, simple, held["coefs"])
+        kept["_saved"] = RObject(*_rds(path, allow_missing_r), is_foreign=True)
     made = kind.__new__(kind)
-    made.__setstate__(state)
+    made.__setstate__(kept)
     return made
 
 
 def _fit_of(simple: dict[str, Any], held: dict[str, Any]) -> dict[str, Any]:
     """Return the results of a fit."""
-    fits, residuals = (np.asarray(simple[key], dtype=float) for key in (tables.FITS, tables.RESIDUALS))
-    used = _used(fits, held)
-    conf_int = str(simple.get("_conf_int", "Wald"))
+    data, fits = held["data"], simple[tables.FITS]
+    is_whole = len(fits) == len(data)  # else the rows that were used are those of the design
+    used = ~np.isnan(fits) if is_whole else data.index.isin(held["design_matrix"].index)
     found = {
         "fitted": True,
         "warnings": list(simple["warnings"]),
-        tables.FITS: _as_long(fits, used),
-        tables.RESIDUALS: _as_long(residuals, used),
         "logLike": simple["logLike"],
         "grps": {group: int(size) for group, size in simple["grps"].items()},
-        "ci_type": conf_int,
+        "ci_type": str(simple.get("_conf_int", "Wald")),
         "sig_type": str(simple["sig_type"]),
-        "factors": simple.get("factors"),
-        "contrast_codes": simple.get("contrast_codes"),
-        "factors_prev_": simple.get("factors_prev_"),
         "ranked_data": bool(simple.get("ranked_data", False)),
         "_used": used,
         "_design": held.get("design_matrix"),
     }
+    found |= {name: simple.get(name) for name in ("factors", "contrast_codes", "factors_prev_")}
+    for name in (tables.FITS, tables.RESIDUALS):
+        found[name] = simple[name] if is_whole else spread(simple[name], used)
     for table in ("coefs", "ranef_corr", "anova_results", "marginal_estimates", "marginal_contrasts"):
         found[table] = held.get(table)
     found["ranef_var"] = held["ranef_var"].fillna({tables.NAME: ""})
@@ -109,9 +115,9 @@ def _fit_of(simple: dict[str, Any], held: dict[str, Any]) -> dict[str, Any]:
 def _statistics(simple: dict[str, Any], found: dict[str, Any]) -> LmerFit:
     """Return what the summary tells; release 0.7 had the REML criterion in the place of AIC."""
     likelihood, n_used = simple["logLike"], int(found["_used"].sum())
-    spread, correlations = found["ranef_var"], found["ranef_corr"]
-    n_parameters = len(found["coefs"]) + len(spread) + (0 if correlations is None else len(correlations))
-    sigma = spread.loc[spread.index == "Residual", tables.STD]
+    variances, correlations = found["ranef_var"], found["ranef_corr"]
+    n_parameters = len(found["coefs"]) + len(variances) + (0 if correlations is None else len(correlations))
+    sigma = variances.loc[variances.index == "Residual", tables.STD]
     return LmerFit(
         AIC=-2 * likelihood + 2 * n_parameters,
         BIC=-2 * likelihood + n_parameters * float(np.log(n_used)),
@@ -156,9 +162,8 @@ def _rds(path: Path, allow_missing_r: bool) -> tuple[bytes | None, str]:
 def _lm(name: str, simple: dict[str, Any], held: dict[str, Any], path: Path, allow_missing_r: bool) -> Model:
     kind = getattr(models, name)
     data = held["data"]
-    groups = {"group": _plain_list(simple["group"])} if "group" in simple else {}
-    frame = data.drop(columns=list(_added(data)))
-    made = kind(simple["formula"], frame, family=simple["family"], **groups)
+    group = {"group": simple["group"]} if "group" in simple else {}
+    made = kind(simple["formula"], data.drop(columns=list(_added(data))), family=simple["family"], **group)
     if not simple["fitted"]:
         return made
     with warnings.catch_warnings():
@@ -199,18 +204,9 @@ def _require_agreement(made: Model, held: dict[str, Any], path: Path) -> None:
 
 def _native_settings(simple: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments of the fit, without its draws, from what the file says was done."""
-    robust = str(simple.get("se_type", ""))
-    asked: dict[str, Any] = {"rank": bool(simple.get("ranked_data", False))}
-    for kind in ("hc0", "hc1", "hc2", "hc3", "hac"):
-        if kind in robust.lower():
-            asked["robust"] = kind
-    if simple.get("iscorrs"):
-        asked["to_corrs"] = simple["iscorrs"]
-    return asked
-
-
-def _plain_list(value: Any) -> Any:
-    return list(value) if isinstance(value, (list, tuple)) else str(value)
+    robust = re.findall("hc0|hc1|hc2|hc3|hac", str(simple.get("se_type")).lower())
+    asked = {"robust": robust[-1] if robust else None, "to_corrs": simple.get("iscorrs")}
+    return {"rank": bool(simple.get("ranked_data"))} | {name: value for name, value in asked.items() if value}
 
 
 def _added(data: pd.DataFrame) -> tuple[str, ...]:
@@ -218,23 +214,85 @@ def _added(data: pd.DataFrame) -> tuple[str, ...]:
     return tuple(name for name in (tables.FITS, tables.RESIDUALS) if name in data.columns)
 
 
-def _used(fits: np.ndarray, held: dict[str, Any]) -> np.ndarray:
-    """Return the rows that were used, those of the design where rows were left out."""
-    data = held["data"]
-    if len(fits) == len(data):
-        return ~np.isnan(fits)
-    return data.index.isin(held["design_matrix"].index)
-
-
-def _as_long(values: np.ndarray, used: np.ndarray) -> np.ndarray:
-    if len(values) == len(used):
-        return values
-    whole = np.full(len(used), np.nan)
-    whole[used] = values
-    return whole
-
-
 def _renamed(frame: pd.DataFrame) -> pd.DataFrame:
     """Return group effects with the names that R's terms have, and groups as text."""
-    renamed = frame.rename(columns=_RENAMED)
+    renamed = frame.rename(columns={"X.Intercept.": "(Intercept)"})
     return renamed.set_axis(pd.Index([str(label) for label in frame.index], dtype=object))
+
+
+# ------------------------------------------------------------------ pickles
+
+
+def unpickled(data: bytes) -> Any:
+    """Return the value of a pickle of the 0.7 line: a dtype, an array of objects, or plain lists and dicts.
+
+    A pickle can call whatever it names, so nothing here calls what it says: three names of NumPy stand for records,
+    from which values are made once their content was looked at.
+
+    Raises:
+        TreeError: the pickle holds anything else; what it was.
+    """
+    try:
+        return _resolved(_Unpickler(io.BytesIO(data)).load())
+    except TreeError:
+        raise
+    except Exception as error:
+        raise TreeError(f"a pickle in it can't be read: {type(error).__name__}: {error}") from error
+
+
+class _Record:
+    """What a name of NumPy was called with, and the state that was set."""
+
+    def __init__(self, name: str, *given: Any):
+        self.name, self.given, self.state = name, given, ()
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module.replace("numpy._core", "numpy.core"), name) not in _NAMES:
+            raise TreeError(f"a pickle in it names {module}.{name}, which no model file of the 0.7 line does")
+        return functools.partial(_Record, name)
+
+
+def _resolved(value: Any, depth: int = 0) -> Any:
+    """Return plain values, dtypes and arrays in the place of the records."""
+    if isinstance(value, _Record) and value.name in _MAKERS:
+        return _MAKERS[value.name](value)
+    if isinstance(value, _PLAIN):
+        return value
+    if depth > 8 or not isinstance(value, (list, tuple, dict)):
+        raise TreeError(f"a pickle in it holds a {type(value).__name__}")
+    if isinstance(value, dict):
+        return {_resolved(key, depth + 1): _resolved(held, depth + 1) for key, held in value.items()}
+    return type(value)(_resolved(held, depth + 1) for held in value)
+
+
+def _dtype(record: _Record) -> np.dtype:
+    code, order = record.given[0], record.state[1] if record.state else "="
+    if record.name != "dtype" or not _DTYPE.fullmatch(code) or order not in ("<", ">", "|", "="):
+        raise TreeError(f"a pickle in it holds the dtype {code!r}")
+    return np.dtype(code) if order in "|=" else np.dtype(code).newbyteorder(order)
+
+
+def _array(record: _Record) -> np.ndarray:
+    _, shape, dtype, _, values = record.state
+    if not _dtype(dtype).hasobject:
+        raise TreeError("a pickle in it holds an array that is not one of objects")
+    values = [_scalar(value) if isinstance(value, _Record) else value for value in values]
+    if not all(isinstance(value, (*_PLAIN, np.generic)) for value in values):
+        raise TreeError("a pickle in it holds an array of other objects than numbers and text")
+    # The flag of Fortran order is about memory: lists are in the order of rows either way.
+    return np.fromiter(values, dtype=object, count=len(values)).reshape(shape)
+
+
+def _scalar(record: _Record) -> Any:
+    dtype, data = record.given
+    if record.name != "scalar" or _dtype(dtype).hasobject:
+        raise TreeError("a pickle in it holds a scalar of unknown form")
+    return np.frombuffer(data, dtype=_dtype(dtype), count=1)[0]
+
+
+_MAKERS = {"dtype": _dtype, "_reconstruct": _array, "scalar": _scalar}

@@ -1,9 +1,9 @@
 """Two files that belong together, exchanged so that one good pair is there at every moment.
 
-`x.h5` names the size and the SHA-256 of its `x.robj`. A save writes `x.robj.new` and `x.h5.new`, and renames `x.robj`
-to `x.robj.old`, `x.robj.new` to `x.robj`, and last `x.h5.new` to `x.h5`: that is the commit. Then `x.robj.old` goes.
-Wherever that stops, the `x.h5` that is there names one of `.robj`, `.robj.old` and `.robj.new`, and the step is
-finished, or taken back, by who comes next. Saves into one directory wait for one another.
+`x.h5` ends with a seal, where readers of HDF5 do not look: size and SHA-256 of its `x.robj`, and the SHA-256 of all
+before. A save writes `x.robj.new` and `x.h5.new`, renames `x.h5.new` to `x.h5`, which is the commit, and then
+`x.robj.new` to `x.robj`. Wherever that stops, the `x.h5` that is there names one of `.robj` and `.robj.new`, and who
+comes next takes the last step. Saves into one directory wait for one another.
 """
 
 from __future__ import annotations
@@ -13,32 +13,49 @@ import errno
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from pymer4.errors import FileError, MissingFileError, OptionError
 
-SUFFIXES = (".h5", ".hdf5")
 _PATIENCE = 60.0  # seconds that a save waits for another one
+_SEAL = b"\npymer4-sha256"
+_NUMBER, _DIGEST = 8, 32  # bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """What tells a file from all others.
-
-    Attributes:
-        size: in bytes.
-        sha256: hexadecimal digest.
-    """
+class Signature(NamedTuple):
+    """What tells a file from all others: its size in bytes, 0 for no file, and its SHA-256."""
 
     size: int
-    sha256: str
+    sha256: bytes
 
 
 def signature(content: bytes) -> Signature:
     """Return the signature of a file with this content."""
-    return Signature(len(content), hashlib.sha256(content).hexdigest())
+    return Signature(len(content), hashlib.sha256(content).digest())
+
+
+def sealed(content: bytes, robj: bytes) -> bytes:
+    """Return the content of an `.h5` with its seal behind it; `robj` is empty where it has no R object."""
+    told = signature(robj)
+    content += _SEAL + told.size.to_bytes(_NUMBER, "big") + told.sha256
+    return content + hashlib.sha256(content).digest()
+
+
+def named(content: bytes) -> Signature | None:
+    """Return the signature of the R object that an `.h5` names; None where it bears no seal.
+
+    Raises:
+        ValueError: it is not as it was sealed.
+    """
+    seal = content[-len(_SEAL) - _NUMBER - 2 * _DIGEST :]
+    if not seal.startswith(_SEAL):
+        return None
+    if hashlib.sha256(content[:-_DIGEST]).digest() != seal[-_DIGEST:]:
+        raise ValueError("its check sum is another than that of what was saved")
+    told = seal[len(_SEAL) : -_DIGEST]
+    return Signature(int.from_bytes(told[:_NUMBER], "big"), told[_NUMBER:])
 
 
 def checked_path(filepath: str | os.PathLike) -> Path:
@@ -46,6 +63,7 @@ def checked_path(filepath: str | os.PathLike) -> Path:
 
     Raises:
         OptionError: it is no path, or has another suffix.
+        FileError: no file can have that name.
     """
     try:
         path = Path(os.fsdecode(filepath))
@@ -53,7 +71,7 @@ def checked_path(filepath: str | os.PathLike) -> Path:
         raise OptionError(f"filepath has to be a str or a Path, not a {type(filepath).__name__}.") from error
     if "\0" in str(path):
         raise FileError(f"filepath={str(path)!r} has a NUL in it, which no file's name can have.")
-    if path.suffix.lower() not in SUFFIXES or not path.stem:
+    if path.suffix.lower() not in (".h5", ".hdf5") or not path.stem:
         raise OptionError(
             f"filepath={str(path)!r} has to end in .h5 or .hdf5; {str(path) + '.h5'!r} would do. The R object of an "
             "Lmer goes into a file of the same name that ends in .robj."
@@ -62,37 +80,54 @@ def checked_path(filepath: str | os.PathLike) -> Path:
 
 
 def partner(path: Path, ending: str = "") -> Path:
-    """Return the path of the `.robj` that goes with an `.h5`; `ending` is `.old` or `.new`."""
+    """Return the path of the `.robj` that goes with an `.h5`; `ending` may be `.new`."""
     return path.with_name(f"{path.stem}.robj{ending}")
+
+
+def new(path: Path) -> Path:
+    """Return the name of an `.h5` while it is written."""
+    return path.with_name(f"{path.name}.new")
 
 
 # ------------------------------------------------------------------ saving
 
 
-def exchange(path: Path, content: bytes, robj: bytes | None, named: Callable[[Path], Signature | None]) -> None:
+def exchange(path: Path, content: bytes, robj: bytes | None) -> None:
     """Put a pair in the place of the one that is there, or of nothing.
 
     Args:
         path: the `.h5`.
-        content: what it is to hold; it names the signature of `robj`.
+        content: what it is to hold before its seal.
         robj: what the `.robj` is to hold; None for an `.h5` on its own.
-        named: returns the signature that an `.h5` names, None where it names none, and raises FileError where it
-            can't be read.
 
     Raises:
         FileError: it could not be written; what was there before is unharmed.
     """
     check_place(path)
+    kept, written = partner(path), partner(path, ".new")
     try:
-        with _alone(path):
-            before = _settled(path, named)
-            _require_no_stranger(path, robj)
+        with _alone(path, _PATIENCE):
+            before = _settled(path)
+            if robj is not None and kept.exists() and not path.exists():
+                raise FileError(
+                    f"{path} can't be written: its R object would take the place of {kept}, which no {path.name} "
+                    "belongs to. Move that file away, or save under another name."
+                )
             try:
-                _write_all(path, content, robj)
+                if robj is not None:
+                    _write(written, robj)
+                _write(new(path), sealed(content, robj or b""))
             except BaseException:
-                _remove(partner(path, ".new"), _new(path))
+                _remove(written, new(path))
                 raise
-            _commit(path, robj, before)
+            os.replace(new(path), path)
+            with contextlib.suppress(OSError):  # the pair is good: what fails here is left to who comes next
+                _sync(path.parent)
+                if robj is not None:
+                    os.replace(written, kept)
+                elif before is not None and _content(kept, before) is not None:
+                    _remove(kept)
+                _sync(path.parent)
     except FileError:
         raise
     except OSError as error:
@@ -109,7 +144,7 @@ def check_place(path: Path) -> None:
         FileError: it is a directory, or is in none, or its name is too long.
     """
     try:
-        path.with_name(f"{path.name}.new").stat()
+        new(path).stat()
     except OSError as error:
         if error.errno in (errno.ENAMETOOLONG, errno.EINVAL):
             raise FileError(f"{path} can't be written: {error.strerror}. Choose a shorter name.") from error
@@ -122,16 +157,6 @@ def check_place(path: Path) -> None:
         raise FileError(f"{path} can't be written: it is a directory. Choose another name.")
 
 
-def _new(path: Path) -> Path:
-    return path.with_name(f"{path.name}.new")
-
-
-def _write_all(path: Path, content: bytes, robj: bytes | None) -> None:
-    if robj is not None:
-        _write(partner(path, ".new"), robj)
-    _write(_new(path), content)
-
-
 def _write(path: Path, content: bytes) -> None:
     """Write a new file. What lies at its name, which may be somebody's link, is removed and not followed."""
     _remove(path)
@@ -140,30 +165,6 @@ def _write(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _commit(path: Path, robj: bytes | None, before: Signature | None) -> None:
-    kept, old = partner(path), partner(path, ".old")
-    if robj is not None:
-        if kept.exists():
-            os.replace(kept, old)
-        os.replace(partner(path, ".new"), kept)
-        _sync(path.parent)
-    os.replace(_new(path), path)
-    _sync(path.parent)
-    _remove(old)
-    if robj is None and before is not None and _content(kept, before) is not None:
-        _remove(kept)
-
-
-def _require_no_stranger(path: Path, robj: bytes | None) -> None:
-    """Refuse to write over an `.robj` that belongs to no `.h5`."""
-    kept = partner(path)
-    if robj is not None and kept.exists() and not path.exists() and not _new(path).exists():
-        raise FileError(
-            f"{path} can't be written: its R object would take the place of {kept}, which no {path.name} belongs to. "
-            "Move that file away, or save under another name."
-        )
 
 
 def _advice(error: OSError) -> str:
@@ -178,12 +179,10 @@ def _advice(error: OSError) -> str:
 
 
 def robj_of(path: Path, wanted: Signature) -> bytes | None:
-    """Return the content of whichever file has the signature that an `.h5` names; None where none has."""
-    for ending in ("", ".old", ".new"):
-        content = _content(partner(path, ending), wanted)
-        if content is not None:
-            return content
-    return None
+    """Return the content of whichever file has the signature that an `.h5` names; None where none has it."""
+    # In this order: while it is looked for, a save may rename the one to the other.
+    content = _content(partner(path, ".new"), wanted) if wanted.size else b""
+    return _content(partner(path), wanted) if content is None else content
 
 
 def no_robj(path: Path, wanted: Signature) -> FileError:
@@ -200,35 +199,25 @@ def no_robj(path: Path, wanted: Signature) -> FileError:
     )
 
 
-def settle(path: Path, named: Callable[[Path], Signature | None]) -> None:
+def settle(path: Path) -> None:
     """Finish what an interrupted save left, unless a save is under way or the directory can't be written to."""
-    if not any(leftover.exists() for leftover in (partner(path, ".old"), partner(path, ".new"), _new(path))):
-        return
-    # The pair was read already: what can't be tidied up here does no harm, and is met again by the next save.
-    with contextlib.suppress(OSError), _alone(path, patience=0.0):
-        _settled(path, named)
-        _remove(_new(path))
+    if partner(path, ".new").exists() or new(path).exists():
+        # The pair was read already: what can't be tidied up here does no harm, and is met again by the next save.
+        with contextlib.suppress(OSError), _alone(path, patience=0.0):
+            _settled(path)
+            _remove(partner(path, ".new"), new(path))
 
 
-def _settled(path: Path, named: Callable[[Path], Signature | None]) -> Signature | None:
-    """Finish or take back an interrupted save; returns the signature that the `.h5` names."""
-    if not path.exists():
-        return None
+def _settled(path: Path) -> Signature | None:
+    """Take the last step of an interrupted save; returns the signature that the `.h5` names."""
     try:
-        wanted = named(path)
-    except FileError:
+        wanted = named(path.read_bytes())
+    except (FileNotFoundError, ValueError):
         return None
-    kept, old, new = (partner(path, ending) for ending in ("", ".old", ".new"))
-    if wanted is None:
-        _remove(new)
-    elif _content(kept, wanted) is not None:
-        _remove(old, new)
-    elif _content(old, wanted) is not None:
-        os.replace(old, kept)
-        _remove(new)
-    elif _content(new, wanted) is not None and not new.is_symlink():
-        os.replace(new, kept)
-    _sync(path.parent)
+    written = partner(path, ".new")
+    if wanted is not None and not written.is_symlink() and _content(written, wanted) is not None:
+        os.replace(written, partner(path))
+        _sync(path.parent)
     return wanted
 
 
@@ -238,9 +227,7 @@ def _settled(path: Path, named: Callable[[Path], Signature | None]) -> Signature
 def _content(path: Path, wanted: Signature) -> bytes | None:
     """Return the content of a file with this signature, None where it is not there or another."""
     try:
-        if path.stat().st_size != wanted.size:
-            return None
-        content = path.read_bytes()
+        content = path.read_bytes() if path.stat().st_size == wanted.size else b""
     except FileNotFoundError:
         return None
     return content if signature(content) == wanted else None
@@ -262,17 +249,15 @@ def _sync(directory: Path) -> None:
 
 
 @contextlib.contextmanager
-def _alone(path: Path, patience: float | None = None) -> Iterator[None]:
+def _alone(path: Path, patience: float) -> Iterator[None]:
     """Keep other saves into the same directory waiting; file systems without locks let them through."""
     if os.name != "posix":
         yield
         return
     import fcntl
 
-    handle = os.open(path.parent, os.O_RDONLY)
+    handle, end = os.open(path.parent, os.O_RDONLY), time.monotonic() + patience
     try:
-        patience = _PATIENCE if patience is None else patience
-        end = time.monotonic() + patience
         while True:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,10 +1,13 @@
-"""Frames taken apart for a file and put together again: every dtype, every index, and the layout of the 0.7 line."""
+"""Frames in files: every dtype and index that is kept, the layout of the 0.7 line, and what is refused by its name."""
 
 from __future__ import annotations
 
 import datetime
 import io
+import math
+from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -13,29 +16,37 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from test_tree import same
 
 from pymer4.errors import DataError, ModelWarning
-from pymer4.storage import cells, frames, h5tree, h5write
-from pymer4.storage.frames import Parts
+from pymer4.storage import cells, state, tree
+from pymer4.storage.tree import TreeError
 
 
-def parts_in_file(frame: pd.DataFrame) -> Parts:
-    """Return the parts of a frame as a file gives them back."""
-    made = frames.apart(frame, "data")
-    names = ("cols", "idx", "vals", "dtypes", "meta")
-    content = h5write.write({name: getattr(made, name) for name in names}, {}, None)
+def in_file(frame: pd.DataFrame, as_one: bool = True) -> dict:
+    """Return the entries of a frame as a file gives them back."""
+    content = tree.write(state.apart(frame, "data", as_one=as_one), {}, {})
     with h5py.File(io.BytesIO(content), "r") as file:
-        return Parts(**h5tree.read(file))
+        return tree.read(file, Path("x.h5"))
 
 
 def survives(frame: pd.DataFrame) -> pd.DataFrame:
     before = frame.copy()
-    back = frames.together(parts_in_file(frame))
     options = {"check_index_type": "exact", "check_column_type": "exact", "check_exact": True}
-    pd.testing.assert_frame_equal(back, frame, **options)
-    assert back.attrs == frame.attrs
+    for as_one in (False, True):
+        back = state.together(**in_file(frame, as_one))
+        pd.testing.assert_frame_equal(back, frame, **options)
+        assert back.attrs == frame.attrs
     pd.testing.assert_frame_equal(frame, before, **options)
     return back
+
+
+def attributes_in_file(values: dict, records: tuple = ()) -> dict:
+    """Return attributes as a file gives them back."""
+    content = tree.write(state.to_tree(values, "Lm", records), {}, {})
+    with h5py.File(io.BytesIO(content), "r") as file:
+        return state.from_tree(tree.read(file, Path("x.h5")), records)
 
 
 N = 6
@@ -48,15 +59,7 @@ COLUMNS = {
     "object text": np.array(["a", "é", "", "x/y", "日本", "a\0"], dtype=object),
     "object gaps": np.array(["a", None, np.nan, pd.NA, pd.NaT, "b"], dtype=object),
     "object numbers": np.array([1, 2.5, True, 2**70, float("inf"), -0.0], dtype=object),
-    "object dates": np.array(
-        [
-            datetime.date(2020, 1, 2), datetime.datetime(2020, 1, 2, 3, 4, 5, 6),
-            pd.Timestamp("2020-01-01T00:00:00.000000001"),
-            pd.Timedelta("1 days 00:00:00.000000001"), Decimal("1.50"),
-            datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc),
-        ],
-        dtype=object,
-    ),
+    "object dates": np.array([datetime.date(2020, 1, 2), None, "a", 1, datetime.date.max, 2.5], dtype=object),
     "object empty": np.array([None] * N, dtype=object),
     "wide": np.array(["x" * 3_000_000, "y", "", "é", "z", "z"], dtype=object),
     "Int64": pd.array([1, None, 2**60, -5, 0, 3], dtype="Int64"),
@@ -72,28 +75,21 @@ COLUMNS = {
     "arrow int": pd.array([1, None, 3, 4, 5, 6], dtype="int64[pyarrow]"),
     "arrow float": pd.array([1.5, None, 3, 4, 5, 6], dtype="double[pyarrow]"),
     "arrow bool": pd.array([True, None, False, True, True, False], dtype="bool[pyarrow]"),
-    "arrow decimal": pd.array([Decimal("1.50"), None] * 3, dtype=pd.ArrowDtype(pa.decimal128(5, 2))),
-    "arrow date": pd.array([datetime.date(2020, 1, 1), None] * 3, dtype=pd.ArrowDtype(pa.date32())),
-    "arrow time": pd.array([pd.Timestamp("2020")] * N, dtype="timestamp[ns][pyarrow]"),
-    "arrow list": pd.array([[1, 2], None, []] * 2, dtype=pd.ArrowDtype(pa.list_(pa.int64()))),
+    "arrow time": pd.array([pd.Timestamp("2020"), None] * 3, dtype="timestamp[us][pyarrow]"),
+    "arrow zone": pd.array([pd.Timestamp("2020", tz="UTC"), None] * 3, dtype="timestamp[ns, tz=UTC][pyarrow]"),
+    "arrow span": pd.array([pd.Timedelta("1h"), None] * 3, dtype="duration[ms][pyarrow]"),
     "category": pd.Categorical(list("bacbaa"), ["c", "b", "a", "unused"]),
     "category ordered": pd.Categorical([*"bacba", None], ["c", "b", "a"], ordered=True),
     "category int": pd.Categorical([3, 1, None, 1, 3, 2], [3, 1, 2]),
     "category float": pd.Categorical([0.1, 1.0, 0.1, 2.5, None, 1.0]),
     "category bool": pd.Categorical([True, False, True, None, True, True]),
     "category dates": pd.Categorical(pd.to_datetime(["2020", "2021", None] * 2)),
-    "category intervals": pd.cut(np.arange(N), 3),
     "category mixed": pd.Categorical(np.array(["a", 1, 2.5, "a", 1, None], dtype=object)),
     "datetime": pd.to_datetime(["2020-01-01", None, "1700-01-01"] * 2),
     "datetime s": np.array(["2020", "NaT", "9999"] * 2, dtype="M8[s]"),
     "zone": pd.date_range("2020", periods=N, tz="Europe/Berlin"),
     "UTC": pd.date_range("2020", periods=N, tz="UTC"),
     "timedelta": pd.to_timedelta([1, None, -3] * 2, unit="h"),
-    "period": pd.period_range("2020", periods=N, freq="M"),
-    "interval": pd.interval_range(0, N),
-    "interval dates": pd.interval_range(pd.Timestamp("2020"), periods=N, closed="left"),
-    "sparse": pd.arrays.SparseArray([0.0, 0, 1, 0, np.nan, 2]),
-    "sparse int": pd.arrays.SparseArray([0, 0, 1, 0, 0, 2], fill_value=0),
 }  # fmt: skip
 
 
@@ -163,10 +159,8 @@ INDEXES = {
     "dates": pd.DatetimeIndex(["2020", "2022"]),
     "zone": pd.DatetimeIndex(["2020", "2022"], tz="Europe/Berlin", name="when"),
     "regular dates": pd.date_range("2020", periods=2),
-    "periods": pd.period_range("2020", periods=2, freq="Q"),
     "timedeltas": pd.to_timedelta([2, 1], unit="s"),
     "category": pd.CategoricalIndex(["b", "a"], ["b", "a", "c"], ordered=True),
-    "intervals": pd.interval_range(0, 2),
     "several": pd.MultiIndex.from_tuples([("a", 1), ("b", 2)], names=["g", None]),
     "several dates": pd.MultiIndex.from_arrays([pd.to_datetime(["2020", "2021"]), pd.Categorical(["x", None])]),
     "nullable": pd.Index(pd.array([1, None], dtype="Int64")),
@@ -209,67 +203,214 @@ def test_attrs_survive():
 # ------------------------------------------------------------------ the layout
 
 
-def test_numbers_are_one_array():
-    made = frames.apart(
-        pd.DataFrame({"x": [1.5, 2.0], "n": [1, 2], "s": np.array([1, 2], "i1")}, index=["a", "é"]), "data"
-    )
-    assert made.vals.dtype == float and made.vals.tolist() == [[1.5, 1, 1], [2.0, 2, 2]]
-    assert made.cols.tolist() == [b"x", b"n", b"s"] and made.cols.dtype == "S1"
-    assert made.idx.tolist() == [b"a", "é".encode()]
-    assert made.dtypes == {"x": "float64", "n": "int64", "s": "int8"}
+def test_columns_of_float64_are_one_array():
+    made = state.apart(pd.DataFrame({"x": [1.5, 2.0], "z": [1.0, 2.0]}, index=["a", "é"]), "coefs")
+    assert made["vals"].dtype == float and made["vals"].tolist() == [[1.5, 1], [2, 2]]
+    assert made["cols"].tolist() == [b"x", b"z"] and made["cols"].dtype == "S1"
+    assert made["idx"].tolist() == [b"a", "é".encode()]
+    assert made["dtypes"] == {"x": "float64", "z": "float64"}
 
 
-def test_whole_numbers_stay_whole():
-    assert frames.apart(pd.DataFrame({"a": [1, 2], "b": [3, 4]}), "data").vals.dtype == np.int64
-    assert frames.apart(pd.DataFrame({"a": [1, 2]}), "data").idx.dtype == np.int64
-
-
-def test_text_makes_an_array_a_column():
-    made = frames.apart(pd.DataFrame({"x": [1.5, 2.0], "t": ["a", "é"], "c": pd.Categorical(["u", "v"])}), "data")
-    assert list(made.vals) == ["x", "t", "c"]
-    assert made.vals["x"].dtype == float and made.vals["t"].dtype == "<U1" and made.vals["t"].tolist() == ["a", "é"]
-    assert pd.Categorical.from_codes(**made.vals["c"]).tolist() == ["u", "v"]
-    assert made.dtypes["c"] == "category"
+def test_other_columns_are_an_array_each():
+    frame = pd.DataFrame({"x": [1.5, 2.0], "n": [1, 2], "t": ["a", "é"], "c": pd.Categorical(["u", "v"])})
+    made = state.apart(frame, "coefs")
+    assert list(made["vals"]) == list(made["dtypes"]) == ["x", "n", "t", "c"]
+    assert [made["vals"][name].dtype for name in "xnt"] == ["f8", "i8", "S2"] and made["idx"].dtype == np.int64
+    assert made["vals"]["t"].tolist() == [b"a", "é".encode()] and made["dtypes"]["c"].startswith("category[")
+    assert pd.Categorical.from_codes(**made["vals"]["c"]).tolist() == [b"u", b"v"]
 
 
 def test_old_entries_are_read():
-    """Dtypes in the place of their names, one array of objects, and no meta: what release 0.7 wrote."""
+    """Dtypes in the place of their names, and one array of objects: what release 0.7 wrote."""
     values = np.array([[1.5, 3, "**"], [2.5, 4, ""]], dtype=object)
     dtypes = {"Estimate": np.dtype(float), "DF": np.dtype("i8"), "Sig": np.dtype(object)}
-    old = Parts(np.array([b"Estimate", b"DF", b"Sig"]), np.array([b"(Intercept)", "é".encode()]), values, dtypes, {})
+    rows = np.array([b"(Intercept)", "é".encode()])
     expected = pd.DataFrame({"Estimate": [1.5, 2.5], "DF": [3, 4], "Sig": np.array(["**", ""], dtype=object)})
     expected.index = pd.Index(["(Intercept)", "é"], dtype=object)
     expected.columns = expected.columns.astype(object)
-    pd.testing.assert_frame_equal(frames.together(old), expected)
+    found = state.together(np.array([b"Estimate", b"DF", b"Sig"]), rows, values, dtypes)
+    pd.testing.assert_frame_equal(found, expected)
 
 
 def test_old_numbers_are_read():
     dtypes = {"Group": np.dtype("i8"), "x": np.dtype(float)}
-    old = Parts(np.array([b"Group", b"x"]), np.array([4, 2]), np.array([[1.0, 0.5], [2.0, 1.5]]), dtypes, {})
+    found = state.together(np.array([b"Group", b"x"]), np.array([4, 2]), np.array([[1.0, 0.5], [2.0, 1.5]]), dtypes)
     expected = pd.DataFrame({"Group": [1, 2], "x": [0.5, 1.5]}, index=[4, 2])
-    pd.testing.assert_frame_equal(frames.together(old), expected, check_column_type=False)
+    pd.testing.assert_frame_equal(found, expected, check_column_type=False)
 
 
 # ------------------------------------------------------------------ refusals
 
 
-@pytest.mark.parametrize("held", [[1], {"a": 1}, object(), np.arange(3), b"x"], ids=lambda held: type(held).__name__)
-def test_a_column_that_no_file_holds_is_named(held):
+@pytest.mark.parametrize(
+    "held",
+    [[1], {"a": 1}, object(), np.arange(3), b"x", Decimal("1.5"), pd.Timestamp("2020"), pd.Timedelta("1h"), 1j],
+    ids=lambda held: type(held).__name__,
+)
+def test_a_value_that_no_file_holds_is_named(held):
     column = np.empty(2, dtype=object)
-    column[:] = ["a", held]
-    with pytest.raises(DataError, match=r"Column 'odd' of data holds a value of type \w+, which can't be saved"):
-        frames.apart(pd.DataFrame({"x": [1, 2], "odd": column}), "data")
+    column[0], column[1] = "a", held
+    told = rf"Column 'odd' of data holds a value of type {type(held).__name__}, which can't be saved\. Make it text"
+    with pytest.raises(DataError, match=told):
+        state.apart(pd.DataFrame({"x": [1, 2], "odd": column}), "data")
+
+
+REFUSED = {
+    "period": pd.period_range("2020", periods=2, freq="M"),
+    "interval": pd.interval_range(0, 2),
+    "category of intervals": pd.cut(np.arange(2), 2),
+    "sparse": pd.arrays.SparseArray([0.0, 1]),
+    "longdouble": np.arange(2).astype("g"),
+    "zone without a name": pd.date_range("2020", periods=2, tz=datetime.timezone(datetime.timedelta(hours=1), "mine")),
+    "arrow decimal": pd.array([Decimal("1.50"), None], dtype=pd.ArrowDtype(pa.decimal128(5, 2))),
+    "arrow date": pd.array([datetime.date(2020, 1, 1), None], dtype=pd.ArrowDtype(pa.date32())),
+    "arrow list": pd.array([[1, 2], None], dtype=pd.ArrowDtype(pa.list_(pa.int64()))),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_a_column_that_no_file_holds_is_named(kind):
+    told = r"Column 'odd' of data is of dtype .*, which can't be saved\. Make it text, numbers or dates in UTC"
+    with pytest.raises(DataError, match=told):
+        state.apart(pd.DataFrame({"x": [1, 2], "odd": REFUSED[kind]}), "data")
 
 
 def test_a_label_that_no_file_holds_is_named():
     with pytest.raises(DataError, match="A label in the index of data holds a value of type frozenset"):
-        frames.apart(pd.DataFrame({"x": [1]}, index=pd.Index([frozenset([1])], dtype=object)), "data")
+        state.apart(pd.DataFrame({"x": [1]}, index=pd.Index([frozenset([1])], dtype=object)), "data")
 
 
 def test_a_dtype_that_is_not_there_is_read_as_objects():
     with pytest.warns(ModelWarning, match=r"dtype nosuch\[x\] is read as objects"):
-        values = cells.restored(np.array([1.5, 2.0]), "nosuch[x]", None)
+        values = cells.restored(np.array([1.5, 2.0]), "nosuch[x]")
     assert values.dtype == object and values.tolist() == [1.5, 2.0]
+
+
+# ------------------------------------------------------------------ other values
+
+KEYS = [
+    "a/b", "/", ".", "..", "", " ", "é/ü", "TITLE", "CLASS", "VERSION", "FLAVOR", "_v_x", "_p_x", "i1", "i0",
+    "x\0y", "\0",
+    "DEEPDISH_IO_x", "pandas_type", "n" * 300, "\ud800", "(Intercept)", "2.5_ci", "日本", 1, -2, 2.5, math.inf, None,
+    True, ("a", 1),
+    ("a", ("b", None)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", KEYS, ids=lambda key: repr(key)[:20])
+def test_any_key_survives(key):
+    values = {"odd": {key: "value", "plain": [1], **({} if key == 1 else {"z": {key: None}})}}
+    assert same(attributes_in_file(values), values)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        2**63 - 1, -(2**63), 2**63, -(2**90), 0, 0.0, -0.0, math.nan, math.inf, 1e-320, True, False, None, "", " ",
+        "é", "a\0", "\0",
+        "x" * 70_000, "\udcff", [], (), {}, [[]], [None],
+        [None, None],
+        (None, (None, [None])), ["a"] * 300, [1.5] * 300, [True] * 300, (2**70,) * 300, ["a\0"] * 300, [1, "a"] * 200,
+        {f"k{i}": i for i in range(300)}, {i: i for i in range(300)}, {f"k{i}": [i] for i in range(300)},
+        {"b": 1, "a": 2},
+        ["x" * 100_000, "\ud800"] * 5, range(0),
+    ],
+    ids=lambda value: repr(value)[:25],
+)  # fmt: skip
+def test_any_value_survives(value):
+    value = list(value) if isinstance(value, range) else value
+    assert same(attributes_in_file({"v": value, "w": [value]}), {"v": value, "w": [value]})
+
+
+PLAIN = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(), max_size=20)
+    | arrays.arrays(
+        st.sampled_from([np.float64, np.int32, np.uint8, np.bool_, np.dtype("S3"), np.float32, np.int64]),
+        arrays.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=8),
+    ),
+    lambda children: (
+        st.lists(children, max_size=4)
+        | st.lists(children, max_size=4).map(tuple)
+        | st.dictionaries(st.text(max_size=8) | st.integers() | st.sampled_from(KEYS[:26]), children, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.text(max_size=6), PLAIN, max_size=5))
+@settings(max_examples=60, deadline=None)
+def test_plain_values_survive(values):
+    assert same(attributes_in_file({"v": values}), {"v": values})
+
+
+def test_numpy_scalars_become_pythons():
+    found = attributes_in_file({"a": [np.float64(1.5), np.int8(3), np.bool_(True), np.str_("x")]})
+    assert same(found, {"a": [1.5, 3, True, "x"]})
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a model's attribute may hold."""
+
+    b: tuple
+    a: dict
+
+
+def test_records_survive_where_they_are_known(tmp_path):
+    record = Record((1, None), {"x": np.eye(2)})
+    found = attributes_in_file({"r": record}, (Record,))["r"]
+    assert type(found) is Record and found.b == (1, None) and same(found.a, record.a)
+    with pytest.raises(DataError, match=r"its attribute \.r holds a Record"):
+        attributes_in_file({"r": record})
+    content = state.to_tree({"r": record}, "Lm", (Record,))
+    with pytest.raises(TreeError, match="holds a 'record' of a form that this version does not know"):
+        state.from_tree(content, ())
+
+
+KINDS = {
+    "series": pd.Series([1, None], index=["a", "b"], name=("x", 1)),
+    "frame": pd.DataFrame({"a": ["x"], "b": [pd.Timestamp("2020")]}),
+    "frames": {"deep": [pd.DataFrame({"a": [1.0]}), None]},
+    "index": pd.Index(["a", "b"], name="k"),
+    "range index": pd.RangeIndex(3),
+    "categorical": pd.Categorical(["a", None, "b"], ordered=True),
+    "nullable": pd.array([1, None], dtype="Int64"),
+    "objects": np.array(["a", 1, None], dtype=object),
+    "dates": np.array(["2020", "NaT"], dtype="M8[s]"),
+    "big endian": np.arange(3, dtype=">i4"),
+    "text": np.array(["a", "é", ""], dtype="<U7"),
+    "big endian text": np.array(["a", "é"], dtype=">U2"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_kinds_that_settings_may_hold_survive(kind):
+    value = KINDS[kind]
+    found = attributes_in_file({"v": {"x": value}})["v"]["x"]
+    assert type(found) is type(value)
+    if isinstance(value, pd.DataFrame):
+        pd.testing.assert_frame_equal(found, value)
+    elif isinstance(value, (pd.Series, pd.Index, pd.api.extensions.ExtensionArray)):
+        pd.testing.assert_series_equal(pd.Series(found), pd.Series(value))
+        assert getattr(found, "name", None) == getattr(value, "name", None)
+    elif isinstance(value, np.ndarray):
+        np.testing.assert_array_equal(found, value)
+        assert found.dtype == value.dtype
+    else:
+        pd.testing.assert_frame_equal(found["deep"][0], value["deep"][0])
+        assert found["deep"][1] is None
+
+
+@pytest.mark.parametrize(
+    "value", [{1, 2}, print, object(), 1j, b"x", Decimal(1), pd.Timestamp("2020"), np.eye(2, dtype="O")]
+)
+def test_an_attribute_that_no_file_holds_is_named(value):
+    with pytest.raises(DataError, match=r"its attribute \.note\[1\]\['deep'\] holds a .*delete it.*pickle or joblib"):
+        attributes_in_file({"note": [1, {"deep": value}]})
 
 
 # ------------------------------------------------------------------ any frame
