@@ -12,7 +12,7 @@ import inspect
 import numbers
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -146,6 +146,17 @@ def one_of(argument: str, value: object, allowed: Iterable[object]) -> object:
         return value
     legal = ", ".join(repr(a) for a in allowed)
     raise OptionError(f"{argument}={shown(value)} is not known. Use one of: {legal}.{near(value, allowed)}")
+
+
+def once(argument: str, labels: Sequence[Any]) -> None:
+    """Refuse labels of which one is there twice.
+
+    Raises:
+        OptionError: naming it.
+    """
+    twice = [str(each) for i, each in enumerate(labels) if each in labels[:i]]
+    if twice:
+        raise OptionError(f"{argument} names {', '.join(dict.fromkeys(twice))} more than once. Name each once.")
 
 
 def also_spelled(**names: str) -> Callable[[Callable], Callable]:

@@ -30,7 +30,7 @@ from pymer4 import Lmer, load_dataset
 from pymer4.errors import DataError, NotFittedError, OptionError
 from pymer4.fit.lowess import lowess
 from pymer4.models.base import Model
-from pymer4.models.diagnosis_plots import DiagnosticPlots
+from pymer4.models.pictures import Pictures
 from pymer4.plots.caterpillars import caterpillars as draw_caterpillars
 from pymer4.plots.marginal import marginal
 from pymer4.plots.residuals import POINTS, partial_regression, quantiles, residuals_against_fitted
@@ -757,7 +757,7 @@ def test_pictures_fit_a_panel_of_a_subfigure(draw):
 def test_matplotlib_and_scipy_wait_until_a_picture_is_asked_for():
     code = """
 import sys
-import pymer4.models.diagnosis_plots
+import pymer4.models.pictures
 from pymer4.plots import caterpillars as c, residuals as d, marginal as m
 assert not any(name.split(".")[0] in ("matplotlib", "rpy2", "scipy") for name in sys.modules)
 import pandas as pd
@@ -799,7 +799,7 @@ def test_a_million_rows_take_seconds():
 # a model that says no more of itself than it has to
 
 
-class Line(DiagnosticPlots, Model):
+class Line(Pictures, Model):
     """A straight line by least squares, with whatever prior weights and outcome it is given."""
 
     def __init__(self, data, weights=None, link="identity", family="gaussian"):
@@ -815,7 +815,7 @@ class Line(DiagnosticPlots, Model):
         root = np.sqrt(np.ones(len(rows)) if self.weights is None else self.weights[used])
         b = np.linalg.lstsq(X * root[:, None], rows.y * root, rcond=None)[0]
         self.coefs = pd.DataFrame({"Estimate": b}, index=["Intercept", "x", "z"])
-        self._keep_fits(X @ b, rows.y.to_numpy() - X @ b, used, quiet=True)
+        self._keep_fits(X @ b, rows.y.to_numpy() - X @ b, used)
         self.fitted = True
         return self
 

@@ -26,6 +26,8 @@ LINKS: dict[str, tuple[str, ...]] = {
 NATIVE_LINKS = LINKS | {"nbinom": ("log", "sqrt", "identity")}
 """Those of the models that are fitted without R; lme4's `glmer.nb` has the log alone."""
 
+_MEANS = {"binomial": "probability", "poisson": "rate", "nbinom": "rate"}
+
 
 def check_family(family: str, link: str | None, links: Mapping[str, tuple[str, ...]] = LINKS) -> str:
     """Return the link of a family, its default where none is given.
@@ -49,6 +51,13 @@ def check_family(family: str, link: str | None, links: Mapping[str, tuple[str, .
 def is_linear(family: str, link: str) -> bool:
     """Whether the model is a linear mixed model, and not a generalized one."""
     return (family, link) == ("gaussian", "identity")
+
+
+def link_named(family: str, link: str) -> str:
+    """Return what stands before an outcome on the scale of a link."""
+    if link == "log":
+        return f"log {_MEANS.get(family, 'mean')} of "
+    return {"identity": "", "logit": "log odds of "}.get(link, f"{link} of ")
 
 
 def has_scale(family: str) -> bool:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymer4.data.columns import normalise
-from pymer4.errors import DataError, OptionError, near, shown
+from pymer4.data.columns import level_name, normalise, places
+from pymer4.errors import DataError, OptionError, near, once, shown
 from pymer4.fit.grouped import SINGULAR, TOO_FEW, UNFITTED, GroupedFit
 
 
@@ -181,3 +181,20 @@ def grouping_columns(group: Any, data: pd.DataFrame) -> list[str]:
     if len(set(names)) < len(names):
         raise OptionError(f"group={group!r} names a column twice.")
     return names
+
+
+def chosen(groups: pd.DataFrame, labels: Sequence[Any]) -> pd.DataFrame:
+    """Return the rows of the groups that `grps` asks for, all where it asks for none.
+
+    Raises:
+        OptionError: a label of no group, or a group given twice.
+    """
+    names = [level_name(label) for label in labels]
+    found = places(names, list(groups.index))
+    unknown = [name for name, place in zip(names, found, strict=True) if place < 0]
+    if unknown:
+        known = ", ".join(groups.index[:12]) + (", …" if len(groups) > 12 else "")
+        more = f" and {len(unknown) - 12:,} more" if len(unknown) > 12 else ""
+        raise OptionError(f"grps has {', '.join(unknown[:12])}{more}, not among the groups: {known}.")
+    once("grps", list(groups.index[found]))
+    return groups.iloc[found] if len(found) else groups

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
 
-from pymer4.data.columns import level_name, places, real_array
+from pymer4.data.columns import Column, level_name, places, real_array
 from pymer4.errors import OptionError, items, near, one_of, shown
 
 Adjust = Literal[
@@ -26,6 +26,9 @@ Scale = Literal["response", "link"]
 
 _R_NAMES = {"bonf": "bonferroni", "dunnet": "dunnettx"}
 _LISTED = 12
+
+_PLACES = 60
+_TRUTH = ("FALSE", "TRUE")
 
 _ROWS = 10_000
 """Rows that emmeans gives a grid at most."""
@@ -117,6 +120,47 @@ class Predictors:
             )
         chosen = [self.factors[name][place] for place in found]
         return chosen if isinstance(chosen[0], str) else np.array(chosen)
+
+
+def along(column: Column, levels: np.ndarray | None) -> tuple[np.ndarray | list[str], Column]:
+    """Return places from end to end of a predictor, and the column that has them.
+
+    Args:
+        column: as it was fitted, without missing values.
+        levels: its values, where the formula makes a factor of a number.
+
+    Returns:
+        Numbers, or names of levels; and one row a place.
+    """
+    if column.kind == "factor":
+        return list(column.levels), replace(column, values=np.arange(1, len(column.levels) + 1, dtype=np.int32))
+    if column.kind == "logical":
+        return list(_TRUTH), replace(column, values=np.array([0, 1], dtype=np.int32))
+    x = np.linspace(column.values.min(), column.values.max(), _PLACES) if levels is None else levels
+    named = levels is not None and len(levels) <= _PLACES
+    return [level_name(value) for value in x] if named else x, Column("double", x)
+
+
+def held(column: Column, n: int, levels: np.ndarray | None) -> Column:
+    """Return `n` rows at the mean of a number, or at the first level of a factor; see `along`."""
+    if column.kind in ("double", "integer"):
+        return Column("double", np.full(n, column.values.mean() if levels is None else levels[0]))
+    return replace(column, values=np.full(n, 1 if column.kind == "factor" else 0, dtype=np.int32))
+
+
+def told(columns: Mapping[str, Column], offset: float | None) -> list[str]:
+    """Return at which values predictors and offset are held, as one sentence; none where there is nothing to tell."""
+    values = {}
+    for name, column in columns.items():
+        first = column.values[0]
+        if column.kind == "factor":
+            values[name] = column.levels[first - 1]
+        else:
+            values[name] = _TRUTH[first] if column.kind == "logical" else f"{first:.4g}"
+    if offset is not None:
+        values["offset"] = f"{offset:.4g}"
+    listed = ", ".join(f"{name}\u00a0=\u00a0{value}" for name, value in values.items())
+    return [f"Other predictors at: {listed}"] if listed else []
 
 
 def require_apart(first: str, names: Sequence[str], second: str, others: Sequence[str]) -> None:

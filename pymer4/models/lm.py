@@ -21,19 +21,18 @@ from pymer4.fit.glm import GeneralizedFit, generalized
 from pymer4.fit.linear import LinearFit, least_squares
 from pymer4.infer.asymptotic import asymptotic
 from pymer4.models import summaries
-from pymer4.models.lm_plots import LmPlots
 from pymer4.models.lm_predict import LmPredictions
 from pymer4.models.lm_resample import LmResampling
 from pymer4.models.lm_state import LmFit, LmState
 from pymer4.models.lm_tests import LmTests
-from pymer4.models.native import NativeModel
+from pymer4.models.native import LmPictures, NativeModel
 from pymer4.models.options import LmOptions, NativeMethod, Scheme
 from pymer4.work import Seed
 
 _WELCH = "the name of a column in weights= and plain standard errors"
 
 
-class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPlots, NativeModel):
+class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPictures, NativeModel):
     """A regression: ordinary or weighted least squares, or a generalized linear model.
 
     Formulas are patsy's, and may use every function and variable that is visible where the model is made. Text and

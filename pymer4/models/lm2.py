@@ -29,15 +29,14 @@ from pymer4.infer.second_level import (
     tested,
 )
 from pymer4.models import summaries
-from pymer4.models.lm2_plots import Lm2Plots
 from pymer4.models.lm2_predict import Lm2Predictions
 from pymer4.models.lm_state import Lm2Fit, Lm2State
-from pymer4.models.native import NativeModel
+from pymer4.models.native import Lm2Pictures, NativeModel
 from pymer4.models.options import Lm2Options, NativeMethod
 from pymer4.work import Seed, progress, seed_stream, told_rows
 
 
-class Lm2(Lm2State, Lm2Predictions, Lm2Plots, NativeModel):
+class Lm2(Lm2State, Lm2Predictions, Lm2Pictures, NativeModel):
     """One regression for each group, and one-sample tests of its coefficients over groups.
 
     This is the summary-statistics approach to data with repeated measures: intercept and slopes differ freely between

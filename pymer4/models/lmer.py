@@ -26,7 +26,7 @@ from pymer4.models.convergence import Convergence, next_step
 from pymer4.models.lmer_diagnosis import LmerDiagnosis
 from pymer4.models.lmer_marginal import LmerMarginal
 from pymer4.models.lmer_options import LmerOptions, Method, names_set
-from pymer4.models.lmer_plots import LmerPlots
+from pymer4.models.lmer_pictures import LmerPictures
 from pymer4.models.lmer_predict import LmerPredictions
 from pymer4.models.lmer_resample import LmerResampling
 from pymer4.models.lmer_state import LmerFit, LmerState, is_function
@@ -35,7 +35,7 @@ from pymer4.rbridge import bridge
 from pymer4.work import Seed
 
 
-class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, LmerPlots, LmerDiagnosis, Model):
+class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, LmerDiagnosis, LmerPictures, Model):
     """A mixed model in R's formula language, fitted by lme4 in embedded R.
 
     Text and bool columns are factors, a pandas Categorical keeps its order, rows

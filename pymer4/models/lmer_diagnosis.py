@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import exp, log1p, pi
 from typing import Any, Literal, get_args
@@ -10,11 +11,12 @@ import numpy as np
 import pandas as pd
 
 from pymer4 import tables
+from pymer4.data.columns import normalise
 from pymer4.data.families import LINKS
 from pymer4.errors import ModelWarning, OptionError, issue, issue_all, one_of, verbosity
 from pymer4.fit.quantile_residuals import normal_scores
 from pymer4.models.base import spread
-from pymer4.models.diagnosis_plots import DiagnosticPlots, Residuals
+from pymer4.plots.residuals import Residuals
 from pymer4.rbridge import bridge
 from pymer4.work import progress, seed_stream
 
@@ -59,7 +61,7 @@ class R2:
     marginal: float
 
 
-class LmerDiagnosis(DiagnosticPlots):
+class LmerDiagnosis:
     """The methods of `Lmer` that judge a fit, in numbers and pictures. Nothing is computed before it is asked for."""
 
     def _forget(self) -> None:
@@ -196,6 +198,19 @@ class LmerDiagnosis(DiagnosticPlots):
             residual += found["random"][found["by_row"]].sum()
             found["random"] = found["random"][~found["by_row"]]
         return found["fixed"], float(found["random"].sum()), float(residual)
+
+    def _prior_weights(self) -> np.ndarray | None:
+        return None if self._weights is None else self._numbers(self._weights)
+
+    def _numbers(self, given: str | np.ndarray) -> np.ndarray:
+        """Return weights or an offset, shape (n,), NaN where missing."""
+        if not isinstance(given, str):
+            return given
+        column = normalise(self._frame, [given])[given]
+        return np.where(column.missing, np.nan, column.values.astype(float))
+
+    def _categories(self) -> Iterable[str]:
+        return self._grid_predictors().factors
 
     def _quantile_residuals(self, seed: int | None) -> Residuals | None:
         """Return the normal quantiles of the ranks of the outcome among simulated ones; see `plot_residuals()`.

@@ -1,17 +1,20 @@
 """What the arguments of a picture may be: each check returns the value in plain form, or says what is allowed.
 
-They run before anything is drawn, so that a call that is refused leaves the axes it was given as they were.
+They run before anything is drawn, so that a call that is refused leaves the axes it was given as they were. `picture`
+and `panels` are the door that every plotting method of a model has.
 """
 
 from __future__ import annotations
 
+import functools
+import inspect
 import numbers
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pymer4.errors import OptionError, items, near, shown
+from pymer4.errors import OptionError, check_keywords, items, near, once, shown, truth
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -171,6 +174,21 @@ def names_among(argument: str, value: Any, known: Sequence[str]) -> list[str]:
     return given
 
 
+def place(argument: str, which: int | str, names: Iterable[str]) -> int:
+    """Return the place of a grouping factor, given by its name or as that place.
+
+    Raises:
+        OptionError: it is none of `names`.
+    """
+    names = list(names)
+    if isinstance(which, str) and which in names:
+        return names.index(which)
+    if isinstance(which, (int, np.integer)) and not isinstance(which, bool) and 0 <= which < len(names):
+        return int(which)
+    listed = ", ".join(f"{i} ({name})" for i, name in enumerate(names))
+    raise OptionError(f"{argument}={shown(which)} is not a grouping factor. Use one of: {listed}.{near(which, names)}")
+
+
 def listed(argument: str, value: Any) -> list[Any]:
     """Return what was given as a list; a text is one label.
 
@@ -181,17 +199,6 @@ def listed(argument: str, value: Any) -> list[Any]:
     if found is None:
         raise OptionError(f"{argument}={shown(value)} has to be a list of labels. Leave it out for all.")
     return found
-
-
-def once(argument: str, labels: Sequence[Any]) -> None:
-    """Refuse labels of which one is there twice.
-
-    Raises:
-        OptionError: naming it.
-    """
-    twice = [str(each) for i, each in enumerate(labels) if each in labels[:i]]
-    if twice:
-        raise OptionError(f"{argument} names {', '.join(dict.fromkeys(twice))} more than once. Name each once.")
 
 
 def _sound(argument: str, ax: Axes) -> Axes:
@@ -229,3 +236,58 @@ def _flat(value: Any) -> Iterable[Any]:
 def _kind(value: Any) -> str:
     name = type(value).__name__
     return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
+
+
+_CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
+    "figsize": size,
+    "ax": one_axes,
+    "axlim": limits,
+    "coef_fmt": marks,
+    "ranef_alpha": opacity,
+    "xlabel": label,
+    "ylabel": label,
+    "param": one_name,
+    "term": one_name,
+    "grps": listed,
+    **dict.fromkeys(("ranef", "plot_intercept", "plot_fixef", "plot_ci", "contrasts"), truth),
+}
+"""Argument to its check. What only the model knows, such as its terms, the methods check before they draw."""
+
+
+def picture(method: Callable, ax: Callable[[str, Any], Any] = one_axes) -> Callable:
+    """Let a plotting method have its arguments checked, and put in plain form, before it is called.
+
+    An argument that is left out, or equal to its default, needs no check.
+
+    Args:
+        method: of a model.
+        ax: the check of the axes.
+
+    Raises:
+        NotFittedError: before `fit()`.
+        OptionError: an argument out of its range.
+        TypeError: an argument that the method does not have, or lacks.
+    """
+    checks, signature = {**_CHECKS, "ax": ax}, inspect.signature(method)
+    known = {name: p for name, p in signature.parameters.items() if p.kind is not p.VAR_KEYWORD}
+
+    @functools.wraps(method)
+    def drawn(self: Any, *args: Any, **kwargs: Any) -> Any:
+        what = f"{type(self).__name__}.{method.__name__}"
+        check_keywords({name: value for name, value in kwargs.items() if name not in known}, (), method, what)
+        try:
+            given = signature.bind(self, *args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{what}(): {error}. It takes: {', '.join(list(known)[1:])}.") from None
+        self._require_fit(f"{method.__name__}()")
+        for name, value in given.arguments.items():
+            if name in checks and value is not known[name].default:
+                given.arguments[name] = checks[name](name, value)
+        return method(*given.args, **given.kwargs)
+
+    return drawn
+
+
+def panels(method: Callable) -> Callable:
+    """Do as `picture` for a method that draws several panels, and takes as many axes."""
+    return picture(method, some_axes)

@@ -32,6 +32,8 @@ STROKES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 NAMED = 12  # groups that a legend names; more are counted
 MANY = 500  # marks; more are pixels, not paths, in a vector file
 GOLDEN = (5**0.5 - 1) / 2
+_ROUNDING = 1e-9  # relative; curves closer than that are one line
+_NARROW = 0.1  # share of the value axis; where all terms but one have less, they can't be read
 
 
 def forest(
@@ -114,6 +116,22 @@ def forest(
     return ax
 
 
+def crowding(estimates: Series, lower: ArrayLike, upper: ArrayLike, points: DataFrame | None) -> str | None:
+    """Return the term that takes so much of the value axis that the others, and zero, are a dot there; or None."""
+    reach = []
+    for term, *values in zip(estimates.index, estimates, lower, upper, strict=True):
+        values += list(points[term]) if points is not None and term in points.columns else []
+        drawn = [value for value in (*values, 0.0) if np.isfinite(value)]
+        reach.append((min(drawn), max(drawn)))
+    low, high = np.array(reach).reshape(-1, 2).T
+    if len(reach) < 2:
+        return None
+    widest = int(np.argmax(high - low))
+    others = np.arange(len(reach)) != widest
+    rest = high[others].max() - low[others].min()
+    return str(estimates.index[widest]) if rest < _NARROW * (high.max() - low.min()) else None
+
+
 def group_lines(
     x: ArrayLike | Sequence[str],
     curves: ArrayLike,
@@ -191,6 +209,12 @@ def group_lines(
         axes.name([ax], "x", at, x, made)
         ax.set_xlim(at.min() - 0.4, at.max() + 0.4)
     return ax
+
+
+def alike(curves: np.ndarray) -> bool:
+    """Whether all curves, one a row, are one but for rounding."""
+    apart = np.ptp(curves, axis=0)
+    return bool((apart <= _ROUNDING * np.abs(curves).max(axis=0)).all())
 
 
 def matching(name: str, values: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:

@@ -51,6 +51,16 @@ def kind(estimates: pd.DataFrame) -> str:
     return f"Slope of {variable}" if name == "trend" else f"{words} of slopes of {variable}"
 
 
+def scale_of(estimates: pd.DataFrame) -> dict[str, Any]:
+    """Return the scale of a table of marginal estimates and contrasts, as the name of an outcome depends on it."""
+    name = estimates.attrs.get("estimate", "emmean")
+    return {
+        "scale": estimates.attrs.get("scale", "response"),
+        "undone": name in ("response", "ratio"),
+        "sloped": name in ("trend", "estimate"),
+    }
+
+
 def marginal(
     estimates: pd.DataFrame,
     *,

@@ -6,6 +6,7 @@ million rows take a second or two and a small file.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +25,27 @@ POINTS = 5000  # more than that are counted in hexagons, or thinned where they m
 _TAIL = 500  # ordered residuals at either end that are never thinned
 _ENVELOPE = 400
 _SHADES = ("#CFE3F0", "#5AA5D2", GROUP)
+
+
+@dataclass(frozen=True, slots=True)
+class Residuals:
+    """The residuals that the pictures of a model are of.
+
+    Attributes:
+        kind: what they are.
+        fits: fitted values that they are drawn against, shape (n,).
+        about: what these are, without the outcome.
+        values: shape (n,).
+        is_standard: whether they are standard normal under the right model, rather than normal.
+        is_even: whether outliers are rare under it, which a smooth line then disregards.
+    """
+
+    kind: str
+    fits: np.ndarray
+    about: str
+    values: np.ndarray
+    is_standard: bool = False
+    is_even: bool = True
 
 
 def residuals_against_fitted(

@@ -1,9 +1,8 @@
-"""How the outcome of a fitted `Lmer` runs along a predictor, in each group and in the population."""
+"""The pictures that only an `Lmer` has: curves of groups, and random effects."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,24 +10,23 @@ import pandas as pd
 
 from pymer4 import tables
 from pymer4.data import intake
-from pymer4.data.columns import Column, level_name, normalise, places
+from pymer4.data.columns import Column
 from pymer4.data.formula import names_in, parse
+from pymer4.data.group_levels import chosen
 from pymer4.data.syntax import Name, deparse
-from pymer4.errors import OptionError, near, shown
-from pymer4.models.forest import grouping, of_factor
-from pymer4.models.pictures import picture
+from pymer4.errors import OptionError, confidence_level, near, shown
+from pymer4.infer import grids
+from pymer4.models.pictures import Pictures
 from pymer4.plots import arguments, caterpillars, forest
+from pymer4.plots.arguments import panels, picture
 from pymer4.rbridge import bridge
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_GRID = 60
-_ROUNDING = 1e-9  # relative; curves closer than that are one line
 
-
-class LmerCurves:
-    """`plot()`, and what the other pictures of a mixed model need to know of it."""
+class LmerPictures(Pictures):
+    """The plotting methods of `Lmer`, and what those of all models need to know of it."""
 
     @picture
     def plot(
@@ -90,13 +88,127 @@ class LmerCurves:
             raise OptionError(
                 f"param={shown(param)} is not in the model. Use one of: {', '.join(known)}.{near(param, known)}"
             )
-        varying = list(of_factor(self.ranef, ranef_idx).columns)
+        varying = list(_of(self.ranef, ranef_idx).columns)
         if param not in varying:
             raise OptionError(
                 f"param={param!r} is a coefficient that all groups of {list(self.grps)[ranef_idx]} have in common. "
                 f"Those that vary between them are: {', '.join(varying)}. plot_summary() draws the others."
             )
         return self._plot_coefficient(param, groups, figsize, xlabel, ylabel, plot_fixef, plot_ci, ax)
+
+    @picture
+    def plot_summary(
+        self,
+        figsize: tuple[float, float] = (12, 6),
+        error_bars: str = "ci",
+        ranef: bool = True,
+        axlim: tuple[float, float] | None = None,
+        plot_intercept: bool = True,
+        ranef_alpha: float = 0.5,
+        coef_fmt: str = "o",
+        orient: str = "v",
+        ranef_idx: int | str = 0,
+        *,
+        ax: Axes | None = None,
+    ) -> Axes:
+        """Draw a forest plot of the coefficients over those of the groups.
+
+        Terms with a random effect have a point a group behind them, the others have none. The value axis names the
+        outcome and the scale of the estimates. Where the intercept takes up most of it, a note says how to leave it
+        out.
+
+        Args:
+            figsize: inches.
+            error_bars: `"ci"`, the limits computed by `fit()`, or `"se"`, one standard error either way.
+            ranef: draw the coefficients of each group behind the estimates.
+            axlim: ends of the value axis; by default all that is drawn.
+            plot_intercept: draw the intercept.
+            ranef_alpha: opacity of the groups' points.
+            coef_fmt: matplotlib format of the estimates.
+            orient: `"v"` lists the terms down the page, `"h"` across it.
+            ranef_idx: which grouping factor: its name, or its place from 0 in the order of `grps`.
+            ax: axes to draw on.
+
+        Returns:
+            The axes drawn on.
+
+        Raises:
+            NotFittedError: before `fit()`.
+            OptionError: an argument out of its range.
+
+        Examples:
+            >>> from pymer4 import Lmer, load_dataset
+            >>> model = Lmer("Reaction ~ Days + (Days | Subject)", load_dataset("sleepstudy"))
+            >>> _ = model.fit(summarize=False)
+            >>> ax = model.plot_summary(plot_intercept=False)
+            >>> ax.get_xlabel(), [tick.get_text() for tick in ax.get_yticklabels()]
+            ('Estimate (Reaction)', ['Days'])
+        """
+        index = self._grouping(ranef_idx)
+        groups = self._groups_at(index)[list(_of(self.ranef, index).columns)] if ranef else None
+        how = {"fmt": coef_fmt, "points_alpha": ranef_alpha, "axlim": axlim, "figsize": figsize, "orient": orient}
+        return self._forest(error_bars, plot_intercept, groups, list(self.grps)[index], ax=ax, **how)
+
+    @panels
+    def plot_ranef(
+        self,
+        figsize: tuple[float, float] | None = None,
+        xlabel: str = "",
+        ylabel: str = "",
+        grps: Sequence[Any] = (),
+        ax: Axes | Sequence[Axes] | None = None,
+        *,
+        ranef_idx: int | str = 0,
+        terms: str | Sequence[str] | None = None,
+        order: caterpillars.Order = "value",
+        conf_level: float = 0.95,
+    ) -> Axes | np.ndarray:
+        """Draw the random effects of each group with their intervals, one panel a term.
+
+        An interval is the group's deviation from the population ± z times its conditional standard deviation
+        (`ranef_se`), as R's `dotplot(ranef(model))` draws it.
+
+        Args:
+            figsize: inches of the whole figure; by default 7 wide, as a page, and as high as the panels need.
+            xlabel: label of the value axes.
+            ylabel: label of the group axis; by default the grouping factor.
+            grps: only these groups (labels of `ranef`); all by default.
+            ax: axes to draw on, one a term.
+            ranef_idx: which grouping factor: its name, or its place from 0 in the order of `grps`.
+            terms: only these terms (columns of `ranef`); all by default.
+            order: `"value"` sorts each panel, the largest on top; `"first"` sorts all as the first, so that a row is
+                one group; `"given"` keeps the order of `ranef`, or of `grps`, from the top.
+            conf_level: level of the intervals.
+
+        Returns:
+            The axes of a single term, or those of all, shape (terms,).
+
+        Raises:
+            NotFittedError: before `fit()`.
+            OptionError: no such grouping factor, group or term, another number of axes than of terms, or an argument
+                out of its range.
+
+        Examples:
+            >>> from pymer4 import Lmer, load_dataset
+            >>> model = Lmer("Reaction ~ Days + (Days | Subject)", load_dataset("sleepstudy"))
+            >>> _ = model.fit(summarize=False)
+            >>> [ax.get_title() for ax in model.plot_ranef(order="first")]
+            ['(Intercept)', 'Days']
+        """
+        index = self._grouping(ranef_idx)
+        ranef = chosen(_of(self.ranef, index), grps)
+        if terms is not None:
+            ranef = ranef[arguments.names_among("terms", terms, list(ranef.columns))]
+        return caterpillars.caterpillars(
+            ranef,
+            _of(self.ranef_se, index),
+            conf_level=confidence_level(conf_level),
+            order=order,
+            figsize=figsize,
+            xlabel=xlabel or "Deviation from the population",
+            ylabel=ylabel or list(self.grps)[index],
+            ax=ax,
+        )
 
     def _plot_predictor(self, param, groups, index, figsize, xlabel, ylabel, plot_fixef, plot_ci, ax) -> Axes:
         x, grid = self._grid(param)
@@ -113,10 +225,10 @@ class LmerCurves:
         ).value
         curves = value["curves"][self._groups_at(index).index.get_indexer(groups.index)]
         labels, told = list(groups.index), self._groups_told(param, name, curves)
-        if len(labels) > 1 and _alike(curves):
+        if len(labels) > 1 and forest.alike(curves):
             # One line stands for all: the population's, which is the same, where that is drawn.
             curves, labels = (curves[:0], []) if plot_fixef else (curves[:1], [f"{len(labels):,} groups"])
-        with_band = plot_fixef and plot_ci
+        with_band, (text, columns) = plot_fixef and plot_ci, self._outcome()
         return forest.group_lines(
             x,
             curves,
@@ -126,8 +238,8 @@ class LmerCurves:
             upper=value["upper"] if with_band else None,
             figsize=figsize,
             xlabel=xlabel or (f"rank of {param}" if param in self._ranks else param),
-            ylabel=ylabel or self._outcome_label(),
-            note=" ".join([*told, *_note({other: column for other, column in grid.items() if other != param}, offset)]),
+            ylabel=ylabel or (f"Probability ({columns[0]})" if self.family == "binomial" and columns else text),
+            note=" ".join([*told, *grids.told({name: grid[name] for name in grid if name != param}, offset)]),
             ax=ax,
         )
 
@@ -136,7 +248,7 @@ class LmerCurves:
         count = len(curves)
         if count < 2:
             return []
-        if _alike(curves):
+        if forest.alike(curves):
             return [f"The {count:,} groups of {group} do not differ here: one line."]
         told = [f"Thin lines: {count:,} groups of {group}."] if count > forest.NAMED else []
         varying = {name for term in self._random_terms(group) for name in names_in(term.expression)}
@@ -165,34 +277,17 @@ class LmerCurves:
 
     def _grouping(self, which: int | str) -> int:
         """Return the place of a grouping factor in `grps`."""
-        return grouping(which, self.grps)
+        return arguments.place("ranef_idx", which, self.grps)
 
     def _groups_at(self, which: int | str) -> pd.DataFrame:
         """Return the groups' coefficients of one grouping factor."""
-        return of_factor(self.fixef, self._grouping(which))
+        return _of(self.fixef, self._grouping(which))
 
     def _outcome(self) -> tuple[str, list[str]]:
         response = self._parsed.response
         columns = [name for name in names_in(response) if name in self._frame.columns]
         text = response.name if isinstance(response, Name) else deparse(response)
         return f"rank of {text}" if any(name in self._ranks for name in columns) else text, columns
-
-    def _prior_weights(self) -> np.ndarray | None:
-        return None if self._weights is None else self._numbers(self._weights)
-
-    def _numbers(self, given: str | np.ndarray) -> np.ndarray:
-        """Return weights or an offset, shape (n,), NaN where missing."""
-        if not isinstance(given, str):
-            return given
-        column = normalise(self._frame, [given])[given]
-        return np.where(column.missing, np.nan, column.values.astype(float))
-
-    def _categories(self) -> Iterable[str]:
-        return self._grid_predictors().factors
-
-    def _outcome_label(self) -> str:
-        text, columns = self._outcome()
-        return f"Probability ({columns[0]})" if self.family == "binomial" and columns else text
 
     def _random_part(self, group: str) -> str:
         """Return the random-effects terms of one grouping factor as a formula, such as `~(1 + x | g)`."""
@@ -215,19 +310,10 @@ class LmerCurves:
     def _grid(self, param: str) -> tuple[Any, dict[str, Column]]:
         """Return places along a predictor, and new data there with the others held."""
         columns = self._fitted_columns([*self._predictors(use_rfx=False), *self._varying()])
-        column, levels = columns[param], self._levels_of_numbers()
-        if column.kind == "factor":
-            x, along = list(column.levels), replace(column, values=np.arange(1, len(column.levels) + 1, dtype=np.int32))
-        elif column.kind == "logical":
-            x, along = ["FALSE", "TRUE"], replace(column, values=np.array([0, 1], dtype=np.int32))
-        elif param in levels:
-            along = Column("double", levels[param])
-            x = along.values if along.values.size > _GRID else [level_name(value) for value in along.values]
-        else:
-            x = np.linspace(column.values.min(), column.values.max(), _GRID)
-            along = Column("double", x)
-        held = {name: _held(column, len(x), levels.get(name)) for name, column in columns.items() if name != param}
-        return x, {name: held.get(name, along) for name in columns}
+        levels = self._levels_of_numbers()
+        x, along = grids.along(columns[param], levels.get(param))
+        held = {name: grids.held(column, len(x), levels.get(name)) for name, column in columns.items()}
+        return x, held | {param: along}
 
     def _fitted_columns(self, names: Iterable[str]) -> dict[str, Column]:
         """Return columns as they were fitted, at the rows used."""
@@ -249,49 +335,6 @@ class LmerCurves:
         return [name for name in names if name in self._frame.columns]
 
 
-def chosen(groups: pd.DataFrame, labels: Sequence[Any]) -> pd.DataFrame:
-    """Return the rows of the groups that are asked for, all where none is.
-
-    Raises:
-        OptionError: a label of no group, or a group given twice.
-    """
-    names = [level_name(label) for label in arguments.listed("grps", labels)]
-    found = places(names, list(groups.index))
-    unknown = [name for name, place in zip(names, found, strict=True) if place < 0]
-    if unknown:
-        known = ", ".join(groups.index[:12]) + (", …" if len(groups) > 12 else "")
-        more = f" and {len(unknown) - 12:,} more" if len(unknown) > 12 else ""
-        raise OptionError(f"grps has {', '.join(unknown[:12])}{more}, not among the groups: {known}.")
-    arguments.once("grps", list(groups.index[found]))
-    return groups.iloc[found] if len(found) else groups
-
-
-def _alike(curves: np.ndarray) -> bool:
-    """Whether all curves are one but for rounding."""
-    apart = np.ptp(curves, axis=0)
-    return bool((apart <= _ROUNDING * np.abs(curves).max(axis=0)).all())
-
-
-def _note(held: Mapping[str, Column], offset: float | None) -> list[str]:
-    """Return at which values the other predictors are held; empty where there is none."""
-    values = {name: _value(column) for name, column in held.items()}
-    if offset is not None:
-        values["offset"] = f"{offset:.4g}"
-    listed = ", ".join(f"{name}\u00a0=\u00a0{value}" for name, value in values.items())
-    return [f"Other predictors at: {listed}"] if listed else []
-
-
-def _value(column: Column) -> str:
-    """Return the first value of a column as text."""
-    first = column.values[0]
-    if column.kind == "factor":
-        return column.levels[first - 1]
-    return ("FALSE", "TRUE")[first] if column.kind == "logical" else f"{first:.4g}"
-
-
-def _held(column: Column, n: int, levels: np.ndarray | None) -> Column:
-    """Return `n` rows at the mean of a number, or at the first level of a factor."""
-    if column.kind in ("double", "integer"):
-        return Column("double", np.full(n, column.values.mean() if levels is None else levels[0]))
-    first = 1 if column.kind == "factor" else 0
-    return replace(column, values=np.full(n, first, dtype=np.int32))
+def _of(frames: pd.DataFrame | list[pd.DataFrame], index: int) -> pd.DataFrame:
+    """Return the frame of one grouping factor, where a model with a single one has no list."""
+    return frames[index] if isinstance(frames, list) else frames
