@@ -31,7 +31,9 @@ from pymer4.errors import DataError, NotFittedError, OptionError
 from pymer4.fit.lowess import lowess
 from pymer4.models.base import Model
 from pymer4.models.pictures import Pictures
-from pymer4.plots.caterpillars import caterpillars as draw_caterpillars
+from pymer4.plots.forest import forest
+from pymer4.plots.groups import caterpillar, group_lines
+from pymer4.plots.groups import caterpillars as draw_caterpillars
 from pymer4.plots.marginal import marginal
 from pymer4.plots.residuals import POINTS, partial_regression, quantiles, residuals_against_fitted
 
@@ -711,8 +713,12 @@ CALLS = {
     "partial": lambda **kw: partial_regression([1, 2, 4], [3, 2, 5], np.ones((3, 1)), **kw),
     "caterpillars": lambda **kw: draw_caterpillars(VALUES[["Days"]], SPREAD, **kw),
     "marginal": lambda **kw: marginal(cells(a=["x", "y"], b=["u", "v"]), **kw),
+    "caterpillar": lambda **kw: caterpillar(VALUES["Days"], population=0.2, half_width=1.0, **kw),
+    "forest": lambda **kw: forest(VALUES.iloc[:2, 0], [-1, -1], [1, 2], points=VALUES.T, **kw),
+    "group_lines": lambda **kw: group_lines(["x", "y"], VALUES, labels=VALUES.index, population=[0, 1], **kw),
 }
 every_call = pytest.mark.parametrize("draw", CALLS.values(), ids=CALLS)
+OLDER = {"forest": (12, 6), "group_lines": (8, 6), "caterpillar": (8, 6)}
 
 
 @every_call
@@ -730,10 +736,10 @@ def test_labels_can_be_given(draw, ax):
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("across", "up")
 
 
-@every_call
-def test_figures_fit_a_page_and_are_plain(draw):
-    axes = draw()
-    np.testing.assert_array_equal(axes.figure.get_size_inches(), (7, 5))
+@pytest.mark.parametrize("name", CALLS)
+def test_figures_fit_a_page_or_are_older_and_are_plain(name):
+    axes = CALLS[name]()
+    np.testing.assert_array_equal(axes.figure.get_size_inches(), OLDER.get(name, (7, 5)))
     axes.figure.canvas.draw()
     assert not axes.spines["top"].get_visible() and not axes.spines["right"].get_visible()
 
@@ -754,17 +760,32 @@ def test_pictures_fit_a_panel_of_a_subfigure(draw):
     panel.figure.figure.canvas.draw()
 
 
+@every_call
+@pytest.mark.parametrize("layout", [None, "constrained", "tight"])
+def test_a_figure_of_the_user_is_left_alone(draw, layout):
+    figure, (mine, other) = plt.subplots(1, 2, layout=layout)
+    before, engine = [panel.get_position().bounds for panel in (mine, other)], figure.get_layout_engine()
+    draw(ax=mine)
+    assert [panel.get_position().bounds for panel in (mine, other)] == before
+    assert figure.get_layout_engine() is engine and figure.axes == [mine, other]
+    assert not figure.texts and not figure.legends
+    figure.canvas.draw()
+
+
 def test_matplotlib_and_scipy_wait_until_a_picture_is_asked_for():
     code = """
 import sys
 import pymer4.models.pictures
-from pymer4.plots import caterpillars as c, residuals as d, marginal as m
+from pymer4.plots import forest as f, groups as g, residuals as d, marginal as m
 assert not any(name.split(".")[0] in ("matplotlib", "rpy2", "scipy") for name in sys.modules)
 import pandas as pd
 from matplotlib.figure import Figure
 d.residuals_against_fitted([1, 2], [0, 1], ax=Figure().subplots())
 d.quantiles([1, 2], ax=Figure().subplots())
-c.caterpillars(pd.DataFrame({"a": [1.0, 2.0]}), ax=Figure().subplots())
+values = pd.Series({"a": 1.0, "b": 2.0})
+f.forest(values, [0, 1], [2, 3], ax=Figure().subplots())
+g.group_lines([0, 1], [[1, 2]], labels=["a"], ax=Figure().subplots())
+g.caterpillars(values.to_frame(), ax=Figure().subplots())
 m.marginal(pd.DataFrame({"Estimate": [1.0], "low": [0.0], "high": [2.0]}), ax=Figure().subplots())
 assert "matplotlib.pyplot" not in sys.modules
 """
@@ -776,7 +797,7 @@ assert "matplotlib.pyplot" not in sys.modules
     "module",
     [
         "plots.axes",
-        "plots.caterpillars",
+        "plots.groups",
         "plots.residuals",
         "fit.lowess",
         "plots.marginal",

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
-import subprocess
-import sys
 import warnings
 from itertools import pairwise
 
@@ -22,8 +19,8 @@ from matplotlib.figure import Figure
 
 from pymer4.errors import DataError, OptionError
 from pymer4.plots import forest as forest_module
-from pymer4.plots.caterpillars import caterpillar
-from pymer4.plots.forest import forest, group_lines
+from pymer4.plots.forest import forest
+from pymer4.plots.groups import caterpillar, group_lines
 
 B = pd.Series({"(Intercept)": 251.405, "Days": 10.467})
 LOW, HIGH = np.array([238.029, 7.437]), np.array([264.781, 13.498])
@@ -320,19 +317,6 @@ def test_names_beside_a_legend_stay_apart(count, name, figsize):
     assert note.get_text().replace("\n", " ") == told
 
 
-@pytest.mark.parametrize("layout", [None, "constrained", "tight"])
-@pytest.mark.parametrize("orient", ["v", "h"])
-def test_a_figure_of_the_user_is_left_alone(layout, orient):
-    figure, (mine, other) = plt.subplots(1, 2, layout=layout)
-    before = [panel.get_position().bounds for panel in (mine, other)]
-    engine = figure.get_layout_engine()
-    forest(B, LOW, HIGH, orient=orient, ax=mine)
-    group_lines(["a", "b"], CURVES[:, :2], labels=GROUPS.index, ax=other)
-    assert [panel.get_position().bounds for panel in (mine, other)] == before
-    assert figure.get_layout_engine() is engine and not figure.texts and not figure.legends
-    figure.canvas.draw()
-
-
 def test_forest_breaks_a_long_name_where_it_may(ax):
     long = "conditionTreated:timeAfterTraining:groupControl"
     forest(pd.Series({long: 1.0, "short name": 2.0}), [0, 1], [2, 3], ax=ax)
@@ -597,69 +581,3 @@ def test_caterpillar_goes_behind_what_is_there(ax):
     assert caterpillar(values, population=251.4, lower=238.0, upper=264.8, half_width=3.0, ax=ax) is ax
     assert max(artist.get_zorder() for artist in drawn(ax)[1:]) < 1.5
     assert ax.spines["left"].get_visible()
-
-
-# all of them
-
-CALLS = {
-    "forest": lambda **kw: forest(B, LOW, HIGH, points=GROUPS, **kw),
-    "group_lines": lambda **kw: group_lines(X, CURVES, labels=GROUPS.index, population=POPULATION, **kw),
-    "caterpillar": lambda **kw: caterpillar(GROUPS["Days"], population=10.467, half_width=1.0, **kw),
-}
-
-
-@pytest.mark.parametrize("draw", CALLS.values(), ids=CALLS)
-def test_a_figure_is_made_only_where_none_is_given(draw, ax):
-    assert draw(ax=ax) is ax
-    assert plt.get_fignums() == []
-    axes = draw(figsize=(5, 4))
-    assert plt.get_fignums() == [axes.figure.number]
-    np.testing.assert_array_equal(axes.figure.get_size_inches(), (5, 4))
-
-
-@pytest.mark.parametrize("draw, size", list(zip(CALLS.values(), [(12, 6), (8, 6), (8, 6)], strict=True)), ids=CALLS)
-def test_default_size(draw, size):
-    np.testing.assert_array_equal(draw().figure.get_size_inches(), size)
-
-
-@pytest.mark.parametrize("draw", CALLS.values(), ids=CALLS)
-def test_nothing_global_changes(draw, monkeypatch):
-    monkeypatch.setattr(plt, "show", lambda *args, **kwargs: pytest.fail("show was called"))
-    before = dict(matplotlib.rcParams)
-    draw()
-    assert dict(matplotlib.rcParams) == before
-
-
-@pytest.mark.parametrize("draw", CALLS.values(), ids=CALLS)
-def test_figures_draw_and_are_plain(draw):
-    axes = draw()
-    axes.figure.canvas.draw()
-    assert not axes.spines["top"].get_visible() and not axes.spines["right"].get_visible()
-
-
-@pytest.mark.parametrize("draw", CALLS.values(), ids=CALLS)
-def test_pictures_fit_a_panel_of_a_subfigure(draw):
-    panel = plt.figure(layout="constrained").subfigures(1, 2)[1].subplots()
-    assert draw(ax=panel) is panel
-    panel.figure.figure.canvas.draw()
-
-
-def test_matplotlib_waits_until_a_picture_is_asked_for():
-    code = """
-import sys, pymer4.plots.forest as plots, pymer4.plots.caterpillars as caterpillars
-assert not any(name.split(".")[0] in ("matplotlib", "rpy2") for name in sys.modules)
-import pandas as pd
-from matplotlib.figure import Figure
-values = pd.Series({"a": 1.0, "b": 2.0})
-plots.forest(values, [0, 1], [2, 3], ax=Figure().subplots())
-plots.group_lines([0, 1], [[1, 2]], labels=["a"], ax=Figure().subplots())
-caterpillars.caterpillar(values, ax=Figure().subplots())
-assert "matplotlib.pyplot" not in sys.modules
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-
-
-def test_examples_run():
-    failed, tried = doctest.testmod(forest_module)
-    assert (failed, tried > 0) == (0, True)

@@ -19,8 +19,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from pymer4.errors import DataError, OptionError
-from pymer4.plots import equivalence as picture
-from pymer4.plots.equivalence import equivalence as draw
+from pymer4.plots import forest as picture
+from pymer4.plots.forest import equivalence as draw
 from pymer4.statistics import equivalence
 from pymer4.statistics.equivalence import tost_equivalence
 from pymer4.statistics.permutation import perm_test

@@ -18,8 +18,8 @@ from pymer4.infer import resample
 from pymer4.infer.boot import from_draws, inverted_p
 from pymer4.models.lm import Lm
 from pymer4.models.lmer import Lmer
-from pymer4.plots.caterpillars import caterpillar, caterpillars
 from pymer4.plots.forest import _spread
+from pymer4.plots.groups import caterpillar, caterpillars
 from pymer4.rbridge import bridge
 from pymer4.statistics.permutation import perm_test
 from pymer4.tables import optimizer_table

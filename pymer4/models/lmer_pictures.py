@@ -17,8 +17,9 @@ from pymer4.data.syntax import Name, deparse
 from pymer4.errors import OptionError, confidence_level, near, shown
 from pymer4.infer import grids
 from pymer4.models.pictures import Pictures
-from pymer4.plots import arguments, caterpillars, forest
+from pymer4.plots import arguments
 from pymer4.plots.arguments import panels, picture
+from pymer4.plots.groups import NAMED, Order, alike, caterpillar, caterpillars, group_lines
 from pymer4.rbridge import bridge
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ class LmerPictures(Pictures):
         *,
         ranef_idx: int | str = 0,
         terms: str | Sequence[str] | None = None,
-        order: caterpillars.Order = "value",
+        order: Order = "value",
         conf_level: float = 0.95,
     ) -> Axes | np.ndarray:
         """Draw the random effects of each group with their intervals, one panel a term.
@@ -199,7 +200,7 @@ class LmerPictures(Pictures):
         ranef = chosen(_of(self.ranef, index), grps)
         if terms is not None:
             ranef = ranef[arguments.names_among("terms", terms, list(ranef.columns))]
-        return caterpillars.caterpillars(
+        return caterpillars(
             ranef,
             _of(self.ranef_se, index),
             conf_level=confidence_level(conf_level),
@@ -225,11 +226,11 @@ class LmerPictures(Pictures):
         ).value
         curves = value["curves"][self._groups_at(index).index.get_indexer(groups.index)]
         labels, told = list(groups.index), self._groups_told(param, name, curves)
-        if len(labels) > 1 and forest.alike(curves):
+        if len(labels) > 1 and alike(curves):
             # One line stands for all: the population's, which is the same, where that is drawn.
             curves, labels = (curves[:0], []) if plot_fixef else (curves[:1], [f"{len(labels):,} groups"])
         with_band, (text, columns) = plot_fixef and plot_ci, self._outcome()
-        return forest.group_lines(
+        return group_lines(
             x,
             curves,
             labels=labels,
@@ -248,9 +249,9 @@ class LmerPictures(Pictures):
         count = len(curves)
         if count < 2:
             return []
-        if forest.alike(curves):
+        if alike(curves):
             return [f"The {count:,} groups of {group} do not differ here: one line."]
-        told = [f"Thin lines: {count:,} groups of {group}."] if count > forest.NAMED else []
+        told = [f"Thin lines: {count:,} groups of {group}."] if count > NAMED else []
         varying = {name for term in self._random_terms(group) for name in names_in(term.expression)}
         if param not in varying:
             told.append(
@@ -264,7 +265,7 @@ class LmerPictures(Pictures):
     def _plot_coefficient(self, param, groups, figsize, xlabel, ylabel, plot_fixef, plot_ci, ax) -> Axes:
         row = self.coefs.loc[param] if plot_fixef and param in self.coefs.index else None
         low, high = tables.limit_columns(self._options.conf_level)
-        return caterpillars.caterpillar(
+        return caterpillar(
             groups[param],
             population=None if row is None else row[tables.ESTIMATE],
             lower=row[low] if row is not None and plot_ci else None,

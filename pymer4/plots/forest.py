@@ -1,8 +1,6 @@
-"""Pictures of estimates and of groups: numbers in, axes out.
+"""Pictures of estimates: terms one above another, and a difference beside a range of equivalence.
 
-`forest` sets terms side by side, `group_lines` shows one relation in every group and in the population. As all pictures
-they take arrays and frames, know nothing of models, and never show, save or close a figure: that is the caller's.
-
+As all pictures they take numbers, know nothing of models, and never show, save or close a figure: that is the caller's.
 Blue is a group, black is the population. The colours are told apart by colour-blind readers (Okabe and
 Ito, 2008, for the pair; Tol, 2021, "muted", for a handful of groups) and survive a grey printer. Nothing
 global is touched: no rcParams, no random state, and pyplot is imported only to make a figure that was
@@ -12,12 +10,11 @@ not given.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pymer4.errors import DataError, one_of
+from pymer4.errors import DataError, one_of, shown
 from pymer4.fit.ties import settled
 from pymer4.plots import axes
 
@@ -29,10 +26,8 @@ if TYPE_CHECKING:
 INK, GROUP, GUIDE = "#1A1A1A", "#0072B2", "#8A8A8A"
 DISTINCT = ("#332288", "#CC6677", "#117733", "#88CCEE", "#882255", "#999933", "#44AA99", "#AA4499")
 STROKES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
-NAMED = 12  # groups that a legend names; more are counted
 MANY = 500  # marks; more are pixels, not paths, in a vector file
 GOLDEN = (5**0.5 - 1) / 2
-_ROUNDING = 1e-9  # relative; curves closer than that are one line
 _NARROW = 0.1  # share of the value axis; where all terms but one have less, they can't be read
 
 
@@ -132,89 +127,71 @@ def crowding(estimates: Series, lower: ArrayLike, upper: ArrayLike, points: Data
     return str(estimates.index[widest]) if rest < _NARROW * (high.max() - low.min()) else None
 
 
-def group_lines(
-    x: ArrayLike | Sequence[str],
-    curves: ArrayLike,
+def equivalence(
+    difference: float,
+    inner: ArrayLike,
+    outer: ArrayLike,
+    bounds: tuple[float, float],
     *,
-    labels: Sequence[object],
-    population: ArrayLike | None = None,
-    lower: ArrayLike | None = None,
-    upper: ArrayLike | None = None,
-    figsize: tuple[float, float] = (8, 6),
-    xlabel: str = "",
-    ylabel: str = "",
-    note: str = "",
+    verdict: str = "",
+    outer_label: str = "95 % interval",
+    figsize: tuple[float, float] = (7, 3),
+    xlabel: str = "Mean difference",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw one thin line a group, and the population's, thick, with its band.
+    """Draw a difference and two intervals of it beside the range of equivalence.
 
-    Up to twelve groups get a colour, or a kind of line, and a legend entry each. More are drawn as one collection in
-    one colour, the lighter the more there are, and as pixels in a vector file from 500 on. On axes that hold
-    a picture already everything goes behind it, and legend and dress are left as they are.
+    The range is a band. The means are equivalent when the thick bar lies within it.
 
     Args:
-        x: where the curves were computed, ascending; or categories, whose values are marked and joined,
-            and whose population limits are bars, as nothing lies between them.
-        curves: one row a group, one column an `x`; NaN leaves a gap.
-        labels: one a group.
-        population: the population's values at `x`.
-        lower: lower limits of the population at `x`.
-        upper: upper limits of the population at `x`.
+        difference: the estimate.
+        inner: limits that decide, shape (2,): the 90 % t interval for two one-sided t tests at .05; the thick bar.
+        outer: limits of another interval, shape (2,); the thin bar with ends.
+        bounds: the range of equivalence.
+        verdict: text above the picture.
+        outer_label: what `outer` is.
         figsize: inches, where a figure has to be made.
-        xlabel: label of the x axis; empty keeps what is there.
-        ylabel: label of the y axis; empty keeps what is there.
-        note: what the curves depend on, written small under the x axis of axes that hold nothing yet.
+        xlabel: label of the value axis.
         ax: axes to draw on.
 
     Returns:
         The axes drawn on.
 
     Raises:
-        DataError: where rows and labels, or columns and `x`, don't match.
+        DataError: limits or bounds that are not two finite numbers.
 
     Example:
         >>> from matplotlib.figure import Figure
-        >>> curves = [[253.7, 430.7], [211.0, 227.6]]
-        >>> ax = group_lines([0, 9], curves, labels=["308", "309"], ax=Figure().subplots())
-        >>> [line.get_label() for line in ax.lines]
-        ['308', '309']
+        >>> ax = equivalence(0.1, [-0.2, 0.4], [-0.3, 0.5], (-0.5, 0.5), ax=Figure().subplots())
+        >>> ax.get_xlabel()
+        'Mean difference'
     """
-    names = [str(label) for label in labels]
-    values = matching("curves", curves, (len(names), len(x)))
-    made, ax = ax is None, axes.dress(ax, figsize)
-    blank, floor = not ax.has_data(), axes.floor(ax)
-    at, categories = axes.positions(ax, x)
-    steps = categories or len(at) == 1
-    marker = "o" if steps else ""
-    if len(names) > NAMED:
-        _bundle(ax, at, values, marker, floor + 0.1)
-    else:
-        for i, (line, name) in enumerate(zip(values, names, strict=True)):
-            look = {"color": DISTINCT[i % len(DISTINCT)], "linestyle": STROKES[i // len(DISTINCT)]}
-            ax.plot(at, line, linewidth=1.4, marker=marker, label=name, zorder=floor + 0.1, **look)
-    if population is not None:
-        middle = matching("population", population, at.shape)
-        if lower is not None and upper is not None:
-            limits = matching("lower", lower, at.shape), matching("upper", upper, at.shape)
-            _band(ax, at, *limits, steps, floor + 0.2)
-        ax.plot(at, middle, color=INK, linewidth=3, marker=marker, markersize=8, label="Population", zorder=floor + 0.3)
-    ax.autoscale_view()
-    if blank and 0 < len(names) <= NAMED:
-        _legend(ax, values, population, outside=made)
-    axes.label(ax, xlabel, ylabel)
-    axes.settle(ax, made)
-    if blank and note:
-        axes.caption(ax, note)
-    if blank and categories:
-        axes.name([ax], "x", at, x, made)
-        ax.set_xlim(at.min() - 0.4, at.max() + 0.4)
-    return ax
-
-
-def alike(curves: np.ndarray) -> bool:
-    """Whether all curves, one a row, are one but for rounding."""
-    apart = np.ptp(curves, axis=0)
-    return bool((apart <= _ROUNDING * np.abs(curves).max(axis=0)).all())
+    inner, outer, bounds = (_two(name, v) for name, v in (("inner", inner), ("outer", outer), ("bounds", bounds)))
+    ax = axes.dress(ax, figsize, "y")
+    ax.axvspan(*bounds, color=GROUP, alpha=0.12, linewidth=0, zorder=2.0, label="Range of equivalence")
+    for bound in bounds:
+        ax.axvline(bound, color=GROUP, linewidth=1.4, zorder=2.1)
+    ax.axvline(0, color=GUIDE, linewidth=1, dashes=(4, 3), zorder=2.2)
+    ax.hlines(0, *inner, colors=INK, linewidth=6, zorder=2.4, label="90 % t interval")
+    # Of few numbers the bootstrap interval is short, and may end within the other.
+    ax.plot(outer, [0, 0], "|-", color=INK, linewidth=1.6, markersize=14, zorder=2.3, label=outer_label)
+    look = {"markeredgecolor": "white", "markeredgewidth": 1.2, "markersize": 10, "zorder": 2.5}
+    ax.plot([difference], [0], "o", color=INK, label="Difference", **look)
+    ends = np.array([*bounds, *inner, *outer, difference, 0.0])
+    margin = 0.06 * np.ptp(ends)
+    ax.set(xlim=(ends.min() - margin, ends.max() + margin), ylim=(-0.5, 0.5), yticks=[])
+    ax.legend(
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+        ncols=4,
+        frameon=False,
+        columnspacing=1.0,
+        handlelength=1.3,
+        handletextpad=0.5,
+        fontsize="small",
+    )
+    ax.set_title(verdict, fontsize="x-large", pad=34)
+    return axes.label(ax, xlabel, "")
 
 
 def matching(name: str, values: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
@@ -290,33 +267,8 @@ def _markers(ax: Axes, x: np.ndarray, y: np.ndarray, fmt: str, size: float) -> s
     return line.get_color()
 
 
-def _bundle(ax: Axes, at: np.ndarray, values: np.ndarray, marker: str, zorder: float) -> None:
-    """Draw many lines as one artist, and their marks, if any, as a second."""
-    from matplotlib.collections import LineCollection
-
-    count = len(values)
-    look = {"alpha": float(np.clip(2.6 / np.sqrt(count), 0.04, 0.6)), "zorder": zorder, "rasterized": count > MANY}
-    paths = np.stack(np.broadcast_arrays(at, values), axis=-1)
-    ax.add_collection(LineCollection(paths, colors=GROUP, linewidths=1.2 if count <= 100 else 0.8, **look))
-    if marker:
-        ax.plot(paths[..., 0].ravel(), values.ravel(), marker, color=GROUP, markersize=4, markeredgewidth=0, **look)
-
-
-def _band(ax: Axes, at: np.ndarray, low: np.ndarray, high: np.ndarray, steps: bool, zorder: float) -> None:
-    """Draw the population's limits: a band along a continuum, bars at categories."""
-    if steps:
-        ax.vlines(at, low, high, colors=INK, linewidth=2.2, zorder=zorder)
-    else:
-        ax.fill_between(at, low, high, color=INK, alpha=0.18, linewidth=0, zorder=zorder)
-
-
-def _legend(ax: Axes, values: np.ndarray, population: ArrayLike | None, outside: bool) -> None:
-    """List the groups in the order in which their lines end, top to bottom, and the population last."""
-    handles = [ax.lines[i] for i in np.argsort(settled(-values[:, -1]), kind="stable")]
-    handles += [] if population is None else [ax.lines[-1]]
-    where = {"loc": "best"}
-    if outside:
-        size = min(12, 0.6 * axes.pitch(ax, "y", len(handles)))
-        where = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5), "fontsize": size}
-    for text in ax.legend(handles=handles, frameon=False, **where).get_texts():
-        text.set_parse_math(False)
+def _two(name: str, values: ArrayLike) -> np.ndarray:
+    found = np.asarray(values, dtype=float)
+    if found.shape != (2,) or not np.isfinite(found).all():
+        raise DataError(f"{name}={shown(values)} has to be two finite numbers, the lower and the upper.")
+    return found

@@ -8,7 +8,7 @@ import numpy as np
 
 from pymer4.errors import OptionError, also_spelled, count, truth
 from pymer4.infer.asymptotic import p_value, t_quantile
-from pymer4.plots import equivalence
+from pymer4.plots import forest
 from pymer4.statistics import moments
 from pymer4.statistics.bootstrap import resampled
 from pymer4.statistics.permutation import perm_test
@@ -95,7 +95,7 @@ def tost_equivalence(
     if plot:
         inner = _t_limits(difference, error, df, 1 - 2 * _ALPHA)
         verdict = _verdict(found["In_Equivalence_Range"], found["Means_Are_Different"])
-        found["axes"] = equivalence.equivalence(
+        found["axes"] = forest.equivalence(
             difference,
             inner,
             found["CI"],

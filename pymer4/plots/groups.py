@@ -1,10 +1,11 @@
-"""One number a group, ordered, with its interval: pictures of random effects.
+"""Pictures of groups: one line a group along a predictor, or one number a group, in order, with its interval.
 
 Groups are named while their names can be read, and counted when they can't.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -12,11 +13,9 @@ import numpy as np
 from pymer4.errors import DataError, one_of
 from pymer4.fit.ties import settled
 from pymer4.plots import axes
-from pymer4.plots.forest import GROUP, GUIDE, INK, MANY, matching
+from pymer4.plots.forest import DISTINCT, GROUP, GUIDE, INK, MANY, STROKES, matching
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike
     from pandas import DataFrame, Series
@@ -24,7 +23,94 @@ if TYPE_CHECKING:
 Order = Literal["value", "first", "given"]
 """How groups are ordered from the bottom up."""
 
+NAMED = 12  # groups that a legend names; more are counted
+_ROUNDING = 1e-9  # relative; curves closer than that are one line
 _WIDE = 3  # panels in a row
+
+
+def group_lines(
+    x: ArrayLike | Sequence[str],
+    curves: ArrayLike,
+    *,
+    labels: Sequence[object],
+    population: ArrayLike | None = None,
+    lower: ArrayLike | None = None,
+    upper: ArrayLike | None = None,
+    figsize: tuple[float, float] = (8, 6),
+    xlabel: str = "",
+    ylabel: str = "",
+    note: str = "",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw one thin line a group, and the population's, thick, with its band.
+
+    Up to twelve groups get a colour, or a kind of line, and a legend entry each. More are drawn as one collection in
+    one colour, the lighter the more there are, and as pixels in a vector file from 500 on. On axes that hold
+    a picture already everything goes behind it, and legend and dress are left as they are.
+
+    Args:
+        x: where the curves were computed, ascending; or categories, whose values are marked and joined,
+            and whose population limits are bars, as nothing lies between them.
+        curves: one row a group, one column an `x`; NaN leaves a gap.
+        labels: one a group.
+        population: the population's values at `x`.
+        lower: lower limits of the population at `x`.
+        upper: upper limits of the population at `x`.
+        figsize: inches, where a figure has to be made.
+        xlabel: label of the x axis; empty keeps what is there.
+        ylabel: label of the y axis; empty keeps what is there.
+        note: what the curves depend on, written small under the x axis of axes that hold nothing yet.
+        ax: axes to draw on.
+
+    Returns:
+        The axes drawn on.
+
+    Raises:
+        DataError: where rows and labels, or columns and `x`, don't match.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> curves = [[253.7, 430.7], [211.0, 227.6]]
+        >>> ax = group_lines([0, 9], curves, labels=["308", "309"], ax=Figure().subplots())
+        >>> [line.get_label() for line in ax.lines]
+        ['308', '309']
+    """
+    names = [str(label) for label in labels]
+    values = matching("curves", curves, (len(names), len(x)))
+    made, ax = ax is None, axes.dress(ax, figsize)
+    blank, floor = not ax.has_data(), axes.floor(ax)
+    at, categories = axes.positions(ax, x)
+    steps = categories or len(at) == 1
+    marker = "o" if steps else ""
+    if len(names) > NAMED:
+        _bundle(ax, at, values, marker, floor + 0.1)
+    else:
+        for i, (line, name) in enumerate(zip(values, names, strict=True)):
+            look = {"color": DISTINCT[i % len(DISTINCT)], "linestyle": STROKES[i // len(DISTINCT)]}
+            ax.plot(at, line, linewidth=1.4, marker=marker, label=name, zorder=floor + 0.1, **look)
+    if population is not None:
+        middle = matching("population", population, at.shape)
+        if lower is not None and upper is not None:
+            limits = matching("lower", lower, at.shape), matching("upper", upper, at.shape)
+            _band(ax, at, *limits, steps, floor + 0.2)
+        ax.plot(at, middle, color=INK, linewidth=3, marker=marker, markersize=8, label="Population", zorder=floor + 0.3)
+    ax.autoscale_view()
+    if blank and 0 < len(names) <= NAMED:
+        _legend(ax, values, population, outside=made)
+    axes.label(ax, xlabel, ylabel)
+    axes.settle(ax, made)
+    if blank and note:
+        axes.caption(ax, note)
+    if blank and categories:
+        axes.name([ax], "x", at, x, made)
+        ax.set_xlim(at.min() - 0.4, at.max() + 0.4)
+    return ax
+
+
+def alike(curves: np.ndarray) -> bool:
+    """Whether all curves, one a row, are one but for rounding."""
+    apart = np.ptp(curves, axis=0)
+    return bool((apart <= _ROUNDING * np.abs(curves).max(axis=0)).all())
 
 
 def caterpillar(
@@ -171,3 +257,35 @@ def caterpillars(
         if order != "value":
             panel.tick_params(labelleft=False)
     return axes.squeezed(drawn)
+
+
+def _bundle(ax: Axes, at: np.ndarray, values: np.ndarray, marker: str, zorder: float) -> None:
+    """Draw many lines as one artist, and their marks, if any, as a second."""
+    from matplotlib.collections import LineCollection
+
+    count = len(values)
+    look = {"alpha": float(np.clip(2.6 / np.sqrt(count), 0.04, 0.6)), "zorder": zorder, "rasterized": count > MANY}
+    paths = np.stack(np.broadcast_arrays(at, values), axis=-1)
+    ax.add_collection(LineCollection(paths, colors=GROUP, linewidths=1.2 if count <= 100 else 0.8, **look))
+    if marker:
+        ax.plot(paths[..., 0].ravel(), values.ravel(), marker, color=GROUP, markersize=4, markeredgewidth=0, **look)
+
+
+def _band(ax: Axes, at: np.ndarray, low: np.ndarray, high: np.ndarray, steps: bool, zorder: float) -> None:
+    """Draw the population's limits: a band along a continuum, bars at categories."""
+    if steps:
+        ax.vlines(at, low, high, colors=INK, linewidth=2.2, zorder=zorder)
+    else:
+        ax.fill_between(at, low, high, color=INK, alpha=0.18, linewidth=0, zorder=zorder)
+
+
+def _legend(ax: Axes, values: np.ndarray, population: ArrayLike | None, outside: bool) -> None:
+    """List the groups in the order in which their lines end, top to bottom, and the population last."""
+    handles = [ax.lines[i] for i in np.argsort(settled(-values[:, -1]), kind="stable")]
+    handles += [] if population is None else [ax.lines[-1]]
+    where = {"loc": "best"}
+    if outside:
+        size = min(12, 0.6 * axes.pitch(ax, "y", len(handles)))
+        where = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5), "fontsize": size}
+    for text in ax.legend(handles=handles, frameon=False, **where).get_texts():
+        text.set_parse_math(False)
