@@ -1,66 +1,24 @@
 # Confidence limits: Wald, profile likelihood, parametric bootstrap.
 
-# `interval` holds the method, the level and, for "boot" and "profile", what was made for it in parts beforehand.
+# The names of all parameters, and their limits but for those that come from draws. `interval` holds the method, the
+# level and, for "profile", what was made of it in parts beforehand.
 confint_mixed <- function(model, interval) {
   names <- limit_names(model)
   limits <- switch(interval$method,
     Wald = wald_limits(model, interval$level, names),
-    profile = profile_limits(model, interval$level, interval$made),
-    boot = draw_limits(made_draws(interval$made), interval$level)
+    profile = profile_limits(model, interval$level, interval$made)
   )
   list(lower = as.vector(limits[, 1]), upper = as.vector(limits[, 2]), names = names)
 }
 
-# Draws in one matrix, with the reasons of those that failed; what was said as they were made is said again.
-made_draws <- function(made) {
-  for (text in made$said) warning(text, call. = FALSE)
-  structure(made$values, reasons = made$reasons)
+# Limits of the coefficients by a profile.
+fixed_limits <- function(model, interval) {
+  limits <- profile_limits(model, interval$level, interval$made, random = FALSE)
+  limits <- utils::tail(limits, length(lme4::fixef(model)))
+  list(lower = as.vector(limits[, 1]), upper = as.vector(limits[, 2]))
 }
 
-# Limits of the coefficients of a fit, by a profile or by draws, and p where it comes from draws: it inverts bootstrap
-# limits, or is that of permutations. NULL is what stays as it is.
-fixed_limits <- function(model, statistic, interval, permute = NULL) {
-  p <- length(statistic)
-  limits <- switch(interval$method,
-    profile = utils::tail(profile_limits(model, interval$level, interval$made, random = FALSE), p),
-    boot = utils::tail(draw_limits(draws <- made_draws(interval$made), interval$level), p)
-  )
-  list(
-    lower = if (!is.null(limits)) as.vector(limits[, 1]), upper = if (!is.null(limits)) as.vector(limits[, 2]),
-    p = if (!is.null(permute)) {
-      permutation_p(model, statistic, permute)
-    } else if (interval$method == "boot") {
-      p_of_draws(draws[, ncol(draws) - p + seq_len(p), drop = FALSE])
-    }
-  )
-}
-
-# Two-sided p by inverting percentile limits; never 0, since n draws can't show less than 1/(n + 1).
-# A draw that is 0 but for rounding counts on both sides.
-p_of_draws <- function(draws) {
-  draws <- draws[stats::complete.cases(draws), , drop = FALSE]
-  spread <- sqrt(colMeans(sweep(draws, 2, colMeans(draws))^2))
-  slack <- rep(1e-10 * spread, each = nrow(draws))
-  hits <- pmin(1 + colSums(draws <= slack), 1 + colSums(draws >= -slack))
-  pmin(1, 2 * hits / (nrow(draws) + 1))
-}
-
-# The draws that could be fitted. A correlation is missing too where a variance is drawn as 0.
-fitted_draws <- function(draws, kind) {
-  failed <- rowSums(!is.na(draws)) == 0
-  if (!any(failed)) return(draws)
-  n <- nrow(draws)
-  told <- counted_reasons(attr(draws, "reasons")[failed], n)
-  if (all(failed)) stop("none of the ", n, " ", kind, " fits succeeded. ", told, call. = FALSE)
-  warning(sum(failed), " of ", n, " ", kind, " fits failed and were left out. ", told, call. = FALSE)
-  draws[!failed, , drop = FALSE]
-}
-
-draw_limits <- function(draws, level) {
-  tail <- (1 - level) / 2
-  kept <- fitted_draws(draws, "bootstrap")
-  t(apply(kept, 2, stats::quantile, probs = c(tail, 1 - tail), names = FALSE, na.rm = TRUE))
-}
+parameter_names <- function(model) list(names = limit_names(model))
 
 # None for the random part, as in R.
 wald_limits <- function(model, level, names) {

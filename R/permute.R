@@ -31,17 +31,8 @@ clusters <- function(model, within) {
 # The columns that a grouping is made of.
 grouped_by <- function(name) sort(all.vars(tryCatch(str2lang(name), error = function(e) as.name(name))))
 
-# p = (1 + hits) / (n + 1), where statistics that differ by rounding are equal; NA for a coefficient whose
-# predictor is constant within every cluster, since shuffling there leaves its hypothesis untested.
-permutation_p <- function(model, statistic, permute) {
-  kept <- fitted_draws(made_draws(permute$made), "permuted")
-  usual <- sqrt(colMeans(replace(kept, !is.finite(kept), 0)^2))
-  slack <- 1e-10 * pmax(usual, abs(statistic))
-  hits <- colSums(abs(kept) >= rep(abs(statistic) - slack, each = nrow(kept)))
-  p <- (1 + hits) / (nrow(kept) + 1)
-  p[constant_within(model, permute$within)] <- NA
-  p
-}
+# The coefficients whose predictor is constant within every cluster: shuffling there leaves their hypothesis untested.
+untested_mixed <- function(model, within) list(untested = unname(constant_within(model, within)))
 
 constant_within <- function(model, within) {
   X <- lme4::getME(model, "X")

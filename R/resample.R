@@ -109,15 +109,6 @@ replicates <- function(model, seeds, width, draw, summary) {
   list(values = matrix(rows, length(seeds), width, byrow = TRUE), reasons = reasons)
 }
 
-# How often each reason was given, the most frequent first, equally frequent ones as they came.
-counted_reasons <- function(reasons, n) {
-  reasons <- trimws(gsub("[[:space:]]+", " ", reasons))
-  counts <- tabulate(match(reasons, unique(reasons)))
-  told <- paste0(counts, " of ", n, ": ", unique(reasons))[order(-counts)]
-  if (length(told) > 5) told <- c(told[1:5], paste("and", length(told) - 5, "other reasons"))
-  paste(told, collapse = "; ")
-}
-
 # A function that fits the model to another response, and returns its parameters and the standard
 # errors of the coefficients. It works on a deviance function of its own, so the model is left alone
 # and nothing is parsed again.

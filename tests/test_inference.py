@@ -10,7 +10,7 @@ from live_r import ask, each
 
 from pymer4.errors import OptionError
 from pymer4.infer.asymptotic import asymptotic, p_value, t_quantile
-from pymer4.infer.boot import from_draws, inverted_p, shifted_p
+from pymer4.infer.boot import from_draws, inverted_p, quantiles, shifted_p
 from pymer4.infer.perm import from_null
 
 pytestmark = pytest.mark.numeric
@@ -48,13 +48,13 @@ def answers() -> dict[str, np.ndarray]:
     answer$q <- outer(levels, unique(df), function(p, d) qt(p, d, lower.tail = FALSE))
     answer$tiny <- c(2 * pt(40, 60, lower.tail = FALSE), 2 * pnorm(-37))
     limits <- function(f) t(sapply(1:3, f))
-    answer$percentile <- limits(function(j) quantile(draws[, j], c(.05, .95)))
-    answer$basic <- limits(function(j) 2 * b[j] - quantile(draws[, j], c(.95, .05)))
-    answer$bca <- limits(function(j) {
-      z0 <- qnorm(mean(draws[, j] < b[j])); u <- mean(knife[, j]) - knife[, j]
-      a <- sum(u^3) / (6 * sum(u^2)^1.5); z <- z0 + qnorm(c(.05, .95))
-      quantile(draws[, j], pnorm(z0 + z / (1 - a * z)))
+    none <- structure(list(R = nrow(draws), sim = "ordinary"), class = "boot")
+    taken <- function(type) limits(function(j) {
+      influence <- mean(knife[, j]) - knife[, j]
+      given <- boot::boot.ci(none, conf = 0.9, type = type, t0 = b[j], t = draws[, j], L = influence)
+      rev(rev(given[[4]])[1:2])
     })
+    answer$percentile <- taken("perc"); answer$basic <- taken("basic"); answer$bca <- taken("bca")
     answer$sd <- apply(draws, 2, sd)
     """
     t, df = grid()
@@ -119,6 +119,17 @@ def test_limits_from_draws(kind):
     assert each(np.column_stack([found.lower, found.upper]), answers()[kind]) < LIMIT
     assert each(found.se, answers()["sd"]) < LIMIT
     assert found.n.tolist() == [199] * 3
+
+
+@pytest.mark.parametrize("n", [1, 2, 19, 99, 100, 1000])
+def test_quantiles_are_draws_where_their_rank_is_whole(n):
+    draws = np.random.default_rng(3).permutation(np.arange(1.0, n + 1))
+    shares = np.arange(1, n + 1) / (n + 1)
+    np.testing.assert_array_equal(quantiles(draws, shares), np.arange(1.0, n + 1))
+    np.testing.assert_array_equal(quantiles(draws, [1e-9, 1 - 1e-9]), [1, n])
+    two = quantiles(np.column_stack([draws, -draws]), [0.3, 0.6])
+    np.testing.assert_array_equal(two[:, 0], quantiles(draws, [0.3, 0.6]))
+    assert two.shape == (2, 2) and np.all(np.diff(two[:, 1]) >= 0)
 
 
 def test_p_inverts_the_percentile_limits():

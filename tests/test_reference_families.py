@@ -148,7 +148,7 @@ def test_odds_and_probabilities_follow_the_estimates():
 
 @every
 def test_bootstrap_limits_are_of_r_s_refits(family, reference):
-    """R simulates each draw with its own function under the same seed, and refits; percentiles are type 7."""
+    """R simulates each draw with its own function under the same seed, and refits; percentiles are those of boot.ci."""
     expected = reference.numbers(family, "boot").to_numpy()
     limits, table = fitted(family).confint("boot", n_boot=DRAWS, seed=SEED), fitted(family).coefs
     size = np.concatenate([np.ones(len(limits) - len(table)), table["SE"]])[:, None]

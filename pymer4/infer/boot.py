@@ -13,6 +13,9 @@ from pymer4.infer.perm import TIE, from_null
 Interval = Literal["percentile", "basic", "bca"]
 """How limits are taken from bootstrap draws."""
 
+_WHOLE = 1e-12
+"""Share of the number of draws by which a rank may miss a whole one: the level is a difference, rounded at 1e-16."""
+
 
 def from_draws(
     estimate: np.ndarray,
@@ -24,10 +27,10 @@ def from_draws(
 ) -> Inference:
     """Return standard errors, limits and p from bootstrap draws.
 
-    Limits are quantiles of the draws (R's type 7), or reflected in the estimate (`basic`), or at levels that mend bias
-    and skewness (`bca`; Efron 1987, JASA 82, 171-185). p inverts the percentile limits: it is the level at which they
-    would touch the null value, 2·min(1 + #{b* ≤ null}, 1 + #{b* ≥ null}) / (n + 1), at most 1. Draws within `TIE` of
-    their standard deviation from a value are equal to it.
+    Limits are quantiles of the draws by `quantiles`, or reflected in the estimate (`basic`), or at levels that mend
+    bias and skewness (`bca`; Efron 1987, JASA 82, 171-185). p inverts the percentile limits: it is the level at which
+    they would touch the null value, 2·min(1 + #{b* ≤ null}, 1 + #{b* ≥ null}) / (n + 1), at most 1. Draws within
+    `TIE` of their standard deviation from a value are equal to it.
 
     Args:
         estimate: from the data, shape (k,).
@@ -47,25 +50,73 @@ def from_draws(
         >>> draws = np.arange(1.0, 100.0)[:, None]
         >>> found = from_draws(np.array([50.0]), draws)
         >>> found.lower.round(2).tolist(), found.upper.round(2).tolist(), found.p.tolist()
-        ([3.45], [96.55], [0.02])
+        ([2.5], [97.5], [0.02])
     """
     estimate = np.asarray(estimate, dtype=float)
     draws = np.where(np.isfinite(draws), draws, np.nan)
     n = np.isfinite(draws).sum(axis=0)
-    columns = range(draws.shape[1])
     tails = np.tile([(1 - level) / 2, (1 + level) / 2], (draws.shape[1], 1))
     if kind == "bca":
         if jackknife is None:
             raise OptionError("Limits by 'bca' need the jackknife estimates. Use ci_type='percentile' or 'basic'.")
         tails = _bca_levels(estimate, draws, jackknife, tails)
-    usable = (n > 1) & np.isfinite(tails).all(axis=1)
-    limits = np.array([_quantiles(draws[:, j], tails[j]) if usable[j] else (np.nan, np.nan) for j in columns])
-    limits = limits.reshape(-1, 2)
-    lower, upper = limits.T if kind != "basic" else (2 * estimate - limits[:, 1], 2 * estimate - limits[:, 0])
+    lower, upper = _limits(draws, tails)
+    if kind == "basic":
+        lower, upper = 2 * estimate - upper, 2 * estimate - lower
     se = _spread(draws)
     with np.errstate(divide="ignore", invalid="ignore"):
         statistic = (estimate - null) / se
     return Inference(se, lower, upper, inverted_p(draws, null), statistic, n)
+
+
+def quantiles(draws: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Return the values below which shares of a distribution lie, of n draws from it, shape (m, ...).
+
+    A share a is the (n + 1)a-th draw in ascending order. Between two draws it is found on a straight line over normal
+    quantiles (Davison & Hinkley 1997, Bootstrap Methods and their Application, 5.8); beyond them it is the last.
+
+    Args:
+        draws: finite, shape (n, ...), n of at least 1.
+        shares: between 0 and 1, shape (m,).
+
+    Examples:
+        >>> quantiles(np.arange(1.0, 20.0), np.array([0.05, 0.5])).tolist()
+        [1.0, 10.0]
+    """
+    from scipy.special import ndtri
+
+    n, shares = len(draws), np.asarray(shares, dtype=float)
+    rank = (n + 1) * shares
+    whole = np.round(rank)
+    below = np.clip(np.where(np.abs(rank - whole) <= _WHOLE * (n + 1), whole, np.floor(rank)), 0, n).astype(int)
+    start, end = ndtri(np.clip([below, below + 1], 1, n) / (n + 1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        step = (ndtri(shares) - start) / (end - start)
+    inside = (below >= 1) & (below < n) & (np.abs(rank - below) > _WHOLE * (n + 1))
+    step = np.where(inside, step, 0.0).reshape(-1, *[1] * (draws.ndim - 1))
+    ascending = np.sort(draws, axis=0)
+    first, second = (ascending[np.clip(place, 1, n) - 1] for place in (below, below + 1))
+    return first + step * (second - first)
+
+
+def percentiles(draws: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return lower and upper percentile limits of draws, each shape (k,), NaN where there are fewer than two.
+
+    Args:
+        draws: shape (B, k); those that are not finite are left out.
+        level: of the limits.
+    """
+    return _limits(draws, np.tile([(1 - level) / 2, (1 + level) / 2], (draws.shape[1], 1)))
+
+
+def _limits(draws: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return two quantiles of each column of draws, whose shares are a row of `shares`, shape (k, 2)."""
+    found = np.full(shares.shape, np.nan)
+    for j, column in enumerate(draws.T):
+        there = column[np.isfinite(column)]
+        if len(there) > 1 and np.isfinite(shares[j]).all():
+            found[j] = quantiles(there, shares[j])
+    return found[:, 0], found[:, 1]
 
 
 def inverted_p(draws: np.ndarray, null: float | np.ndarray = 0.0) -> np.ndarray:
@@ -97,10 +148,6 @@ def _sides(draws: np.ndarray, value: float | np.ndarray) -> np.ndarray:
     """Return on which side of a value the draws are, shape (B, k): −1, 0, 1, or NaN."""
     apart = draws - value
     return np.where(np.abs(apart) <= TIE * _spread(draws), 0.0, np.sign(apart))
-
-
-def _quantiles(draws: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    return np.quantile(draws[np.isfinite(draws)], levels)
 
 
 def _bca_levels(estimate: np.ndarray, draws: np.ndarray, jackknife: np.ndarray, tails: np.ndarray) -> np.ndarray:

@@ -1,8 +1,13 @@
-"""Index sets: which rows a draw takes. They depend on the seed alone."""
+"""Index sets: which rows a draw takes, by its seed alone; and why draws have no fit."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+
 import numpy as np
+
+_REASONS = 5  # that are told one by one
 
 
 def boot_counts(n: int, n_rep: int, seed: int, clusters: np.ndarray | None = None) -> np.ndarray:
@@ -55,3 +60,16 @@ def shuffles(n: int, n_rep: int, seed: int, within: np.ndarray | None = None) ->
 def flips(n: int, n_rep: int, seed: int) -> np.ndarray:
     """Return random signs, 1.0 or −1.0, shape (n_rep, n); `seed` as in `boot_counts`."""
     return 1.0 - 2.0 * np.random.default_rng(seed).integers(0, 2, size=(n_rep, n), dtype=np.int8)
+
+
+def counted(reasons: Iterable[str], n: int) -> str:
+    """Return how often each reason was given, of n draws, the most frequent first; equally frequent ones as they came.
+
+    Examples:
+        >>> counted(["no  mean", "stopped", "stopped"], 20)
+        '2 of 20: stopped; 1 of 20: no mean'
+    """
+    found = Counter(" ".join(reason.split()) for reason in reasons).most_common()
+    told = [f"{times} of {n}: {reason}" for reason, times in found[:_REASONS]]
+    more = len(found) - len(told)
+    return "; ".join([*told, f"and {more} other reasons"] if more else told)

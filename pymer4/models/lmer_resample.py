@@ -12,7 +12,10 @@ import numpy as np
 import pandas as pd
 
 from pymer4 import tables
-from pymer4.errors import confidence_level, count, issue_all, one_of, verbosity, workers
+from pymer4.errors import RError, confidence_level, count, issue_all, one_of, verbosity, workers
+from pymer4.infer.boot import inverted_p, percentiles
+from pymer4.infer.perm import from_null
+from pymer4.infer.resample import counted
 from pymer4.models.lmer_options import Method, check_profile
 from pymer4.rbridge import bridge
 from pymer4.work import Seed, each_chunk, progress, seed_stream
@@ -83,19 +86,19 @@ class LmerResampling:
         one_of("method", method, get_args(Method))
         check_profile("method", method, self.family, self.link)
         level = self._options.conf_level if conf_level is None else confidence_level(conf_level)
-        seeds = seed_stream(seed, n_boot) if method == "boot" else None
-        interval = self._interval(method, level, seeds, n_jobs, shown)
-        reply = bridge.call("confint_mixed", model=self._handle, interval=interval)
+        if method == "boot":
+            made = self._draws("bootstrap draws", _bootstrap_chunk, seed_stream(seed, n_boot), n_jobs, shown)
+            values, told = self._fitted_draws(made, "bootstrap")
+            issue_all(told)
+            names = bridge.call("parameter_names", model=self._handle).value["names"]
+            return tables.confint_table(*percentiles(values, level), names, level)
+        reply = bridge.call("confint_mixed", model=self._handle, interval=self._interval(method, level, shown))
         issue_all((*reply.warnings, *reply.messages))
         return tables.confint_table(*(reply.value[k] for k in ("lower", "upper", "names")), level)
 
-    def _interval(self, method: str, level: float, seeds: np.ndarray | None, n_jobs: int, shown: int) -> dict[str, Any]:
-        """Return the argument `interval` of R's verbs, with the draws or the profile that limits come from."""
-        made = None
-        if method == "boot":
-            made = self._draws("bootstrap draws", _bootstrap_chunk, seeds, n_jobs, shown)
-        elif method == "profile":
-            made = self._profile(level, shown)
+    def _interval(self, method: str, level: float, shown: int) -> dict[str, Any]:
+        """Return the argument `interval` of R's verbs, with the profile that limits come from."""
+        made = self._profile(level, shown) if method == "profile" else None
         return {"method": method, "level": level, "made": made}
 
     def _profile(self, level: float, shown: int) -> list[dict[str, Any]]:
@@ -112,22 +115,56 @@ class LmerResampling:
     def _infer_from(self, _: Any) -> None:
         """Put the limits and p that the fit asked for into the coefficient table."""
         options, fixed = self._options, self._fit.fixed
-        if options.conf_int == "Wald" and not options.permute:
-            return
         how = (options.n_jobs, options.verbose)
         seeds = seed_stream(options.seed, options.n_boot + options.permute)
-        limits = self._interval(options.conf_int, options.conf_level, seeds[: options.n_boot], *how)
-        asked: dict[str, Any] = {"interval": limits}
+        found: dict[str, Any] = {}
+        if options.conf_int == "profile":
+            interval = self._interval("profile", options.conf_level, options.verbose)
+            reply = bridge.call("fixed_limits", model=self._handle, interval=interval)
+            self._warn((*reply.warnings, *reply.messages))
+            found = dict(reply.value)
+        elif options.conf_int == "boot":
+            made = self._draws("bootstrap draws", _bootstrap_chunk, seeds[: options.n_boot], *how)
+            values = self._kept_draws(made, "bootstrap")[:, -len(fixed) :]
+            lower, upper = percentiles(values, options.conf_level)
+            found = {"lower": lower, "upper": upper, "p": inverted_p(values)}
         if options.permute:
-            within = options.permute_within
-            made = self._draws("permutations", _permute_chunk, seeds[options.n_boot :], *how, within)
-            asked["permute"] = {"within": within, "made": made}
-        statistic = fixed["statistic"].to_numpy(dtype=float)
-        reply = bridge.call("fixed_limits", model=self._handle, statistic=statistic, **asked)
-        self._warn((*reply.warnings, *reply.messages))
-        self.coefs = self._coef_table(fixed.assign(**{k: v for k, v in reply.value.items() if v is not None}))
+            found["p"] = self._permuted_p(seeds[options.n_boot :], how)
+        if found:
+            self.coefs = self._coef_table(fixed.assign(**found))
         if options.permute:
             self._warn_of_untested()
+
+    def _permuted_p(self, seeds: np.ndarray, how: tuple[int, int]) -> np.ndarray:
+        """Return p from shuffles, shape (p,); NaN for what they can't test."""
+        within = self._options.permute_within
+        made = self._draws("permutations", _permute_chunk, seeds, *how, within)
+        p = from_null(self._fit.fixed["statistic"].to_numpy(dtype=float), self._kept_draws(made, "permuted"))
+        untested = bridge.call("untested_mixed", model=self._handle, within=within).value["untested"]
+        return np.where(untested, np.nan, p)
+
+    def _kept_draws(self, made: dict[str, Any], kind: str) -> np.ndarray:
+        """Return the draws that could be fitted, after a warning of the others."""
+        values, told = self._fitted_draws(made, kind)
+        self._warn(told)
+        return values
+
+    def _fitted_draws(self, made: dict[str, Any], kind: str) -> tuple[np.ndarray, list[str]]:
+        """Return the draws that could be fitted, and what there is to tell: what R said, and why others could not.
+
+        Raises:
+            RError: none could.
+        """
+        values = made["values"]
+        # A correlation is missing too where a variance is drawn as 0.
+        failed, n = np.isnan(values).all(axis=1), len(values)
+        if not failed.any():
+            return values, made["said"]
+        why = counted([reason for reason, lost in zip(made["reasons"], failed, strict=True) if lost], n)
+        if failed.all():
+            raise RError(f"none of the {n} {kind} fits succeeded. {why}", f"{kind} draws", self.formula)
+        text = f"{failed.sum()} of {n} {kind} fits failed and were left out. {why}"
+        return values[~failed], [*made["said"], text]
 
     def _warn_of_untested(self) -> None:
         untested = list(self.coefs.index[self.coefs[tables.PERM_P_VAL].isna()])

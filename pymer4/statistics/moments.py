@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pymer4.errors import DataError
+from pymer4.infer.boot import quantiles
 
 _ROUNDING = 10 * np.finfo(float).eps
 """Spread, as a share of the largest value, that is taken for rounding; R's `t.test` draws the line there too."""
@@ -91,5 +92,4 @@ def require_spread(x: np.ndarray, y: np.ndarray | None, what: str) -> None:
 
 def limits(draws: np.ndarray, level: float = 0.95) -> np.ndarray:
     """Return the percentile limits of bootstrap draws, along the first axis: shape (2, ...)."""
-    tail = 50 * (1 - level)
-    return np.percentile(draws, [tail, 100 - tail], axis=0)
+    return quantiles(draws, np.array([(1 - level) / 2, (1 + level) / 2]))

@@ -80,6 +80,12 @@ permutation <- function(model, seeds, group) {
   }, fixef(model)))
 }
 
+# Percentile limits as boot::boot.ci() takes them; it leaves out what is not finite.
+percentiles <- function(draws) {
+  made <- structure(list(R = length(draws), sim = "parametric"), class = "boot")
+  suppressWarnings(boot::boot.ci(made, type = "perc", t0 = 0, t = draws))$percent[4:5]
+}
+
 folder <- commandArgs(TRUE)[1]
 cases <- read_rows(file.path(folder, "cases.csv"))
 seeds <- utils::read.csv(file.path(folder, "seeds.csv"))
@@ -90,7 +96,7 @@ parts <- lapply(cases, function(case) {
   asked <- strsplit(case$asked, ";")[[1]]
   draws <- if ("boot" %in% asked) bootstrap(model, seeds$boot)
   list(
-    if ("boot" %in% asked) tell("boot", t(apply(draws, 2, quantile, c(0.025, 0.975), na.rm = TRUE))),
+    if ("boot" %in% asked) tell("boot", t(apply(draws, 2, percentiles))),
     if ("boot" %in% asked) tell("draws", draws),
     if ("permute" %in% asked) tell("permute", permutation(model, seeds$permute, 1)),
     if ("profile" %in% asked) {
