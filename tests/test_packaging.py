@@ -76,6 +76,33 @@ def test_the_setup_pins_rpy2_as_the_package_does():
     assert f'< "{".".join(map(str, machine.R_WITH_GETVAR))}"' in text
 
 
+def matrix(name: str) -> list[str]:
+    """Return the versions that the workflow tests, oldest first."""
+    text = (ROOT / ".github/workflows/tests.yml").read_text()
+    return re.findall(r'"([\d.]+)"', re.search(rf"^ +{name}: \[(.*)\]$", text, re.MULTILINE).group(1))
+
+
+def test_the_workflow_tests_the_versions_that_are_named():
+    classifiers = [c.rpartition(" ")[2] for c in PROJECT["classifiers"] if re.search(r"Python :: 3\.", c)]
+    assert matrix("python") == classifiers and PROJECT["requires-python"] == f">={classifiers[0]}"
+    assert f"r-base>={matrix('r')[0]}" in (ROOT / "environment.yml").read_text()
+    assert any(c.endswith("Windows") for c in PROJECT["classifiers"])
+
+
+def test_the_workflow_asks_for_the_same():
+    text = (ROOT / ".github/workflows/tests.yml").read_text()
+    setup = (ROOT / "scripts/setup.sh").read_text()
+    named = {name for kind in ("packages", "compared") for name in re.search(rf"r_{kind}='(.*)'", setup)[1].split()}
+    assert set(re.findall(r'"(\w+)"', re.search(r"install\.packages\((.*)\)", text)[1])) == named
+    assert f'"{machine.RPY2_FOR_OLD_R}"' in text and f'< "{".".join(map(str, machine.R_WITH_GETVAR))}"' in text
+
+
+def test_ruff_is_one_version_everywhere():
+    lint = next(x for x in PROJECT["optional-dependencies"]["test"] if x.startswith("ruff"))
+    minor = re.search(r"rev: v(\d+\.\d+)\.", (ROOT / ".pre-commit-config.yaml").read_text())[1]
+    assert f">={minor}," in lint
+
+
 @pytest.mark.r
 @pytest.mark.parametrize("page", ["README.md", "docs/installation.md"])
 def test_the_pages_choose_rpy2_as_the_package_does(page):
