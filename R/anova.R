@@ -203,7 +203,7 @@ smaller_random_parts <- function(model) {
   do.call(c, parts)
 }
 
-as_text <- function(expression) paste(deparse(expression, 500L), collapse = " ")
+as_text <- function(expression) paste(deparse(expression, 500L, backtick = TRUE), collapse = " ")
 
 random_part_likelihood <- function(terms, model) {
   if (length(terms) == 0) return(fixed_likelihood(model))

@@ -39,7 +39,7 @@ make_control <- function(control, maker) {
   if (is.null(control)) return(NULL)
   space <- asNamespace("lme4")
   arguments <- control
-  if (is.character(control)) arguments <- as.list(str2lang(paste0("list(", control, ")")))[-1]
+  if (is.character(control)) arguments <- as.list(parsed_text(control, "list"))[-1]
   taken <- setdiff(names(formals(maker)), "...")
   unknown <- setdiff(names(arguments), taken)
   if (length(unknown)) {
@@ -66,7 +66,7 @@ linear_control <- function(env) if (is.null(env$control)) lme4::lmerControl() el
 # a vector, or NULL.
 model_call <- function(formula, env, weights, offset) {
   call <- quote(lmerTest::lmer(formula = NULL, data = data))
-  call$formula <- split_bars(stats::as.formula(formula, env = env))
+  call$formula <- split_bars(stats::as.formula(parsed_text(formula)[[2]], env = env))
   if (!is.null(weights)) call$weights <- as.name(column_in(env, weights, ".weights"))
   if (!is.null(offset)) call$offset <- as.name(column_in(env, offset, ".offset"))
   if (!is.null(env$control)) call$control <- quote(control)
@@ -230,6 +230,3 @@ check_convergence <- function(optimum, control, devfun, n) {
   known <- intersect(names(newer), names(formals(lme4::checkConv)))
   do.call(lme4::checkConv, c(arguments, newer[known]))
 }
-
-# Whether a name in a formula may stand for a function.
-is_function <- function(name) list(found = scalar(exists(name, globalenv(), mode = "function")))

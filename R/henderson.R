@@ -33,23 +33,16 @@ random_designs <- function(model, names, data) {
   designs
 }
 
+random_bars <- function(model) taken_apart("findbars")(stats::formula(model))
+
 # lme4 leaves the functions that take formulas apart to a package of their own, from 1.1-36 on.
-random_bars <- function(model) {
-  home <- if (requireNamespace("reformulas", quietly = TRUE)) "reformulas" else "lme4"
-  getExportedValue(home, "findbars")(stats::formula(model))
+taken_apart <- function(name) {
+  getExportedValue(if (isNamespaceLoaded("reformulas")) "reformulas" else "lme4", name)
 }
 
 # The random-effects terms as they are written, with their parentheses or their structure.
 random_terms <- function(formula) {
-  parts <- function(node) {
-    if (!any(c("|", "||") %in% all.names(node))) return(list())
-    added <- is.call(node) && identical(node[[1]], quote(`+`)) && length(node) == 3
-    if (added) return(c(parts(node[[2]]), parts(node[[3]])))
-    inside <- if (identical(node[[1]], quote(`(`))) node[[2]]
-    is_bar <- is.call(inside) && as.character(inside[[1]])[1] %in% c("|", "||")
-    if (is.null(inside) || is_bar) list(node) else parts(inside)
-  }
-  parts(formula[[3]])
+  lapply(written_bars(formula[[3]]), function(term) if (is_bar(term)) call("(", term) else term)
 }
 
 sum_of <- function(terms) Reduce(function(left, right) call("+", left, right), terms)

@@ -34,8 +34,9 @@ predict_mixed <- function(model, data, n, conditional, type, unseen, offset = 0,
 }
 
 # How the outcome runs along a grid: of the population with its Wald band, and of each level of the
-# grouping factor `group`, whose random-effects terms are the text `random`; `offset` is added to all.
-predictor_curves <- function(model, grid, group, random, level, offset = 0) {
+# grouping factor `group`, whose random-effects terms begin with the texts `effects`, such as "1 + x |"; `offset` is added
+# to all.
+predictor_curves <- function(model, grid, group, effects, level, offset = 0) {
   inverse <- if (lme4::isLMM(model)) identity else model@resp$family$linkinv
   X <- fixed_design(model, grid)
   middle <- fixed_predictor(model, grid, X) + offset
@@ -43,7 +44,9 @@ predictor_curves <- function(model, grid, group, random, level, offset = 0) {
   rows <- group_rows(model, group)
   held <- rows[rep(seq_len(nrow(rows)), each = nrow(grid)), , drop = FALSE]
   held[names(grid)] <- lapply(grid, rep, times = nrow(rows))
-  curves <- fixed_predictor(model, held) + random_predictor(model, held, stats::as.formula(random, globalenv()))
+  grouping <- as_text(if (group %in% column_names(model)) as.name(group) else str2lang(group))
+  random <- stats::reformulate(paste0("(", effects, " ", grouping, ")"), env = globalenv())
+  curves <- fixed_predictor(model, held) + random_predictor(model, held, random)
   list(
     population = inverse(middle), lower = inverse(middle - half), upper = inverse(middle + half),
     curves = matrix(inverse(curves + offset), nrow(rows), byrow = TRUE)

@@ -23,6 +23,7 @@ def dosed() -> pd.DataFrame:
     return data
 
 
+@pytest.mark.r
 def test_levels_of_numbers_have_15_digits_as_in_r(dosed):
     model = Lmer("y ~ dose + (1 | g)", dosed)
     model.fit(factors={"dose": [0, 0.1, 0.2, 0.3, 0.4]}, summarize=False, no_warnings=True)
@@ -35,6 +36,7 @@ def test_levels_of_numbers_have_15_digits_as_in_r(dosed):
     assert len(native.coefs) == 5
 
 
+@pytest.mark.r
 def test_an_outcome_of_text_brings_no_warnings_of_its_own():
     verbs = load_dataset("VerbAgg").sample(800, random_state=1)
     model = Lmer("r2 ~ Anger + btype + (1 | id)", verbs, family="binomial")
@@ -45,7 +47,7 @@ def test_an_outcome_of_text_brings_no_warnings_of_its_own():
         model.predict(verbs.drop(columns="r2"), interval="confidence")
 
 
-@pytest.mark.parametrize("model", [Lm, Lmer])
+@pytest.mark.parametrize("model", [Lm, pytest.param(Lmer, marks=pytest.mark.r)])
 def test_ranks_are_for_linear_models(model, dosed):
     dosed["hit"] = (dosed["y"] > 0).astype(float)
     formula = "hit ~ dose" + (" + (1 | g)" if model is Lmer else "")
@@ -53,6 +55,7 @@ def test_ranks_are_for_linear_models(model, dosed):
         model(formula, dosed, family="binomial").fit(rank=True)
 
 
+@pytest.mark.r
 def test_ranks_within_a_column_that_the_formula_does_not_use(dosed, capsys):
     model = Lmer("y ~ dose + (1 | g)", dosed)
     model.fit(rank=True, rank_group="blk", no_warnings=True)

@@ -345,6 +345,7 @@ def test_the_other_spelling_stands_for_an_argument_given_by_place_too():
         pymer4.perm_test(X, Y, n_perm=0, return_dists=True)
 
 
+@pytest.mark.r
 def test_the_variables_of_post_hoc_have_two_spellings():
     model = pymer4.Lmer("y ~ x + (1 | g)", pd.DataFrame({"y": [1.0, 2], "x": [0.0, 1], "g": ["a", "b"]}))
     with pytest.raises(NotFittedError):

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from pymer4.data.columns import Column
-from pymer4.data.syntax import Call, Name, Node, deparse
+from pymer4.data.rformula import Response
 from pymer4.errors import DataError, OptionError, one_of
 
 Family = Literal["gaussian", "binomial", "poisson", "gamma", "inverse_gaussian", "nbinom"]
@@ -79,7 +79,7 @@ def check_rank(rank: bool, family: str, link: str) -> None:
 
 
 def check_outcome(
-    family: str, response: Node, columns: dict[str, Column], complete: np.ndarray, weighted: bool
+    family: str, response: Response, columns: dict[str, Column], complete: np.ndarray, weighted: bool
 ) -> None:
     """Refuse an outcome that a family can't have.
 
@@ -95,21 +95,21 @@ def check_outcome(
     Raises:
         DataError: naming the outcome, what it holds, and what the family takes.
     """
-    if family != "binomial" and isinstance(response, Call) and response.function == "cbind":
+    if family != "binomial" and response.counts is not None:
         raise DataError(
-            f"The outcome {deparse(response)} has several columns; family {family!r} takes one. Fit a model to each, "
+            f"The outcome {response.text} has several columns; family {family!r} takes one. Fit a model to each, "
             "or use family='binomial' for successes and failures."
         )
-    if family == "gaussian" and isinstance(response, Name):
-        _check_varies(response.name, columns, complete)
-    for name in _outcome_columns(family, response):
+    if family == "gaussian" and response.is_column:
+        _check_varies(response.text, columns, complete)
+    for name in (response.text,) if response.is_column else response.counts or ():
         if name not in columns:
             continue
         column = columns[name]
         if column.kind == "factor":
             _check_factor(family, name, column, complete)
         elif column.kind != "logical" or family != "binomial":
-            _check_numbers(family, name, column.values[complete].astype(float), isinstance(response, Name), weighted)
+            _check_numbers(family, name, column.values[complete].astype(float), response.is_column, weighted)
 
 
 def part_counts(family: str, parts: np.ndarray, n: int) -> list[str]:
@@ -134,14 +134,6 @@ def _check_varies(name: str, columns: dict[str, Column], complete: np.ndarray) -
         raise DataError(
             f"The outcome {name!r} is {column.values[complete][0]:g} in every row used: there is nothing to explain."
         )
-
-
-def _outcome_columns(family: str, response: Node) -> list[str]:
-    if isinstance(response, Name):
-        return [response.name]
-    if family == "binomial" and isinstance(response, Call) and response.function == "cbind":
-        return [node.name for _, node in response.args if isinstance(node, Name)]
-    return []
 
 
 def _check_factor(family: str, name: str, column: Column, complete: np.ndarray) -> None:

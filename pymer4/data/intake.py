@@ -11,9 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pymer4.data.columns import Column, floats, normalise
-from pymer4.data.formula import Formula, fixed_names
-from pymer4.data.syntax import Call, Name, Node, deparse
-from pymer4.data.used import columns_used
+from pymer4.data.rformula import Grouping, RFormula
 from pymer4.errors import DataError, OptionError, near, shown
 
 
@@ -42,17 +40,16 @@ class Intake:
 
 
 def take_in(
-    formula: Formula, data: pd.DataFrame, weights: str | np.ndarray | None, offset: str | np.ndarray | None
+    formula: RFormula, data: pd.DataFrame, weights: str | np.ndarray | None, offset: str | np.ndarray | None
 ) -> Intake:
     """Return the columns that formula, weights and offset use, in normal form and screened.
 
     Raises:
         DataError: infinite values, no row without a missing value, or a name that R can't give to a column.
     """
-    names = columns_used(formula, list(data.columns))
-    extra = [name for name in (weights, offset) if isinstance(name, str) and name not in names]
-    _refuse_reserved([*names, *extra])
-    columns = normalise(data, [*names, *extra])
+    extra = [name for name in (weights, offset) if isinstance(name, str) and name not in formula.columns]
+    _refuse_reserved([*formula.columns, *extra])
+    columns = normalise(data, [*formula.columns, *extra])
     arrays = [values for values in (weights, offset) if isinstance(values, np.ndarray)]
     _refuse_infinite(columns)
     missing = np.zeros(len(data), dtype=bool)
@@ -122,7 +119,7 @@ def per_row(argument: str, given: object, data: pd.DataFrame, positive: bool = F
     return given if isinstance(given, str) else values
 
 
-def check_groups(formula: Formula, intake: Intake, skipped: Iterable[str], linear: bool = True) -> None:
+def check_groups(formula: RFormula, intake: Intake, skipped: Iterable[str], linear: bool = True) -> None:
     """Refuse grouping variables that identify nothing, as lme4 does by default.
 
     A generalized model may have as many groups as rows.
@@ -141,11 +138,10 @@ def check_groups(formula: Formula, intake: Intake, skipped: Iterable[str], linea
     skipped = set(skipped)
     n_used = int(intake.complete.sum())
     for term in formula.random:
-        for group in crossings(term.group):
-            codes = _codes(group, intake)
-            if codes is None:
+        for group in term.groupings:
+            if not group.is_crossing:
                 continue
-            n_levels, label = len(np.unique(codes)), deparse(group)
+            n_levels, label = _n_levels(group, intake), group.label
             if n_levels < 2 and "check.nlev.gtr.1" not in skipped:
                 raise DataError(
                     f"The grouping variable {label!r} has one level in the rows used. A random effect needs at least "
@@ -159,13 +155,13 @@ def check_groups(formula: Formula, intake: Intake, skipped: Iterable[str], linea
                 )
 
 
-def check_levels(formula: Formula, intake: Intake) -> None:
+def check_levels(formula: RFormula, intake: Intake) -> None:
     """Refuse a factor of the fixed part that has one level in the rows used.
 
     Raises:
         DataError: naming it.
     """
-    for name in fixed_names(formula, list(intake.columns)):
+    for name in formula.predictors:
         column = intake.columns[name]
         if column.kind == "factor" and np.ptp(column.values[intake.complete]) == 0:
             level = column.levels[column.values[intake.complete][0] - 1]
@@ -186,27 +182,10 @@ def _refuse_infinite(columns: Mapping[str, Column]) -> None:
             )
 
 
-def crossings(group: Node) -> list[Node]:
-    """Return the groupings that a group names: `a/b` stands for `a` and `a:b`."""
-    if isinstance(group, Call) and group.function == "(":
-        return crossings(group.args[0][1])
-    if isinstance(group, Call) and group.function == "/" and len(group.args) == 2:
-        outer, inner = (node for _, node in group.args)
-        return [*crossings(outer), Call(":", ((None, outer), (None, inner)))]
-    if isinstance(group, Call) and group.function == "+" and len(group.args) == 2:
-        return [crossing for _, node in group.args for crossing in crossings(node)]
-    return [group]
-
-
-def _codes(group: Node, intake: Intake) -> np.ndarray | None:
-    """Return one code a used row, equal where the rows are of one group; None where the group is computed."""
-    if isinstance(group, Name) and group.name in intake.columns:
-        return intake.columns[group.name].values[intake.complete]
-    if isinstance(group, Call) and group.function in (":", "/", "(", "*"):
-        parts = [_codes(node, intake) for _, node in group.args]
-        if all(part is not None for part in parts):
-            return np.unique(np.column_stack(parts), axis=0, return_inverse=True)[1].ravel()
-    return None
+def _n_levels(group: Grouping, intake: Intake) -> int:
+    """Return the number of levels of crossed columns in the rows used."""
+    codes = [intake.columns[name].values[intake.complete] for name in group.columns]
+    return len(np.unique(np.column_stack(codes), axis=0))
 
 
 def rows_for(names: Iterable[str], data: pd.DataFrame, purpose: str) -> tuple[dict[str, Column], np.ndarray]:

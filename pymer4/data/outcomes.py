@@ -10,7 +10,7 @@ import numpy as np
 
 from pymer4.data.columns import Column
 from pymer4.data.families import check_outcome
-from pymer4.data.syntax import Call, Name
+from pymer4.data.rformula import Response
 from pymer4.errors import FormulaError
 
 
@@ -68,13 +68,8 @@ def outcome(values: np.ndarray, levels: Sequence[Any], family: str, label: str, 
 def _counted(values: np.ndarray, label: str) -> Outcome:
     parts = ("successes", "failures")
     columns = {part: Column("double", values[:, i]) for i, part in enumerate(parts)}
-    check_outcome(
-        "binomial",
-        Call("cbind", tuple((None, Name(part)) for part in parts)),
-        columns,
-        np.ones(len(values), dtype=bool),
-        False,
-    )
+    counted = Response(label, parts, is_column=False, counts=parts)
+    check_outcome("binomial", counted, columns, np.ones(len(values), dtype=bool), False)
     trials = values.sum(axis=1)
     if not trials.any():
         raise FormulaError(f"The outcome {label!r} has no trials: successes and failures are 0 in every row.")
@@ -83,4 +78,4 @@ def _counted(values: np.ndarray, label: str) -> Outcome:
 
 def _check(family: str, label: str, columns: dict[str, Column], weighted: bool) -> None:
     complete = np.ones(len(columns[label].values), dtype=bool)
-    check_outcome(family, Name(label), columns, complete, weighted)
+    check_outcome(family, Response(label, (label,), is_column=True), columns, complete, weighted)

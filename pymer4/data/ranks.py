@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from pymer4.data.columns import Column, as_factor, normalise, real_array
-from pymer4.data.formula import Formula, fixed_names, names_in
 from pymer4.data.intake import Intake
 from pymer4.data.recoding import conform
+from pymer4.data.rformula import RFormula
 from pymer4.errors import DataError, OptionError
 
 
@@ -55,7 +55,7 @@ class Ranks:
         return found
 
 
-def with_ranks(data: Intake, formula: Formula, frame: pd.DataFrame, within: str, excluded: Collection[str]) -> Intake:
+def with_ranks(data: Intake, formula: RFormula, frame: pd.DataFrame, within: str, excluded: Collection[str]) -> Intake:
     """Return the data with the outcome and the fixed numeric predictors as ranks, and these ranks by column.
 
     A predictor that groups rows as well keeps its values, which are the labels of its groups.
@@ -70,8 +70,8 @@ def with_ranks(data: Intake, formula: Formula, frame: pd.DataFrame, within: str,
     Raises:
         DataError: a row that is used has no level.
     """
-    predictors = set(fixed_names(formula, list(data.columns))).difference(formula.group_names)
-    named = {*names_in(formula.response), *predictors}.difference(excluded)
+    predictors = set(formula.predictors).difference(formula.groups)
+    named = {*formula.response.columns, *predictors}.difference(excluded)
     numeric = [name for name in data.columns if name in named and data.columns[name].kind in ("double", "integer")]
     levels = _levels(within, frame, data.complete) if within else None
     codes = np.zeros(int(data.complete.sum()), dtype=int) if levels is None else levels.values[data.complete] - 1

@@ -10,8 +10,8 @@ import numpy as np
 
 from pymer4.data.columns import NA, Column, as_factor, number_name, places
 from pymer4.data.factors import Coding, coding, recode
-from pymer4.data.formula import Formula, fixed_names, names_in
 from pymer4.data.intake import Intake
+from pymer4.data.rformula import RFormula
 from pymer4.errors import DataError, OptionError, near, shown
 
 
@@ -74,11 +74,10 @@ def without_unused(data: Intake) -> Intake:
     return replace(data, columns=columns)
 
 
-def with_groups(data: Intake, formula: Formula) -> Intake:
+def with_groups(data: Intake, formula: RFormula) -> Intake:
     """Return the data with numbers that only name groups as factors, so that 1e5, 100000 and "100000" are one group."""
-    terms = [formula.response, *(term.expression for term in formula.random)]
-    counted = {name for node in terms for name in names_in(node)} | set(fixed_names(formula, list(data.columns)))
-    groups = [name for name in formula.group_names if name in data.columns and name not in counted]
+    counted = {*formula.response.columns, *formula.varying, *formula.predictors}
+    groups = [name for name in formula.groups if name not in counted]
     numbers = {name: as_factor(c) for name in groups if (c := data.columns[name]).kind in ("double", "integer")}
     return replace(data, columns={**data.columns, **numbers})
 

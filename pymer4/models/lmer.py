@@ -14,22 +14,20 @@ from pymer4.data import intake
 from pymer4.data.columns import Column
 from pymer4.data.factors import Coding
 from pymer4.data.families import Family, check_family, check_outcome, part_counts
-from pymer4.data.formula import parse, require_random, without_dot
 from pymer4.data.ranks import Ranks, with_ranks
 from pymer4.data.recoding import codings, contrast_matrices, with_factors, with_groups, without_unused
-from pymer4.data.syntax import deparse
-from pymer4.data.used import columns_used, quotes_advised
 from pymer4.errors import ConvergenceWarning, ModelWarning, summary_wanted
 from pymer4.models import summaries
 from pymer4.models.base import Ddf, Model
 from pymer4.models.convergence import Convergence, next_step
 from pymer4.models.lmer_diagnosis import LmerDiagnosis
+from pymer4.models.lmer_formula import read_formula, require_text
 from pymer4.models.lmer_marginal import LmerMarginal
-from pymer4.models.lmer_options import LmerOptions, Method, names_set
+from pymer4.models.lmer_options import LmerOptions, Method
 from pymer4.models.lmer_pictures import LmerPictures
 from pymer4.models.lmer_predict import LmerPredictions
 from pymer4.models.lmer_resample import LmerResampling
-from pymer4.models.lmer_state import LmerFit, LmerState, is_function
+from pymer4.models.lmer_state import LmerFit, LmerState
 from pymer4.models.lmer_tests import LmerTests
 from pymer4.rbridge import bridge
 from pymer4.work import Seed
@@ -74,6 +72,8 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
         FormulaError: the formula can't be read, names what is not a column, or has no random part.
         DataError: the data are no frame, empty, or have duplicate columns.
         OptionError: unknown family, or a link that it does not have.
+        RError: R makes no terms of the formula; its own words.
+        RUnavailable: R, which reads the formula, can't be used here; the message says what mends it.
 
     Examples:
         >>> from pymer4 import Lmer, load_dataset
@@ -94,11 +94,9 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
         offset: str | Sequence[float] | None = None,
     ):
         self.link = check_family(family, link)
-        with quotes_advised(formula, data):
-            self._parsed = parse(formula)
-            require_random(self._parsed)
-            super().__init__(formula, data, family)
-            columns_used(self._parsed, list(self._frame.columns), is_function)
+        require_text(formula)
+        super().__init__(formula, data, family)
+        self._reading = read_formula(formula, list(self._frame.columns))
         self._weights = intake.per_row("weights", weights, self._frame, positive=True)
         self._offset = intake.per_row("offset", offset, self._frame)
 
@@ -240,15 +238,16 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
     def _sample(self) -> tuple[intake.Intake, dict[str, Coding]]:
         """Return the data of a fit, screened and recoded, and the coding of each factor that was asked for."""
         options = self._options
-        data = intake.take_in(self._parsed, self._frame, self._weights, self._offset)
-        intake.check_groups(self._parsed, data, names_set(options.optimizer()), self._linear)
-        intake.check_levels(self._parsed, data)
+        data = intake.take_in(self._reading, self._frame, self._weights, self._offset)
+        if not self.fitted:
+            intake.check_groups(self._reading, data, options.set_by_user(), self._linear)
+        intake.check_levels(self._reading, data)
         weighted = self._weights is not None
-        check_outcome(self.family, self._parsed.response, data.columns, data.complete, weighted)
+        check_outcome(self.family, self._reading.response, data.columns, data.complete, weighted)
         coded = codings(data, options.factors, options.ordered)
-        data = without_unused(with_groups(with_factors(data, coded), self._parsed))
+        data = without_unused(with_groups(with_factors(data, coded), self._reading))
         if options.rank:
-            data = with_ranks(data, self._parsed, self._frame, options.rank_group, options.rank_exclude_cols)
+            data = with_ranks(data, self._reading, self._frame, options.rank_group, options.rank_exclude_cols)
         return data, coded
 
     def _estimate_from(self, sampled: tuple[intake.Intake, dict[str, Coding]]) -> None:
@@ -257,7 +256,7 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
         options = self._options
         reply = bridge.call(
             "fit_mixed",
-            formula=deparse(without_dot(self._parsed, list(self._frame.columns))),
+            formula=self._reading.written,
             data=data.columns,
             weights=data.weights,
             offset=data.offset,

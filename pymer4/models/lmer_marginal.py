@@ -9,7 +9,6 @@ import pandas as pd
 
 from pymer4 import tables
 from pymer4.data.ranks import at_ranks
-from pymer4.data.syntax import Name
 from pymer4.errors import OptionError, also_spelled, issue_all, one_of, shown, truth, verbosity
 from pymer4.infer import grids
 from pymer4.infer.grids import Adjust, Family, Predictors, Scale
@@ -97,7 +96,7 @@ class LmerMarginal:
             print(text)
         if not summarize:
             return None
-        one_scale = self._linear and isinstance(self._parsed.response, Name)
+        one_scale = self._linear and self._reading.response.is_column
         print(marginal_notes.printed(frames, marginal, grouping, one_scale))
         return frames
 

@@ -7,12 +7,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
 from pymer4.data.families import has_scale, is_linear
-from pymer4.data.formula import Formula, names_in, parse, parse_arguments
-from pymer4.data.intake import crossings
-from pymer4.data.syntax import Name, deparse
-from pymer4.data.used import columns_used
+from pymer4.data.rformula import RFormula
 from pymer4.errors import (
-    FormulaError,
     OptionError,
     among,
     count,
@@ -21,6 +17,7 @@ from pymer4.errors import (
     shown,
 )
 from pymer4.models.base import Ddf
+from pymer4.models.lmer_formula import argument_names
 from pymer4.models.options import FitOptions
 
 _POINTS = 100
@@ -66,7 +63,7 @@ class LmerOptions(FitOptions):
     def check(self, model: Any) -> None:
         """Refuse what does not go with a model; see `FitOptions.check`."""
         FitOptions.check(self, model)
-        family, formula, linear = model.family, model._parsed, is_linear(model.family, model.link)
+        family, formula, linear = model.family, model._reading, is_linear(model.family, model.link)
         check_profile("conf_int", self.conf_int, family, model.link)
         if self.ddf == "Kenward-Roger":
             _check_kenward_roger(linear and self.REML, model._weights is not None)
@@ -78,11 +75,24 @@ class LmerOptions(FitOptions):
             )
         _check_within(self.permute_within, formula)
         _check_ranked(self.rank_group, self.rank_exclude_cols, formula, list(model._frame.columns))
-        self.optimizer()
+        if "autoscale" in self.set_by_user():
+            raise OptionError(
+                "control sets 'autoscale', with which lme4 2 keeps estimates and design on different scales. Write "
+                "scale(x) in the formula for the predictors that are to be scaled, and leave it out."
+            )
 
     def optimizer(self) -> str | dict[str, Any] | None:
         """Return R's control arguments, None for the default; see `optimizer_control`."""
         return optimizer_control(self.control, self.old_optimizer)
+
+    def set_by_user(self) -> set[str]:
+        """Return the names of R's control arguments that are set.
+
+        Raises:
+            FormulaError: text that R does not read as a list of arguments.
+        """
+        control = self.optimizer()
+        return set(argument_names(control) if isinstance(control, str) else control or ())
 
     def idle(self, method: Callable, **acting: tuple[bool, str]) -> list[str]:
         """Return a warning for each argument that was set and has no effect beside the others."""
@@ -121,27 +131,17 @@ def check_profile(argument: str, method: str, family: str, link: str) -> None:
         )
 
 
-def _check_within(within: Any, formula: Formula) -> None:
+def _check_within(within: Any, formula: RFormula) -> None:
     """Refuse a grouping factor that the formula does not have. A crossing may be named in any order."""
     if within is None:
         return
-    groups = [group for term in formula.random for group in crossings(term.group)]
-    labels = [group.name if isinstance(group, Name) else deparse(group) for group in groups]
-    if isinstance(within, str) and (within in labels or _columns_of(within) in [set(names_in(g)) for g in groups]):
+    if isinstance(within, str) and any(grouping.is_called(within) for grouping in formula.groupings):
         return
-    known = dict.fromkeys(labels)
+    known = [grouping.label for grouping in formula.groupings]
     raise OptionError(
         f"permute_within={shown(within)} is not a grouping factor of the model.{near(within, known)} "
         f"Use one of: {', '.join(map(repr, known))}."
     )
-
-
-def _columns_of(group: str) -> set[str]:
-    """Return the columns that the text of a grouping names; none where it can't be read."""
-    try:
-        return set(names_in(parse(f"y ~ (1 | {group})").random[0].group))
-    except (FormulaError, IndexError):
-        return set()
 
 
 def _listed(names: Any) -> list[Any]:
@@ -152,15 +152,14 @@ def _listed(names: Any) -> list[Any]:
     return listed
 
 
-def _check_ranked(within: Any, without: list[Any], formula: Formula, columns: Sequence[Any]) -> None:
+def _check_ranked(within: Any, without: list[Any], formula: RFormula, columns: Sequence[Any]) -> None:
     if not among(within, (None, "", *columns)):
         raise OptionError(f"rank_group={shown(within)} is not a column of the data.{near(within, columns)}")
-    used = columns_used(formula, list(columns))
     for name in without:
-        if not among(name, used):
+        if not among(name, formula.columns):
             raise OptionError(
-                f"rank_exclude_cols names {shown(name)}, which the formula does not use.{near(name, used)} "
-                f"It uses: {', '.join(used)}."
+                f"rank_exclude_cols names {shown(name)}, which the formula does not use.{near(name, formula.columns)} "
+                f"It uses: {', '.join(formula.columns)}."
             )
 
 
@@ -168,8 +167,7 @@ def optimizer_control(control: Any, old_optimizer: bool) -> str | dict[str, Any]
     """Return R's control arguments, None for the default.
 
     Raises:
-        OptionError: neither text nor a dict, entries of another kind than R's, one beside `old_optimizer`, or one that
-            scales predictors.
+        OptionError: neither text nor a dict, entries of another kind than R's, or one beside `old_optimizer`.
     """
     if not isinstance(control, (str, Mapping)):
         raise OptionError(
@@ -181,12 +179,7 @@ def optimizer_control(control: Any, old_optimizer: bool) -> str | dict[str, Any]
         if control:
             raise OptionError("old_optimizer=True is short for control=\"optimizer='bobyqa'\"; give one of the two.")
         return {"optimizer": "bobyqa"}
-    if "autoscale" in names_set(control):
-        raise OptionError(
-            "control sets 'autoscale', with which lme4 2 keeps estimates and design on different scales. Write "
-            "scale(x) in the formula for the predictors that are to be scaled, and leave it out."
-        )
-    return (control if isinstance(control, str) else dict(control)) or None
+    return (control.strip() if isinstance(control, str) else dict(control)) or None
 
 
 def _check_entries(control: Mapping[str, Any]) -> None:
@@ -198,8 +191,3 @@ def _check_entries(control: Mapping[str, Any]) -> None:
         )
     if not isinstance(settings, Mapping):
         raise OptionError(f"control sets optCtrl={shown(settings)}. Give a dict, such as {{'maxfun': 20000}}.")
-
-
-def names_set(control: str | Mapping[str, Any] | None) -> set[str]:
-    """Return the names of the arguments that `control` sets."""
-    return set(parse_arguments(control) if isinstance(control, str) else control or ())

@@ -11,9 +11,8 @@ import pandas as pd
 from pymer4 import tables
 from pymer4.data import intake
 from pymer4.data.columns import Column
-from pymer4.data.formula import names_in, parse
 from pymer4.data.group_levels import chosen
-from pymer4.data.syntax import Name, deparse
+from pymer4.data.rformula import RandomTerm
 from pymer4.errors import OptionError, confidence_level, near, shown
 from pymer4.infer import grids
 from pymer4.models.pictures import Pictures
@@ -220,7 +219,7 @@ class LmerPictures(Pictures):
             model=self._for_new_rows,
             grid=grid,
             group=name,
-            random=self._random_part(name),
+            effects=[f"{term.effects} {'|' if term.correlated else '||'}" for term in self._random_terms(name)],
             level=self._options.conf_level,
             offset=0.0 if offset is None else offset,
         ).value
@@ -252,8 +251,7 @@ class LmerPictures(Pictures):
         if alike(curves):
             return [f"The {count:,} groups of {group} do not differ here: one line."]
         told = [f"Thin lines: {count:,} groups of {group}."] if count > NAMED else []
-        varying = {name for term in self._random_terms(group) for name in names_in(term.expression)}
-        if param not in varying:
+        if not any(param in term.varying for term in self._random_terms(group)):
             told.append(
                 f"The effect of {param} does not vary between them"
                 if told
@@ -285,32 +283,16 @@ class LmerPictures(Pictures):
         return _of(self.fixef, self._grouping(which))
 
     def _outcome(self) -> tuple[str, list[str]]:
-        response = self._parsed.response
-        columns = [name for name in names_in(response) if name in self._frame.columns]
-        text = response.name if isinstance(response, Name) else deparse(response)
+        text, columns = self._reading.response.text, list(self._reading.response.columns)
         return f"rank of {text}" if any(name in self._ranks for name in columns) else text, columns
 
-    def _random_part(self, group: str) -> str:
-        """Return the random-effects terms of one grouping factor as a formula, such as `~(1 + x | g)`."""
-        text = deparse(Name(group)) if group in self._frame.columns else group
-        terms = [
-            f"({deparse(term.expression)} {'|' if term.correlated else '||'} {text})"
-            for term in self._random_terms(group)
-        ]
-        return "~" + " + ".join(terms)
-
-    def _random_terms(self, group: str) -> list[Any]:
-        """Return the random-effects terms of one grouping factor, as parsed."""
-        names = {group} if group in self._frame.columns else set(names_in(parse(f"y ~ (1 | {group})").random[0].group))
-        return [
-            term
-            for term in self._parsed.random
-            if any(set(names_in(crossing)) == names for crossing in intake.crossings(term.group))
-        ]
+    def _random_terms(self, group: str) -> list[RandomTerm]:
+        """Return the random-effects terms of one grouping factor, as they are written."""
+        return [term for term in self._reading.random if any(each.is_called(group) for each in term.groupings)]
 
     def _grid(self, param: str) -> tuple[Any, dict[str, Column]]:
         """Return places along a predictor, and new data there with the others held."""
-        columns = self._fitted_columns([*self._predictors(use_rfx=False), *self._varying()])
+        columns = self._fitted_columns(self._predictors(use_rfx=False, varying=True))
         levels = self._levels_of_numbers()
         x, along = grids.along(columns[param], levels.get(param))
         held = {name: grids.held(column, len(x), levels.get(name)) for name, column in columns.items()}
@@ -329,11 +311,6 @@ class LmerPictures(Pictures):
         made = self._grid_predictors().factors
         numeric = [name for name in made if self._kinds[name].kind in ("double", "integer")]
         return {name: np.asarray(made[name], dtype=float) for name in numeric}
-
-    def _varying(self) -> list[str]:
-        """Return the columns whose coefficients vary between groups."""
-        names = [name for term in self._parsed.random for name in names_in(term.expression)]
-        return [name for name in names if name in self._frame.columns]
 
 
 def _of(frames: pd.DataFrame | list[pd.DataFrame], index: int) -> pd.DataFrame:

@@ -11,7 +11,6 @@ import pandas as pd
 from pymer4 import tables
 from pymer4.data import intake
 from pymer4.data.columns import Column, normalise
-from pymer4.data.formula import fixed_names, names_in
 from pymer4.data.ranks import on_ranks
 from pymer4.data.recoding import conform
 from pymer4.errors import (
@@ -172,7 +171,7 @@ class LmerPredictions:
             )
         outcome = None
         if self.family == "binomial":
-            used = [name for name in names_in(self._parsed.response) if name in self._kinds]
+            used = self._reading.response.columns
             counts = [name for name in used if self._kinds[name].kind in _NUMBERS]
             there = normalise(data, [name for name in counts if name in data.columns])
             outcome = self._conformed(intake.subset(there, rows)) or None
@@ -185,12 +184,11 @@ class LmerPredictions:
             use_rfx: whether the random effects of groups count.
             varying: whether the variables that have random effects count.
         """
-        outcome, fixed = names_in(self._parsed.response), names_in(self._parsed.fixed)
-        if self._parsed.uses_dot:
-            return [name for name in self._frame.columns if name not in outcome]
-        nodes = [term.node if use_rfx else term.expression for term in self._parsed.random if use_rfx or varying]
-        random = [name for node in nodes for name in names_in(node)]
-        return [name for name in dict.fromkeys([*fixed, *random]) if name in self._frame.columns]
+        found = self._reading
+        random = found.varying if varying else ()
+        if use_rfx:
+            random = [name for term in found.random for name in term.columns]
+        return list(dict.fromkeys([*found.fixed, *random]))
 
     def _as_fitted(self, needed: list[str], columns: Mapping[str, Column]) -> dict[str, Column]:
         """Return the columns needed of new ones as the model was fitted to them, numbers as ranks where it was."""
@@ -198,8 +196,7 @@ class LmerPredictions:
 
     def _conformed(self, columns: Mapping[str, Column]) -> dict[str, Column]:
         """Return new columns as the kinds of column that the model was fitted to."""
-        fixed = fixed_names(self._parsed, list(self._kinds))
-        groups = [name for name in self._parsed.group_names if name not in fixed]
+        groups = set(self._reading.groups).difference(self._reading.predictors)
         return {name: conform(c, self._kinds[name], name, name in groups) for name, c in columns.items()}
 
     def _per_row(self, argument: str, given: str | np.ndarray | None, data: pd.DataFrame) -> np.ndarray | None:

@@ -15,11 +15,11 @@ import pandas as pd
 
 from pymer4 import tables
 from pymer4.data.columns import Column
-from pymer4.data.formula import parse, without_dot
 from pymer4.data.recoding import conform
-from pymer4.data.syntax import deparse
+from pymer4.data.rformula import FixedTerm, Grouping, RandomTerm, Response, RFormula
 from pymer4.errors import FileError, MissingFileError, RUnavailable
 from pymer4.models.convergence import Convergence
+from pymer4.models.lmer_formula import read_formula
 from pymer4.models.lmer_options import LmerOptions
 from pymer4.rbridge import bridge
 
@@ -124,7 +124,8 @@ class LmerState:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a file keeps."""
-        return super().__getstate__() | {"_saved": self._r_object()}
+        kept = {name: value for name, value in vars(self).items() if name == "_reading"}
+        return super().__getstate__() | kept | {"_saved": self._r_object()}
 
     def _handle_anew(self) -> bridge.Handle | None:
         """Return the live R model of a copy, once it is asked for."""
@@ -139,7 +140,7 @@ class LmerState:
     def _for_new_rows(self) -> bridge.Handle:
         """The R model whose formula computes a new row as the fit did, whatever stands beside it."""
         model = self._handle
-        if not self._parsed.computes:
+        if not self._reading.functions:
             return model
         if model not in _READY:
             _READY[model] = bridge.call("for_new_rows", model=model).value["model"]
@@ -151,7 +152,7 @@ class LmerState:
         found = bridge.call(
             "adopt_model",
             model=model,
-            formula=deparse(without_dot(self._parsed, list(self._frame.columns))),
+            formula=self._reading.written,
             data={n: conform(c, fitted[n], n, False) if n in fitted else c for n, c in data.columns.items()},
             weights=data.weights,
             offset=data.offset,
@@ -186,7 +187,7 @@ class LmerState:
 
     _ANEW: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
         "_handle": _handle_anew,
-        "_parsed": lambda self: parse(self.formula),
+        "_reading": lambda self: read_formula(self.formula, list(self._frame.columns)),
         "_kinds": _kinds_anew,
         "_codings": lambda self: self._taken_in()[1] if self._options else {},
         "_ranks": lambda self: self._taken_in()[0].ranks if self.ranked_data else {},
@@ -194,7 +195,9 @@ class LmerState:
         "_grids": lambda self: {},
         "_grid_variables": lambda self: None,
     }
-    _RECORDS: ClassVar[tuple[type, ...]] = (Convergence, LmerFit, LmerOptions)
+    _RECORDS: ClassVar[tuple[type, ...]] = (
+        Convergence, LmerFit, LmerOptions, RFormula, Response, FixedTerm, RandomTerm, Grouping,
+    )  # fmt: skip
     _SHOWN: ClassVar[Mapping[str, str]] = {"design_matrix": "_design"}
 
 
@@ -207,11 +210,3 @@ def _levels(model: bridge.Handle, own: bool) -> dict[str, Column]:
     found = dict(bridge.call("fitted_levels", model=model, own=own).value)
     none = np.array([], dtype=np.int32)
     return {name: Column("factor", none, tuple(told["levels"]), told["ordered"]) for name, told in found.items()}
-
-
-def is_function(name: str) -> bool:
-    """Return whether R has a function of this name; False where there is no R."""
-    try:
-        return bool(bridge.call("is_function", name=name).value["found"])
-    except RUnavailable:
-        return False

@@ -77,7 +77,7 @@ class LmerTests:
 
     def _fit_orthogonal(self) -> None:
         """Fit again with orthogonal polynomials for the factors of the fixed part, unless they are there already."""
-        data = intake.take_in(self._parsed, self._frame, self._weights, self._offset)
+        data = intake.take_in(self._reading, self._frame, self._weights, self._offset)
         factors = {}
         for name in self._predictors(use_rfx=False):
             column = data.columns[name]
