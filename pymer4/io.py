@@ -9,7 +9,6 @@ from __future__ import annotations
 import gzip
 import io
 import os
-import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
@@ -187,14 +186,12 @@ def _robj(saved: RObject | None, path: Path, compressed: bool) -> bytes | None:
 
 def _content(path: Path) -> bytes:
     try:
-        kind = os.stat(path).st_mode
-        if not stat.S_ISREG(kind):
-            what = "a directory" if stat.S_ISDIR(kind) else "no regular file"
+        if path.exists() and not path.is_file():
+            what = "a directory" if path.is_dir() else "no regular file"
             raise FileError(f"{path} is {what}, not a model file. Give the .h5 that save_model() wrote.")
         return path.read_bytes()
     except FileNotFoundError as error:
-        left = pair.new(path).exists()
-        hint = " A first save of it was interrupted: save the model again." if left else ""
+        hint = " A first save of it was interrupted: save the model again." if pair.new(path).exists() else ""
         raise MissingFileError(f"There is no file {path}. Look for it with Path.glob('*.h5').{hint}") from error
     except FileError:
         raise

@@ -137,6 +137,14 @@ def test_an_array_stands_once_in_the_file():
     assert same(found["a"], noise)
 
 
+def test_many_columns_and_wide_text_are_written(monkeypatch):
+    monkeypatch.setattr(tree, "_MANY", 10)
+    values = {"many": {f"x{i}": np.array([i]) for i in range(12, -1, -1)}, "wide": np.array([b"a" * 70_000] * 400)}
+    found = back(values)
+    assert found["many"].keys() == values["many"].keys() and found["many"]["x7"] == [7]
+    assert same(found["wide"], values["wide"])
+
+
 def test_equal_trees_make_equal_files():
     assert opened(PLAIN_TREE).id.get_file_image() == opened(PLAIN_TREE).id.get_file_image()
 

@@ -29,14 +29,15 @@ from pymer4.errors import DataError, ModelWarning
 _OBJECT = np.dtype(object)
 _WIDE = 2**22  # bytes of a text array from which on its padding is looked at
 
-_KINDS = (
-    (str, str, str),
-    (bool, str, "True".__eq__),
-    (int, str, int),
-    (float, float.hex, float.fromhex),
-    (datetime.date, datetime.date.isoformat, datetime.date.fromisoformat),
-)  # of a value in an object column: its type, how it is written as text, and read; its number is the place here
-_MISSING = (None, pd.NA, pd.NaT)  # kinds that follow on those
+_KINDS = {
+    str: (str, str),
+    bool: (str, "True".__eq__),
+    int: (str, int),
+    float: (float.hex, float.fromhex),
+    datetime.date: (datetime.date.isoformat, datetime.date.fromisoformat),
+    **{type(missing): (str, lambda _, missing=missing: missing) for missing in (None, pd.NA, pd.NaT)},
+}
+"""Types of values in an object column, how each is written as text, and read; files know them by their place here."""
 
 
 def stored(column: pd.Series | pd.Index) -> Any:
@@ -55,10 +56,8 @@ def stored(column: pd.Series | pd.Index) -> Any:
         return _with_missing(_text(texts), missing)
     if dtype == _OBJECT:
         return _objects(column.to_numpy())
-    if isinstance(dtype, np.dtype) and dtype.kind in "mM":
-        return column.to_numpy().view(np.int64)
-    if isinstance(dtype, np.dtype) and is_number(dtype):
-        return column.to_numpy()
+    if isinstance(dtype, np.dtype) and (dtype.kind in "mM" or is_number(dtype)):
+        return column.to_numpy().view(np.int64) if dtype.kind in "mM" else column.to_numpy()
     if dtype_named(name_of(dtype)) == dtype:
         if isinstance(dtype, pd.DatetimeTZDtype):
             return column.array.asi8
@@ -88,8 +87,9 @@ def restored(held: Any, name: str) -> Any:
     if is_text(dtype) or dtype.kind in "OU":
         values = _from_text(held)
         values[missing] = None
+        readers = [read for _, read in _KINDS.values()]
         for place in np.flatnonzero(kinds):
-            values[place] = _read(kinds[place], values[place])
+            values[place] = readers[kinds[place]](values[place])
         return values.astype(dtype) if isinstance(dtype, np.dtype) else pd.array(values, dtype=dtype)
     if isinstance(dtype, pd.DatetimeTZDtype):
         return pd.array(held.view(f"M8[{dtype.unit}]")).tz_localize("UTC").tz_convert(dtype.tz)
@@ -150,8 +150,8 @@ def _text(values: Iterable[str]) -> Any:
 
 def _from_text(held: Any) -> np.ndarray:
     if isinstance(held, dict):
-        run, starts = held["bytes"].tobytes(), [0, *held["ends"].tolist()]
-        coded = [run[a:b] for a, b in itertools.pairwise(starts)]
+        run, ends = held["bytes"].tobytes(), held["ends"].tolist()
+        coded = [run[a:b] for a, b in itertools.pairwise([0, *ends])]
     else:
         coded = held.tolist()
     texts = [value.decode("utf-8", "surrogatepass") if isinstance(value, bytes) else value for value in coded]
@@ -159,34 +159,21 @@ def _from_text(held: Any) -> np.ndarray:
 
 
 def _objects(values: np.ndarray) -> Any:
-    kinds, texts = np.zeros(len(values), dtype=np.uint8), values.copy()
-    for place, value in enumerate(values):
-        if type(value) is not str:
-            kinds[place], texts[place] = _written(value)
+    kinds, texts, places = np.zeros(len(values), dtype=np.uint8), values.copy(), {k: i for i, k in enumerate(_KINDS)}
+    for place, value in enumerate(map(scalar, values)):
+        kind = type(value)
+        if kind not in _KINDS:
+            raise DataError(
+                f"holds a value of type {kind.__name__}, which can't be saved. Make it text or numbers, or leave the "
+                "column out of the data of the model"
+            )
+        kinds[place], texts[place] = places[kind], _KINDS[kind][0](value)
     return {"values": _text(texts), "kinds": kinds} if kinds.any() else _text(texts)
 
 
-def _written(value: Any) -> tuple[int, str]:
-    """Return the kind of an object, and its text."""
-    value = value.item() if isinstance(value, np.generic) else value
-    for number, (kind, write, _) in enumerate(_KINDS):
-        if type(value) is kind:
-            return number, write(value)
-    for number, missing in enumerate(_MISSING, len(_KINDS)):
-        if value is missing:
-            return number, ""
-    raise DataError(
-        f"holds a value of type {type(value).__name__}, which can't be saved. Make it text or numbers, or leave the "
-        "column out of the data of the model"
-    )
-
-
-def _read(kind: int, text: str) -> Any:
-    """Return the object that `_written()` told the kind and the text of."""
-    return _KINDS[kind][2](text) if kind < len(_KINDS) else _MISSING[kind - len(_KINDS)]
-
-
-# ------------------------------------------------------------------ numbers
+def scalar(value: Any) -> Any:
+    """Return a number, truth value or text of NumPy as the Python value it is; others as they are."""
+    return value.item() if isinstance(value, np.generic) and value.dtype.kind in "biufU" else value
 
 
 def _nullable(values: Any) -> Any:

@@ -179,10 +179,11 @@ def _advice(error: OSError) -> str:
 
 
 def robj_of(path: Path, wanted: Signature) -> bytes | None:
-    """Return the content of whichever file has the signature that an `.h5` names; None where none has it."""
+    """Return the content of the file whose signature an `.h5` names; None where it is not there, empty for no file."""
+    if not wanted.size:
+        return b""
     # In this order: while it is looked for, a save may rename the one to the other.
-    content = _content(partner(path, ".new"), wanted) if wanted.size else b""
-    return _content(partner(path), wanted) if content is None else content
+    return _content(partner(path, ".new"), wanted) or _content(partner(path), wanted)
 
 
 def no_robj(path: Path, wanted: Signature) -> FileError:
@@ -226,11 +227,11 @@ def _settled(path: Path) -> Signature | None:
 
 def _content(path: Path, wanted: Signature) -> bytes | None:
     """Return the content of a file with this signature, None where it is not there or another."""
-    try:
-        content = path.read_bytes() if path.stat().st_size == wanted.size else b""
-    except FileNotFoundError:
-        return None
-    return content if signature(content) == wanted else None
+    with contextlib.suppress(FileNotFoundError):
+        content = path.read_bytes() if wanted.size and path.stat().st_size == wanted.size else b""
+        if content and signature(content) == wanted:
+            return content
+    return None
 
 
 def _remove(*paths: Path) -> None:

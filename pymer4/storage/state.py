@@ -45,7 +45,7 @@ def to_tree(state: Mapping[str, Any], class_name: str, records: Iterable[type]) 
         frames = value if isinstance(value, list) else [value]
         if not frames or not all(isinstance(frame, pd.DataFrame) for frame in frames):
             continue
-        parts = [apart(frame, name, records, as_one=name != "data") for frame in frames]
+        parts = [apart(frame, name, as_one=name != "data") for frame in frames]
         told[name] = [part.pop("meta") for part in parts]
         for i, part in enumerate(parts):
             start = f"list_{i}" if isinstance(value, list) else "df"
@@ -62,9 +62,9 @@ def from_tree(tree: Mapping[str, Any], records: Iterable[type]) -> dict[str, Any
     Raises:
         TreeError: they hold what this version does not know.
     """
-    known = {record.__name__: record for record in records}
-    simple = {name: _made(value, known) for name, value in tree["simple_atts"].items() if name != CLASS}
-    return simple | tables_of(tree["data_atts"], simple.pop(_FRAMES, {}))
+    simple = _made(tree["simple_atts"], {record.__name__: record for record in records})
+    told, _ = simple.pop(_FRAMES), simple.pop(CLASS)
+    return simple | tables_of(tree["data_atts"], told)
 
 
 def tables_of(entries: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,9 +78,8 @@ def tables_of(entries: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, 
         found.setdefault(match["name"], {}).setdefault(place, {})[match["entry"]] = value
     made = {}
     for name, parts in found.items():
-        frames = [
-            together(**parts[i], **({"meta": told[name][max(i, 0)]} if name in told else {})) for i in sorted(parts)
-        ]
+        metas = told.get(name, [{}] * len(parts))
+        frames = [together(**parts[i], meta=meta) for i, meta in zip(sorted(parts), metas, strict=True)]
         made[name] = frames[0] if -1 in parts else frames
     return made
 
@@ -96,13 +95,12 @@ def _share(state: dict[str, Any], data: Any) -> None:
 # ------------------------------------------------------------------ frames
 
 
-def apart(frame: pd.DataFrame, where: str, records: tuple[type, ...] = (), as_one: bool = True) -> dict[str, Any]:
+def apart(frame: pd.DataFrame, where: str, as_one: bool = True) -> dict[str, Any]:
     """Return a frame as the entries of a file.
 
     Args:
         frame: it is read only.
         where: its name, for messages.
-        records: dataclasses that may occur in its `attrs`.
         as_one: make one array of columns that are all float64.
 
     Raises:
@@ -114,7 +112,7 @@ def apart(frame: pd.DataFrame, where: str, records: tuple[type, ...] = (), as_on
     """
     cols, columns = labels(frame.columns, f"the columns of {where}")
     idx, index = labels(frame.index, f"the index of {where}")
-    meta = {"columns": columns, "index": index, "attrs": plain(dict(frame.attrs), f"{where}.attrs", records)}
+    meta = {"columns": columns, "index": index, "attrs": plain(dict(frame.attrs), f"{where}.attrs")}
     dtypes: Any = [cells.name_of(dtype) for dtype in frame.dtypes]
     if as_one and set(dtypes) == {"float64"}:
         vals = frame.to_numpy()
@@ -127,12 +125,9 @@ def apart(frame: pd.DataFrame, where: str, records: tuple[type, ...] = (), as_on
     return {"cols": cols, "idx": idx, "vals": vals, "dtypes": dtypes, "meta": {k: v for k, v in meta.items() if v}}
 
 
-def together(
-    cols: np.ndarray, idx: np.ndarray, vals: Any, dtypes: Any, meta: Mapping[str, Any] | None = None
-) -> pd.DataFrame:
+def together(cols: np.ndarray, idx: np.ndarray, vals: Any, dtypes: Any, meta: Mapping[str, Any]) -> pd.DataFrame:
     """Return the frame that entries were made of; those of the 0.7 line have dtypes in the place of their names."""
-    meta = meta or {}
-    columns, index = index_of(cols, **meta.get("columns", {})), index_of(idx, **meta.get("index", {}))
+    columns, index = index_of(cols, meta.get("columns", {})), index_of(idx, meta.get("index", {}))
     names = [dtypes[name] for name in columns] if isinstance(dtypes, Mapping) else dtypes
     if isinstance(vals, np.ndarray):
         made = [pd.Series(vals[:, j].astype(name), index=index) for j, name in enumerate(names)]
@@ -155,42 +150,33 @@ def _stored(values: pd.Series | pd.Index, what: str) -> Any:
 
 def labels(index: pd.Index, what: str) -> tuple[np.ndarray, dict[str, Any]]:
     """Return the labels of an index as an array of bytes or numbers, and what that leaves out; `what` is its name."""
-    meta = {} if set(index.names) == {None} else {"names": plain(list(index.names), what)}
+    meta = {"names": plain(list(index.names), what)}
     if isinstance(index, pd.RangeIndex):
         return np.asarray(index), meta | {"range": [index.start, index.stop, index.step]}
     if getattr(index, "freqstr", None):
         meta["freq"] = index.freqstr
     levels = [index.get_level_values(i) for i in range(index.nlevels)]
-    dtypes, held = (
-        [cells.name_of(level.dtype) for level in levels],
-        [_stored(level, f"A label in {what}") for level in levels],
-    )
-    if len(levels) > 1 or not isinstance(held[0], np.ndarray):
-        coded = [str(label).encode("utf-8", "surrogatepass") for label in index]
-        return np.array(coded, dtype="S"), meta | {"dtypes": dtypes, "levels": held}
-    natural = "object" if held[0].dtype.kind == "S" else str(held[0].dtype)
-    return held[0], meta if dtypes == [natural] else meta | {"dtypes": dtypes}
+    held = [_stored(level, f"A label in {what}") for level in levels]
+    meta["dtypes"] = [cells.name_of(level.dtype) for level in levels]
+    if len(levels) == 1 and isinstance(held[0], np.ndarray):
+        return held[0], meta
+    coded = [str(label).encode("utf-8", "surrogatepass") for label in index]
+    return np.array(coded, dtype="S"), meta | {"levels": held}
 
 
-def index_of(
-    labels: np.ndarray,
-    names: list[Any] | None = None,
-    range: list[int] | None = None,
-    freq: str | None = None,
-    dtypes: list[str] | None = None,
-    levels: list[Any] | None = None,
-) -> pd.Index:
+def index_of(labels: np.ndarray, meta: Mapping[str, Any]) -> pd.Index:
     """Return the index that `labels()` took apart."""
-    if range is not None:
-        return pd.RangeIndex(*range, name=(names or [None])[0])
-    dtypes = dtypes or ["object" if labels.dtype.kind == "S" else str(labels.dtype)]
-    made = [cells.restored(held, dtype) for held, dtype in zip(levels or [labels], dtypes, strict=True)]
-    if len(made) > 1:
-        return pd.MultiIndex.from_arrays(made, names=names)
-    index = pd.Index(made[0], dtype=made[0].dtype, name=(names or [None])[0])
-    if freq is not None:
-        with contextlib.suppress(ValueError):  # versions of pandas spell frequencies in their own ways
-            index.freq = freq
+    names = meta.get("names", [None])
+    if "range" in meta:
+        return pd.RangeIndex(*meta["range"], name=names[0])
+    dtypes = meta.get("dtypes") or ["object" if labels.dtype.kind == "S" else str(labels.dtype)]
+    levels = [cells.restored(*level) for level in zip(meta.get("levels", [labels]), dtypes, strict=True)]
+    if len(levels) > 1:
+        return pd.MultiIndex.from_arrays(levels, names=names)
+    index = pd.Index(levels[0], dtype=levels[0].dtype, name=names[0])
+    with contextlib.suppress(ValueError):  # versions of pandas spell frequencies in their own ways
+        if "freq" in meta:
+            index.freq = meta["freq"]
     return index
 
 
@@ -203,7 +189,7 @@ def plain(value: Any, where: str, records: tuple[type, ...] = ()) -> Any:
     Raises:
         DataError: no file holds it.
     """
-    value = value.item() if isinstance(value, np.generic) else value
+    value = cells.scalar(value)
     if value is None or isinstance(value, (bool, float)) or (isinstance(value, int) and -(2**63) <= value < 2**63):
         return value
     if isinstance(value, str) and len(value) <= _LONGEST and "\0" not in value:
@@ -225,12 +211,11 @@ def plain(value: Any, where: str, records: tuple[type, ...] = ()) -> Any:
         fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
         return Tagged("record", {"class": type(value).__name__, "fields": plain(fields, where, records)})
     if isinstance(value, pd.DataFrame):
-        return Tagged("frame", apart(value, where, records))
+        return Tagged("frame", apart(value, where))
     if isinstance(value, pd.Series):
         return Tagged("series", {"frame": plain(value.to_frame("values"), where), "name": plain(value.name, where)})
     if isinstance(value, pd.Index):
-        held, meta = labels(value, where)
-        return Tagged("index", {"labels": held, **meta})
+        return Tagged("index", dict(zip(("labels", "meta"), labels(value, where), strict=True)))
     if isinstance(value, pd.api.extensions.ExtensionArray) or (isinstance(value, np.ndarray) and value.ndim == 1):
         column = _objects(value) if value.dtype.kind == "U" else pd.Series(value, dtype=value.dtype)
         return Tagged("values", {"held": _stored(column, where), "dtype": cells.name_of(value.dtype)})

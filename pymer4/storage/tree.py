@@ -32,6 +32,7 @@ _VERSION, _MARK = f"{_SKIPPED}_VERSION", f"{_SKIPPED}_PYMER4_"
 _ORDER = f"{_MARK}ORDER"
 _SYSTEM = ("CLASS", "TITLE", "VERSION", "FILTERS", "FLAVOR", "PYTABLES_FORMAT_VERSION", "NROWS", "EXTDIM")
 _RESERVED = re.compile(rf"^$|/|^\.+$|^_[a-z]_|[\0\ud800-\udfff]|^{_SKIPPED}|^({'|'.join(_SYSTEM)})$|^pandas_")
+_MANY = 10_000  # keys whose order does not fit an attribute
 _CHUNK = 2**16  # bytes of a column that are compressed, and read, at once
 _SMALL = 300  # elements up to which an array is not compressed
 _SHRUNK = 1100  # no compression makes data smaller by more: deflate reaches 1,032
@@ -81,25 +82,29 @@ class _Writer:
         self.written: dict[int, tuple[Any, str]] = {}
 
     def entries(self, group: Any, entries: Mapping[str, Any]) -> None:
-        names = sorted(entries)
-        if names != list(entries):
-            group.attrs[_ORDER] = np.array([names.index(name) for name in entries], dtype="<i4")
         for name, value in entries.items():
-            self.value(group, name, value)
+            if isinstance(value, np.ndarray):
+                self.array(group, name, value)
+            elif value is None:
+                self.group(group, name, "nonetype:", {})
+            elif isinstance(value, Tagged):
+                self.group(group, name, f"{value.kind}:", value.entries)
+            elif isinstance(value, (list, tuple)):
+                kind = "list" if isinstance(value, list) else "tuple"
+                self.group(group, name, f"{kind}:{len(value)}", {f"i{i}": held for i, held in enumerate(value)})
+            elif isinstance(value, Mapping):
+                made = self.group(group, name, f"dict:{len(value)}", value)
+                places = {key: place for place, key in enumerate(sorted(value))}
+                if list(places) != list(value) and len(places) < _MANY:
+                    made.attrs[_ORDER] = np.array([places[key] for key in value], dtype="<i4")
+            else:
+                _set(group, name, value)
 
-    def value(self, group: Any, name: str, value: Any) -> None:
-        if value is None:
-            _set(group.create_group(name), "TITLE", "nonetype:")
-        elif isinstance(value, np.ndarray):
-            self.array(group, name, value)
-        elif isinstance(value, (Mapping, Tagged, list, tuple)):
-            made = group.create_group(name)
-            kind = {Tagged: getattr(value, "kind", ""), list: "list", tuple: "tuple"}.get(type(value), "dict")
-            _set(made, "TITLE", f"{kind}:" if isinstance(value, Tagged) else f"{kind}:{len(value)}")
-            entries = value.entries if isinstance(value, Tagged) else value
-            self.entries(made, entries if isinstance(entries, Mapping) else {f"i{i}": v for i, v in enumerate(entries)})
-        else:
-            _set(group, name, value)
+    def group(self, parent: Any, name: str, title: str, entries: Mapping[str, Any]) -> Any:
+        made = parent.create_group(name)
+        _set(made, "TITLE", title)
+        self.entries(made, entries)
+        return made
 
     def array(self, group: Any, name: str, values: np.ndarray) -> None:
         import h5py
@@ -109,7 +114,7 @@ class _Writer:
             return
         held = np.ascontiguousarray(values) if values.size else np.array(values.shape, dtype="<i8")
         is_truth = held.dtype.kind == "b"
-        chunks = (min(_CHUNK // held.itemsize, len(held)), *(1 for _ in held.shape[1:]))
+        chunks = (max(1, min(_CHUNK // held.itemsize, len(held))), *(1 for _ in held.shape[1:]))
         made = group.create_dataset(
             name,
             data=held.view(np.uint8) if is_truth else held,
@@ -178,9 +183,8 @@ class _Reader:
 
     def group(self, group: Any) -> Any:
         kind, _, size = (_attribute(group, "TITLE") if "TITLE" in group.attrs else "").partition(":")
-        entries = {name: self.child(group, name) for name in group}
         told = [name for name in group.attrs if name not in _SYSTEM and not name.startswith(_SKIPPED)]
-        entries |= {name: _attribute(group, name) for name in told}
+        entries = {name: self.child(group, name) for name in group} | {name: _attribute(group, name) for name in told}
         if kind in ("list", "tuple"):
             return (list if kind == "list" else tuple)(entries[f"i{i}"] for i in range(int(size)))
         if kind == "nonetype":
