@@ -457,6 +457,18 @@ def test_names_of_groups_fit_on_the_page(count):
         assert panel.get_window_extent().width > 0.3 * figure.bbox.width / min(count, 4)
 
 
+@pytest.mark.parametrize("figsize", [(5, 3), None])
+def test_texts_of_panels_do_not_meet(figsize):
+    panels = draw_caterpillars(
+        *blups(5, ["(Intercept)", "baseline anxiety of the group", "x"]), xlabel="Deviation from it", figsize=figsize
+    )
+    panels[0].figure.canvas.draw()
+    for texts in ([panel.title for panel in panels], [panel.xaxis.label for panel in panels]):
+        boxes = [text.get_window_extent() for text in texts]
+        assert all(one.x1 < other.x0 for one, other in pairwise(boxes))
+        assert boxes[0].x0 >= 0 and boxes[-1].x1 <= panels[0].figure.bbox.x1
+
+
 # marginal estimates
 
 
@@ -758,6 +770,14 @@ def test_pictures_fit_a_panel_of_a_subfigure(draw):
     panel = plt.figure(layout="constrained").subfigures(1, 2)[1].subplots()
     assert draw(ax=panel) is panel
     panel.figure.figure.canvas.draw()
+
+
+@every_call
+def test_axes_without_room_can_be_drawn_on(draw):
+    figure = draw(figsize=(0.2, 0.2)).figure
+    with pytest.warns(UserWarning, match="constrained_layout not applied"):
+        figure.canvas.draw()
+    draw(ax=Figure().add_axes((0.5, 0.5, 0, 0)))
 
 
 @every_call

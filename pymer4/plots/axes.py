@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 import textwrap
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from pymer4.errors import OptionError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.text import Text
     from numpy.typing import ArrayLike
 
 _FAINT = "#5F5F5F"
@@ -88,16 +90,21 @@ def squeezed(drawn: Sequence[Axes]) -> Axes | np.ndarray:
     return found
 
 
-def title(ax: Axes, text: str) -> None:
-    """Write a title, broken and shrunk as the axes are narrow, and literally."""
-    (broken,), size, _ = _lying([text], pitch(ax, "x", 1), ax.title.get_size())
-    ax.set_title(broken, size=size, parse_math=False)
+def write(ax: Axes, text: Text, words: str) -> None:
+    """Write a title or the label of the x axis, broken and shrunk as the axes are narrow, and literally."""
+    (broken,), size, _ = _lying([words], pitch(ax, "x", 1), text.get_size())
+    text.set(text=broken, size=size, parse_math=False)
 
 
 def settle(ax: Axes, made: bool) -> None:
-    """Lay out a figure that was made here as far as it has come, so that the room along its axes is known."""
+    """Lay out a figure that was made here as far as it has come, so that the room along its axes is known.
+
+    One that is too small for what stands round its axes says so when it is drawn.
+    """
     if made:
-        ax.figure.get_layout_engine().execute(ax.figure)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            ax.figure.get_layout_engine().execute(ax.figure)
 
 
 def caption(ax: Axes, text: str) -> None:
@@ -160,9 +167,9 @@ def positions(ax: Axes, x: ArrayLike | Sequence[str]) -> tuple[np.ndarray, bool]
 
 
 def pitch(ax: Axes, axis: str, count: int) -> float:
-    """Return the room, in points, that each of `count` rows has along an axis."""
+    """Return the room, in points, that each of `count` rows has along an axis; axes without room count as a pixel."""
     box = ax.get_window_extent()
-    return 72 * (box.height if axis == "y" else box.width) / ax.figure.dpi / count
+    return 72 * max(box.height if axis == "y" else box.width, 1.0) / ax.figure.dpi / count
 
 
 def name(drawn: Sequence[Axes], axis: str, at: np.ndarray, names: Sequence[object], made: bool = False) -> None:

@@ -246,12 +246,16 @@ def caterpillars(
     drawn = axes.panels(ax, count, size, wide, "y")
     for term, panel in zip(terms, drawn, strict=True):
         half = None if se is None else ndtri((1 + conf_level) / 2) * se[term]
-        caterpillar(values[term], half_width=half, order=places.get(order), xlabel=xlabel, ax=panel)
+        caterpillar(values[term], half_width=half, order=places.get(order), ax=panel)
         panel.axvline(0, color=GUIDE, linewidth=1, dashes=(4, 3), zorder=axes.floor(panel))
         counted = panel.get_ylabel()
         panel.set_ylabel(f"{ylabel} ({counted})" if ylabel and counted else ylabel or counted)
+    axes.settle(drawn[0], ax is None)
+    for term, panel in zip(terms, drawn, strict=True):
         if count > 1:
-            panel.set_title(str(term), parse_math=False)
+            axes.write(panel, panel.title, str(term))
+        if xlabel:
+            axes.write(panel, panel.xaxis.label, xlabel)
     for panel in drawn[1:]:
         panel.set_ylabel("")
         if order != "value":

@@ -127,7 +127,7 @@ def marginal(
     axes.settle(drawn[0], ax is None)
     for text, panel in zip(scene.panels, drawn, strict=True):
         if text:
-            axes.title(panel, text)
+            axes.write(panel, panel.title, text)
     if scene.ticks:
         axis, ends = ("y", (len(scene.ticks) - 0.5, -0.5)) if scene.down else ("x", (-0.5, len(scene.ticks) - 0.5))
         for panel in drawn:
