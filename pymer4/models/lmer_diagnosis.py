@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from math import exp, log1p, pi
 from typing import Any, Literal, get_args
@@ -11,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from pymer4 import tables
-from pymer4.data.columns import normalise
 from pymer4.data.families import LINKS
 from pymer4.errors import ModelWarning, OptionError, issue, issue_all, one_of, verbosity
 from pymer4.fit.quantile_residuals import normal_scores
@@ -198,19 +196,6 @@ class LmerDiagnosis:
             residual += found["random"][found["by_row"]].sum()
             found["random"] = found["random"][~found["by_row"]]
         return found["fixed"], float(found["random"].sum()), float(residual)
-
-    def _prior_weights(self) -> np.ndarray | None:
-        return None if self._weights is None else self._numbers(self._weights)
-
-    def _numbers(self, given: str | np.ndarray) -> np.ndarray:
-        """Return weights or an offset, shape (n,), NaN where missing."""
-        if not isinstance(given, str):
-            return given
-        column = normalise(self._frame, [given])[given]
-        return np.where(column.missing, np.nan, column.values.astype(float))
-
-    def _categories(self) -> Iterable[str]:
-        return self._grid_predictors().factors
 
     def _quantile_residuals(self, seed: int | None) -> Residuals | None:
         """Return the normal quantiles of the ranks of the outcome among simulated ones; see `plot_residuals()`.

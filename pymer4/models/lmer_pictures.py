@@ -10,7 +10,7 @@ import pandas as pd
 
 from pymer4 import tables
 from pymer4.data import intake
-from pymer4.data.columns import Column
+from pymer4.data.columns import Column, normalise
 from pymer4.data.group_levels import chosen
 from pymer4.data.rformula import RandomTerm
 from pymer4.errors import OptionError, confidence_level, near, shown
@@ -285,6 +285,19 @@ class LmerPictures(Pictures):
     def _outcome(self) -> tuple[str, list[str]]:
         text, columns = self._reading.response.text, list(self._reading.response.columns)
         return f"rank of {text}" if any(name in self._ranks for name in columns) else text, columns
+
+    def _prior_weights(self) -> np.ndarray | None:
+        return None if self._weights is None else self._numbers(self._weights)
+
+    def _numbers(self, given: str | np.ndarray) -> np.ndarray:
+        """Return weights or an offset, shape (n,), NaN where missing."""
+        if not isinstance(given, str):
+            return given
+        column = normalise(self._frame, [given])[given]
+        return np.where(column.missing, np.nan, column.values.astype(float))
+
+    def _categories(self) -> Iterable[str]:
+        return self._grid_predictors().factors
 
     def _random_terms(self, group: str) -> list[RandomTerm]:
         """Return the random-effects terms of one grouping factor, as they are written."""
