@@ -185,7 +185,8 @@ def test_permutation_agrees_with_all_sign_flips(on):
     np.testing.assert_allclose(model.coefs["Perm-P-val"], exact, atol=0.03)
 
 
-@pytest.mark.parametrize("arguments", [{"conf_int": "boot", "n_boot": 300}, {"permute": 300}])
+# Draws of more than one block, which are what workers share.
+@pytest.mark.parametrize("arguments", [{"conf_int": "boot", "n_boot": 6000}, {"permute": 6000}])
 @pytest.mark.parametrize("robust", [{}, {"robust": "hc3"}, {"robust": "cluster", "cluster": "family"}])
 def test_jobs_do_not_change_a_bit(data, arguments, robust):
     one, two = (fitted(data, seed=5, n_jobs=n, **arguments, **robust) for n in (1, 2))

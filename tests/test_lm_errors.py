@@ -84,7 +84,7 @@ def test_a_fit_refuses(given, kind, told):
     before = model.coefs
     with pytest.raises(kind, match=told):
         model.fit(summarize=False, **given)
-    assert model.coefs is before or not model.fitted
+    assert model.coefs is before and model.fitted
     model.fit(summarize=False)
     pd.testing.assert_frame_equal(model.coefs, before)
 
@@ -147,11 +147,8 @@ def test_generalized_models_name_what_is_for_linear_ones():
     model = Lm("binary ~ x", data(), family="binomial")
     with pytest.raises(OptionError, match=r"scheme='freedman-lane' shuffles residuals.*Use scheme='raw'"):
         model.fit(permute=10, scheme="freedman-lane")
-    with pytest.raises(OptionError, match=r"weights='g' is not|weights='text'|has to hold numbers"):
-        try:
-            model.fit(weights="text")
-        except DataError as error:
-            raise OptionError(str(error)) from error
+    with pytest.raises(DataError, match="weights='text' is a column of kind factor. It has to hold numbers"):
+        model.fit(weights="text")
     model.fit(summarize=False)
     with pytest.raises(OptionError, match=r"to_corrs\(\) is for linear models; this one has family 'binomial'"):
         model.to_corrs()
