@@ -147,7 +147,7 @@ def test_generalized_models_name_what_is_for_linear_ones():
     model = Lm("binary ~ x", data(), family="binomial")
     with pytest.raises(OptionError, match=r"scheme='freedman-lane' shuffles residuals.*Use scheme='raw'"):
         model.fit(permute=10, scheme="freedman-lane")
-    with pytest.raises(DataError, match="weights='text' is a column of kind factor. It has to hold numbers"):
+    with pytest.raises(DataError, match=r"weights='text' is a column of kind factor\. It has to hold numbers"):
         model.fit(weights="text")
     model.fit(summarize=False)
     with pytest.raises(OptionError, match=r"to_corrs\(\) is for linear models; this one has family 'binomial'"):
