@@ -37,7 +37,6 @@ Compression = Literal["zlib", "blosc"]
 
 _FORMAT = 1
 _ATTEMPTS = 10
-_DAMAGES = (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError, ArithmeticError, MemoryError)
 
 
 def save_model(
@@ -214,12 +213,15 @@ def _opened(path: Path, content: bytes) -> tuple[Signature | None, dict[str, Any
             _check_versions(path, marks)
             if wanted is None and "FORMAT" in marks:
                 raise tree.TreeError("its check sum is missing")
-            if not {"simple_atts", "data_atts"} <= set(file):
+            groups = ("simple_atts", "data_atts")
+            unpickled = legacy.unpickled if wanted is None else None
+            held = tree.read(file, path, unpickled) if set(groups) <= set(file) else {}
+            if not all(isinstance(held.get(group), dict) for group in groups):
                 raise tree.TreeError("it lacks the groups simple_atts and data_atts")
-            return wanted, tree.read(file, path, legacy.unpickled if wanted is None else None)
+            return wanted, held
     except FileError:
         raise
-    except _DAMAGES as error:
+    except tree.DAMAGES as error:
         raise _damaged(path, error) from error
 
 
@@ -257,6 +259,6 @@ def _model(path: Path, held: dict[str, Any], robj: bytes | None) -> Model:
             kept["_saved"] = RObject(robj, str(pair.partner(path)))
         made = kind.__new__(kind)
         made.__setstate__(kept)
-    except _DAMAGES as error:
+    except tree.DAMAGES as error:
         raise _damaged(path, error) from error
     return made

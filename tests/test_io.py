@@ -635,9 +635,13 @@ def test_another_class_is_named(good, name):
 
 
 @pytest.mark.parametrize("group", ["simple_atts", "data_atts"])
-def test_a_group_that_lacks_is_named(good, group):
+@pytest.mark.parametrize("title", [None, "record:", "list:0"])
+def test_a_group_that_lacks_is_named(good, group, title):
     with rewritten(good) as file:
-        del file[group]
+        if title is None:
+            del file[group]
+        else:
+            file[group].attrs["TITLE"] = title
     with pytest.raises(FileError, match="lacks the groups"):
         load_model(good)
 
@@ -1064,6 +1068,16 @@ def test_a_two_stage_model_of_07_loads(tmp_path):
     expected = model.fixef.loc[1, "Intercept"] + rows[["IV1", "IV3"]] @ model.fixef.loc[1, ["IV1", "IV3"]]
     np.testing.assert_allclose(model.predict(rows), expected, rtol=1e-9)
     alike_models(model, saved(model, tmp_path / "new.h5"))
+
+
+@pytest.mark.parametrize("gone", ["data_atts/df_vals__coefs", "data_atts/df_idx__data", "simple_atts/fits"])
+def test_files_of_07_that_lack_something_are_refused(tmp_path, gone):
+    (h5,) = legacy_files(tmp_path, "lm")
+    with h5py.File(h5, "a") as file:
+        del file[gone]
+        file["data_atts/other"] = 1.0
+    with pytest.raises(FileError, match=rf"{h5}, saved by release 0\.7, can't be made a model of today"):
+        load_model(h5)
 
 
 def test_files_of_07_with_more_in_their_pickles_are_refused(tmp_path):

@@ -395,6 +395,12 @@ def test_an_attribute_that_no_file_holds_is_named(value):
         attributes_in_file({"note": [1, {"deep": value}]})
 
 
+@pytest.mark.parametrize("name", ["TITLE", "DEEPDISH_IO_x", "a/b", "model_class", "_frames"])
+def test_an_attribute_of_a_name_that_files_use_is_named(name):
+    with pytest.raises(DataError, match=f"other uses for the name of its attribute {name!r}. Call it otherwise"):
+        attributes_in_file({name: 1})
+
+
 # ------------------------------------------------------------------ any frame
 
 VALUES = {

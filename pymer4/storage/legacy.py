@@ -22,7 +22,7 @@ from pymer4.models.base import Model, spread
 from pymer4.models.lmer_options import LmerOptions
 from pymer4.models.lmer_state import LmerFit, RObject
 from pymer4.storage import state
-from pymer4.storage.tree import TreeError
+from pymer4.storage.tree import DAMAGES, TreeError
 
 _DTYPE = re.compile(r"[<>|=]?(O8?|[biufc]\d{1,2}|[?bBhHiIlLqQefdgFD]|[SU]\d{1,4})")
 _PLAIN = (str, bytes, int, float, bool, type(None))
@@ -46,15 +46,14 @@ def model(tree: Mapping[str, Any], path: Path, allow_missing_r: bool) -> Model:
     """
     simple = dict(tree["simple_atts"])
     name = simple.pop(state.CLASS, None)
-    found = {"Lmer": _lmer, "Lm": _lm, "Lm2": _lm}.get(name)
+    found = {"Lmer": _lmer, "Lm": _lm, "Lm2": _lm}.get(str(name))
     if found is None:
         raise FileError(f"{path} holds a model of class {name!r}; there are {', '.join(models.__all__)}.")
-    held = state.tables_of(tree["data_atts"], {})
     try:
-        return found(name, simple, held, path, allow_missing_r)
+        return found(name, simple, state.tables_of(tree["data_atts"], {}), path, allow_missing_r)
     except FileError:
         raise
-    except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, MemoryError, Pymer4Error) as error:
+    except (*DAMAGES, Pymer4Error) as error:
         raise FileError(
             f"{path}, saved by release 0.7, can't be made a model of today: {error}. Read its tables with "
             "pandas after opening it with deepdish or h5py, and fit the model again."
@@ -169,7 +168,7 @@ def _lm(name: str, simple: dict[str, Any], held: dict[str, Any], path: Path, all
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         made.fit(**_native_settings(simple), summarize=False)
-    _require_agreement(made, held, path)
+    _require_agreement(made, held)
     if "cluster" in str(simple.get("se_type")):
         text = (
             f"{path} does not say which column its standard errors are clustered by. Its table has them; what is "
@@ -187,7 +186,7 @@ def _lm(name: str, simple: dict[str, Any], held: dict[str, Any], path: Path, all
     return made
 
 
-def _require_agreement(made: Model, held: dict[str, Any], path: Path) -> None:
+def _require_agreement(made: Model, held: dict[str, Any]) -> None:
     """Refuse a file whose data and formula do not give its numbers; groups without a regression today don't count."""
     table = "fixef" if isinstance(held.get("fixef"), pd.DataFrame) else "coefs"
     ours, theirs = getattr(made, table), held[table]
@@ -196,10 +195,7 @@ def _require_agreement(made: Model, held: dict[str, Any], path: Path) -> None:
     there = ours.notna().all(axis=1).to_numpy()
     a, b = (frame.to_numpy(dtype=float) for frame in (ours, theirs))
     if a.shape != b.shape or not np.allclose(a[there], b[there], rtol=1e-6, atol=1e-6 * np.abs(a[there]).max()):
-        raise FileError(
-            f"{path}, saved by release 0.7, can't be made a model of today: its data and formula do not give the "
-            f"numbers of its table of {table}. Read its tables after opening it with h5py, and fit the model again."
-        )
+        raise TreeError(f"its data and formula do not give the numbers of its table of {table}")
 
 
 def _native_settings(simple: dict[str, Any]) -> dict[str, Any]:

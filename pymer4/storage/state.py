@@ -40,6 +40,12 @@ def to_tree(state: Mapping[str, Any], class_name: str, records: Iterable[type]) 
     Raises:
         DataError: an attribute, or a column, that no file holds; which one.
     """
+    for name in state:
+        if not is_name(name) or name in (CLASS, _FRAMES):
+            raise DataError(
+                f"The model can't be saved: a file has other uses for the name of its attribute {name!r}. Call it "
+                "otherwise, or keep the model with pickle or joblib."
+            )
     records, state, held, told = tuple(records), dict(state), {}, {}
     for name, value in list(state.items()):
         frames = value if isinstance(value, list) else [value]

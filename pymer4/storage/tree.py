@@ -38,6 +38,10 @@ _SMALL = 300  # elements up to which an array is not compressed
 _SHRUNK = 1100  # no compression makes data smaller by more: deflate reaches 1,032
 
 
+DAMAGES = (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError, ArithmeticError, MemoryError)
+"""What reading a damaged file can end in."""
+
+
 class TreeError(ValueError):
     """A file that does not follow the layout; says where."""
 
