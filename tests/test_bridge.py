@@ -507,7 +507,7 @@ def test_an_error_in_one_thread_is_that_thread_s(sleepstudy):
     [
         ("Wald", []),
         ("profile", ["profile_parts", *["profile_part"] * 6, "fixed_limits"]),
-        ("boot", ["bootstrap_mixed"] * 2 + ["fixed_limits"]),
+        ("boot", ["bootstrap_mixed"] * 2),
     ],
 )
 def test_a_fit_crosses_once_and_once_a_part_of_its_limits(monkeypatch, conf_int, more):
