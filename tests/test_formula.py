@@ -493,7 +493,7 @@ def test_what_r_has_no_room_for_is_refused(deep):
 
 
 def test_nesting_as_deep_as_r_allows_is_read():
-    assert read(f"y ~ {'(' * 49}x{')' * 49}").columns == ("y", "x", "g")
+    assert read(f"y ~ {'(' * 48}x{')' * 48}").columns == ("y", "x", "g")
     assert read(f"y ~ {'-' * 5000}x").columns == ("y", "x", "g")
 
 

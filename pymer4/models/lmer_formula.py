@@ -36,7 +36,7 @@ _SPACE = re.compile(rf"{_QUOTED}|#[^\n]*|[^\S\n ]", re.DOTALL)
 _BRACKET = re.compile(rf"{_QUOTED}|#[^\n]*|%[^%\n]*%|[()\[\]{{}}]", re.DOTALL)
 _CLOSES = {")": "(", "]": "[", "}": "{"}
 _WIDEST = 110
-_DEEPEST = 49  # brackets in one another that R reads, in the pair that it gets a text in
+_DEEPEST = 47  # brackets in one another; R reads 49 or 50, with the pair that it gets a text in
 
 
 def read_formula(formula: Any, columns: Sequence[Any]) -> RFormula:
