@@ -91,7 +91,7 @@ split_bars <- function(part) {
 
 # Stop at a function that R would not find. Random-effects terms with a structure are read by lme4 2, not called.
 refuse_unknown_functions <- function(formula) {
-  for (name in setdiff(called_functions(formula), c("us", "cs", "ar1"))) {
+  for (name in setdiff(called_functions(formula), structure_calls)) {
     if (exists(name, globalenv(), mode = "function")) next
     home <- Filter(function(p) name %in% getNamespaceExports(p), unique(c("splines", "lme4", loadedNamespaces())))
     advice <- if (length(home)) paste0("write ", home[1], "::", name, "()") else {

@@ -5,7 +5,7 @@ term_operators <- c("+", "-", "*", "/", ":", "^", "%in%", "(")
 # R reads `!z + (1 | g)` as !(z + (1 | g)); lme4 looks for bars there too.
 searched_operators <- c(term_operators, "!", "&", "&&", "<", ">", "<=", ">=", "==", "!=")
 bar_operators <- c("|", "||")
-structure_names <- c("us", "diag", "cs", "ar1")
+structure_calls <- c("us", "diag", "cs", "ar1")
 reserved_constants <- c(
   "TRUE", "FALSE", "NULL", "NA", "NaN", "Inf", "NA_integer_", "NA_real_", "NA_character_", "NA_complex_"
 )
@@ -103,7 +103,7 @@ label_of <- function(part) if (is.name(part)) as.character(part) else as_text(pa
 # The random-effects terms as they are written: calls of a bar, or of a structure round one.
 written_bars <- function(part) {
   reached(part, searched_operators, function(node) {
-    is_bar(node) || (head_name(node) %in% structure_names && length(node) > 1 && is_bar(node[[2]]))
+    is_bar(node) || (head_name(node) %in% structure_calls && length(node) > 1 && is_bar(node[[2]]))
   })
 }
 
@@ -156,7 +156,7 @@ walk <- function(item, visit) {
 }
 
 is_path <- function(call) head_name(call) %in% c("::", ":::")
-formulaic <- function(call) head_name(call) %in% c(term_operators, bar_operators, structure_names)
+formulaic <- function(call) head_name(call) %in% c(term_operators, bar_operators, structure_calls)
 
 # The parts of a call that R evaluates, as leaves() walks through them.
 below <- function(call, term) {

@@ -251,6 +251,12 @@ def test_no_r_file_knows_python(path):
     assert not re.findall(rf"(?<![\w.])(?:{_PYTHON})(?![\w.])", r_code(path))
 
 
+def test_a_name_stands_for_one_thing_in_r():
+    """The files share one environment, where a later definition would take the place of an earlier one."""
+    names = [name for path in R_FILES for name in re.findall(r"^([\w.]+) <- ", r_code(path), flags=re.M)]
+    assert len(names) > 300 and sorted(names) == sorted(set(names))
+
+
 @every_r_file
 def test_r_files_define_functions_and_do_nothing_else(path):
     """They are sourced into one environment: nothing is assigned outside it, attached, or printed."""
