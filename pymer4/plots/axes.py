@@ -181,8 +181,8 @@ def name(drawn: Sequence[Axes], axis: str, at: np.ndarray, names: Sequence[objec
     texts = [str(each) for each in names]
     full = getattr(drawn[0], f"{axis}axis").get_major_ticks(1)[0].label1.get_fontsize()
     settle(drawn[0], made)
-    half_wide, half_high = (pitch(drawn[0], each, 2) for each in "xy")
-    longest = half_wide if axis == "y" else 2**0.5 * min(half_wide, half_high)
+    wide, high = (pitch(drawn[0], each, 1) for each in "xy")
+    longest = wide / 2 if axis == "y" else 2**0.5 * min(wide / 2, high / 3)
     for again in (False, True)[: 1 + made]:
         settle(drawn[0], again)
         for ax in drawn:
@@ -191,7 +191,7 @@ def name(drawn: Sequence[Axes], axis: str, at: np.ndarray, names: Sequence[objec
             if not fit and axis == "x":
                 room, look = room / 2**0.5, {"rotation": 45, "rotation_mode": "anchor", "ha": "right", "va": "top"}
             if not fit:
-                shown, size, k = _thinned(texts, room, longest, full)
+                shown, size, k = _thinned(texts, room, longest, full if axis == "y" else min(full, 10.0))
             getattr(ax, f"set_{axis}ticks")(at[::k], shown[::k], fontsize=size, parse_math=False, **look)
 
 
