@@ -16,6 +16,8 @@ from pymer4.fit.lowess import lowess
 from pymer4.fit.ties import settled
 from pymer4.infer import resample
 from pymer4.infer.boot import from_draws, inverted_p
+from pymer4.infer.perm import from_null
+from pymer4.infer.resample import counted
 from pymer4.models.lm import Lm
 from pymer4.models.lmer import Lmer
 from pymer4.plots.forest import _spread
@@ -130,27 +132,11 @@ def test_one_tail_of_a_statistic_that_is_zero_is_the_upper_one(stat):
     assert len(found) == 1 and found.pop() > 0.5
 
 
-@pytest.mark.r
-def test_r_counts_draws_on_both_sides_too():
-    exact = draws_at_zero()
-    for seed in range(5):
-        both = np.column_stack([rounded(exact, seed), exact + 5])
-        np.testing.assert_array_equal(bridge.call("p_of_draws", draws=both).value, [1, 2 / 100])
-
-
-@pytest.mark.r
-def test_r_counts_permutations_that_tie():
-    rng = np.random.default_rng(2)
-    data = pd.DataFrame({"y": rng.normal(size=60), "x": rng.normal(size=60), "g": np.repeat(list("abcdef"), 10)})
-    data["y"] += np.repeat(rng.normal(size=6), 10)
-    model = Lmer("y ~ 0 + x + (1 | g)", data)
-    model.fit(summarize=False)
+def test_permutations_that_tie_with_what_was_observed_count():
     null = np.concatenate([np.zeros(10), np.full(9, 1.5)])[:, None]
     for observed, p in ((0.0, 1.0), (1.5, 0.5), (1.6, 0.05)):
         for seed in range(5):
-            permute = {"made": {"values": rounded(null, seed), "reasons": [""] * len(null)}}
-            asked = {"model": model._handle, "statistic": np.array([observed]), "permute": permute}
-            assert bridge.call("permutation_p", **asked).value == p
+            assert from_null(np.array([observed]), rounded(null, seed)).tolist() == [p]
 
 
 @pytest.mark.r
@@ -182,10 +168,10 @@ def test_the_best_of_optimizers_that_arrive_at_one_place_is_the_first():
         assert table.attrs["best"] == "b"
 
 
-@pytest.mark.r
 def test_reasons_that_are_equally_frequent_stand_as_they_came():
-    told = bridge.call("counted_reasons", reasons=["b  b", "a", "c", "c", "b b", "Z"], n=9).value
-    assert list(told) == ["2 of 9: b b; 2 of 9: c; 1 of 9: a; 1 of 9: Z"]
+    told = counted(["b  b", "a", "c", "c", "b b", "Z"], n=9)
+    assert told == "2 of 9: b b; 2 of 9: c; 1 of 9: a; 1 of 9: Z"
+    assert counted(list("abcdefg"), n=9).endswith("1 of 9: e; and 2 other reasons")
 
 
 @pytest.mark.r
