@@ -152,9 +152,11 @@ def _from_text(held: Any) -> np.ndarray:
     if isinstance(held, dict):
         run, ends = held["bytes"].tobytes(), held["ends"].tolist()
         coded = [run[a:b] for a, b in itertools.pairwise([0, *ends])]
-    else:
+    elif held.dtype.kind == "S":
         coded = held.tolist()
-    texts = [value.decode("utf-8", "surrogatepass") if isinstance(value, bytes) else value for value in coded]
+    else:
+        return held.astype(object)
+    texts = [value.decode("utf-8", "surrogatepass") for value in coded]
     return np.fromiter(texts, dtype=object, count=len(texts))
 
 

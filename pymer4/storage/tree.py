@@ -1,14 +1,8 @@
 """Plain trees in HDF5, in the layout that `deepdish.io.load` reads.
 
-| Python | HDF5 |
-| --- | --- |
-| dict, list, tuple, None | group, told apart by its `TITLE`: `dict:<n>`, `list:<n>`, `tuple:<n>`, `nonetype:` |
-| str, bool, int, float | attribute of the group |
-| ndarray of numbers, booleans or bytes | dataset |
-| an array that occurred before | soft link |
-| `Tagged(kind, entries)` | group of the entries with the `TITLE` `<kind>:`, a dict for deepdish |
-
-The order of a dict's keys is kept in an attribute that deepdish skips.
+Dicts, lists, tuples and None are groups, told apart by their `TITLE`: `dict:<n>`, `list:<n>`, `tuple:<n>`, `nonetype:`;
+text and scalars are attributes of the group, arrays are datasets, one that occurred before is a soft link. A `Tagged`
+is a group with the `TITLE` `<kind>:`, a dict for deepdish. An attribute that deepdish skips keeps the order of keys.
 """
 
 from __future__ import annotations
