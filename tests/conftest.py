@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hermetic
 import hypothesis
+import no_r
 import pytest
 
+if no_r.is_asked():
+    no_r.hide()
 _IN_SIGHT = hermetic.isolate()
 
 hypothesis.settings.register_profile("the same each time", derandomize=True)
@@ -18,7 +21,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header() -> str:
-    """Say which undeclared R packages a test could use by chance."""
+    """Say which undeclared R packages a test could use by chance, or that there is no R."""
+    if no_r.is_asked():
+        return "R is hidden"
     if not _IN_SIGHT:
         return "R sees the packages that the set-up names, and no others"
     named = ", ".join(_IN_SIGHT)

@@ -68,6 +68,7 @@ def test_ranks_within_a_column_that_the_formula_does_not_use(dosed, capsys):
         model.fit(rank=True, rank_group="blok")
 
 
+@pytest.mark.r
 def test_variances_by_column_are_those_of_the_errors():
     """With a covariate the outcome varies for more reasons than its error."""
     rng = np.random.default_rng(2)

@@ -376,6 +376,7 @@ def r_says():
     return {"poly": dict(zip(range(2, 21), rows, strict=False)), "codings": rows[19:59], "names": names, "cases": cases}
 
 
+@pytest.mark.r
 @pytest.mark.parametrize("k", range(2, 21))
 def test_polynomials_are_those_of_r(k, r_says):
     """R takes the QR of raw powers about the middle, which costs it digits as k grows; the exact values are above."""
@@ -384,12 +385,14 @@ def test_polynomials_are_those_of_r(k, r_says):
     np.testing.assert_allclose(polynomial(k), r_says["poly"][k].reshape(k, k - 1), rtol=0, atol=lost)
 
 
+@pytest.mark.r
 def test_names_of_polynomials_are_those_of_r(r_says):
     levels = list("ABCDEF")
     assert list(coding("g", levels, column(levels), ordered=True).names) == r_says["names"]
     assert coding("g", ["A", "B"], column(["A", "B"]), ordered=True).names == (".L",)
 
 
+@pytest.mark.r
 def test_the_inverse_of_each_coding_of_r_is_that_of_r(r_says):
     for matrix, inverse in zip(r_says["codings"][::2], r_says["codings"][1::2], strict=True):
         k = int(np.sqrt(len(inverse)))
@@ -400,6 +403,7 @@ def test_the_inverse_of_each_coding_of_r_is_that_of_r(r_says):
             np.testing.assert_allclose(con2R(R2con(matrix)[1:]), matrix, rtol=0, atol=1e-14)
 
 
+@pytest.mark.r
 @pytest.mark.parametrize("name", CASES)
 def test_contrasts_are_completed_as_make_contrasts_does(name, r_says):
     matrix = con2R(CASES[name])
@@ -407,6 +411,7 @@ def test_contrasts_are_completed_as_make_contrasts_does(name, r_says):
     np.testing.assert_allclose(matrix, theirs, rtol=0, atol=10 * NUDGE if name in NUDGED else 1e-14)
 
 
+@pytest.mark.r
 @pytest.mark.parametrize("name", CASES)
 def test_lm_estimates_the_differences_of_cell_means_that_were_written(name, r_says):
     means = outcome(name).reshape(-1, EACH).mean(1)

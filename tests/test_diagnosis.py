@@ -14,7 +14,7 @@ import hermetic
 import numpy as np
 import pandas as pd
 import pytest
-import rpy2.rinterface as rinterface
+from live_r import rinterface
 from scipy import special
 
 from pymer4 import Lmer, load_dataset
@@ -91,9 +91,18 @@ def sleep() -> Lmer:
     return model
 
 
+# What is compared with reads options of R's that a start-up file may have set.
+_AS_R_STARTS = """function(judge) function(...) {
+  users <- options(scipen = 0, warn = 0, na.action = "na.omit", lmerControl = NULL, glmerControl = NULL)
+  on.exit(options(users))
+  judge(...)
+}"""
+
+
 def run(code: str, *given):
     """Return what an R function says of the R objects given, as plain values."""
-    return bridge._started().values.from_r(rinterface.evalr(code)(*given))
+    judge = rinterface.evalr(_AS_R_STARTS)(rinterface.evalr(code))
+    return bridge._started().values.from_r(judge(*given))
 
 
 # ---------------------------------------------------------------- shares of variance

@@ -53,6 +53,7 @@ def codes(data: pd.DataFrame, name: str = "g") -> np.ndarray:
 _FIRST = "b <- t(sapply(split(seq_along(y), g), function(i) coef(lm(y ~ x + z, subset = i))));"
 
 
+@pytest.mark.r
 def test_coefficients_and_tests_are_those_of_lm_and_t_test(data):
     model = fitted(data)
     found = ask(
@@ -134,6 +135,7 @@ def test_robust_true_is_hc0(data):
     pd.testing.assert_frame_equal(fitted(data, robust=True).coefs, fitted(data, robust="HC0").coefs)
 
 
+@pytest.mark.r
 @pytest.mark.parametrize(("family", "outcome"), [("binomial", "hit"), ("poisson", "n")])
 def test_generalized_first_levels_are_those_of_glm(data, family, outcome):
     model = fitted(data[data["g"].isin([f"g{i}" for i in range(12)])], f"{outcome} ~ x", family=family)
@@ -237,6 +239,7 @@ def test_flips_and_draws_keep_clusters_whole(data):
     assert (flipped.coefs["Perm-P-val"] > lowest - 0.02).all()
 
 
+@pytest.mark.r
 @pytest.mark.parametrize("kind", ["semi", "partial"])
 @pytest.mark.parametrize("fisher", [True, False])
 def test_correlations_per_group(data, kind, fisher):

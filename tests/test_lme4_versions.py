@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
-import rpy2.rinterface as rinterface
+from live_r import rinterface
 
 from pymer4 import Lmer
 from pymer4.errors import OptionError, RError

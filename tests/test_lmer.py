@@ -13,8 +13,8 @@ from typing import get_args
 import numpy as np
 import pandas as pd
 import pytest
-import rpy2.rinterface as rinterface
 from joblib import parallel_config
+from live_r import rinterface
 from scipy import stats
 
 from pymer4 import Lmer, load_dataset

@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
-import rpy2.rinterface as rinterface
+from live_r import rinterface
 from scipy import special, stats
 
 from pymer4 import Lmer, load_dataset

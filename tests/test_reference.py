@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import rpy2.rinterface as rinterface
+from live_r import rinterface
 
 from pymer4 import Lmer, load_dataset
 

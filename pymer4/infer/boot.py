@@ -50,7 +50,7 @@ def from_draws(
         >>> draws = np.arange(1.0, 100.0)[:, None]
         >>> found = from_draws(np.array([50.0]), draws)
         >>> found.lower.round(2).tolist(), found.upper.round(2).tolist(), found.p.tolist()
-        ([2.5], [97.5], [0.02])
+        ([2.54], [97.46], [0.02])
     """
     estimate = np.asarray(estimate, dtype=float)
     draws = np.where(np.isfinite(draws), draws, np.nan)
