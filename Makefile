@@ -33,10 +33,11 @@ test-hostile: setup ## the tests that need R, with a start-up file of R that set
 test-in:         ## the tests in a bare Debian, as root: make test-in SUITE=bookworm, trixie or sid
 	@scripts/test_in.sh "$(SUITE)" "make test"
 
-lint:            ## ruff; needs no R
+lint:            ## ruff and mypy; needs no R
 	@scripts/setup.sh lint
 	@$(IN) ruff check .
 	@$(IN) ruff format --check .
+	@$(IN) mypy
 
 reference: setup ## write the reference numbers of tests/reference anew, with the R at hand
 	@set -e; for script in tests/reference/*.R; do echo "$$script"; $(IN) Rscript "$$script"; done
@@ -54,4 +55,4 @@ bench-big: setup ## the large benchmarks
 	@$(IN) python bench/run.py --big $(ARGS)
 
 clean:           ## remove what the other targets made
-	rm -rf .venv .conda build dist docs/_build .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .conda build dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -121,8 +121,9 @@ def near(name: object, allowed: Iterable[object]) -> str:
 
 def items(value: object) -> list[Any] | None:
     """Return what a list holds, or anything else that is gone through like one; None for text, a dict, or one thing."""
-    alone = isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable)
-    return None if alone or getattr(value, "ndim", 1) == 0 else list(value)
+    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable) or getattr(value, "ndim", 1) == 0:
+        return None
+    return list(value)
 
 
 def among(value: object, allowed: Iterable[object]) -> bool:
@@ -159,7 +160,7 @@ def once(argument: str, labels: Sequence[Any]) -> None:
         raise OptionError(f"{argument} names {', '.join(dict.fromkeys(twice))} more than once. Name each once.")
 
 
-def also_spelled(**names: str) -> Callable[[Callable], Callable]:
+def also_spelled(**names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Let a function take arguments under other spellings too, beside those in its signature.
 
     Args:
@@ -169,7 +170,7 @@ def also_spelled(**names: str) -> Callable[[Callable], Callable]:
         TypeError: where the function is called with both spellings of one argument.
     """
 
-    def decorated(function: Callable) -> Callable:
+    def decorated(function: Callable[..., Any]) -> Callable[..., Any]:
         places = list(inspect.signature(function).parameters)
 
         @functools.wraps(function)
@@ -188,7 +189,7 @@ def also_spelled(**names: str) -> Callable[[Callable], Callable]:
     return decorated
 
 
-def check_keywords(given: Mapping[str, Any], extra: Iterable[str], method: Callable, what: str = "") -> None:
+def check_keywords(given: Mapping[str, Any], extra: Iterable[str], method: Callable[..., Any], what: str = "") -> None:
     """Raise a TypeError for the first keyword that a method does not know, with the nearest one that it does.
 
     Args:
@@ -207,7 +208,7 @@ def check_keywords(given: Mapping[str, Any], extra: Iterable[str], method: Calla
             )
 
 
-def summary_wanted(given: Mapping[str, Any], method: Callable) -> bool:
+def summary_wanted(given: Mapping[str, Any], method: Callable[..., Any]) -> bool:
     """Return whether a `fit()` shows its table: `summarize`, or `summary`, of what its `**kwargs` caught.
 
     Raises:
@@ -219,7 +220,9 @@ def summary_wanted(given: Mapping[str, Any], method: Callable) -> bool:
     return wanted.get("summary", wanted.get("summarize", True))
 
 
-def without_effect(method: Callable, given: Mapping[str, Any], acting: Mapping[str, tuple[bool, str]]) -> list[str]:
+def without_effect(
+    method: Callable[..., Any], given: Mapping[str, Any], acting: Mapping[str, tuple[bool, str]]
+) -> list[str]:
     """Return a warning for each argument of a method that was set and has no effect beside the others.
 
     Args:

@@ -46,7 +46,8 @@ _STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"), (0.1, "."))
 
 def limit_columns(level: float) -> tuple[str, str]:
     """Return the names of the two interval columns, such as `("2.5_ci", "97.5_ci")` for a level of 0.95."""
-    return tuple(f"{percent}_ci" for percent in _percents(level))
+    lower, upper = (f"{percent}_ci" for percent in _percents(level))
+    return lower, upper
 
 
 def stars(p: Sequence[float]) -> list[str]:

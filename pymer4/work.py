@@ -14,13 +14,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from pymer4.errors import OptionError, shown
 
-Seed = int | np.random.Generator | None
+Seed: TypeAlias = int | np.random.Generator | None
 """What makes random numbers repeatable; None for fresh ones."""
 
 BLOCK = 2**16

@@ -2,7 +2,7 @@
 # Make this machine ready to run and test pymer4: R with its packages, and a Python environment.
 #
 #   setup.sh        all of it
-#   setup.sh lint   ruff alone, without R
+#   setup.sh lint   mypy and ruff alone, without R
 #   setup.sh docs   the site builder of the documentation, on top of all of it
 #   setup.sh bench  a peer to be timed beside pymer4, likewise
 #
@@ -176,13 +176,14 @@ setup_by_pip() {
 }
 
 setup_lint() {
-    ruff=$(sed -n 's/.*"\(ruff[^"]*\)".*/\1/p' pyproject.toml)
-    ready .conda || ready .venv || [ "$(cat .venv/lint-stamp 2>/dev/null)" = "$ruff" ] && return
+    tools=$(sed -n 's/^test = .*"\(mypy[^"]*\)".*"\(ruff[^"]*\)".*/\1 \2/p' pyproject.toml)
+    ready .conda || ready .venv || [ "$(cat .venv/lint-stamp 2>/dev/null)" = "$tools" ] && return
     need_python
     need_system venv
     make_venv
-    pip_install "$ruff"
-    printf '%s\n' "$ruff" >.venv/lint-stamp
+    # shellcheck disable=SC2086
+    pip_install $tools
+    printf '%s\n' "$tools" >.venv/lint-stamp
 }
 
 # Bring a package that one target alone needs, in the version that pyproject.toml names.

@@ -97,6 +97,14 @@ def test_the_workflow_asks_for_the_same():
     assert f'"{machine.RPY2_FOR_OLD_R}"' in text and f'< "{".".join(map(str, machine.R_WITH_GETVAR))}"' in text
 
 
+def test_lint_sets_up_what_it_runs():
+    """`scripts/setup.sh lint` reads both requirements from one line."""
+    told = subprocess.run(["sed", "-n", r's/^test = .*"\(mypy[^"]*\)".*"\(ruff[^"]*\)".*/\1 \2/p', "pyproject.toml"],
+                          cwd=ROOT, capture_output=True, text=True, check=True)  # fmt: skip
+    named = [x for x in PROJECT["optional-dependencies"]["test"] if x.startswith(("mypy", "ruff"))]
+    assert told.stdout.split() == named and len(named) == 2
+
+
 def test_ruff_is_one_version_everywhere():
     lint = next(x for x in PROJECT["optional-dependencies"]["test"] if x.startswith("ruff"))
     minor = re.search(r"rev: v(\d+\.\d+)\.", (ROOT / ".pre-commit-config.yaml").read_text())[1]
@@ -155,7 +163,7 @@ def test_both_wheels_are_the_same(built):
 def test_the_wheel_carries_the_sample_data_and_the_licence(built):
     names = zipfile.ZipFile(built["wheel"]).namelist()
     resources = [p.name for p in (ROOT / "pymer4/resources").glob("*") if p.is_file() and p.suffix != ".py"]
-    assert {f"pymer4/resources/{name}" for name in resources} <= set(names)
+    assert {f"pymer4/resources/{name}" for name in resources} | {"pymer4/py.typed"} <= set(names)
     assert f"pymer4-{__version__}.dist-info/licenses/LICENSE" in names
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from pymer4.fit import batched
 from pymer4.fit.linear import ALIAS_TOLERANCE, orthonormal
 from pymer4.fit.sandwich import Kind, bartlett, cluster_codes, cluster_factor, hc_inflation
 
-Array = np.ndarray
+Array: TypeAlias = np.ndarray
 
 _PRODUCTS = 2**23  # numbers that the products of columns may take; above, systems are summed one by one
 _STRIP = 4096  # rows that are summed at once, so that they stay in the cache

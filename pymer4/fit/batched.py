@@ -7,9 +7,11 @@ The arithmetic of one system does not depend on those beside it.
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 
-Array = np.ndarray
+Array: TypeAlias = np.ndarray
 
 _PIECE = 2**18  # multiplications up to which OpenBLAS keeps a product of matrices on one thread
 _STRIP = 9000  # and of a matrix and a vector
@@ -21,7 +23,7 @@ def product(A: Array, B: Array) -> Array:
     Waking them takes longer than the products of a block of resamples do, many times longer where cores are busy;
     and sums are then taken in one order, whatever the number of threads.
     """
-    rows, inner, outer = *A.shape, B.shape[1]
+    (rows, inner), outer = A.shape, B.shape[1]
     longest = max(rows, inner, outer)
     step = max(8, _PIECE * longest // max(1, rows * inner * outer))
     if step >= longest:

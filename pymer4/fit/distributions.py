@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
-Array = np.ndarray
+Array: TypeAlias = np.ndarray
 EPS = float(np.finfo(float).eps)
 
 _LOGIT_BOUND = 30.0

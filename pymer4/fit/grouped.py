@@ -275,7 +275,8 @@ def grouped_generalized(
     else:
         with np.errstate(all="ignore"):
             b, unscaled, rested = _climb(rows, design, outcome, w, fixed, law, link_function(link), reason == OK)
-    laws, separated = [law] * n_groups, np.zeros(n_groups, dtype=bool)
+    laws: list[Distribution] = [law or distribution(family, np.nan)] * n_groups
+    separated = np.zeros(n_groups, dtype=bool)
     for g, here in rows.slices((reason == OK) & ~rested):
         try:
             fit = generalized(design[:, here].T, outcome[here], family, link, w[here], fixed[here])

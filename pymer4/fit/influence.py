@@ -27,10 +27,17 @@ class Fit(Protocol):
         weighted_residuals: w_i e_i, shape (n,), of which x_i w_i e_i are the scores.
     """
 
-    b: np.ndarray
-    unscaled: np.ndarray
-    root: np.ndarray
-    df_resid: int
+    @property
+    def b(self) -> np.ndarray: ...  # noqa: D102
+
+    @property
+    def unscaled(self) -> np.ndarray: ...  # noqa: D102
+
+    @property
+    def root(self) -> np.ndarray: ...  # noqa: D102
+
+    @property
+    def df_resid(self) -> int: ...  # noqa: D102
 
     @property
     def vcov(self) -> np.ndarray: ...  # noqa: D102

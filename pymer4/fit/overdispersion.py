@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 
-Array = np.ndarray
+Array: TypeAlias = np.ndarray
 
 _LARGE = 30.0  # from here on series stand for the differences of polygammas, which would lose digits
 _LIMIT = 1e7  # thetas of so many times the mean are no longer told from the Poisson distribution

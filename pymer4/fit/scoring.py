@@ -115,7 +115,8 @@ def climb(problem: Problem, point: Point) -> Path:
     Raises:
         DataError: the working weights become singular.
     """
-    stop = previous = None
+    stop: Path | None = None
+    previous = (np.inf, np.inf)
     for iteration in range(1, _ROUNDS + 1):
         try:
             new, working, halved, length = _advance(problem, point, observed=stop is not None)
@@ -146,11 +147,11 @@ def uninformed(problem: Problem) -> DataError:
     )
 
 
-def _at_rest(new: Point, moved: float, length: float, previous: tuple[float, float] | None) -> bool:
+def _at_rest(new: Point, moved: float, length: float, previous: tuple[float, float]) -> bool:
     """Whether the last step was within rounding error, or a negligible share of the standard errors."""
     if length <= STILL or moved <= 4 * EPS * np.abs(new.eta).max():
         return True
-    return previous is not None and length < 1e-7 and length >= previous[1]
+    return length < 1e-7 and length >= previous[1]
 
 
 def first(problem: Problem, start: Array | None = None) -> Point:
@@ -190,9 +191,10 @@ def _advance(problem: Problem, point: Point, observed: bool = False) -> tuple[Po
     step = np.linalg.solve(lower.T, half)
     if not np.isfinite(step).all():
         raise np.linalg.LinAlgError
-    new, halved = at_coefficients(problem, point.c + step if known else step), False
-    if known:
-        new, halved = _shortened(problem, point, new)
+    if point.c is None:
+        new, halved = at_coefficients(problem, step), False
+    else:
+        new, halved = _shortened(problem, point, point.c, point.c + step)
     spread = 1.0
     if family.has_dispersion:
         # Below 0 where a mean is out of the family's range, which R lets pass too.
@@ -228,12 +230,13 @@ def _bend(problem: Problem, eta: Array) -> Array:
     return np.where(np.isfinite(bend), bend, 0.0)
 
 
-def _shortened(problem: Problem, old: Point, new: Point) -> tuple[Point, bool]:
+def _shortened(problem: Problem, old: Point, start: Array, end: Array) -> tuple[Point, bool]:
     """Return a step that stays legal and does not raise the deviance, and whether it had to be cut to stay legal."""
-    outside = False
+    new, outside = at_coefficients(problem, end), False
     for _ in range(_HALVINGS):
         if new.legal and new.deviance - old.deviance <= _R_EPSILON * (0.1 + abs(new.deviance)):
             break
         outside = outside or not new.legal
-        new = at_coefficients(problem, (new.c + old.c) / 2)
+        end = (end + start) / 2
+        new = at_coefficients(problem, end)
     return (new if new.legal else old), outside

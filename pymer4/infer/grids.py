@@ -90,7 +90,7 @@ class Predictors:
             raise OptionError(f"at={shown(at)} is not a dict of variables and values, such as {{'x': [0, 1]}}.")
         self.named("at", list(at))
         chosen = {name: self._chosen(name, values) for name, values in at.items()}
-        sizes = {name: max(1, len(values)) for name, values in (self.factors | self.covariates | chosen).items()}
+        sizes = {name: max(1, len(values)) for name, values in {**self.factors, **self.covariates, **chosen}.items()}
         if math.prod(sizes.values()) > _ROWS:
             listed = " × ".join(f"{name} {size}" for name, size in sizes.items() if size > 1)
             raise OptionError(
@@ -180,8 +180,8 @@ def adjustment(argument: str, value: object) -> str:
         >>> adjustment("p_adjust", "bonf")
         'bonferroni'
     """
-    one_of(argument, value, get_args(Adjust))
-    return _R_NAMES.get(value, value)
+    known = str(one_of(argument, value, get_args(Adjust)))
+    return _R_NAMES.get(known, known)
 
 
 def comparisons(contrasts: object) -> str | dict[str, dict[str, Any]] | None:

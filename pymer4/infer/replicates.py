@@ -12,7 +12,7 @@ and is worked off whole, so numbers depend on the seed alone, to the last bit.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from pymer4.fit.sandwich import Kind
 from pymer4.infer.resample import boot_counts, shuffles
 from pymer4.work import Note, blocks, keep_memory, map_chunks
 
-Array = np.ndarray
+Array: TypeAlias = np.ndarray
 
 _ROWS = 4  # blocks hold so many times the numbers of `work.BLOCK`, for fewer calls
 
@@ -284,7 +284,7 @@ def _shuffled_blocks(
 
 
 def _freedman_lane_blocks(
-    basis: Basis, parts: list, meat: Meat, groups: Array | None, within: Array | None, work: Array
+    basis: Basis, parts: list[Any], meat: Meat, groups: Array | None, within: Array | None, work: Array
 ) -> Array:
     def draw(seed: int, k: int) -> Array:
         orders = shuffles(len(basis.Q), k, seed, within)

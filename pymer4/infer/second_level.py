@@ -35,7 +35,7 @@ class SecondLevel:
     """
 
     values: np.ndarray
-    kind: str
+    kind: sandwich.Kind
     clusters: np.ndarray | None
     n_lags: int
 
@@ -64,7 +64,9 @@ def tested(stage: SecondLevel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return tuple(np.array(rows, dtype=float).reshape(-1, 3).T)
 
 
-def _mean(values: np.ndarray, kind: str, clusters: np.ndarray | None, n_lags: int) -> tuple[float, float, float]:
+def _mean(
+    values: np.ndarray, kind: sandwich.Kind, clusters: np.ndarray | None, n_lags: int
+) -> tuple[float, float, float]:
     if len(values) < 2:
         return values.mean() if len(values) else np.nan, np.nan, np.nan
     X = np.ones((len(values), 1))
@@ -137,7 +139,7 @@ def flipped_statistics(
 
 
 def _flipped_blocks(
-    values: np.ndarray, clusters: np.ndarray | None, kind: str, n_lags: int, on: PermOn, work: np.ndarray
+    values: np.ndarray, clusters: np.ndarray | None, kind: sandwich.Kind, n_lags: int, on: PermOn, work: np.ndarray
 ) -> np.ndarray:
     units = np.arange(len(values)) if clusters is None else clusters
 

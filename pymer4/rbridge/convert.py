@@ -171,7 +171,7 @@ class Converter:
 
     def _attributes(self, value: Any) -> dict[str, Any]:
         names = value.list_attrs()
-        found = {}
+        found: dict[str, Any] = {}
         for name in [names[i] for i in range(len(names))]:
             attribute = value.do_slot(name)
             if name == "dimnames":

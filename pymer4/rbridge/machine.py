@@ -273,9 +273,10 @@ def _fingerprint() -> str:
     """Return a short text that changes whenever Python, R or rpy2 does."""
     r = find_r()
     stamps = []
-    for library in ("lib/libR.so", "lib/libR.dylib", "bin/x64/R.dll") if r else ():
+    homes = [] if r is None else [r.home / library for library in ("lib/libR.so", "lib/libR.dylib", "bin/x64/R.dll")]
+    for home in homes:
         with contextlib.suppress(OSError):
-            stamps.append((r.home / library).stat().st_mtime_ns)
+            stamps.append(home.stat().st_mtime_ns)
     return hashlib.sha256(repr((sys.executable, r, stamps, rpy2_version())).encode()).hexdigest()[:16]
 
 
