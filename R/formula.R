@@ -34,15 +34,20 @@ read_arguments <- function(text) {
 formula_parts <- function(formula, columns) {
   whole <- parsed_text(formula)[[2]]
   check_sides(whole)
-  check_names(whole, columns)
-  if (uses_dot(whole)) {
-    formula <- write_dot_out(formula, setdiff(columns, columns_in(whole[[2]], columns)))
+  left <- leaves(whole[[2]], FALSE)
+  right <- leaves(whole[[3]])
+  check_names(left, right, columns)
+  if (any(right$names == "." & right$terms)) {
+    formula <- write_dot_out(formula, setdiff(columns, left$names))
     whole <- parsed_text(formula)[[2]]
+    right <- leaves(whole[[3]])
   }
-  c(fixed_parts(whole, columns), list(
-    written = scalar(formula), response = response_parts(whole[[2]], columns),
-    random = lapply(written_bars(whole[[3]]), random_parts, columns), functions = leaves(whole[[3]])$functions,
-    columns = columns_in(whole, columns)
+  random <- lapply(written_bars(whole[[3]]), random_parts, columns)
+  # lme4 drops I(a | b), or takes it for a random-effects term, by its version; new rows need a and b all the same.
+  beside <- setdiff(intersect(right$names, columns), unlist(lapply(random, `[[`, "columns")))
+  c(fixed_parts(whole, columns, beside), list(
+    written = scalar(formula), response = response_parts(whole[[2]], columns), random = random,
+    functions = right$functions, columns = intersect(c(left$names, right$names), columns)
   ))
 }
 
@@ -55,15 +60,13 @@ response_parts <- function(part, columns) {
 }
 
 # What is left without the random-effects terms, and what R makes of it: a term, or the offset, uses the columns of its
-# variables, and what is taken out again with `-` is no term.
-fixed_parts <- function(whole, columns) {
+# variables, and what is taken out again with `-` is no term. `beside` are more columns that new rows need.
+fixed_parts <- function(whole, columns, beside) {
   fixed <- taken_apart("nobars")(stats::as.formula(whole))
   terms <- stats::terms(fixed, allowDotAsName = TRUE)
   used <- lapply(as.list(attr(terms, "variables"))[-1], columns_in, columns)
   of_variables <- function(which) unique(as.character(unlist(used[which])))
   labels <- attr(terms, "term.labels")
-  # lme4 drops I(a | b), or takes it for a random-effects term, by its version; new rows need a and b all the same.
-  beside <- setdiff(columns_in(whole[[3]], columns), unlist(lapply(written_bars(whole[[3]]), columns_in, columns)))
   list(
     fixed = union(columns_in(fixed[[3]], columns), beside), offset = of_variables(attr(terms, "offset")),
     terms = lapply(seq_along(labels), function(j) {
@@ -180,11 +183,6 @@ is_quoted <- function(call, i) {
 }
 
 columns_in <- function(part, columns) intersect(leaves(part)$names, columns)
-
-uses_dot <- function(whole) {
-  right <- leaves(whole[[3]])
-  any(right$names == "." & right$terms)
-}
 
 # The text with the columns that `.` stands for in its place.
 write_dot_out <- function(text, others) {

@@ -23,17 +23,16 @@ check_sides <- function(whole) {
   if (!length(terms)) stop_at_fault("no random term")
 }
 
-check_names <- function(whole, columns) {
-  sides <- list(leaves(whole[[2]], FALSE), leaves(whole[[3]]))
-  for (word in sides[[2]]$constants) {
+check_names <- function(left, right, columns) {
+  for (word in right$constants) {
     if (word %in% columns || !word %in% c("TRUE", "FALSE", "NULL")) stop_at_fault("constant", word)
   }
-  parts <- lapply(c(names = "names", terms = "terms", passed = "passed"), function(of) unlist(lapply(sides, `[[`, of)))
-  known <- parts$names %in% c(columns, constant_names) | (parts$names == "." & parts$terms)
-  for (i in which(!known)) {
-    word <- parts$names[i]
-    if (parts$passed[i] && exists(word, globalenv(), mode = "function")) next
-    stop_at_fault("no column", word, sum(parts$names[seq_len(i)] == word))
+  names <- c(left$names, right$names)
+  passed <- c(left$passed, right$passed)
+  dots <- names == "." & c(left$terms, right$terms)
+  for (i in which(!names %in% c(columns, constant_names) & !dots)) {
+    if (passed[i] && exists(names[i], globalenv(), mode = "function")) next
+    stop_at_fault("no column", names[i], sum(names[seq_len(i)] == names[i]))
   }
 }
 
