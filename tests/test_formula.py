@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pymer4.data import rformula
 from pymer4.data.rformula import FixedTerm, Grouping, RandomTerm, Response, RFormula
 from pymer4.errors import FormulaError, RError
-from pymer4.models.lmer_formula import argument_names, read_formula
+from pymer4.models.lmer_formula import argument_names, read_formula, readable
 from pymer4.rbridge import bridge
 
 pytestmark = pytest.mark.r
@@ -234,9 +234,10 @@ def test_the_dot_is_written_out(text, written):
     assert set(found.columns) == ({"y", "x", "g"} if text == written else {"y", "x", "g", "my var"})
 
 
-def test_a_dot_among_columns_without_a_text_for_a_name():
-    assert "no text" in failure(read, "y ~ . + (1 | g)", ["y", "x", "g", 3])
-    assert read("y ~ x + (1 | g)", ["y", "x", "g", 3]).columns == ("y", "x", "g")
+@pytest.mark.parametrize("name", [3, "", "a\0", "\ud800"])
+def test_a_dot_among_columns_that_r_has_no_name_for(name):
+    assert f"no name for {name!r}" in failure(read, "y ~ . + (1 | g)", ["y", "x", "g", name])
+    assert read("y ~ x + (1 | g)", ["y", "x", "g", name]).columns == ("y", "x", "g")
 
 
 def test_a_dot_alone_stays():
@@ -373,6 +374,7 @@ def test_arguments_of_a_call():
     text = "optimizer='Nelder_Mead', optCtrl = list(FtolAbs=1e-8), check.nobs.vs.nlev = \"ignore\""
     assert argument_names(text) == ["optimizer", "optCtrl", "check.nobs.vs.nlev"]
     assert argument_names(" \n") == []
+    assert argument_names(readable("a = 1,\u00a0b\r\n= '\u00a0'")) == ["a", "b"]
     assert argument_names("'a b' = -1, `c` = NULL") == ["a b", "c"]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from pymer4.data.rformula import RFormula, as_record
@@ -34,6 +34,7 @@ _KNOWN = re.compile(r"[\w\s.()\[\]{}+\-*/^<>=!&|~?:,;@$]")
 _QUOTED = r"`(?:\\.|[^`\\])*`|\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'"
 _SPACE = re.compile(rf"{_QUOTED}|#[^\n]*|[^\S\n ]", re.DOTALL)
 _BRACKET = re.compile(rf"{_QUOTED}|#[^\n]*|%[^%\n]*%|[()\[\]{{}}]", re.DOTALL)
+_STRANGE = re.compile("[\0\ud800-\udfff]")
 _CLOSES = {")": "(", "]": "[", "}": "{"}
 _WIDEST = 110
 _DEEPEST = 47  # brackets in one another; R reads 49 or 50, with the pair that it gets a text in
@@ -51,10 +52,13 @@ def read_formula(formula: Any, columns: Sequence[Any]) -> RFormula:
         RError: R makes no terms of it; its own words.
         RUnavailable: R can't be used here.
     """
-    text, names = require_text(formula), [name for name in columns if isinstance(name, str)]
+    text = require_text(formula)
+    names = [name for name in columns if isinstance(name, str) and name and not _STRANGE.search(name)]
     told = bridge.call("read_formula", formula=text, columns=names).value
     if "fault" not in told:
-        return _with_text_alone(as_record(told), text, columns)
+        if told["written"] != text:
+            _require_names(set(columns).difference(names), text)
+        return as_record(told)
     if told["fault"] == "no column":
         error = error_at(_missing(told["word"], columns), text, _place(told, text))
     elif told["fault"] == "unreadable" and "~" not in text:
@@ -64,15 +68,13 @@ def read_formula(formula: Any, columns: Sequence[Any]) -> RFormula:
     raise FormulaError(f"{error}{_quotes_advised(told['unquoted'], text)}")
 
 
-def _with_text_alone(found: RFormula, text: str, columns: Sequence[Any]) -> RFormula:
-    """Return a reading; not one of a dot among columns that a formula can't name."""
-    unnamed = [name for name in columns if not isinstance(name, str)]
-    if unnamed and found.written != text:
+def _require_names(others: Collection[Any], text: str) -> None:
+    """Refuse a dot among columns that have no name in a formula."""
+    for name in others:
         raise FormulaError(
-            f"'.' stands for all other columns, and the name of {unnamed[0]!r} is no text. Rename it: "
-            f"data.rename(columns={{{unnamed[0]!r}: 'x{unnamed[0]}'}}), or write the predictors out.\n  {text}"
+            f"'.' stands for all other columns, and R has no name for {name!r}. Rename it with data.rename(), or write "
+            f"the predictors out.\n  {text}"
         )
-    return found
 
 
 def argument_names(text: str) -> list[str]:
@@ -85,7 +87,6 @@ def argument_names(text: str) -> list[str]:
         >>> argument_names("optimizer = 'bobyqa', calc.derivs = FALSE")
         ['optimizer', 'calc.derivs']
     """
-    text = _readable(text)
     told = bridge.call("read_arguments", text=text).value
     if "fault" in told:
         raise _fault(told, text)
@@ -103,12 +104,12 @@ def require_text(formula: Any) -> str:
         raise FormulaError(f"formula must be a str, got {given}. The formula comes first: Lmer(formula, data).")
     if not formula.strip():
         raise FormulaError(f"The formula is empty. {_LIKE}.")
-    return _readable(formula.strip())
+    return readable(formula.strip())
 
 
-def _readable(text: str) -> str:
+def readable(text: str) -> str:
     """Return a text with a blank for each white space that R does not take for one."""
-    strange = re.search("[\0\ud800-\udfff]", text)
+    strange = _STRANGE.search(text)
     if strange:
         raise error_at(f"{strange[0]!r} can't be read here.", text, strange.start())
     return _SPACE.sub(lambda found: " " if found[0].isspace() else found[0], text)

@@ -17,7 +17,7 @@ from pymer4.errors import (
     shown,
 )
 from pymer4.models.base import Ddf
-from pymer4.models.lmer_formula import argument_names
+from pymer4.models.lmer_formula import argument_names, readable
 from pymer4.models.options import FitOptions
 
 _POINTS = 100
@@ -179,7 +179,7 @@ def optimizer_control(control: Any, old_optimizer: bool) -> str | dict[str, Any]
         if control:
             raise OptionError("old_optimizer=True is short for control=\"optimizer='bobyqa'\"; give one of the two.")
         return {"optimizer": "bobyqa"}
-    return (control.strip() if isinstance(control, str) else dict(control)) or None
+    return (readable(control.strip()) if isinstance(control, str) else dict(control)) or None
 
 
 def _check_entries(control: Mapping[str, Any]) -> None:
