@@ -18,9 +18,53 @@ from pymer4.errors import ModelWarning
 pytestmark = pytest.mark.r
 
 
+# R's, written out, since cases are made of them before R is there.
+CONC = np.array(
+    [
+        "27.8",
+        "23.7",
+        "31.5",
+        "28.5",
+        "32.8",
+        "34.0",
+        "28.3",
+        "30.6",
+        "32.7",
+        "33.7",
+        "39.3",
+        "34.8",
+        "29.8",
+        "39.8",
+        "40.0",
+        "39.1",
+        "38.5",
+        "39.2",
+        "40.0",
+        "42.9",
+        "40.6",
+        "31.0",
+        "34.6",
+        "42.9",
+        "50.1",
+        "37.4",
+        "59.5",
+        "41.4",
+        "59.8",
+    ],
+    dtype=float,
+)
+PERCENT = np.repeat(np.tile([9.0, 12, 15, 18], 3), [2, 3, 2, 3, 3, 3, 3, 1, 3, 3, 2, 1])
+SOURCE = pd.Categorical(np.repeat(["fish", "soy", "skim"], [10, 10, 9]), ["fish", "soy", "skim"])
+
+
+def test_the_data_are_those_of_r():
+    written = pd.DataFrame({"source": SOURCE, "percent": PERCENT, "conc": CONC})
+    pd.testing.assert_frame_equal(written, load_dataset("pigs"), check_index_type=False)
+
+
 def pigs() -> pd.DataFrame:
     """Return conc from 25 to 60, and what is made of it by arithmetic; the first `percent` is missing."""
-    data = load_dataset("pigs")
+    data = pd.DataFrame({"source": SOURCE, "percent": PERCENT, "conc": CONC})
     data = data.assign(pen=np.arange(len(data)) % 7, share=(data.conc - 20) / 60, change=data.conc - 40, n=data.percent)
     data.loc[0, "percent"] = np.nan
     return data
