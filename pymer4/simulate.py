@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from pymer4.data.columns import real_array
+from pymer4.data.columns import LARGEST_FLOAT, real_array
 from pymer4.errors import ModelWarning, OptionError, also_spelled, count, issue, one_of, shown, truth
 from pymer4.statistics.psd import isPSD, nearest_psd, symmetric_matrix
 from pymer4.statistics.samples import numbers
@@ -288,8 +288,8 @@ def _per_column(argument: str, values: Any, k: int) -> np.ndarray:
     found = _reals(values)
     if found.ndim and found.shape != (k,):
         raise OptionError(f"{argument} has shape {found.shape}; give one number, or {k} of them.")
-    if not np.isfinite(found).all():
-        raise OptionError(f"{argument}={shown(values)} has to hold finite numbers.")
+    if not (np.abs(found) <= LARGEST_FLOAT).all():
+        raise OptionError(f"{argument}={shown(values)} has to hold finite numbers, at most {LARGEST_FLOAT:g}.")
     return np.broadcast_to(found, (k,))
 
 
@@ -304,7 +304,7 @@ def _spreads(argument: str, values: Any, k: int) -> np.ndarray:
 def _noise(noise_params: Any) -> tuple[float, float]:
     found = _reals(noise_params)
     location, scale = found if found.shape == (2,) else (np.nan, np.nan)
-    if not np.isfinite([location, scale]).all() or scale < 0:
+    if not (np.abs([location, scale]) <= LARGEST_FLOAT).all() or scale < 0:
         raise OptionError(f"noise_params={shown(noise_params)} has to be two numbers, a mean and a standard deviation.")
     return location, scale
 
@@ -327,7 +327,7 @@ def _coefficients(rng: np.random.Generator, given: Any, k: int) -> np.ndarray:
     if given is None:
         return drawn
     found = _reals(given)
-    if found.shape != (k + 1,) or not np.isfinite(found).all():
+    if found.shape != (k + 1,) or not (np.abs(found) <= LARGEST_FLOAT).all():
         raise OptionError(
             f"coef_vals={shown(given)} has to hold {k + 1} finite numbers: the intercept and one for each of {k} "
             "predictors."

@@ -60,7 +60,8 @@ LONGEST = 120.0
 _MATHEMATICAL = re.compile(
     r"Downdated VtV|PIRLS|pwrssUpdate|no convergence|NaN|singular|not positive|infinite|cannot find valid starting|"
     r"not finite|non-finite|objective in x0|random effects \(=|\(non-NA\) cases|in all \d+|None of the|"
-    r"non-positive values not allowed|response is constant|step-halvings|optimi[sz]er|profil|not identifiable"
+    r"non-positive values not allowed|positive values only|response is constant|step-halvings|optimi[sz]er|profil|"
+    r"not identifiable"
 )
 """What R says of a fit that can't be had, which no check of arguments can foresee."""
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pymer4 import Lm
+from pymer4 import Lm, Lm2
 from pymer4.errors import DataError, FormulaError, ModelWarning, OptionError, Pymer4Error
 
 
@@ -292,3 +292,17 @@ def test_a_fit_whose_draws_all_fail_leaves_the_model_as_it_was():
     with pytest.raises(DataError, match=r"Not one bootstrap draw of 5 .* too few rows\. Use conf_int='standard'"):
         model.fit(conf_int="boot", n_boot=5, seed=1, summarize=False)
     assert [key for key, value in vars(model).items() if value is not before[key]] == []
+
+
+@pytest.mark.parametrize("kind, how", [(Lm, {}), (Lm, {"family": "poisson"}), (Lm2, {"group": "g"})])
+@pytest.mark.parametrize("name, told", [("y", "The outcome 'y'"), ("x", "The term 'x'")])
+def test_numbers_whose_squares_are_infinite_are_named(kind, how, name, told):
+    frame = data().assign(y=lambda d: d["counts"])
+    frame[name] = np.abs(frame[name]) * 1e300
+    with pytest.raises(
+        DataError, match=rf"{told} holds .*e\+300, whose square is beyond .* Divide it by a power of ten"
+    ):
+        kind("y ~ x", frame, **how).fit(summarize=False)
+    offset = np.full(len(frame), 1e300)
+    with pytest.raises(DataError, match=r"offset holds 1e\+300, whose square is beyond"):
+        Lm("y ~ z", data(), offset=offset).fit(summarize=False)

@@ -165,3 +165,27 @@ def test_tables_of_post_hoc_have_a_scale_where_there_are_two(capsys):
         assert ("Marginal means of source (link scale):" in printed) is scaled
         assert ("Pairwise differences (adjustment: tukey):" in printed) is not scaled
         assert "< .001" in printed and " 0.000" not in printed
+
+
+@pytest.mark.parametrize("name", ["Reaction", "Days"])
+def test_a_mixed_model_names_numbers_whose_squares_are_infinite(name):
+    with pytest.raises(DataError, match=rf"Column '{name}' holds .*e\+\d+, whose square is beyond .* Divide it by"):
+        Lmer("Reaction ~ Days + (1 | Subject)", sleep().assign(**{name: lambda d: d[name] * 1e300})).fit()
+    with pytest.raises(DataError, match=r"offset holds 1e\+300, whose square is beyond"):
+        Lmer("Reaction ~ Days + (1 | Subject)", sleep(), offset=np.full(180, 1e300)).fit()
+
+
+def test_ranks_within_what_is_ranked_are_refused():
+    model = Lmer("Reaction ~ Days + (1 | Subject)", sleep())
+    with pytest.raises(OptionError, match=r"rank_group='Reaction' is ranked itself.*Name a column of groups"):
+        model.fit(rank=True, rank_group="Reaction")
+
+
+def test_a_level_that_is_asked_for_twice_is_one():
+    data = sleep().assign(half=lambda d: np.where(d["Days"] < 5, "early", "late"))
+    model = Lmer("Reaction ~ half * Days + (1 | Subject)", data)
+    model.fit(summarize=False)
+    once, twice = (
+        {"half": ["late", *more], "Days": [2.0, *more_days]} for more, more_days in (([], []), (["late"], [2]))
+    )
+    pd.testing.assert_frame_equal(model.emmeans("half", at=twice)[0], model.emmeans("half", at=once)[0])

@@ -460,3 +460,16 @@ def test_the_documented_names_are_these():
 def test_the_examples_run():
     failed, tried = doctest.testmod(simulate)
     assert tried and not failed
+
+
+@pytest.mark.parametrize(
+    "given, told",
+    [
+        ({"mus": 1e308}, "mus=1e.308 has to hold finite numbers, at most 1e.150"),
+        ({"coef_vals": [1e308] * 3}, "has to hold 3 finite numbers"),
+        ({"noise_params": (0, 1e308)}, "has to be two numbers"),
+    ],
+)
+def test_numbers_whose_squares_are_infinite_are_refused(given, told):
+    with pytest.raises(OptionError, match=told):
+        simulate_lm(30, 2, seed=1, **given)

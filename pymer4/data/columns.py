@@ -32,6 +32,9 @@ from pymer4.errors import DataError
 NA = -(2**31)
 """R's missing value in integer, logical and factor vectors."""
 
+LARGEST_FLOAT = 1e150
+"""Size beyond which the squares of numbers are infinite."""
+
 _INT32_MAX = 2**31 - 1
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -150,6 +153,26 @@ def real_array(values: Any) -> np.ndarray | None:
         return found.astype(float)
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+def require_squares(what: str, values: np.ndarray, unit: str = "it") -> None:
+    """Refuse numbers that are there and whose squares are infinite.
+
+    Args:
+        what: what holds them, for the message.
+        values: in whatever shape.
+        unit: what is to be divided.
+
+    Raises:
+        DataError: naming the largest.
+    """
+    sizes = np.abs(values)
+    if (sizes[np.isfinite(sizes)] > LARGEST_FLOAT).any():
+        largest = values.ravel()[np.where(np.isfinite(sizes), sizes, 0.0).argmax()]
+        raise DataError(
+            f"{what} holds {largest:g}, whose square is beyond what numbers can be here. Divide {unit} by a power of "
+            "ten."
+        )
 
 
 def as_factor(column: Column) -> Column:

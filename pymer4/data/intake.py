@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymer4.data.columns import Column, floats, normalise
+from pymer4.data.columns import Column, floats, normalise, require_squares
 from pymer4.data.rformula import Grouping, RFormula
 from pymer4.errors import DataError, OptionError, near, shown
 
@@ -52,6 +52,8 @@ def take_in(
     columns = normalise(data, [*formula.columns, *extra])
     arrays = [values for values in (weights, offset) if isinstance(values, np.ndarray)]
     _refuse_infinite(columns)
+    if isinstance(offset, np.ndarray):
+        require_squares("offset", offset)
     missing = np.zeros(len(data), dtype=bool)
     for column in columns.values():
         missing |= column.missing
@@ -173,6 +175,8 @@ def check_levels(formula: RFormula, intake: Intake) -> None:
 
 def _refuse_infinite(columns: Mapping[str, Column]) -> None:
     for name, column in columns.items():
+        if column.kind == "double":
+            require_squares(f"Column {name!r}", column.values)
         if column.kind == "double" and np.isinf(column.values).any():
             rows = np.flatnonzero(np.isinf(column.values))
             shown = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")

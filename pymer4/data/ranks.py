@@ -69,10 +69,16 @@ def with_ranks(data: Intake, formula: RFormula, frame: pd.DataFrame, within: str
 
     Raises:
         DataError: a row that is used has no level.
+        OptionError: the column whose levels are ranked apart is ranked itself.
     """
     predictors = set(formula.predictors).difference(formula.groups)
     named = {*formula.response.columns, *predictors}.difference(excluded)
     numeric = [name for name in data.columns if name in named and data.columns[name].kind in ("double", "integer")]
+    if within in numeric:
+        raise OptionError(
+            f"rank_group={within!r} is ranked itself, and within its own values all ranks are equal. Name a column of "
+            "groups, or leave rank_group out."
+        )
     levels = _levels(within, frame, data.complete) if within else None
     codes = np.zeros(int(data.complete.sum()), dtype=int) if levels is None else levels.values[data.complete] - 1
     held = None if levels is None else replace(levels, values=levels.values[:0])

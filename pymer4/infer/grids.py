@@ -109,7 +109,7 @@ class Predictors:
         if name in self.covariates:
             if not all(_is_number(value) for value in wanted):
                 raise OptionError(f"at[{name!r}]={shown(values)} has to be numbers: {name!r} is a covariate.")
-            return np.array(wanted, dtype=float)
+            return np.array(list(dict.fromkeys(map(float, wanted))))
         levels = {level_name(level): level for level in self.factors[name]}
         found = places([level_name(value) for value in wanted], list(levels))
         if min(found) < 0:
@@ -118,7 +118,7 @@ class Predictors:
                 f"at[{name!r}] has {shown(unknown)}, not among the levels: {_listing(levels)}."
                 f"{near(level_name(unknown), levels)}"
             )
-        chosen = [self.factors[name][place] for place in found]
+        chosen = [self.factors[name][place] for place in dict.fromkeys(found)]
         return chosen if isinstance(chosen[0], str) else np.array(chosen)
 
 

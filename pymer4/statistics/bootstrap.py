@@ -71,7 +71,8 @@ def boot_func(
     data = [_rows("x", x)] + ([] if y is None else [_rows("y", y)])
     if paired:
         _require_pairs(data)
-    value = _numeric(func(*(values.copy() for values in data), **func_args))
+    with np.errstate(all="ignore"):
+        value = _numeric(func(*(values.copy() for values in data), **func_args))
     work = blocks(seed, n_boot, BLOCK // _CALLS)
     parts = each_chunk(_called, work, n_jobs, data, func, dict(func_args), paired)
     drawn = _stacked([values for part in parts for values in part])
@@ -167,7 +168,8 @@ def _called(data: list, func: Callable, func_args: dict, paired: bool, work: np.
         for _ in range(draws):
             rows = [rng.integers(0, len(values), size=len(values)) for values in data[: 1 if paired else 2]]
             rows = rows * len(data) if paired else rows
-            found.append(_numeric(func(*(v[i] for v, i in zip(data, rows, strict=True)), **func_args)))
+            with np.errstate(all="ignore"):  # numbers that come to nothing are counted
+                found.append(_numeric(func(*(v[i] for v, i in zip(data, rows, strict=True)), **func_args)))
     return found
 
 

@@ -6,11 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from pymer4.data.columns import real_array
+from pymer4.data.columns import LARGEST_FLOAT, real_array
 from pymer4.errors import ConvergenceWarning, OptionError, count, issue
-
-_LARGEST = 1e150
-"""Size of a number beyond which squares are infinite."""
 
 _CHANGE = 1e-7
 """Relative change between two iterations at which the search for the nearest matrix ends, as in R's `nearPD`."""
@@ -143,8 +140,8 @@ def square_matrix(argument: str, value: Any) -> np.ndarray:
         raise OptionError(f"{argument} has to be a matrix of numbers: a list of rows, an array or a frame.")
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
         raise OptionError(f"{argument} has shape {matrix.shape}, and has to be a square matrix.")
-    if not (np.abs(matrix) <= _LARGEST).all():
-        raise OptionError(f"{argument} holds numbers that are missing or infinite, or beyond {_LARGEST:g}.")
+    if not (np.abs(matrix) <= LARGEST_FLOAT).all():
+        raise OptionError(f"{argument} holds numbers that are missing or infinite, or beyond {LARGEST_FLOAT:g}.")
     return matrix
 
 

@@ -6,10 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from pymer4.data.columns import floats, real_array
+from pymer4.data.columns import floats, real_array, require_squares
 from pymer4.errors import DataError, OptionError, shown
-
-_LARGEST = 1e150
 
 
 def numbers(argument: str, values: Any) -> np.ndarray:
@@ -60,11 +58,7 @@ def pairs(x: Any, y: Any, least: int = 2) -> tuple[np.ndarray, np.ndarray]:
 
 def _of_size(argument: str, found: np.ndarray) -> np.ndarray:
     """Return the numbers, unless sums of their squares would be infinite."""
-    if np.abs(found).max(initial=0.0) > _LARGEST:
-        raise DataError(
-            f"{argument} holds {found[np.abs(found).argmax()]:g}, whose square is beyond what numbers can be here. "
-            "Divide the sample by a power of ten."
-        )
+    require_squares(argument, found, "the sample")
     return found
 
 
