@@ -3,6 +3,7 @@
 # A gamma model starts at the outcome, as in R's glm(). From 2.0 on lme4 starts it at one mean for all rows, from where
 # the first step under another link than log may lead to means below 0.
 fit_generalized <- function(call, env, family, nAGQ, verbose) {
+  if (is.call(call$formula[[2]])) refuse_outcome(call$formula[[2]], env, family$name)
   if (family$name == "nbinom") {
     call[[1]] <- quote(lme4::glmer.nb)
   } else {
@@ -19,6 +20,22 @@ fit_generalized <- function(call, env, family, nAGQ, verbose) {
   })
   tidy_environment(env)
   model
+}
+
+# Stop at an outcome that is computed and that the family does not take; columns are looked at before R is asked. What
+# can't be computed R says as it fits.
+refuse_outcome <- function(outcome, env, family) {
+  y <- tryCatch(eval(outcome, env$data, env), error = function(e) NULL)
+  if (!is.numeric(y) || !is.null(dim(y)) || length(y) != nrow(env$data)) return()
+  y <- y[stats::complete.cases(env$data) & is.finite(y)]
+  takes <- switch(family,
+    poisson = , nbinom = if (any(y < 0)) "counts of at least 0",
+    gamma = , inverse_gaussian = if (any(y <= 0)) "numbers above 0",
+    binomial = if (any(y < 0 | y > 1)) "0 and 1, or shares between them with the numbers of trials in weights="
+  )
+  if (is.null(takes)) return()
+  range <- paste("from", signif(min(y), 3), "to", signif(max(y), 3))
+  refuse_formula("The outcome ", deparse1(outcome), " has values ", range, "; family '", family, "' takes ", takes, ".")
 }
 
 finite <- function(model) {

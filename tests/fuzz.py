@@ -335,7 +335,9 @@ def judged(subject: Subject, model: Any, given: list[tuple[str, Any, str]], call
             call.trace = traceback.format_exc()
     call.seconds = time.perf_counter() - start
     if call.outcome in ("ok", "refused"):
-        strange = [w for w in warned if not issubclass(w.category, errors.ModelWarning)]
+        # What a function of the user's warns of is the user's.
+        others = [w for w in warned if Path(w.filename).name != "fuzz_values.py"]
+        strange = [w for w in others if not issubclass(w.category, errors.ModelWarning)]
         if arguments != [imprint(value) for _, value, _ in given]:
             call.outcome, call.why = "changed", "an argument"
         elif call.outcome == "refused" and before != imprint(model):

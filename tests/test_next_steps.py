@@ -189,3 +189,23 @@ def test_a_level_that_is_asked_for_twice_is_one():
         {"half": ["late", *more], "Days": [2.0, *more_days]} for more, more_days in (([], []), (["late"], [2]))
     )
     pd.testing.assert_frame_equal(model.emmeans("half", at=twice)[0], model.emmeans("half", at=once)[0])
+
+
+@pytest.mark.parametrize(
+    "family, takes",
+    [
+        ("poisson", "counts of at least 0"),
+        ("nbinom", "counts of at least 0"),
+        ("gamma", "numbers above 0"),
+        ("inverse_gaussian", "numbers above 0"),
+        ("binomial", "0 and 1, or shares"),
+    ],
+)
+def test_an_outcome_that_is_computed_has_to_suit_the_family(family, takes):
+    model = Lmer("log(Reaction / 300) ~ Days + (1 | Subject)", sleep(), family=family)
+    with pytest.raises(
+        FormulaError, match=rf"The outcome log\(Reaction/300\) has values from -0\.\d+ to .*takes {takes}"
+    ):
+        model.fit()
+    rest = sleep().assign(Days=lambda d: d["Days"].where(d["Reaction"] > 320))
+    Lmer("log(Reaction / 300) ~ Days + (1 | Subject)", rest, family="gamma", link="log").fit(summarize=False)
