@@ -231,3 +231,9 @@ def test_the_documented_names_are_these():
 def test_the_examples_run():
     failed, tried = doctest.testmod(psd)
     assert tried and not failed
+
+
+@pytest.mark.parametrize("tol", [10**400, None, "1", [0.1], np.nan, -1, True])
+def test_a_tolerance_is_a_number(tol):
+    with pytest.raises(OptionError, match="has to be a number of at least 0"):
+        isPSD(np.eye(2), tol=tol)

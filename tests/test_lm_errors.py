@@ -306,3 +306,11 @@ def test_numbers_whose_squares_are_infinite_are_named(kind, how, name, told):
     offset = np.full(len(frame), 1e300)
     with pytest.raises(DataError, match=r"offset holds 1e\+300, whose square is beyond"):
         Lm("y ~ z", data(), offset=offset).fit(summarize=False)
+
+
+@pytest.mark.parametrize("given", [{"x": None}, {"x": "1"}, 10**400, [10**400], {"x": 10**400}])
+def test_hypotheses_that_are_no_numbers_are_refused(given):
+    model = Lm("y ~ x", data())
+    model.fit(summarize=False)
+    with pytest.raises(OptionError):
+        model.test(given)

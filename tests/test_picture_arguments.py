@@ -270,3 +270,20 @@ def test_messages_name_what_was_given_and_the_next_step():
         with pytest.raises(OptionError) as refused:
             ask()
         assert str(refused.value) == text
+
+
+def test_a_label_that_can_not_be_drawn_is_refused():
+    model = Lm("y ~ x", pd.DataFrame({"x": [1.0, 2, 3, 4], "y": [1.0, 3, 2, 5]}))
+    model.fit(summarize=False)
+    with pytest.raises(OptionError, match=r"xlabel=.*ud800.* holds half of a character"):
+        model.plot_residuals(xlabel="\ud800")
+
+
+def test_letters_that_the_font_lacks_are_told_as_they_are_drawn():
+    model = Lm("y ~ x", pd.DataFrame({"x": [1.0, 2, 3, 4], "y": [1.0, 3, 2, 5]}))
+    model.fit(summarize=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ax = model.plot_residuals(xlabel="\u4e2d\u6587")
+    with pytest.warns(UserWarning, match="Glyph"):
+        ax.figure.canvas.draw()

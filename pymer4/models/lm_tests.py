@@ -81,10 +81,12 @@ class LmTests:
             not isinstance(part, str) and real_array(part) is None for part in constraints
         ):
             raise OptionError(f"The hypotheses {shown(constraints)} are none: L and c have to hold numbers.")
+        if isinstance(constraints, Mapping) and any(real_array(value) is None for value in constraints.values()):
+            raise OptionError(f"The hypotheses {shown(constraints)} are none: a coefficient has to be one number.")
         try:
             with np.errstate(divide="ignore", invalid="ignore"):
                 found = patsy.DesignInfo(names).linear_constraint(constraints)
-        except (patsy.PatsyError, ValueError, TypeError, KeyError, IndexError) as error:
+        except (patsy.PatsyError, ValueError, TypeError, LookupError, OverflowError) as error:
             raise OptionError(f"{error}\nThe coefficients are: {', '.join(names)}.") from error
         if isinstance(constraints, str):
             told = constraints

@@ -139,11 +139,15 @@ def label(argument: str, value: Any) -> str:
     """Return the label of an axis; None is an empty one, in whose place stands what is drawn there.
 
     Raises:
-        OptionError: it is no text.
+        OptionError: it is no text, or none that can be drawn.
     """
-    if value is None or isinstance(value, str):
-        return value or ""
-    raise OptionError(f"{argument}={shown(value)} has to be text, and '' for the default.")
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise OptionError(f"{argument}={shown(value)} has to be text, and '' for the default.")
+    if any("\ud800" <= char <= "\udfff" for char in value):
+        raise OptionError(f"{argument}={shown(value)} holds half of a character, which can't be drawn. Mend the text.")
+    return value
 
 
 def one_name(argument: str, value: Any) -> str:

@@ -208,15 +208,21 @@ def in_lines(name: str, width: int) -> str:
 
 def _lying(texts: Sequence[str], room: float, full: float) -> tuple[list[str], float, bool]:
     """Return texts broken, and shrunk, to lie within so many points, the size of their letters, and whether they do."""
+    for size in np.linspace(full, min(full, LEAST), 5):
+        broken = [in_lines(text, _letters(room, size)) for text in texts]
+        if all(_width(line, size) <= 0.97 * room for text in broken for line in text.split("\n")):
+            return broken, size, True
+    return broken, size, False
+
+
+def _width(line: str, size: float) -> float:
+    """Return the width of a line of text in points. Letters that the font has not are told as they are drawn."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import text_to_path
 
-    for size in np.linspace(full, min(full, LEAST), 5):
-        broken, font = [in_lines(text, _letters(room, size)) for text in texts], FontProperties(size=size)
-        lines = [line for text in broken for line in text.split("\n")]
-        if all(text_to_path.get_text_width_height_descent(line, font, False)[0] <= 0.97 * room for line in lines):
-            return broken, size, True
-    return broken, size, False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return text_to_path.get_text_width_height_descent(line, FontProperties(size=size), False)[0]
 
 
 def _stacked(texts: list[str], room: float, longest: float, full: float) -> tuple[list[str], float, bool]:

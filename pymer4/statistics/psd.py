@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pymer4.data.columns import LARGEST_FLOAT, real_array
-from pymer4.errors import ConvergenceWarning, OptionError, count, issue
+from pymer4.errors import ConvergenceWarning, OptionError, count, issue, shown
 
 _CHANGE = 1e-7
 """Relative change between two iterations at which the search for the nearest matrix ends, as in R's `nearPD`."""
@@ -37,12 +37,13 @@ def isPSD(mat: Any, tol: float = 1e-8) -> bool:
         (True, False)
     """
     matrix = square_matrix("mat", mat)
-    if isinstance(tol, bool) or not isinstance(tol, (int, float, np.number)) or not tol >= 0:
-        raise OptionError(f"tol={tol!r} has to be a number of at least 0, such as 1e-8.")
+    share = None if isinstance(tol, (bool, str)) or np.ndim(tol) else real_array(tol)
+    if share is None or not share >= 0:
+        raise OptionError(f"tol={shown(tol)} has to be a number of at least 0, such as 1e-8.")
     if not is_symmetric(matrix):
         return False
     values = np.linalg.eigvalsh(matrix)
-    return bool(values[0] >= -tol * np.abs(values).max())
+    return bool(values[0] >= -share * np.abs(values).max())
 
 
 def nearestPSD(mat: Any, nit: int = 100) -> np.ndarray:
