@@ -87,13 +87,18 @@ fixed_design <- function(model, data) {
   full[, colnames(X), drop = FALSE]
 }
 
-# The levels of the factors that stand in a term; one taken out again, as in `. - g`, may have others.
+# The levels of the factors that stand in a term; one taken out again, as in `. - g`, may have others. Text, which a model
+# of ours has none of, was sorted as it was where the model was fitted.
 fixed_levels <- function(model) {
   terms <- stats::delete.response(stats::terms(model))
   counts <- rowSums(as.matrix(attr(terms, "factors")))
   frame <- model@frame[variable_names(terms)[counts > 0]]
   factors <- vapply(frame, function(column) is.factor(column) || is.character(column), logical(1))
-  lapply(frame[factors], function(column) levels(as.factor(column)))
+  labels <- attr(stats::terms(model), "term.labels")
+  lapply(setNames(nm = names(frame)[factors]), function(name) {
+    column <- frame[[name]]
+    if (is.character(column) && name %in% labels) coded_levels(model, name) else levels(as.factor(column))
+  })
 }
 
 # Levels of each grouping factor in `data` that the fit has not seen, by factor.

@@ -1220,6 +1220,18 @@ def test_an_r_object_of_other_predictors_is_named(tmp_path):
         model.predict(model.data)
 
 
+def test_text_of_07_has_its_levels_in_any_locale(tmp_path):
+    """The order of text is that of the locale where the model was fitted; here R sorts by code point."""
+    file_of_07(tmp_path, *FACTORS_OF_07["levels"])
+    code = (
+        f"from pymer4 import load_model\nmodel = load_model({str(tmp_path / 'old.h5')!r})\n"
+        "print(abs(model.predict(model.data, use_rfx=True) - model.fits).max() < 1e-6)"
+    )
+    plain = {name: value for name, value in os.environ.items() if name[:3] != "LC_" and name != "LANG"}
+    done = subprocess.run([sys.executable, "-c", code], env=plain | {"LC_ALL": "C"}, capture_output=True, text=True)
+    assert done.stdout.strip() == "True", done.stderr
+
+
 def test_levels_of_a_file_are_those_of_its_r_object(tmp_path, monkeypatch):
     """Also where this version would spell them in another way."""
     data = trial().assign(dose=trial()["dose"])
