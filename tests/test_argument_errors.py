@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import joblib
 import numpy as np
 import pandas as pd
@@ -183,3 +187,15 @@ def test_a_random_part_without_an_effect():
 def test_entries_of_control(control):
     with pytest.raises(OptionError, match=r"control sets .* Give"):
         Lmer("y ~ x + (1 | g)", trial()).fit(control=control)
+
+
+def test_of_two_wrong_arguments_the_same_is_told_each_time():
+    """Not the one that the hashes of their names bring first, which are others in each process."""
+    code = (
+        "import pandas as pd\nfrom pymer4 import Lm\n"
+        "try: Lm('y ~ x', pd.DataFrame({'x': [1.0, 2, 4], 'y': [1.0, 3, 2]})).fit(n_boot=0, n_jobs=0, rank=3)\n"
+        "except ValueError as error: print(error)"
+    )
+    seeds = ({**os.environ, "PYTHONHASHSEED": str(seed)} for seed in range(6))
+    done = [subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True) for env in seeds]
+    assert len({one.stdout for one in done}) == 1 and done[0].stdout.startswith("n_boot=0")

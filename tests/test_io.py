@@ -24,6 +24,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from live_r import rinterface
 
 from pymer4 import Lmer, get_resource_path, load_model, save_model
 from pymer4 import io as model_io
@@ -1218,6 +1219,13 @@ def test_an_r_object_of_other_predictors_is_named(tmp_path):
     model._frame["side"] = model._frame["side"].to_numpy()[::-1]
     with pytest.raises(FileError, match=r"old\.rds was fitted to other predictors than the data of the \.h5"):
         model.predict(model.data)
+
+
+def test_the_covariance_of_a_model_of_07_is_that_of_its_r_object(tmp_path):
+    model = load_model(file_of_07(tmp_path, *FACTORS_OF_07["levels"]))
+    assert list(model.vcov.index) == list(model.coefs.index) and model.nobs == len(model.data)
+    told = rinterface.evalr("function(m) as.numeric(as.matrix(vcov(m)))")(model.model_obj)
+    np.testing.assert_allclose(model.vcov, np.reshape(list(told), model.vcov.shape), rtol=1e-9)
 
 
 def test_text_of_07_has_its_levels_in_any_locale(tmp_path):

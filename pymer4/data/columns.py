@@ -155,6 +155,11 @@ def real_array(values: Any) -> np.ndarray | None:
         return None
 
 
+def have_squares(values: np.ndarray) -> bool:
+    """Whether all numbers are there and have finite squares; told in two passes, without a copy."""
+    return not values.size or bool(values.min() >= -LARGEST_FLOAT and values.max() <= LARGEST_FLOAT)
+
+
 def require_squares(what: str, values: np.ndarray, unit: str = "it") -> None:
     """Refuse numbers that are there and whose squares are infinite.
 
@@ -166,6 +171,8 @@ def require_squares(what: str, values: np.ndarray, unit: str = "it") -> None:
     Raises:
         DataError: naming the largest.
     """
+    if have_squares(values):
+        return
     sizes = np.abs(values)
     if (sizes[np.isfinite(sizes)] > LARGEST_FLOAT).any():
         largest = values.ravel()[np.where(np.isfinite(sizes), sizes, 0.0).argmax()]

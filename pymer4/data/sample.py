@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pymer4.data import intake
-from pymer4.data.columns import as_factor, normalise, require_squares
+from pymer4.data.columns import as_factor, have_squares, normalise, require_squares
 from pymer4.data.design import Design
 from pymer4.data.families import is_linear, part_counts
 from pymer4.data.outcomes import Outcome, outcome
@@ -141,7 +141,7 @@ def sample(design: Design, rows: RowValues, family: str, link: str) -> Sample:
     found = outcome(matrices.outcome, matrices.levels, family, label, rows.weights is not None)
     X, notes = matrices.X, []
     require_squares(f"The outcome {label!r}", found.y)
-    for name, column in zip(matrices.names, X.T, strict=True):
+    for name, column in () if have_squares(X) else zip(matrices.names, X.T, strict=True):
         require_squares(f"The term {name!r}", column)
     if rows.offset is not None:
         require_squares("offset", rows.offset[used])

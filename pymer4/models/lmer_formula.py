@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pymer4.data.rformula import RFormula, as_record
@@ -56,8 +56,12 @@ def read_formula(formula: Any, columns: Sequence[Any]) -> RFormula:
     names = [name for name in columns if isinstance(name, str) and name and not _STRANGE.search(name)]
     told = bridge.call("read_formula", formula=text, columns=names).value
     if "fault" not in told:
-        if told["written"] != text:
-            _require_names(set(columns).difference(names), text)
+        if told["written"] != text and len(names) < len(columns):
+            raise FormulaError(
+                f"'.' stands for all other columns, and R has no name for "
+                f"{next(name for name in columns if name not in names)!r}. Rename it with data.rename(), or write the "
+                f"predictors out.\n  {text}"
+            )
         return as_record(told)
     if told["fault"] == "no column":
         error = error_at(_missing(told["word"], columns), text, _place(told, text))
@@ -66,15 +70,6 @@ def read_formula(formula: Any, columns: Sequence[Any]) -> RFormula:
     else:
         error = _fault(told, text)
     raise FormulaError(f"{error}{_quotes_advised(told['unquoted'], text)}")
-
-
-def _require_names(others: Collection[Any], text: str) -> None:
-    """Refuse a dot among columns that have no name in a formula."""
-    for name in others:
-        raise FormulaError(
-            f"'.' stands for all other columns, and R has no name for {name!r}. Rename it with data.rename(), or write "
-            f"the predictors out.\n  {text}"
-        )
 
 
 def argument_names(text: str) -> list[str]:

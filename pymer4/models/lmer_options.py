@@ -75,11 +75,7 @@ class LmerOptions(FitOptions):
             )
         _check_within(self.permute_within, formula)
         _check_ranked(self.rank_group, self.rank_exclude_cols, formula, list(model._frame.columns))
-        if "autoscale" in self.set_by_user():
-            raise OptionError(
-                "control sets 'autoscale', with which lme4 2 keeps estimates and design on different scales. Write "
-                "scale(x) in the formula for the predictors that are to be scaled, and leave it out."
-            )
+        self.optimizer()
 
     def optimizer(self) -> str | dict[str, Any] | None:
         """Return R's control arguments, None for the default; see `optimizer_control`."""
@@ -90,9 +86,16 @@ class LmerOptions(FitOptions):
 
         Raises:
             FormulaError: text that R does not read as a list of arguments.
+            OptionError: one of them scales predictors.
         """
         control = self.optimizer()
-        return set(argument_names(control) if isinstance(control, str) else control or ())
+        names = set(argument_names(control) if isinstance(control, str) else control or ())
+        if "autoscale" in names:
+            raise OptionError(
+                "control sets 'autoscale', with which lme4 2 keeps estimates and design on different scales. Write "
+                "scale(x) in the formula for the predictors that are to be scaled, and leave it out."
+            )
+        return names
 
     def idle(self, method: Callable, **acting: tuple[bool, str]) -> list[str]:
         """Return a warning for each argument that was set and has no effect beside the others."""

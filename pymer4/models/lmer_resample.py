@@ -115,6 +115,8 @@ class LmerResampling:
     def _infer_from(self, _: Any) -> None:
         """Put the limits and p that the fit asked for into the coefficient table."""
         options, fixed = self._options, self._fit.fixed
+        if options.conf_int == "Wald" and not options.permute:
+            return
         how = (options.n_jobs, options.verbose)
         seeds = seed_stream(options.seed, options.n_boot + options.permute)
         found: dict[str, Any] = {}
@@ -130,8 +132,7 @@ class LmerResampling:
             found = {"lower": lower, "upper": upper, "p": inverted_p(values)}
         if options.permute:
             found["p"] = self._permuted_p(seeds[options.n_boot :], how)
-        if found:
-            self.coefs = self._coef_table(fixed.assign(**found))
+        self.coefs = self._coef_table(fixed.assign(**found))
         if options.permute:
             self._warn_of_untested()
 

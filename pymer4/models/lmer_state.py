@@ -122,6 +122,13 @@ class LmerState:
             return saved
         return RObject(bridge.call("pack_model", model=self._handle).value["bytes"], "this copy of the model")
 
+    @property
+    def vcov(self) -> pd.DataFrame | None:
+        """The covariance of the coefficients, a frame with their names; None before `fit()`."""
+        if self.fitted and self._fit.vcov is None:
+            _ = self._handle  # a file of another program leaves it to the R object, which is now adopted
+        return super().vcov
+
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a file keeps."""
         kept = {name: value for name, value in vars(self).items() if name == "_reading"}

@@ -90,7 +90,7 @@ class FitOptions:
     def __post_init__(self) -> None:
         for name, allowed in self.ALLOWED.items():
             one_of(name, getattr(self, name), allowed)
-        for name in _PLAIN.keys() & {field.name for field in fields(self)}:
+        for name in [field.name for field in fields(self) if field.name in _PLAIN]:
             self._set(name, _PLAIN[name](getattr(self, name)))
 
     def _set(self, name: str, value: Any) -> None:

@@ -59,17 +59,17 @@ class _R:
     door: Any
 
     @property
-    def library(self) -> Any:
+    def rlib(self) -> Any:
         """R's own C functions and variables."""
         return self.interface.openrlib.rlib
 
     def interrupt(self) -> None:
         """Tell R to stop what it does."""
-        self.library.R_interrupts_pending = 1
+        self.rlib.R_interrupts_pending = 1
 
     def forget_interrupt(self) -> None:
         """Withdraw that."""
-        self.library.R_interrupts_pending = 0
+        self.rlib.R_interrupts_pending = 0
 
 
 _lock = threading.RLock()
@@ -121,7 +121,7 @@ def call(verb: str, /, **arguments: Any) -> Reply:
         retired.clear()
         _require_stack(verb)
         r = _started()
-        with hold_interrupts(r.interrupt, r.forget_interrupt) as interrupts, guarded(r.library):
+        with hold_interrupts(r.interrupt, r.forget_interrupt) as interrupts, guarded(r.rlib):
             answer = _answer(r, verb, arguments, interrupts)
     if interrupts.seen or "interrupted" in answer:
         raise KeyboardInterrupt
