@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from live_r import rinterface
+from against_r import rinterface
 
 from pymer4 import Lmer, compare
 from pymer4.errors import Pymer4Error

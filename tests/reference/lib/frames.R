@@ -1,5 +1,5 @@
 # The data of a case: a data set of lme4, to which columns are added and from which values are taken by
-# arithmetic on the row number, so that any language can make the same frame. tests/test_reference.py does.
+# arithmetic on the row number, so that any language can make the same frame. tests/reference/test_reference.py does.
 
 read_cases <- function(path) {
   utils::read.csv(path, colClasses = "character", na.strings = character())

@@ -1,0 +1,223 @@
+"""The arguments of `Lmer.fit()`: checked before anything is forgotten, and told where they do nothing."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import pytest
+from against_r import ask
+
+from pymer4 import Lmer, load_dataset, load_model, save_model
+from pymer4.errors import ModelWarning, OptionError
+
+pytestmark = pytest.mark.r
+
+
+def trial() -> pd.DataFrame:
+    """Return a nested and crossed design, in which `my x` varies and `z` does not within the groups."""
+    rng = np.random.default_rng(5)
+    frame = pd.DataFrame({"g": np.repeat(np.arange(12), 20), "h": np.tile(np.repeat(["a", "b"], 10), 12)})
+    frame = frame.assign(k=np.tile(np.arange(10), 24), x=rng.normal(size=240), z=rng.normal(size=12)[frame.g])
+    frame["y"] = 1 + 0.5 * frame.x + rng.normal(size=12)[frame.g] + rng.normal(size=24)[frame.index // 10]
+    frame["y"] += 0.5 * rng.normal(size=10)[frame.k] + rng.normal(size=240)
+    frame["count"] = rng.negative_binomial(2, 2 / (2 + np.exp(0.5 + 0.4 * frame.x)))
+    frame["cond"] = rng.choice(["u", "v", "w"], 240)
+    return frame.rename(columns={"k": "the item"})
+
+
+FORMULA = "y ~ x + z + (1 | g / h) + (1 | `the item`)"
+
+
+@cache
+def fitted() -> Lmer:
+    model = Lmer(FORMULA, trial())
+    model.fit(summarize=False)
+    return model
+
+
+BAD = {
+    "no group": ({"permute_within": "gg"}, "permute_within='gg' is not a grouping factor.*Did you mean 'g'"),
+    "a predictor": ({"permute_within": "x"}, "permute_within='x' is not a grouping factor.*'g', 'g:h', 'the item'"),
+    "half a crossing": ({"permute_within": "h", "permute": 9}, "permute_within='h' is not a grouping factor"),
+    "another crossing": ({"permute_within": "g:x", "permute": 9}, "permute_within='g:x' is not a grouping factor"),
+    "no text": ({"permute_within": 3}, "permute_within=3 is not a grouping factor"),
+    "no formula": ({"permute_within": "(g"}, "is not a grouping factor"),
+    "no rank_group": ({"rank_group": "gg"}, "rank_group='gg' is not a column of the data. Did you mean 'g'"),
+    "no rank_group, ranks": ({"rank_group": "gg", "rank": True}, "rank_group='gg' is not a column"),
+    "no rank_exclude_cols": ({"rank_exclude_cols": "xx"}, "rank_exclude_cols names 'xx'.*Did you mean 'x'"),
+    "unused": ({"rank_exclude_cols": ["x", "cond"], "rank": True}, "rank_exclude_cols names 'cond'.*does not use"),
+    "a number": ({"rank_exclude_cols": 5}, "rank_exclude_cols=5 has to be a column's name, or a list"),
+    "half a draw": ({"n_boot": 20.5}, "n_boot=20.5 is not a whole number"),
+    "half a point": ({"nAGQ": 1.5}, "nAGQ=1.5 is not a whole number"),
+    "text for permute": ({"permute": "9"}, "permute='9' is not a whole number"),
+    "no seed": ({"seed": 1.5}, "seed=1.5 is not a whole number of at least 0, a numpy"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_arguments_are_told_and_the_fit_stays(case):
+    arguments, told = BAD[case]
+    model = fitted()
+    before = model.coefs
+    with pytest.raises(OptionError, match=told):
+        model.fit(summarize=False, **arguments)
+    assert model.fitted and model.coefs is before
+
+
+IDLE = {
+    "permute_within": ({"permute_within": "g"}, "permute_within='g' has no effect without permute="),
+    "rank_group": ({"rank_group": "g"}, "rank_group='g' has no effect without rank=True"),
+    "rank_exclude_cols": ({"rank_exclude_cols": "x"}, "rank_exclude_cols=['x'] has no effect without rank=True"),
+    "n_boot": ({"n_boot": 1e3}, "n_boot=1000 has no effect without conf_int='boot'"),
+    "ordered": ({"ordered": True}, "ordered=True has no effect without a list of levels in factors="),
+    "ordered, contrasts": (
+        {"ordered": True, "factors": {"cond": {"u": 1, "v": -1, "w": 0}}},
+        "ordered=True has no effect without a list of levels in factors=",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", IDLE)
+def test_arguments_without_effect_are_told(case):
+    arguments, told = IDLE[case]
+    model = Lmer("y ~ x + cond + (1 | g)", trial())
+    with pytest.warns(ModelWarning) as heard:
+        model.fit(summarize=False, **arguments)
+    assert [str(warning.message) for warning in heard] == model.warnings
+    assert model.warnings == [told]
+
+
+def test_defaults_are_silent_and_so_is_what_does_something():
+    model = Lmer("y ~ x + cond + (1 | g)", trial())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit(summarize=False, permute=None, n_boot=5e2, seed=1, rank_exclude_cols=[])
+        model.fit(summarize=False, factors={"cond": ["u", "v", "w"]}, ordered=True)
+        model.fit(summarize=False, rank=True, rank_group="cond", rank_exclude_cols="x")
+    assert model.warnings == []
+
+
+def test_a_crossing_has_one_name_in_any_order():
+    model, found = fitted(), []
+    for name in ("g:h", "h:g"):
+        model = Lmer(FORMULA, trial())
+        model.fit(permute=19, permute_within=name, seed=3, summarize=False, no_warnings=True)
+        found.append(model.coefs)
+    pd.testing.assert_frame_equal(*found)
+    model.fit(permute=19, permute_within="the item", seed=3, summarize=False, no_warnings=True)
+    assert model.coefs["Perm-P-val"].notna().tolist() == [False, True, True]
+
+
+def test_what_shuffling_can_not_test_is_named_with_what_can():
+    for formula, family in ((FORMULA, "gaussian"), ("count ~ x + z + (1 | g)", "poisson")):
+        model = Lmer(formula, trial(), family=family)
+        model.fit(permute=9, seed=1, summarize=False, no_warnings=True)
+        (told,) = [text for text in model.warnings if text.startswith("No p")]
+        assert told.startswith("No p for (Intercept), z: constant within the clusters") and "compare()" in told
+
+
+def test_whole_floats_and_no_permutations():
+    model = Lmer("y ~ x + (1 | g)", trial())
+    model.fit(conf_int="boot", n_boot=2e1, permute=None, seed=1, summarize=False)
+    assert model.ci_type == "boot (20)" and "P-val" in model.coefs
+    again = Lmer("y ~ x + (1 | g)", trial())
+    again.fit(conf_int="boot", n_boot=20, permute=False, seed=np.int64(1), summarize=False)
+    pd.testing.assert_frame_equal(model.coefs, again.coefs)
+    model.fit(permute=9.0, summarize=False, no_warnings=True)
+    assert model.sig_type == "permutation (9)"
+
+
+def test_a_generator_is_a_seed(tmp_path):
+    def drawn(seed) -> tuple[Lmer, list[pd.DataFrame]]:
+        model = Lmer("count ~ x + (1 | g)", trial(), family="poisson")
+        model.fit(conf_int="boot", n_boot=6, seed=seed, summarize=False, no_warnings=True)
+        found = [model.coefs, model.confint("boot", n_boot=6, seed=seed), model.simulate(2, seed=seed)]
+        return model, [*found, model.predict(trial().head(3), interval="prediction", seed=seed)]
+
+    one, two = drawn(np.random.default_rng(8)), drawn(np.random.default_rng(8))
+    for found, again in zip(one[1], two[1], strict=True):
+        pd.testing.assert_frame_equal(found, again)
+    rng = np.random.default_rng(8)
+    first, second = one[0].simulate(1, seed=rng), one[0].simulate(1, seed=rng)
+    assert (first != second).any(axis=None)
+    save_model(one[0], tmp_path / "model.h5")
+    for copy in (load_model(tmp_path / "model.h5"), pickle.loads(pickle.dumps(one[0]))):
+        pd.testing.assert_frame_equal(copy.coefs, one[0].coefs)
+
+
+def test_the_level_of_the_fit_is_that_of_later_limits():
+    model, data = Lmer("y ~ x + (1 | g)", trial()), trial().head(3)
+    model.fit(conf_level=0.9, summarize=False)
+    assert list(model.confint().columns) == ["5 %", "95 %"]
+    assert list(model.confint(conf_level=95).columns) == ["2.5 %", "97.5 %"]
+    np.testing.assert_allclose(model.confint().loc["x"], model.coefs.loc["x", ["5_ci", "95_ci"]].astype(float))
+    shown = model.predict(data, interval="confidence")
+    assert list(shown.columns) == ["Estimate", "SE", "5_ci", "95_ci"] and shown.attrs["conf_level"] == 0.9
+    pd.testing.assert_frame_equal(shown, model.predict(data, interval="confidence", conf_level=0.9))
+    assert model.predict(data, interval="confidence", conf_level=0.95).attrs["conf_level"] == 0.95
+
+
+def test_theta_is_kept_and_printed(tmp_path, capsys):
+    model = Lmer("count ~ x + (1 | g)", trial(), family="nbinom")
+    assert model.theta is None
+    model.fit(no_warnings=True)
+    asked = ask(
+        """
+        suppressMessages(suppressWarnings({
+          model <- lme4::glmer.nb(count ~ x + (1 | g), data.frame(count, x, g))
+        }))
+        answer$theta <- lme4::getME(model, "glmer.nb.theta")
+        """,
+        **{name: trial()[name] for name in ("count", "x", "g")},
+    )
+    assert model.theta == pytest.approx(asked["theta"][0], rel=1e-8)
+    assert f"Theta: {model.theta:.3f}" in capsys.readouterr().out
+    save_model(model, tmp_path / "model.h5")
+    assert load_model(tmp_path / "model.h5").theta == pickle.loads(pickle.dumps(model)).theta == model.theta
+    other = fitted()
+    assert other.theta is None
+    other.summary()
+    assert "Theta" not in capsys.readouterr().out
+
+
+# R's coef() has the terms of all groupings in every frame.
+GROUPED = {
+    "an intercept elsewhere": "y ~ 0 + (1 + x | g) + (1 | k)",
+    "slopes elsewhere": "y ~ 1 + (0 + x | g) + (1 + z | k)",
+    "slopes of their own": "y ~ x + (0 + z | g) + (1 | k) + (0 + w | k)",
+    "fixed alone": "y ~ x + z + (1 | g) + (1 | k)",
+    "one grouping": "y ~ z + (x | g) + (0 + w | g)",
+}
+
+
+@pytest.mark.parametrize("case", GROUPED)
+def test_coefficients_of_groups_are_r_s(case):
+    data = trial().rename(columns={"the item": "k"}).assign(w=np.random.default_rng(2).normal(size=240))
+    model = Lmer(GROUPED[case], data)
+    model.fit(summarize=False, no_warnings=True)
+    found = model.fixef if isinstance(model.fixef, list) else [model.fixef]
+    asked = ask(
+        f"""
+        suppressMessages(suppressWarnings({{
+          model <- lmerTest::lmer({GROUPED[case]}, data.frame(y, x, z, w, g, k))
+        }}))
+        for (name in names(coef(model))) answer[[name]] <- as.matrix(coef(model)[[name]])
+        answer$terms <- match(colnames(coef(model)[[1]]), c("(Intercept)", "x", "z", "w"))
+        """,
+        **{name: data[name] for name in ("y", "x", "z", "w", "g", "k")},
+    )
+    terms = [["(Intercept)", "x", "z", "w"][int(at) - 1] for at in asked["terms"]]
+    for name, frame in zip(model.grps, found, strict=True):
+        assert list(frame.columns) == terms
+        np.testing.assert_allclose(frame, asked[name], rtol=1e-7, atol=1e-8)
+
+
+def test_coefficients_of_crossed_groups():
+    model = Lmer("DV_l ~ 0 + (IV1|Group) + (1|IV3)", load_dataset("sample_data"), family="binomial")
+    model.fit(summarize=False, no_warnings=True)
+    assert [frame.shape for frame in model.fixef] == [(47, 2), (3, 2)]
+    assert (model.fixef[1]["IV1"] == 0).all() and (model.fixef[0]["IV1"] != 0).all()
