@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 import hermetic
 import hypothesis
 import no_r
+import numpy as np
 import pytest
+import samples
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pymer4 import Lmer
 
 if no_r.is_asked():
     no_r.hide()
@@ -28,3 +40,76 @@ def pytest_report_header() -> str:
         return "R sees the packages that the set-up names, and no others"
     named = ", ".join(_IN_SIGHT)
     return f"R's own library has packages that the set-up does not name, which can't be hidden: {named}"
+
+
+@pytest.fixture
+def strict() -> Iterator[None]:
+    """Nothing may warn unless a test waits for it, NumPy's global state stays as it was, and no figure is left open."""
+    before = np.random.get_state()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+    np.testing.assert_equal(np.random.get_state(), before)
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
+
+
+# Frames, each in a copy of one's own.
+
+
+@pytest.fixture
+def sleep() -> pd.DataFrame:
+    """R's sleepstudy: Reaction, Days, Subject; 180 rows."""
+    return samples.dataset("sleepstudy")
+
+
+@pytest.fixture
+def herds() -> pd.DataFrame:
+    """R's cbpp: incidence of size, by period and herd; 56 rows."""
+    return samples.dataset("cbpp")
+
+
+@pytest.fixture
+def oats() -> pd.DataFrame:
+    """R's Oats: yield by Variety and nitro in Block; 72 rows."""
+    return samples.dataset("Oats")
+
+
+@pytest.fixture
+def trial() -> pd.DataFrame:
+    """24 groups by 12 items with outcomes of every family; see `samples.trial`."""
+    return samples.trial()
+
+
+@pytest.fixture
+def holes() -> pd.DataFrame:
+    """The trial with missing values in y, x and g."""
+    return samples.with_holes()
+
+
+# Models fitted once for the whole run: tests read them. One that would change a model fits one of its own, or copies.
+
+
+@pytest.fixture(scope="session")
+def sleep_model() -> Lmer:
+    """A linear model with correlated slopes."""
+    return samples.fitted("Reaction ~ Days + (Days | Subject)", samples.dataset("sleepstudy"))
+
+
+@pytest.fixture(scope="session")
+def herds_model() -> Lmer:
+    """A binomial model of proportions, weighted by their sizes."""
+    data, given = samples.dataset("cbpp"), {"family": "binomial", "weights": "size"}
+    return samples.fitted("incidence / size ~ period + (1 | herd)", data, given=given)
+
+
+@pytest.fixture(scope="session")
+def oats_model() -> Lmer:
+    """A linear model with an interaction of a factor and a number."""
+    return samples.fitted("yield ~ Variety * nitro + (1 | Block)", samples.dataset("Oats"))
+
+
+@pytest.fixture(scope="session")
+def trial_model() -> Lmer:
+    """A linear model with text, bool and ordered predictors, slopes, and two crossed grouping factors."""
+    return samples.fitted("y ~ x * cond + flag + dose + (x | g) + (1 | h)")

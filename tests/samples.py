@@ -1,0 +1,99 @@
+"""Data and fits that many tests share, as functions; `conftest.py` has them as fixtures too."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import special
+
+from pymer4 import Lmer, load_dataset
+
+DOSES = ["low", "mid", "high"]
+
+
+@cache
+def _loaded(name: str) -> pd.DataFrame:
+    return load_dataset(name)
+
+
+def dataset(name: str) -> pd.DataFrame:
+    """Return one of R's example data sets, read once, in a copy of one's own."""
+    return _loaded(name).copy()
+
+
+def trial(seed: int = 7) -> pd.DataFrame:
+    """Return 24 groups by 12 items in no order, with outcomes of every family; groups sort otherwise than as text.
+
+    `x` has slopes in `g`; `z`, `o` and `s` are numbers of no effect to speak of, `w` weights. Outcomes: `y`, `pos`,
+    `v` (slopes of o, w, s), `count`, `spread` (nbinom), `size` (gamma), `time` (inverse gaussian), `hits` of `trials`,
+    `share`, `yes`.
+    """
+    rng = np.random.default_rng(seed)
+    n = 240
+    g, h = rng.permutation(np.repeat(np.arange(24), 10)), rng.permutation(np.tile(np.arange(12), 20))
+    frame = pd.DataFrame(
+        {
+            "g": 5 * (g + 1),
+            "h": np.array([f"i{k}" for k in range(1, 13)])[h],
+            "x": rng.normal(1, 1, n),
+            "z": rng.normal(3, 1, n),
+            "cond": rng.choice(["b", "a", "C"], n),
+            "flag": rng.random(n) < 0.4,
+            "dose": pd.Categorical(rng.choice(DOSES, n), DOSES, ordered=True),
+            "w": rng.uniform(0.5, 2, n),
+            "o": rng.normal(size=n),
+            "s": rng.normal(size=n),
+        }
+    )
+    slopes = 1 + rng.normal(0, 0.7, (4, 24))
+    frame["y"] = (
+        2 + slopes[0][g] * frame.x + 0.1 * frame.z + 0.5 * (frame.cond == "a") * frame.x + 0.4 * frame.flag
+        + rng.normal(0, 1, 24)[g] + rng.normal(0, 0.8, 12)[h] + rng.normal(0, 1, n)
+    )  # fmt: skip
+    frame["pos"] = np.exp(0.2 * frame.y)
+    frame["v"] = frame.y + slopes[1][g] * frame.o + slopes[2][g] * frame.w + slopes[3][h] * frame.s
+    eta = 0.3 * frame.x + 0.2 * (frame.cond == "a") + (rng.normal(0, 0.5, 24)[g] + rng.normal(0, 0.3, 12)[h])
+    mean = np.exp(eta)
+    frame["trials"] = rng.integers(2, 9, n)
+    frame["count"] = rng.poisson(mean)
+    frame["spread"] = rng.negative_binomial(2, 2 / (2 + mean))
+    frame["size"] = rng.gamma(4, mean / 4)
+    frame["time"] = rng.wald(mean, 3 * mean.mean())
+    frame["hits"] = rng.binomial(frame.trials, special.expit(eta - 0.5))
+    frame["share"] = frame.hits / frame.trials
+    frame["yes"] = (rng.uniform(size=n) < special.expit(eta)).astype(int)
+    return frame
+
+
+def with_holes(frame: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Return the trial with missing values in the outcome, a predictor and a group."""
+    frame = (trial() if frame is None else frame).astype({"g": float})
+    frame.loc[[3, 50], "y"] = np.nan
+    frame.loc[[7, 50, 100], "x"] = np.nan
+    frame.loc[11, "g"] = np.nan
+    return frame
+
+
+def fitted(formula: str, data: pd.DataFrame | None = None, *, given: dict[str, Any] | None = None, **fit: Any) -> Lmer:
+    """Return a model fitted without a word; its warnings are in `.warnings`.
+
+    Args:
+        formula: of a mixed model.
+        data: by default the trial.
+        given: further arguments of `Lmer`.
+        **fit: arguments of `fit`.
+    """
+    model = Lmer(formula, trial() if data is None else data, **(given or {}))
+    model.fit(summarize=False, no_warnings=True, **fit)
+    return model
+
+
+def close(found: Any, expected: Any, rtol: float = 1e-9, scale: float | None = None) -> None:
+    """Compare to `rtol` of the size of the whole, by default its largest number, since single ones may be zero."""
+    found, expected = np.asarray(found, dtype=float), np.asarray(expected, dtype=float)
+    assert found.shape == expected.shape
+    size = np.nanmax(np.abs(expected), initial=1e-12) if scale is None else scale
+    np.testing.assert_allclose(found, expected, rtol=rtol, atol=rtol * size)
