@@ -1,12 +1,11 @@
 """The vocabulary of every public table, and the functions that build them.
 
-This is the one place that spells a public column name. Tables hold full
-precision; only `rounded` makes a copy for the eye.
+This is the one place that spells a public column name. Tables hold full precision; only `rounded` is for the eye.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,6 +38,7 @@ ALL_FITS = ("Converged", "Max_abs_diff", "Max_rel_diff", "Messages")
 FITS = "fits"
 RESIDUALS = "residuals"
 
+_CHISQ_TESTS = {"chisq": CHISQ, "df": CHISQ_DF}
 _COMPARED = ("model", "npar", "AIC", "BIC", "log-likelihood", "deviance")
 
 _STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"), (0.1, "."))
@@ -50,15 +50,24 @@ def limit_columns(level: float) -> tuple[str, str]:
     return lower, upper
 
 
-def stars(p: Sequence[float]) -> list[str]:
+def _stars(p: Sequence[float]) -> np.ndarray:
     """Return R's significance stars; an empty text where p is missing."""
-    return [next((mark for bound, mark in _STARS if value <= bound), "") for value in p]
+    return _objects(next((mark for bound, mark in _STARS if value <= bound), "") for value in p)
+
+
+def _objects(values: Iterable[object]) -> np.ndarray:
+    """Return an array of texts, of none as well."""
+    return np.array(list(values), dtype=object)
+
+
+def _named(names: Iterable[object]) -> pd.Index:
+    return pd.Index(_objects(names), dtype=object)
 
 
 def mixed_coefs(
     fixed: pd.DataFrame, level: float, family: str = "gaussian", link: str = "identity", n_permuted: int = 0
 ) -> pd.DataFrame:
-    """Return the coefficient table of a mixed model.
+    """Return the coefficient table of a model.
 
     Linear models have df. Families with a scale of their own have t, the others z. Binomial models
     have odds ratios, exp(Estimate), and `Prob`, plogis(Estimate); NaN unless the link is logit.
@@ -82,7 +91,7 @@ def mixed_coefs(
         columns[DF] = values["df"]
     columns[Z_STAT if family in ("binomial", "poisson", "nbinom") else T_STAT] = values["statistic"]
     columns[PERM_P_VAL if n_permuted else P_VAL] = values["p"]
-    columns[SIG] = np.array(stars(values["p"]), dtype=object)
+    columns[SIG] = _stars(values["p"])
     return pd.DataFrame(columns, index=fixed.index.astype(object))
 
 
@@ -104,27 +113,17 @@ def without_odds(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame | None
 
 def variance_table(variances: pd.DataFrame) -> pd.DataFrame:
     """Return the random-effects variances, one row a term, indexed by grouping factor."""
-    names = ["" if pd.isna(term) else term for term in variances["term"]]
-    return pd.DataFrame(
-        {
-            NAME: pd.array(names, dtype=object),
-            VARIANCE: variances["variance"].to_numpy(),
-            STD: variances["sd"].to_numpy(),
-        },
-        index=pd.Index(list(variances["group"]), dtype=object),
-    )
+    names = _objects("" if pd.isna(term) else term for term in variances["term"])
+    columns = {NAME: names, VARIANCE: variances["variance"].to_numpy(), STD: variances["sd"].to_numpy()}
+    return pd.DataFrame(columns, index=_named(variances["group"]))
 
 
 def correlation_table(correlations: pd.DataFrame) -> pd.DataFrame | None:
     """Return the random-effects correlations, indexed by grouping factor; None where there is none."""
     if correlations.empty:
         return None
-    values = (
-        correlations[c].to_numpy(dtype=kind)
-        for c, kind in (("first", object), ("second", object), ("correlation", float))
-    )
-    index = pd.Index(list(correlations["group"]), dtype=object)
-    return pd.DataFrame(dict(zip(CORRELATION, values, strict=True)), index=index)
+    values = (_objects(correlations["first"]), _objects(correlations["second"]), correlations["correlation"].to_numpy())
+    return pd.DataFrame(dict(zip(CORRELATION, values, strict=True)), index=_named(correlations["group"]))
 
 
 def group_coefficients(estimates: pd.Series, ranef: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
@@ -144,14 +143,14 @@ def group_coefficients(estimates: pd.Series, ranef: Sequence[pd.DataFrame]) -> l
     for frame in ranef:
         values = np.tile(population, (len(frame), 1))
         values[:, [terms.index(term) for term in frame.columns]] += frame.to_numpy()
-        found.append(pd.DataFrame(values, index=frame.index, columns=pd.Index(terms, dtype=object)))
+        found.append(pd.DataFrame(values, index=frame.index, columns=_named(terms)))
     return found
 
 
 def confint_table(lower: np.ndarray, upper: np.ndarray, names: Sequence[str], level: float) -> pd.DataFrame:
     """Return confidence limits of all parameters under R's column names, such as `2.5 %`."""
     low, high = (f"{percent} %" for percent in _percents(level))
-    return pd.DataFrame({low: lower, high: upper}, index=pd.Index(list(names), dtype=object))
+    return pd.DataFrame({low: lower, high: upper}, index=_named(names))
 
 
 def simulation_table(draws: np.ndarray, index: pd.Index) -> pd.DataFrame:
@@ -160,39 +159,31 @@ def simulation_table(draws: np.ndarray, index: pd.Index) -> pd.DataFrame:
 
 
 def prediction_table(
-    estimate: np.ndarray,
-    se: np.ndarray,
-    lower: np.ndarray,
-    upper: np.ndarray,
-    level: float,
-    index: pd.Index,
-    attrs: Mapping[str, object],
+    values: Sequence[np.ndarray], level: float, index: pd.Index, attrs: Mapping[str, object]
 ) -> pd.DataFrame:
-    """Return predictions with their limits, one a row; all arrays have shape (rows,)."""
-    columns = zip((ESTIMATE, SE, *limit_columns(level)), (estimate, se, lower, upper), strict=True)
-    table = pd.DataFrame(dict(columns), index=index)
+    """Return predictions, one a row; values are estimate, se, lower and upper, each of shape (rows,)."""
+    table = pd.DataFrame(dict(zip((ESTIMATE, SE, *limit_columns(level)), values, strict=True)), index=index)
     table.attrs |= attrs
     return table
 
 
-def f_tests(found: pd.DataFrame) -> pd.DataFrame:
-    """Return the F tests of model terms; columns ss, ms, df1, df2, f and p, one row a term."""
-    names = {"ss": SS, "ms": MS, "df1": NUM_DF, "df2": DENOM_DF, "f": F_STAT, "p": P_VAL}
-    return _with_stars(found[list(names)].rename(columns=names))
-
-
-def chisq_tests(found: pd.DataFrame) -> pd.DataFrame:
-    """Return the chi-square tests of model terms; columns chisq, df and p, one row a term."""
-    names = {"chisq": CHISQ, "df": CHISQ_DF, "p": P_VAL}
-    return _with_stars(found[list(names)].rename(columns=names))
+def term_tests(found: pd.DataFrame, linear: bool) -> pd.DataFrame:
+    """Return F tests of model terms, from columns ss, ms, df1, df2, f and p, or chi-square tests: chisq, df and p."""
+    names = {"ss": SS, "ms": MS, "df1": NUM_DF, "df2": DENOM_DF, "f": F_STAT} if linear else _CHISQ_TESTS
+    return _with_stars(found, names)
 
 
 def random_tests(found: pd.DataFrame) -> pd.DataFrame:
     """Return the tests of random-effects terms; columns npar, log_likelihood, AIC, chisq, df and p, one row a term."""
     names = {"npar": _COMPARED[1], "log_likelihood": _COMPARED[4], "AIC": _COMPARED[2]}
-    names |= {"chisq": CHISQ, "df": CHISQ_DF, "p": P_VAL}
-    table = _with_stars(found[list(names)].rename(columns=names))
-    return table.astype({_COMPARED[1]: int})
+    return _with_stars(found, names | _CHISQ_TESTS).astype({_COMPARED[1]: int})
+
+
+def _with_stars(found: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
+    """Return tests of terms under our names, with p and its stars."""
+    table = found[[*names, "p"]].rename(columns={**names, "p": P_VAL}).astype(float)
+    table = table.set_axis(_named(table.index))
+    return table.assign(**{SIG: pd.Series(_stars(table[P_VAL]), table.index, dtype=object)})
 
 
 def optimizer_table(found: Mapping[str, Any], attrs: Mapping[str, object]) -> pd.DataFrame:
@@ -212,31 +203,21 @@ def optimizer_table(found: Mapping[str, Any], attrs: Mapping[str, object]) -> pd
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = np.where(apart == 0, 0.0, apart / size)
     widest = [part.max(axis=1, initial=0.0) for part in (apart, relative)]
-    columns = [likelihood, np.asarray(found["converged"], dtype=bool), *widest]
-    columns += [pd.array(found["messages"], dtype=object), *coefficients.T]
-    table = pd.DataFrame(dict(enumerate(columns)), index=pd.Index(found["optimizers"], dtype=object))
-    ours = [_COMPARED[4], *ALL_FITS]
-    terms = _apart(found["terms"], ours)
-    table.columns = pd.Index([*ours, *terms.values()], dtype=object)
-    _renamed(table, terms).attrs |= {"best": None if best is None else found["optimizers"][best], **attrs}
+    values = [likelihood, np.asarray(found["converged"], dtype=bool), *widest, _objects(found["messages"])]
+    names = (_COMPARED[4], *ALL_FITS)
+    terms = dict(zip(found["terms"], coefficients.T, strict=True))
+    table = _beside(list(zip(names, values, strict=True)), terms, names, found["optimizers"], ours_first=True)
+    table.attrs |= {"best": None if best is None else found["optimizers"][best], **attrs}
     return table
 
 
 def comparison_table(models: Sequence[Any], chisq: np.ndarray, df: np.ndarray, p: np.ndarray) -> pd.DataFrame:
-    """Return the comparison of k models, each tested against the one above it.
-
-    Args:
-        models: k records with formula, n_parameters, AIC, BIC and log_likelihood, in the order of the rows.
-        chisq: statistics, shape (k - 1,).
-        df: their df, shape (k - 1,).
-        p: their p, shape (k - 1,).
-    """
+    """Return the comparison of k models, each tested against the one above it: chisq, df and p have shape (k - 1,)."""
     rows = [(m.formula, m.n_parameters, m.AIC, m.BIC, m.log_likelihood, -2 * m.log_likelihood) for m in models]
     columns = dict(zip(_COMPARED, zip(*rows, strict=True), strict=True))
     columns |= {name: np.r_[np.nan, values] for name, values in ((CHISQ, chisq), (CHISQ_DF, df), (P_VAL, p))}
-    columns[_COMPARED[0]] = pd.Series(columns[_COMPARED[0]], dtype=object)
-    columns[SIG] = pd.Series(stars(columns[P_VAL]), dtype=object)
-    return pd.DataFrame(columns)
+    texts = {_COMPARED[0]: columns[_COMPARED[0]], SIG: _stars(columns[P_VAL])}
+    return pd.DataFrame(columns | {name: pd.Series(values, dtype=object) for name, values in texts.items()})
 
 
 def marginal_estimates(found: Mapping[str, Any], level: float) -> pd.DataFrame:
@@ -248,37 +229,32 @@ def marginal_estimates(found: Mapping[str, Any], level: float) -> pd.DataFrame:
         found: `labels`, the values of each variable; `values`: estimate, lower, upper, se and df.
         level: confidence level of `lower` and `upper`.
     """
-    return _numbered(found["labels"], _estimated(found["values"], level), _marginal(level))
+    return _beside(_estimated(found["values"], level), found["labels"], _marginal(level))
 
 
 def marginal_contrasts(found: Mapping[str, Any], level: float) -> pd.DataFrame:
-    """Return contrasts of marginal means or slopes, one a row, columns named as those of the estimates.
+    """Return contrasts of marginal means or slopes, as `marginal_estimates` does.
 
-    Args:
-        found: `contrast`, what they are called; `labels`, the values of each variable that they are made by; `values`
-            as those of estimates, with statistic and p as well; `z`, whether the statistic is one.
-        level: confidence level of the limits.
+    Beside labels (of the variables that they are made by) and values, with statistic and p as well, `found` has
+    `contrast`, what they are called, and `z`, whether the statistic is one.
     """
     values = found["values"]
-    columns = [*_estimated(values, level), (Z_STAT if found["z"] else T_STAT, values["statistic"])]
-    table = _numbered(found["labels"], [*columns, *_tested(values["p"])], _marginal(level))
-    table.insert(0, CONTRAST, pd.array(found["contrast"], dtype=object))
+    statistic = (Z_STAT if found["z"] else T_STAT, values["statistic"])
+    columns = [*_estimated(values, level), statistic, *_tested(values["p"])]
+    table = _beside(columns, found["labels"], _marginal(level))
+    table.insert(0, CONTRAST, _objects(found["contrast"]))
     return table
 
 
 def joint_table(found: Mapping[str, Any], linear: bool) -> pd.DataFrame:
-    """Return joint tests of model terms, one a row; names of columns as in `marginal_estimates`.
+    """Return joint tests of model terms, F or chi-square tests; names of columns as in `marginal_estimates`.
 
-    Args:
-        found: `terms`; `labels`, the values of each variable that tests are made by; `values`: df1, df2, f, chisq, p.
-        linear: whether they are F tests; else chi-square tests.
+    `found` has `terms`; `labels`, the values of each variable that tests are made by; `values`: df1, df2, f, chisq, p.
     """
     values = found["values"]
     kinds = {NUM_DF: "df1", DENOM_DF: "df2", F_STAT: "f"} if linear else {CHISQ: "chisq", CHISQ_DF: "df1"}
     tests = [*((name, values[key]) for name, key in kinds.items()), *_tested(values["p"])]
-    table = _numbered(found["labels"], tests, [name for name, _ in tests])
-    table.index = pd.Index(found["terms"], dtype=object)
-    return table
+    return _beside(tests, found["labels"], [name for name, _ in tests], found["terms"])
 
 
 def _marginal(level: float) -> tuple[str, ...]:
@@ -292,43 +268,33 @@ def _estimated(values: Mapping[str, np.ndarray], level: float) -> list[tuple[str
 
 
 def _tested(p: np.ndarray) -> list[tuple[str, np.ndarray]]:
-    return [(P_VAL, p), (SIG, np.array(stars(p), dtype=object))]
+    return [(P_VAL, p), (SIG, _stars(p))]
 
 
-def _numbered(
-    variables: Mapping[str, Any] | None, columns: Sequence[tuple[str, Any]], taken: Sequence[str]
+def _beside(
+    ours: Sequence[tuple[str, Any]],
+    users: Mapping[str, Any] | None,
+    taken: Collection[str],
+    rows: Iterable[object] | None = None,
+    ours_first: bool = False,
 ) -> pd.DataFrame:
-    """Return a table with the index "1", "2", .., first the variables of the user, under names not yet taken."""
-    variables = variables or {}
-    names = _apart(variables, taken)
-    values = [*variables.values(), *(column for _, column in columns)]
-    index = pd.Index([str(i + 1) for i in range(len(values[-1]))], dtype=object)
-    table = pd.DataFrame(dict(enumerate(values)), index=index)
-    table.columns = pd.Index([*names.values(), *(name for name, _ in columns)], dtype=object)
-    return _renamed(table, names)
+    """Return the user's variables and our columns; rows are "1", "2", .. where they have no names.
 
-
-def _apart(names: Collection[str], taken: Collection[str]) -> dict[str, str]:
-    """Return columns for names of the user, none of them taken by a column of ours."""
-    columns: dict[str, str] = {}
-    for name in names:
-        columns[name] = name
-        while columns[name] in taken or (columns[name] != name and columns[name] in names):
-            columns[name] += " (variable)"
-    return columns
-
-
-def _renamed(table: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
-    """Return a table that tells the columns which have another name than the user's."""
-    other = {name: column for name, column in columns.items() if column != name}
+    A variable whose name is taken by a column of ours has another, which `attrs["columns"]` tells.
+    """
+    users = users or {}
+    names: dict[str, str] = {}
+    for name in users:
+        names[name] = name
+        while names[name] in taken or (names[name] != name and names[name] in users):
+            names[name] += " (variable)"
+    theirs = list(zip(names.values(), users.values(), strict=True))
+    columns = [*ours, *theirs] if ours_first else [*theirs, *ours]
+    index = _named(rows if rows is not None else (str(i + 1) for i in range(len(ours[0][1]))))
+    table = pd.DataFrame(dict(enumerate(values for _, values in columns)), index=index)
+    table.columns = _named(name for name, _ in columns)
+    other = {name: column for name, column in names.items() if column != name}
     table.attrs |= {"columns": other} if other else {}
-    return table
-
-
-def _with_stars(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table of tests with its stars; numbers are float64, the index is of plain text."""
-    table = table.astype(float).set_axis(table.index.astype(object))
-    table[SIG] = pd.Series(stars(table[P_VAL]), index=table.index, dtype=object)
     return table
 
 

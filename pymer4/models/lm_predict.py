@@ -103,7 +103,7 @@ class LmPredictions:
         attrs |= {"scale": "link" if pred_type == "link" and not self._linear else "response"}
         if np.ndim(self._fit.df):
             attrs["ddf"] = "Satterthwaite"
-        return tables.prediction_table(eta, se, lower, upper, level, data.index, attrs)
+        return tables.prediction_table((eta, se, lower, upper), level, data.index, attrs)
 
     def _quantile(
         self, X: np.ndarray, level: float, groups: np.ndarray | None, variance: np.ndarray

@@ -138,7 +138,7 @@ class LmerPredictions:
             return values[0]
         attrs = {"interval": interval, "conf_level": asked["level"], "ddf": asked["ddf"]}
         attrs["scale"] = "link" if pred_type == "link" else "response"
-        return tables.prediction_table(*values, asked["level"], data.index, attrs)
+        return tables.prediction_table(values, asked["level"], data.index, attrs)
 
     def _limits_asked(
         self, interval: Interval | None, conf_level: float | None, use_rfx: bool, pred_type: str, seed: Seed

@@ -70,8 +70,7 @@ class LmerTests:
             self._fit_orthogonal()
         reply = bridge.call("anova_mixed", model=self._handle, type=type, ddf=ddf)
         issue_all((*reply.warnings, *reply.messages))
-        build = tables.f_tests if self._linear else tables.chisq_tests
-        self.anova_results = build(reply.value["table"])
+        self.anova_results = tables.term_tests(reply.value["table"], self._linear)
         self.anova_results.attrs |= {"type": type, "ddf": ddf}
         return self.anova_results
 
