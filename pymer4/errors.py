@@ -1,7 +1,6 @@
-"""The error tree: every failure says what was given, what is allowed, and what to do next.
+"""The error tree, and the checks of arguments: every failure says what was given, what is allowed, and what to do.
 
-Errors about arguments and data are `ValueError`s as well, so that code which
-catches those keeps working. What R itself says arrives as `RError`.
+Errors about arguments and data are `ValueError`s as well, so that code which catches those keeps working.
 """
 
 from __future__ import annotations
@@ -93,13 +92,7 @@ class ConvergenceWarning(ModelWarning):
 
 
 def shown(value: object, most: int = 120) -> str:
-    """Return a value as an error quotes it: as Python spells it where that is short, else its kind, shape or start.
-
-    Examples:
-        >>> import numpy as np
-        >>> shown("x"), shown(np.ones((2, 3)))
-        ("'x'", '<ndarray of shape (2, 3)>')
-    """
+    """Return a value as an error quotes it: as Python spells it where that is short, else its kind, shape or start."""
     shape = getattr(value, "shape", None)
     if isinstance(shape, tuple) and shape:
         return f"<{type(value).__name__} of shape {shape}>"
@@ -132,16 +125,7 @@ def among(value: object, allowed: Iterable[object]) -> bool:
 
 
 def one_of(argument: str, value: object, allowed: Iterable[object]) -> object:
-    """Return `value` if it is legal.
-
-    Args:
-        argument: the argument's name, for the message.
-        value: what was given.
-        allowed: the legal values.
-
-    Raises:
-        OptionError: naming the value, the legal ones, and the nearest of them.
-    """
+    """Return `value` if it is legal, else raise an OptionError with the legal ones, and the nearest of them."""
     allowed = tuple(allowed)
     if among(value, allowed):
         return value
@@ -150,25 +134,14 @@ def one_of(argument: str, value: object, allowed: Iterable[object]) -> object:
 
 
 def once(argument: str, labels: Sequence[Any]) -> None:
-    """Refuse labels of which one is there twice.
-
-    Raises:
-        OptionError: naming it.
-    """
+    """Refuse labels of which one is there twice."""
     twice = [str(each) for i, each in enumerate(labels) if each in labels[:i]]
     if twice:
         raise OptionError(f"{argument} names {', '.join(dict.fromkeys(twice))} more than once. Name each once.")
 
 
 def also_spelled(**names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Let a function take arguments under other spellings too, beside those in its signature.
-
-    Args:
-        **names: other spelling to the argument's own name.
-
-    Raises:
-        TypeError: where the function is called with both spellings of one argument.
-    """
+    """Let a function take arguments under other spellings too: `other="name"`; both at once are a TypeError."""
 
     def decorated(function: Callable[..., Any]) -> Callable[..., Any]:
         places = list(inspect.signature(function).parameters)
@@ -190,13 +163,13 @@ def also_spelled(**names: str) -> Callable[[Callable[..., Any]], Callable[..., A
 
 
 def check_keywords(given: Mapping[str, Any], extra: Iterable[str], method: Callable[..., Any], what: str = "") -> None:
-    """Raise a TypeError for the first keyword that a method does not know, with the nearest one that it does.
+    """Raise a TypeError for the first keyword that is no argument of a method and not in `extra`.
 
     Args:
         given: what the method's `**kwargs` caught.
         extra: names that are legal there.
-        method: the method; its own arguments are legal too.
-        what: what the method is called in the message; by default as it was defined.
+        method: the method.
+        what: what it is called in the message; by default as it was defined.
     """
     named = [name for name, p in inspect.signature(method).parameters.items() if p.kind is not p.VAR_KEYWORD]
     known = [*named[1:], *extra]
@@ -209,12 +182,7 @@ def check_keywords(given: Mapping[str, Any], extra: Iterable[str], method: Calla
 
 
 def summary_wanted(given: Mapping[str, Any], method: Callable[..., Any]) -> bool:
-    """Return whether a `fit()` shows its table: `summarize`, or `summary`, of what its `**kwargs` caught.
-
-    Raises:
-        TypeError: another keyword.
-        OptionError: what is not True or False.
-    """
+    """Return whether a `fit()` shows its table: `summarize`, or `summary`, of what its `**kwargs` caught."""
     check_keywords(given, ("summarize", "summary"), method)
     wanted = {name: truth(name, value) for name, value in given.items()}
     return wanted.get("summary", wanted.get("summarize", True))
@@ -243,22 +211,14 @@ MOST = 10**7
 
 
 def truth(argument: str, value: Any) -> bool:
-    """Return True or False, given as such or as 1 or 0.
-
-    Raises:
-        OptionError: `value` is neither; `argument` names it.
-    """
+    """Return True or False, given as such or as 1 or 0; anything else is an OptionError, as in the checks below."""
     if isinstance(value, (bool, np.bool_)) or (isinstance(value, int) and value in (0, 1)):
         return bool(value)
     raise OptionError(f"{argument}={shown(value)} has to be True or False.")
 
 
 def verbosity(value: Any) -> int:
-    """Return how much is shown: 0, 1 or 2, given as such or as False or True.
-
-    Raises:
-        OptionError: `value` is none of these.
-    """
+    """Return how much is shown: 0, 1 or 2, given as such or as False or True."""
     if isinstance(value, (bool, np.bool_)) or (isinstance(value, (int, np.integer)) and value in (0, 1, 2)):
         return int(value)
     raise OptionError(
@@ -268,11 +228,7 @@ def verbosity(value: Any) -> int:
 
 
 def confidence_level(level: float) -> float:
-    """Return a confidence level between 0 and 1; 95 means 0.95.
-
-    Raises:
-        OptionError: it is no such number.
-    """
+    """Return a confidence level between 0 and 1; 95 means 0.95."""
     if isinstance(level, numbers.Real) and not isinstance(level, bool) and 0 < level < 100:
         share = float(level) / 100 if level >= 50 else float(level)
         if 1e-6 <= share < 1:
@@ -281,11 +237,7 @@ def confidence_level(level: float) -> float:
 
 
 def count(argument: str, value: Any, least: int = 1, most: int = MOST) -> int:
-    """Return a whole number from `least` to `most`, which may be given as a float, such as 1e3.
-
-    Raises:
-        OptionError: otherwise; `argument` names it.
-    """
+    """Return a whole number from `least` to `most`, which may be given as a float, such as 1e3."""
     whole = _whole(value)
     if whole is None or whole < least:
         raise OptionError(f"{argument}={shown(value)} is not a whole number of at least {least}.")
@@ -295,22 +247,14 @@ def count(argument: str, value: Any, least: int = 1, most: int = MOST) -> int:
 
 
 def permutations(permute: Any) -> int:
-    """Return the number of permutations that `fit(permute=)` asks for; None and False are 0.
-
-    Raises:
-        OptionError: it is no number.
-    """
+    """Return the number of permutations that `fit(permute=)` asks for; None and False are 0."""
     if permute is None or (isinstance(permute, (bool, np.bool_)) and not permute):
         return 0
     return count("permute", permute, least=0)
 
 
 def workers(n_jobs: Any) -> int:
-    """Return a number of workers as joblib counts them: 1, 2, ..., or -1 for all cores, -2 for all but one.
-
-    Raises:
-        OptionError: it is no such number.
-    """
+    """Return a number of workers as joblib counts them: 1, 2, ..., or -1 for all cores, -2 for all but one."""
     whole = _whole(n_jobs)
     if not whole:
         raise OptionError(f"n_jobs={shown(n_jobs)} is not a number of workers. Use 1, 2, ... or -1 for all cores.")

@@ -1,12 +1,7 @@
-"""The one crossing between Python and R.
+"""The one crossing between Python and R: every question is one R function, a *verb* of `R/*.R`, called once.
 
-Every question is one R function (a *verb* of `R/*.R`), called once:
-`call("fit_mixed", formula=..., data=...)`. Plain values cross by copy, numbers
-through buffers; the one thing that stays in R is a model, held by a `Handle`; `convert` has the table.
-
-Only `rpy2.rinterface` is used: nothing here depends on rpy2's converters or
-context, so any thread may call. One lock is held round every call. R starts
-with the first call, without signal handlers of its own.
+Only `rpy2.rinterface` is used, so nothing here depends on rpy2's converters or context, and any thread may call. One
+lock is held round every call. R starts with the first call, without signal handlers of its own.
 """
 
 from __future__ import annotations
@@ -23,8 +18,7 @@ from pymer4.errors import FormulaError, OptionError, RError, RUnavailable
 from pymer4.rbridge import machine
 from pymer4.rbridge.convert import Converter, Handle, retired
 from pymer4.rbridge.interrupts import Interrupts, hold_interrupts, keep_interrupt_handler
-from pymer4.rbridge.stack import LEAST, guarded, stack
-from pymer4.rbridge.surroundings import kept_surroundings
+from pymer4.rbridge.process import LEAST, guarded, kept_surroundings, stack
 
 __all__ = ["Handle", "Reply", "call", "in_parts", "resource_path", "started"]
 
@@ -35,24 +29,16 @@ _TOO_DEEP = (
 _TOO_SMALL = (
     "Give it 2 MiB at least: threading.stack_size(8 * 2**20) before the thread is made, or call from the main thread."
 )
-
 _HALF_WAY = (
     "This process was forked while another thread of its parent was inside R, which is left half way through here. "
     "Fork before the call or after it, or start fresh processes: multiprocessing.get_context('spawn')."
 )
-
 _REFUSALS = {"formula": FormulaError, "option": OptionError}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _R:
-    """R once it runs.
-
-    Attributes:
-        interface: rpy2's low-level interface.
-        values: turns values into R's and back.
-        door: the R function that all verbs are asked through.
-    """
+    """R once it runs: rpy2's low-level interface, what turns values into R's and back, the R function of all verbs."""
 
     interface: Any
     values: Converter
@@ -63,13 +49,9 @@ class _R:
         """R's own C functions and variables."""
         return self.interface.openrlib.rlib
 
-    def interrupt(self) -> None:
-        """Tell R to stop what it does."""
-        self.rlib.R_interrupts_pending = 1
-
-    def forget_interrupt(self) -> None:
-        """Withdraw that."""
-        self.rlib.R_interrupts_pending = 0
+    def interrupt(self, wanted: bool) -> None:
+        """Tell R to stop what it does, or withdraw that."""
+        self.rlib.R_interrupts_pending = int(wanted)
 
 
 _lock = threading.RLock()
@@ -119,16 +101,17 @@ def call(verb: str, /, **arguments: Any) -> Reply:
     _end_if_asked()
     with _lock:
         retired.clear()
-        _require_stack(verb)
+        if (here := stack()) is not None and here.size < LEAST:
+            raise RError(f"this thread has a stack of {here.size >> 10} KiB, too small for R", verb, advice=_TOO_SMALL)
         r = _started()
-        with hold_interrupts(r.interrupt, r.forget_interrupt) as interrupts, guarded(r.rlib):
+        with hold_interrupts(r.interrupt) as interrupts, guarded(r.rlib):
             answer = _answer(r, verb, arguments, interrupts)
     if interrupts.seen or "interrupted" in answer:
         raise KeyboardInterrupt
     if "refused" in answer:
         raise _REFUSALS[answer["of"]](answer["refused"])
     if "error" in answer:
-        _raise(answer, verb, arguments.get("formula"))
+        raise _told_by_r(answer, verb, arguments.get("formula"))
     return Reply(answer["value"], tuple(answer["warnings"]), tuple(answer["messages"]))
 
 
@@ -140,14 +123,11 @@ def in_parts() -> Iterator[None]:
     """
     before = getattr(_parts, "interrupts", None)
     try:
-        with hold_interrupts(_nothing, _nothing) as _parts.interrupts:
+        with hold_interrupts(lambda _wanted: None) as _parts.interrupts:
             yield
             _end_if_asked()
     finally:
         _parts.interrupts = before
-
-
-def _nothing() -> None: ...
 
 
 def _end_if_asked() -> None:
@@ -184,20 +164,14 @@ def resource_path() -> Path:
     return inside if inside.is_dir() else package.parent / "R"
 
 
-def _raise(answer: Mapping[str, Any], verb: str, formula: str | None) -> None:
+def _told_by_r(answer: Mapping[str, Any], verb: str, formula: str | None) -> RError | RUnavailable:
     message = answer["error"]
     if answer["too_deep"]:
-        raise RError(message, verb, formula, _TOO_DEEP)
+        return RError(message, verb, formula, _TOO_DEEP)
     found = machine.diagnose(message)
     if found.kind == "broken binary":
-        raise RUnavailable(f"{found.what}\nR said: {message}\nMend it with:\n    {found.remedy}")
-    raise RError(message, verb, formula)
-
-
-def _require_stack(verb: str) -> None:
-    found = stack()
-    if found is not None and found.size < LEAST:
-        raise RError(f"this thread has a stack of {found.size >> 10} KiB, too small for R", verb, advice=_TOO_SMALL)
+        return RUnavailable(f"{found.what}\nR said: {message}\nMend it with:\n    {found.remedy}")
+    return RError(message, verb, formula)
 
 
 def _started() -> _R:
@@ -223,8 +197,7 @@ def _sourced(interface: Any, values: Converter) -> _R:
     for path in sorted(resource_path().glob("*.R")):
         base["sys.source"](values.to_r(str(path)), envir=private)
     found = _R(interface, values, private["run_verb"])
-    asked = values.to_r({"packages": ["lme4", "lmerTest"]})
-    answer = values.from_r(found.door("load_packages", asked))
+    answer = values.from_r(found.door("load_packages", values.to_r({"packages": ["lme4", "lmerTest"]})))
     if "error" in answer:
         raise _unavailable(answer["error"])
     return found

@@ -30,6 +30,8 @@ from pymer4.data.columns import NA, Column, normalise, normalise_column
 retired: deque[Any] = deque()
 """R objects whose handles are gone; emptied under the lock."""
 
+_NUMBERS = (bool, int, float, np.bool_, np.integer, np.floating)
+
 
 class Handle:
     """Holds one live R object; R may forget the object once the handle is gone.
@@ -52,6 +54,17 @@ class Converter:
 
     def __init__(self, rinterface: Any):
         self._ri = rinterface
+        types, rlib = rinterface.RTYPES, rinterface.openrlib.rlib
+        self._made_by = {
+            "double": (rinterface.FloatSexpVector, np.float64),
+            "integer": (rinterface.IntSexpVector, np.int32),
+            "logical": (rinterface.BoolSexpVector, np.int32),
+        }
+        self._read_by = {
+            types.REALSXP: (rlib.REAL, np.dtype(np.float64)),
+            types.INTSXP: (rlib.INTEGER, np.dtype(np.int32)),
+            types.LGLSXP: (rlib.LOGICAL, np.dtype(np.int32)),
+        }
 
     def to_r(self, value: Any) -> Any:
         """Return a plain Python value as an R object."""
@@ -61,13 +74,8 @@ class Converter:
             return value.sexp
         if isinstance(value, self._ri.Sexp):
             return value
-        if isinstance(value, (bool, np.bool_)):
-            return self._logical(np.array([value], dtype=np.int32))
-        if isinstance(value, (int, np.integer)):
-            small = NA < value <= 2**31 - 1
-            return self._integer(np.array([value], dtype=np.int32)) if small else self._double(np.array([float(value)]))
-        if isinstance(value, (float, np.floating)):
-            return self._double(np.array([value], dtype=np.float64))
+        if isinstance(value, _NUMBERS):
+            return self._array(np.array([value]))
         if isinstance(value, str):
             return self._strings([value])
         if isinstance(value, bytes):
@@ -87,51 +95,42 @@ class Converter:
             return self._sequence(value)
         raise TypeError(f"A {type(value).__name__} can't cross into R.")
 
-    def _frame(self, columns: Mapping[str, Column], n_rows: int) -> Any:
-        """Return columns as an R data frame with row names 1..n."""
-        frame = self._named_list(columns)
-        frame.do_slot_assign("row.names", self._integer(np.array([NA, -n_rows], dtype=np.int32)))
-        frame.rclass = self._strings(["data.frame"])
-        return frame
-
-    def _double(self, values: np.ndarray) -> Any:
-        return self._ri.FloatSexpVector.from_memoryview(memoryview(np.ascontiguousarray(values, dtype=np.float64)))
-
-    def _integer(self, values: np.ndarray) -> Any:
-        return self._ri.IntSexpVector.from_memoryview(memoryview(np.ascontiguousarray(values, dtype=np.int32)))
-
-    def _logical(self, values: np.ndarray) -> Any:
-        return self._ri.BoolSexpVector.from_memoryview(memoryview(np.ascontiguousarray(values, dtype=np.int32)))
+    def _numbers(self, values: np.ndarray, kind: str) -> Any:
+        vector, dtype = self._made_by[kind]
+        return vector.from_memoryview(memoryview(np.ascontiguousarray(values, dtype=dtype)))
 
     def _strings(self, values: Sequence[str | None]) -> Any:
         return self._ri.StrSexpVector.from_iterable([self._ri.NA_Character if v is None else v for v in values])
-
-    def _column(self, column: Column) -> Any:
-        if column.kind == "double":
-            return self._double(column.values)
-        if column.kind == "logical":
-            return self._logical(column.values)
-        vector = self._integer(column.values)
-        if column.kind == "factor":
-            vector.do_slot_assign("levels", self._strings(column.levels))
-            vector.rclass = self._strings(["ordered", "factor"] if column.ordered else ["factor"])
-        return vector
 
     def _array(self, values: np.ndarray) -> Any:
         if values.dtype.kind not in "biuf":
             if values.ndim > 1:
                 raise TypeError(f"An array of {values.dtype} in {values.ndim} dimensions can't cross into R.")
             return self._column(normalise_column(pd.Series(values.ravel()), "values"))
-        flat = values.ravel(order="F")
+        flat, kind = values.ravel(order="F"), "double"
         if values.dtype.kind == "b":
-            vector = self._logical(flat)
+            kind = "logical"
         elif values.dtype.kind in "iu" and (flat.size == 0 or (flat.min() > NA and flat.max() <= 2**31 - 1)):
-            vector = self._integer(flat)
-        else:
-            vector = self._double(flat)
+            kind = "integer"
+        vector = self._numbers(flat, kind)
         if values.ndim > 1:
-            vector.do_slot_assign("dim", self._integer(np.array(values.shape)))
+            vector.do_slot_assign("dim", self._numbers(np.array(values.shape), "integer"))
         return vector
+
+    def _column(self, column: Column) -> Any:
+        if column.kind != "factor":
+            return self._numbers(column.values, column.kind)
+        vector = self._numbers(column.values, "integer")
+        vector.do_slot_assign("levels", self._strings(column.levels))
+        vector.rclass = self._strings(["ordered", "factor"] if column.ordered else ["factor"])
+        return vector
+
+    def _frame(self, columns: Mapping[str, Column], n_rows: int) -> Any:
+        """Return columns as an R data frame with row names 1..n."""
+        frame = self._named_list(columns)
+        frame.do_slot_assign("row.names", self._numbers(np.array([NA, -n_rows]), "integer"))
+        frame.rclass = self._strings(["data.frame"])
+        return frame
 
     def _named_list(self, values: Mapping[str, Any]) -> Any:
         vector = self._ri.ListSexpVector.from_iterable([self.to_r(v) for v in values.values()])
@@ -141,67 +140,58 @@ class Converter:
     def _sequence(self, values: Sequence[Any]) -> Any:
         if all(isinstance(v, str) or v is None for v in values):
             return self._strings(values)
-        if all(isinstance(v, (bool, int, float, np.number, np.bool_)) for v in values):
+        if all(isinstance(v, _NUMBERS) for v in values):
             return self._array(np.asarray(values))
         return self._ri.ListSexpVector.from_iterable([self.to_r(v) for v in values])
 
     def from_r(self, value: Any) -> Any:
         """Return an R object as a plain Python value."""
-        kind = value.typeof
-        types = self._ri.RTYPES
+        kind, types = value.typeof, self._ri.RTYPES
         if kind == types.NILSXP:
             return None
-        if kind not in (types.LGLSXP, types.INTSXP, types.REALSXP, types.STRSXP, types.VECSXP, types.RAWSXP):
+        if kind not in self._read_by and kind not in (types.STRSXP, types.VECSXP, types.RAWSXP):
             return Handle(value)
         attributes = self._attributes(value)
         classes = attributes.get("class", ())
         if kind == types.VECSXP:
             return self._list_from_r(value, attributes, classes)
         if "factor" in classes:
-            codes = self._buffer(value, np.int32)
+            codes = self._buffer(value)
             return pd.Categorical.from_codes(
                 np.where(codes == NA, -1, codes - 1), attributes["levels"], ordered="ordered" in classes
             )
         plain = self._vector_from_r(value, kind)
         if "scalar" in classes:
-            return _scalar(plain)
-        if "dim" in attributes:
-            return _matrix(plain, attributes)
-        return plain
+            return plain[0].item() if isinstance(plain[0], np.generic) else plain[0]
+        return _matrix(plain, attributes) if "dim" in attributes else plain
 
     def _attributes(self, value: Any) -> dict[str, Any]:
-        names = value.list_attrs()
+        types = self._ri.RTYPES
         found: dict[str, Any] = {}
-        for name in [names[i] for i in range(len(names))]:
+        for name in value.list_attrs():
             attribute = value.do_slot(name)
             if name == "dimnames":
-                found[name] = [
-                    None if d.typeof == self._ri.RTYPES.NILSXP else self._strings_from_r(d) for d in attribute
-                ]
-            elif attribute.typeof == self._ri.RTYPES.STRSXP:
+                found[name] = [None if d.typeof == types.NILSXP else self._strings_from_r(d) for d in attribute]
+            elif attribute.typeof == types.STRSXP:
                 found[name] = self._strings_from_r(attribute)
-            elif attribute.typeof == self._ri.RTYPES.INTSXP:
-                found[name] = self._buffer(attribute, np.int32)
+            elif attribute.typeof == types.INTSXP:
+                found[name] = self._buffer(attribute)
         return found
 
-    def _names(self, names: Any) -> list[str | None] | None:
-        return None if names.typeof == self._ri.RTYPES.NILSXP else self._strings_from_r(names)
+    def _strings_from_r(self, value: Any) -> list[str | None]:
+        return [None if v is self._ri.NA_Character else v for v in value]
 
-    def _buffer(self, value: Any, dtype: type) -> np.ndarray:
+    def _buffer(self, value: Any) -> np.ndarray:
         """Return a copy of the numbers of a vector, flat and by column.
 
         Not through the vector's `memoryview()`: each one that rpy2 makes drops a reference to None that it does not
         own, and before Python 3.12 the interpreter ends once none is left.
         """
+        read, dtype = self._read_by[value.typeof]
         if not len(value):
             return np.empty(0, dtype)
-        rlib, types = self._ri.openrlib.rlib, self._ri.RTYPES
-        read = {types.REALSXP: rlib.REAL, types.INTSXP: rlib.INTEGER, types.LGLSXP: rlib.LOGICAL}[value.typeof]
-        buffer = self._ri.openrlib.ffi.buffer(read(value.__sexp__._cdata), len(value) * np.dtype(dtype).itemsize)
+        buffer = self._ri.openrlib.ffi.buffer(read(value.__sexp__._cdata), len(value) * dtype.itemsize)
         return np.frombuffer(buffer, dtype).copy()
-
-    def _strings_from_r(self, value: Any) -> list[str | None]:
-        return [None if v is self._ri.NA_Character else v for v in (value[i] for i in range(len(value)))]
 
     def _vector_from_r(self, value: Any, kind: int) -> Any:
         types = self._ri.RTYPES
@@ -209,17 +199,17 @@ class Converter:
             return self._strings_from_r(value)
         if kind == types.RAWSXP:
             return bytes(self._ri.openrlib.ffi.buffer(self._ri.openrlib.RAW(value.__sexp__._cdata), len(value)))
+        numbers = self._buffer(value)
         if kind == types.REALSXP:
-            return _quiet(self._buffer(value, np.float64))
-        numbers = self._buffer(value, np.int32)
+            numbers[np.isnan(numbers)] = np.nan  # R's NA is a signalling NaN, which makes arithmetic warn
+            return numbers
         gaps = numbers == NA
         if kind == types.LGLSXP:
             return np.where(gaps, None, numbers != 0) if gaps.any() else numbers != 0
         return np.where(gaps, np.nan, numbers) if gaps.any() else numbers
 
     def _list_from_r(self, value: Any, attributes: dict[str, Any], classes: Sequence[str]) -> Any:
-        items = [self.from_r(value[i]) for i in range(len(value))]
-        names = attributes.get("names")
+        items, names = [self.from_r(item) for item in value], attributes.get("names")
         if "data.frame" in classes:
             rows = attributes["row.names"]
             n_rows = abs(int(rows[1])) if len(rows) == 2 and rows[0] == NA else len(rows)
@@ -228,19 +218,6 @@ class Converter:
             frame.columns = names or []
             return frame
         return dict(zip(names, items, strict=True)) if names is not None else items
-
-
-def _quiet(values: np.ndarray) -> np.ndarray:
-    """Return numbers with NumPy's NaN for R's NA, a signalling one that makes arithmetic warn."""
-    gaps = np.isnan(values)
-    if gaps.any():
-        values[gaps] = np.nan
-    return values
-
-
-def _scalar(plain: Any) -> Any:
-    value = plain[0]
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def _matrix(plain: Any, attributes: dict[str, Any]) -> Any:

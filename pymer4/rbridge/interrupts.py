@@ -1,8 +1,6 @@
-"""Hand Ctrl-C to foreign code that runs on the main thread.
+"""Hand Ctrl-C to foreign code that runs on the main thread, where Python's own handler waits for it to return.
 
-While C code runs there, Python's own handler waits for it to return. Python
-does write a byte to its wake-up descriptor the moment a signal arrives, so a
-watcher thread can pass the interrupt on at once.
+Python writes a byte to its wake-up descriptor the moment a signal arrives, so a watcher thread can pass it on at once.
 """
 
 from __future__ import annotations
@@ -22,9 +20,9 @@ class Interrupts:
         seen: whether the signal came since the block began.
     """
 
-    def __init__(self, interrupt: Callable[[], None], forget: Callable[[], None]):
+    def __init__(self, interrupt: Callable[[bool], None]):
         self.seen = False
-        self._interrupt, self._forget = interrupt, forget
+        self._interrupt = interrupt
         self._lock, self._open, self._passed = threading.Lock(), False, False
 
     def note(self) -> None:
@@ -33,7 +31,7 @@ class Interrupts:
             self.seen = True
             if self._open and not self._passed:
                 self._passed = True
-                self._interrupt()
+                self._interrupt(True)
 
     @contextlib.contextmanager
     def passed_on(self) -> Iterator[None]:
@@ -45,29 +43,20 @@ class Interrupts:
         finally:
             with self._lock:
                 self._open = False
-                self._forget()
+                self._interrupt(False)
 
 
 @contextlib.contextmanager
-def hold_interrupts(interrupt: Callable[[], None], forget: Callable[[], None]) -> Iterator[Interrupts]:
+def hold_interrupts(interrupt: Callable[[bool], None]) -> Iterator[Interrupts]:
     """For the length of the block, keep SIGINT from the user's handler.
 
-    Off the main thread, and where SIGINT is ignored, nothing is done. At the end
-    the user's handler and wake-up descriptor are put back, and a signal that came
-    is raised once more for that handler.
+    Off the main thread, and where SIGINT is ignored, nothing is done. At the end the user's handler and wake-up
+    descriptor are put back, and a signal that came is raised once more for that handler.
 
     Args:
-        interrupt: tells the foreign code to stop; called from another thread.
-        forget: withdraws that request.
-
-    Yields:
-        What is known of the signal, and the means to pass it on.
-
-    Raises:
-        KeyboardInterrupt: after the block, by Python's default handler.
+        interrupt: tells the foreign code to stop (True; called from another thread), or withdraws that.
     """
-    handler = signal.getsignal(signal.SIGINT)
-    interrupts = Interrupts(interrupt, forget)
+    handler, interrupts = signal.getsignal(signal.SIGINT), Interrupts(interrupt)
     if threading.current_thread() is not threading.main_thread() or handler in (None, signal.SIG_IGN):
         yield interrupts
         return

@@ -1,8 +1,6 @@
 """What this machine has of R, and the one command that mends what it lacks.
 
-Everything here reads files, the environment and package metadata; rpy2 is never
-imported and R never started in this process. `probe()` starts R in a process of
-its own, because a broken R ends the process that starts it.
+Everything here reads files, the environment and package metadata; rpy2 is never imported and R never started here.
 """
 
 from __future__ import annotations
@@ -38,12 +36,7 @@ PROBE_SECONDS = 120
 
 @dataclass(frozen=True, slots=True)
 class RInstall:
-    """An installation of R.
-
-    Attributes:
-        home: the directory that `R RHOME` prints.
-        version: such as "4.2.2".
-    """
+    """An installation of R: the directory that `R RHOME` prints, and the version, such as "4.2.2"."""
 
     home: Path
     version: str
@@ -54,7 +47,7 @@ class Diagnosis:
     """What is wrong with the R of this machine, and what to do about it.
 
     Attributes:
-        kind: one of `Kind`; "ok" where nothing is wrong.
+        kind: "ok" where nothing is wrong.
         what: a sentence that says what was found.
         remedy: one line to type, empty where nothing is wrong.
     """
@@ -76,17 +69,22 @@ def numbers(version: str) -> tuple[int, ...]:
 def _description_version(package: Path) -> str | None:
     with contextlib.suppress(OSError):
         found = re.search(r"^Version:\s*(\S+)", (package / "DESCRIPTION").read_text("utf-8", "replace"), re.MULTILINE)
-        return found.group(1) if found else None
+        return found and found.group(1)
     return None
+
+
+def _told(*command: str) -> str:
+    """Return what a command of R prints, empty where it fails."""
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
+    return ""
 
 
 def find_r() -> RInstall | None:
     """Return the R that rpy2 would start: that of `R_HOME`, else that of `R` on the PATH."""
     home = os.environ.get("R_HOME")
     if not home and (command := shutil.which("R")):
-        with contextlib.suppress(OSError, subprocess.SubprocessError):
-            told = subprocess.run([command, "RHOME"], capture_output=True, text=True, timeout=30, check=True)
-            home = told.stdout.strip()
+        home = _told(command, "RHOME").strip()
     version = _description_version(Path(home) / "library" / "base") if home else None
     return RInstall(Path(home), version) if home and version else None
 
@@ -99,24 +97,25 @@ def rpy2_version() -> str | None:
     return None
 
 
+def is_old(r: str | None) -> bool:
+    """Tell whether a version of R is one that recent releases of rpy2-rinterface do not load with."""
+    return bool(r) and numbers(str(r)) < R_WITH_GETVAR
+
+
 def fits(rpy2: str, r: str) -> bool:
     """Tell whether this release of rpy2-rinterface loads with this R."""
-    return numbers(r) >= R_WITH_GETVAR or numbers(rpy2) < RPY2_WITH_GETVAR
+    return not is_old(r) or numbers(rpy2) < RPY2_WITH_GETVAR
 
 
 def rpy2_requirement(r: str | None) -> str:
     """Return the requirement for pip that fits this version of R."""
-    return RPY2_FOR_OLD_R if r and numbers(r) < R_WITH_GETVAR else "rpy2-rinterface"
+    return RPY2_FOR_OLD_R if is_old(r) else "rpy2-rinterface"
 
 
 def package_folders(r: RInstall) -> list[Path]:
     """Return the directories in which R looks for its packages, first one first."""
-    told = dict(os.environ)
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        command = [str(r.home / "bin" / "R"), "CMD", "env"]
-        lines = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.splitlines()
-        told |= dict(line.split("=", 1) for line in lines if "=" in line)
-
+    lines = _told(str(r.home / "bin" / "R"), "CMD", "env").splitlines()
+    told = dict(os.environ) | dict(line.split("=", 1) for line in lines if "=" in line)
     short = ".".join(r.version.split(".")[:2])
     user = Path.home() / "R" / f"{told.get('R_PLATFORM', '')}-library" / short
     if sys.platform == "darwin":
@@ -186,15 +185,11 @@ def remedy_rpy2(r: RInstall | None) -> str:
     """Return the line that installs rpy2-rinterface in a release that fits this R."""
     if prefix := conda_of(Path(sys.prefix)):
         return _conda(prefix, "rpy2")
-    pin = [f'"{RPY2_FOR_OLD_R}"'] if r and numbers(r.version) < R_WITH_GETVAR else []
-    return _pip('"pymer4[r]"', *pin)
+    return _pip('"pymer4[r]"', *([f'"{RPY2_FOR_OLD_R}"'] if r and is_old(r.version) else []))
 
 
 def remedy_mismatch(r: RInstall | None) -> str:
-    """Return the line that builds rpy2-rinterface anew, for this R.
-
-    pip keeps what it built, so without `--no-cache-dir` a build for another R would come back.
-    """
+    """Return the line that builds rpy2-rinterface anew, for this R; pip keeps builds for others in its cache."""
     if prefix := conda_of(Path(sys.prefix)):
         return _conda(prefix, "rpy2", "r-base", options="--force-reinstall ")
     return _pip("--force-reinstall", "--no-cache-dir", f'"{rpy2_requirement(r.version if r else None)}"')
@@ -233,14 +228,11 @@ def _broken_package(evidence: str) -> str | None:
 
 
 def diagnose(evidence: str = "") -> Diagnosis:
-    """Say what keeps R from being used here, and the one command that mends it.
+    """Say what keeps R from being used here, and the one command that mends it; the first where there are several.
 
     Args:
-        evidence: the text of what failed (an import of rpy2, the start of R, the loading of
-            R packages, a first fit); empty to judge by what is installed.
-
-    Returns:
-        the first thing to mend; of kind "ok" where nothing is wrong.
+        evidence: the text of what failed (an import of rpy2, the start of R, the loading of R packages, a first fit);
+            empty to judge by what is installed.
     """
     r, rpy2 = find_r(), rpy2_version()
     if r is None:
@@ -272,11 +264,8 @@ def diagnose(evidence: str = "") -> Diagnosis:
 def _fingerprint() -> str:
     """Return a short text that changes whenever Python, R or rpy2 does."""
     r = find_r()
-    stamps = []
-    homes = [] if r is None else [r.home / library for library in ("lib/libR.so", "lib/libR.dylib", "bin/x64/R.dll")]
-    for home in homes:
-        with contextlib.suppress(OSError):
-            stamps.append(home.stat().st_mtime_ns)
+    libraries = [r.home / name for name in ("lib/libR.so", "lib/libR.dylib", "bin/x64/R.dll")] if r else []
+    stamps = [library.stat().st_mtime_ns for library in libraries if os.path.exists(library)]
     return hashlib.sha256(repr((sys.executable, r, stamps, rpy2_version())).encode()).hexdigest()[:16]
 
 
@@ -287,13 +276,9 @@ def _cache_file() -> Path:
 
 @cache
 def probe() -> str | None:
-    """Start R in a process of its own, before this one trusts it.
+    """Start R in a process of its own, which a broken one would end; return what was said where it does not start.
 
-    That R starts is remembered in the user's cache directory until Python, R or rpy2 changes;
-    a failure is not remembered.
-
-    Returns:
-        None where R starts, else what was said.
+    That R starts is remembered in the user's cache directory until Python, R or rpy2 changes.
     """
     if not sys.executable:
         return None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import doctest
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -36,8 +34,8 @@ def echo(value):
 def in_r(text):
     """Return what R makes of a line of its own language."""
     with bridge._lock:
-        bridge._started()
-        return bridge._started().values.from_r(bridge._started().interface.evalr(text))
+        r = bridge._started()
+        return r.values.from_r(r.interface.evalr(text))
 
 
 @pytest.fixture(scope="module")
@@ -45,80 +43,56 @@ def sleepstudy():
     return load_dataset("sleepstudy")
 
 
-def test_the_examples_in_the_docstrings_run():
-    assert doctest.testmod(bridge).failed == 0
-
-
 # ------------------------------------------------------------------ single values, arrays, lists
+
+
+LOGICAL = {True: [True], np.False_: [False], (True, False): [True, False]}
+INTEGER = {3: [3], np.uint8(200): [200], LARGEST: [LARGEST], NA + 1: [NA + 1], (1, 2): [1, 2], range(3): [0, 1, 2]}
+DOUBLE = {
+    LARGEST + 1: [2.0**31], NA: [-(2.0**31)], np.uint64(2**63): [2.0**63], 0.5: [0.5], np.float16(0.25): [0.25],
+    np.longdouble(0.75): [0.75], float("nan"): [np.nan], float("-inf"): [-np.inf], (1, 2.5): [1, 2.5],
+    (np.float32(0.5), 2): [0.5, 2], (2**70, 1): [2.0**70, 1],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind, told", [(bool, LOGICAL), (np.int32, INTEGER), (float, DOUBLE)])
+def test_numbers_there_and_back(kind, told):
+    for value, back in told.items():
+        for spelled in (value, list(value) if isinstance(value, tuple) else value):
+            assert echo(spelled).dtype == kind, spelled
+            np.testing.assert_array_equal(echo(spelled), back)
 
 
 @pytest.mark.parametrize(
     "value, back",
     [
-        (True, np.array([True])),
-        (np.False_, np.array([False])),
-        (3, np.array([3], dtype=np.int32)),
-        (np.uint8(200), np.array([200], dtype=np.int32)),
-        (LARGEST, np.array([LARGEST], dtype=np.int32)),
-        (LARGEST + 1, np.array([2.0**31])),
-        (NA + 1, np.array([NA + 1], dtype=np.int32)),
-        (NA, np.array([-(2.0**31)])),
-        (np.uint64(2**63), np.array([2.0**63])),
-        (0.5, np.array([0.5])),
-        (np.float16(0.5), np.array([0.5])),
-        (np.longdouble(0.5), np.array([0.5])),
-        (float("nan"), np.array([np.nan])),
-        (float("-inf"), np.array([-np.inf])),
-        ([1, 2], np.array([1, 2], dtype=np.int32)),
-        ((1, 2.5), np.array([1, 2.5])),
-        ([np.float32(0.5), 2], np.array([0.5, 2])),
-        ([2**70, 1], np.array([2.0**70, 1])),
-        (range(3), np.arange(3, dtype=np.int32)),
-        ([True, False], np.array([True, False])),
-        (np.array([1, None], dtype=object), np.array([1, np.nan])),
-        (np.array([NA]), np.array([-(2.0**31)])),
-        (np.array([], dtype=np.int64), np.array([], dtype=np.int32)),
-        (np.array([]), np.array([])),
-        (np.array(3), np.array([3], dtype=np.int32)),
+        (np.array([1, None], dtype=object), [1, np.nan]),
+        (np.array([NA]), [-(2.0**31)]),
+        (np.array([], dtype=np.int64), np.array([], np.int32)),
+        (np.array([]), []),
+        (np.array(3), np.array([3], np.int32)),
     ],
     ids=repr,
 )
-def test_numbers_there_and_back(value, back):
-    found = echo(value)
-    assert found.dtype == back.dtype
-    np.testing.assert_array_equal(found, back)
+def test_odd_arrays_there_and_back(value, back):
+    np.testing.assert_array_equal(echo(value), back, strict=True)
 
 
 @pytest.mark.parametrize(
-    "value", [None, {}, b"", b"\x00\xff", bytes(range(256)) * 100], ids=["None", "{}", "b", "raw", "long"]
+    "value",
+    [None, {}, b"", b"\x00\xff", ["a"], [""], ["NA", None, ""], [None], [], ['"quoted" \\ `ticked`\n\t']],
+    ids=repr,
 )
 def test_what_comes_back_as_it_went(value):
     assert echo(value) == value
 
 
-@pytest.mark.parametrize(
-    "value, back",
-    [
-        ("a", ["a"]),
-        ("", [""]),
-        (np.str_("a"), ["a"]),
-        ("NA", ["NA"]),
-        (["NA", None, ""], ["NA", None, ""]),
-        ([None], [None]),
-        ([], []),
-        (("é", "中", "\U0001f600", "e\u0301"), ["é", "中", "\U0001f600", "e\u0301"]),
-        ('"quoted" \\ `ticked`\n\t', ['"quoted" \\ `ticked`\n\t']),
-    ],
-    ids=repr,
-)
-def test_text_there_and_back(value, back):
-    assert echo(value) == back
-
-
 @given(st.lists(st.none() | TEXT))
+@example(["é", "中", "\U0001f600", "e\u0301"])
 @settings(max_examples=50, deadline=None)
 def test_any_text_there_and_back(values):
-    assert echo(values) == values
+    assert echo(values) == values == echo(tuple(values))
+    assert [echo(value) for value in values if value is not None] == [[v] for v in values if v is not None]
 
 
 def test_lists_and_dicts_nest():
@@ -247,18 +221,12 @@ def test_row_names_that_are_text_come_back():
     assert list(load_dataset("mtcars").index[:2]) == ["Mazda RX4", "Mazda RX4 Wag"]
 
 
-@pytest.mark.parametrize(
-    "name", ["/etc/passwd", "../resources/sample_data", "sleepstudy.csv/x", "", "a b", "nosuch", "é"]
-)
+@pytest.mark.parametrize("name", ["/etc/passwd", "../resources/sample_data", "sleepstudy.csv/x", "", "a b", "no", "é"])
 def test_what_names_no_data_set_is_refused(name):
     with pytest.raises(OptionError, match="data set"):
         load_dataset(name)
-
-
-@pytest.mark.parametrize("name", [None, 3, ["sleepstudy"], b"sleepstudy"])
-def test_the_name_of_a_data_set_is_text(name):
     with pytest.raises(TypeError, match="has to be a text"):
-        load_dataset(name)
+        load_dataset([name])
 
 
 def test_columns_cross_without_a_frame():
@@ -280,20 +248,14 @@ def test_duplicate_columns_do_not_cross():
 
 
 def test_r_sees_the_kinds_that_were_meant():
-    frame = pd.DataFrame(
-        {
-            "double": [0.5, None],
-            "integer": [1, 2],
-            "logical": [True, False],
-            "factor": ["b", None],
-            "ordered": pd.Categorical(["lo", "hi"], ["lo", "hi"], ordered=True),
-        }
-    )
+    frame = pd.DataFrame({"double": [0.5, None], "integer": [1, 2], "logical": [True, False], "factor": ["b", None]})
+    frame["ordered"] = pd.Categorical(["lo", "hi"], ["lo", "hi"], ordered=True)
     with bridge._lock:
-        given = bridge._started().values.to_r(frame)
-        kinds = {given.names[i]: bridge._started().values.from_r(column.rclass)[0] for i, column in enumerate(given)}
-        assert kinds == {name: "numeric" if name == "double" else name for name in frame}
-        gaps = bridge._started().values.from_r(bridge._started().interface.baseenv["is.na"](given))
+        r = bridge._started()
+        given = r.values.to_r(frame)
+        kinds = {given.names[i]: r.values.from_r(column.rclass)[0] for i, column in enumerate(given)}
+        gaps = r.values.from_r(r.interface.baseenv["is.na"](given))
+    assert kinds == {name: "numeric" if name == "double" else name for name in frame}
     assert gaps.sum().to_dict() == {"double": 1, "integer": 0, "logical": 0, "factor": 1, "ordered": 0}
 
 
@@ -308,9 +270,10 @@ def test_a_value_is_copied_both_ways():
 # ------------------------------------------------------------------ what R says beside the value
 
 
-def data_for(noise, n=60):
+@pytest.fixture(scope="module")
+def noise():
     rng = np.random.default_rng(5)
-    return pd.DataFrame({"y": rng.normal(size=n) * noise, "x": rng.normal(size=n), "g": np.arange(n) % 6 + 1.0})
+    return pd.DataFrame({"y": rng.normal(size=60), "x": rng.normal(size=60) * 1e7, "g": np.arange(60) % 6 + 1.0})
 
 
 def test_answers_take_no_references_to_none():
@@ -322,23 +285,19 @@ def test_answers_take_no_references_to_none():
     assert sys.getrefcount(None) > before - 50
 
 
-def test_messages_come_with_the_answer():
-    frame = data_for(1).assign(y=lambda d: d.y - d.groupby("g").y.transform("mean"))
-    reply = bridge.call("fit_mixed", formula="y ~ x + (1 | g)", data=frame)
+def test_warnings_and_messages_come_with_the_answer(noise):
+    reply = bridge.call("fit_mixed", formula="y ~ x + (1 | g)", data=noise)
+    assert any("very different scales" in text for text in reply.warnings)
+    again = bridge.call("fit_mixed", formula="y ~ x + (1 | g)", data=noise)
+    assert (again.warnings, again.messages) == (reply.warnings, reply.messages)
+    flat = noise.assign(y=noise.y - noise.groupby("g").y.transform("mean"))
+    reply = bridge.call("fit_mixed", formula="y ~ 1 + (1 | g)", data=flat)
     assert any("singular" in text for text in reply.messages)
 
 
-def test_warnings_come_with_the_answer():
-    frame = data_for(1).assign(x=lambda d: d.x * 1e7)
-    reply = bridge.call("fit_mixed", formula="y ~ x + (1 | g)", data=frame)
-    assert any("very different scales" in text for text in reply.warnings)
-    again = bridge.call("fit_mixed", formula="y ~ x + (1 | g)", data=frame)
-    assert (again.warnings, again.messages) == (reply.warnings, reply.messages)
-
-
-def test_an_error_is_in_r_s_own_words():
+def test_an_error_is_in_r_s_own_words(noise):
     with pytest.raises(RError) as caught:
-        bridge.call("fit_mixed", formula="y ~ nowhere + (1 | g)", data=data_for(1))
+        bridge.call("fit_mixed", formula="y ~ nowhere + (1 | g)", data=noise)
     error = caught.value
     assert error.message == "object 'nowhere' not found"
     assert (error.verb, error.formula) == ("fit_mixed", "y ~ nowhere + (1 | g)")
@@ -356,9 +315,8 @@ def test_a_wrong_argument_is_r_s_error():
         bridge.call("echo", value=1, more=2)
 
 
-def test_nothing_is_printed_and_r_can_still_speak(capfd, sleepstudy):
-    Lmer("Reaction ~ Days + (1 | Subject)", sleepstudy).fit(summarize=False)
-    bridge.call("fit_mixed", formula="y ~ x + (1 | g)", data=data_for(1).assign(x=lambda d: d.x * 1e7))
+def test_nothing_is_printed_and_r_can_still_speak(capfd, noise):
+    bridge.call("fit_mixed", formula="y ~ x + (1 | g)", data=noise)
     assert capfd.readouterr() == ("", "")
     in_r('cat("spoken\\n")')
     assert capfd.readouterr().out == "spoken\n"
@@ -375,15 +333,13 @@ def test_a_handle_goes_to_r_as_the_object_itself(sleepstudy):
 
 
 def test_an_object_is_let_go_under_the_lock_at_the_next_call():
-    echo(None)
     with bridge._lock:
-        freed = bridge._started().interface.baseenv["new.env"]()
-        handle = bridge.Handle(bridge._started().interface.baseenv["new.env"]())
+        interface = bridge._started().interface
+        freed, handle = interface.baseenv["new.env"](), bridge.Handle(interface.baseenv["new.env"]())
         handle.sexp["freed"] = freed
-        finalizer = bridge._started().interface.evalr("function(e) assign('is', TRUE, envir = e$freed)")
-        bridge._started().interface.baseenv["reg.finalizer"](handle.sexp, finalizer)
-
-    with bridge._lock:
+        finalizer = interface.evalr("function(e) assign('is', TRUE, envir = e$freed)")
+        interface.baseenv["reg.finalizer"](handle.sexp, finalizer)
+        echo(None)
         thread = threading.Thread(target=lambda held: held.clear(), args=([handle],))
         sexp = handle.sexp
         del handle
@@ -414,18 +370,15 @@ def test_models_that_are_gone_take_no_memory(sleepstudy):
 
 
 def test_the_global_environment_is_left_alone(sleepstudy):
-    names = "ls(globalenv(), all.names = TRUE)"
-    searched = "search()"
-    before, path = in_r(names), in_r(searched)
+    asked = ("ls(globalenv(), all.names = TRUE)", "search()")
+    before = [in_r(text) for text in asked]
     model = Lmer("Reaction ~ Days + (Days | Subject)", sleepstudy)
     model.fit(conf_int="boot", n_boot=5, seed=1, summarize=False)
     model.predict(sleepstudy, use_rfx=True)
     model.simulate(2, seed=1)
-    model.confint("boot", n_boot=5, seed=2)
     with pytest.raises(RError):
         bridge.call("no_such_verb")
-    assert in_r(names) == before
-    assert in_r(searched) == path
+    assert [in_r(text) for text in asked] == before
 
 
 @pytest.mark.parametrize("seeded", [True, False])
@@ -452,42 +405,24 @@ def test_the_user_s_random_stream_is_left_alone(seeded, sleepstudy):
 
 FORMULAS = [
     "Reaction ~ Days + (Days | Subject)",
-    "Reaction ~ Days + (1 | Subject)",
     "Reaction ~ 1 + (1 | Subject)",
     "log(Reaction) ~ Days + (1 | Subject)",
-    "Reaction ~ Days + I(Days^2) + (1 | Subject)",
-    "Reaction ~ Days + (Days || Subject)",
-    "Reaction ~ 0 + Days + (1 | Subject)",
     "Reaction ~ factor(Days) + (1 | Subject)",
 ]
 
 
-def numbers(formula, data):
-    model = Lmer(formula, data)
-    model.fit(summarize=False)
-    drawn = model.simulate(2, seed=4)
-    return pd.concat([model.coefs, pd.Series(model.predict(data, use_rfx=True)), drawn.sum()])
+def test_threads_give_the_numbers_of_one_after_another(sleepstudy):
+    def numbers(i):
+        model = Lmer(FORMULAS[i % len(FORMULAS)], sleepstudy.iloc[i:])
+        model.fit(summarize=False)
+        drawn = model.simulate(2, seed=4)
+        return pd.concat([model.coefs, pd.Series(model.predict(sleepstudy, use_rfx=True)), drawn.sum()])
 
-
-@pytest.fixture(scope="module")
-def one_after_another(sleepstudy):
-    return [numbers(formula, sleepstudy.iloc[i:]) for i, formula in enumerate(FORMULAS)]
-
-
-def test_threads_give_the_numbers_of_one_after_another(sleepstudy, one_after_another):
+    expected = [numbers(i) for i in range(8)]
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(numbers, FORMULAS * 2, [sleepstudy.iloc[i:] for i in range(8)] * 2))
-    for got, expected in zip(found, one_after_another * 2, strict=True):
-        pd.testing.assert_frame_equal(pd.DataFrame(got), pd.DataFrame(expected), check_exact=True)
-
-
-def test_tasks_give_the_numbers_of_one_after_another(sleepstudy, one_after_another):
-    async def main():
-        tasks = [asyncio.to_thread(numbers, formula, sleepstudy.iloc[i:]) for i, formula in enumerate(FORMULAS)]
-        return await asyncio.gather(*tasks)
-
-    for got, expected in zip(asyncio.run(main()), one_after_another, strict=True):
-        pd.testing.assert_frame_equal(pd.DataFrame(got), pd.DataFrame(expected), check_exact=True)
+        found = list(pool.map(numbers, [*range(8), *range(8)]))
+    for got, wanted in zip(found, expected * 2, strict=True):
+        pd.testing.assert_frame_equal(pd.DataFrame(got), pd.DataFrame(wanted), check_exact=True)
 
 
 def test_an_error_in_one_thread_is_that_thread_s(sleepstudy):

@@ -1,7 +1,10 @@
 """The machine looked at through fakes: no test here starts R."""
 
+from __future__ import annotations
+
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,9 +14,50 @@ from pymer4.rbridge import machine
 from pymer4.rbridge.machine import Diagnosis, RInstall
 
 
+@dataclass(frozen=True)
+class Machine:
+    """A machine with nothing, to which a test adds: an empty PATH, no R, no conda, no rpy2."""
+
+    root: Path
+    patch: pytest.MonkeyPatch
+
+    def add_tool(self, name: str, text: str = "") -> None:
+        tool = self.root / "bin" / name
+        tool.write_text(f"#!/bin/sh\n{text}\n")
+        tool.chmod(0o755)
+
+    def add_package(self, library: Path, name: str, version: str = "1.0") -> None:
+        (library / name).mkdir(parents=True)
+        (library / name / "DESCRIPTION").write_text(f"Package: {name}\nVersion: {version}\n")
+
+    def add_r(self, version: str = "4.2.2", packages=machine.REQUIRED, home: str = "R-home") -> Path:
+        """Put an R in place that is no more than its directories, and a command that answers `R RHOME`."""
+        place = self.root / home
+        for package, number in {"base": version, **dict.fromkeys(packages, "1.0")}.items():
+            self.add_package(place / "library", package, number)
+        self.add_tool("R", f'[ "$1" = RHOME ] && echo "{place}"')
+        return place
+
+    def add_rpy2(self, version: str) -> None:
+        self.patch.setattr(machine, "rpy2_version", lambda: version)
+
+    def add_debian(self) -> None:
+        self.add_tool("apt-get")
+        self.patch.setattr(machine, "apt_r", lambda r: True)
+        (self.root / "lists").mkdir()
+        (self.root / "lists" / "bookworm_main_Packages.lz4").touch()
+        self.patch.setattr(machine, "APT_LISTS", self.root / "lists")
+
+    def add_conda(self) -> Path:
+        prefix = self.root / "env"
+        (prefix / "conda-meta").mkdir(parents=True)
+        self.patch.setattr(machine.sys, "prefix", str(prefix))
+        self.patch.setenv("CONDA_PREFIX", str(prefix))
+        return prefix
+
+
 @pytest.fixture
 def bare(monkeypatch, tmp_path):
-    """A machine with nothing: an empty PATH, no R, no conda, no rpy2."""
     for name in ("R_HOME", "R_LIBS", "R_LIBS_USER", "R_LIBS_SITE", "CONDA_PREFIX"):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "bin").mkdir()
@@ -25,45 +69,8 @@ def bare(monkeypatch, tmp_path):
     monkeypatch.setattr(machine.sys, "executable", "/opt/py/bin/python")
     monkeypatch.setattr(machine, "rpy2_version", lambda: None)
     machine.probe.cache_clear()
-    yield tmp_path
+    yield Machine(tmp_path, monkeypatch)
     machine.probe.cache_clear()
-
-
-def add_tool(root: Path, name: str, text: str = "") -> Path:
-    tool = root / "bin" / name
-    tool.write_text(f"#!/bin/sh\n{text}\n")
-    tool.chmod(0o755)
-    return tool
-
-
-def add_r(root: Path, version: str = "4.2.2", packages=machine.REQUIRED, home: str = "R-home") -> Path:
-    """Put an R in place that is no more than its directories, and a command that answers `R RHOME`."""
-    place = root / home
-    for package, number in {"base": version, **dict.fromkeys(packages, "1.0")}.items():
-        (place / "library" / package).mkdir(parents=True)
-        (place / "library" / package / "DESCRIPTION").write_text(f"Package: {package}\nVersion: {number}\n")
-    add_tool(root, "R", f'[ "$1" = RHOME ] && echo "{place}"')
-    return place
-
-
-def with_rpy2(monkeypatch, version: str | None) -> None:
-    monkeypatch.setattr(machine, "rpy2_version", lambda: version)
-
-
-def with_debian(monkeypatch, root: Path) -> None:
-    add_tool(root, "apt-get")
-    monkeypatch.setattr(machine, "apt_r", lambda r: True)
-    (root / "lists").mkdir()
-    (root / "lists" / "bookworm_main_Packages.lz4").touch()
-    monkeypatch.setattr(machine, "APT_LISTS", root / "lists")
-
-
-def with_conda(monkeypatch, root: Path) -> Path:
-    prefix = root / "env"
-    (prefix / "conda-meta").mkdir(parents=True)
-    monkeypatch.setattr(machine.sys, "prefix", str(prefix))
-    monkeypatch.setenv("CONDA_PREFIX", str(prefix))
-    return prefix
 
 
 # ------------------------------------------------------------------ versions
@@ -88,45 +95,34 @@ def test_numbers(version, expected):
         ("3.10.0", "4.4.9", False),
     ],
 )
-def test_fits(rpy2, r, expected):
+def test_old_r_takes_old_rpy2(rpy2, r, expected):
     assert machine.fits(rpy2, r) is expected
-
-
-@pytest.mark.parametrize(("r", "pinned"), [("4.4.3", True), ("4.5.0", False), ("4.10.0", False), (None, False)])
-def test_the_requirement_is_pinned_for_old_r(r, pinned):
-    assert ("<3.6.6" in machine.rpy2_requirement(r)) is pinned
+    assert ("<3.6.6" in machine.rpy2_requirement(r)) is (machine.numbers(r) < (4, 5))
+    assert "<" not in machine.rpy2_requirement(None)
 
 
 # ------------------------------------------------------------------ finding R
 
 
-def test_no_r(bare):
+def test_r_home_goes_before_the_path(bare):
     assert machine.find_r() is None
-
-
-def test_r_on_the_path(bare):
-    home = add_r(bare, "4.3.1")
+    home = bare.add_r("4.3.1")
     assert machine.find_r() == RInstall(home, "4.3.1")
-
-
-def test_r_home_goes_before_the_path(bare, monkeypatch):
-    add_r(bare, "4.3.1")
-    other = add_r(bare, "4.5.0", home="other")
-    monkeypatch.setenv("R_HOME", str(other))
+    other = bare.add_r("4.5.0", home="other")
+    bare.add_tool("R", f"echo {home}")
+    bare.patch.setenv("R_HOME", str(other))
     assert machine.find_r() == RInstall(other, "4.5.0")
 
 
 def test_a_broken_r_command_is_no_r(bare):
-    add_tool(bare, "R", "exit 3")
+    bare.add_tool("R", "exit 3")
     assert machine.find_r() is None
 
 
-def test_packages_are_looked_for_in_the_users_libraries(bare, monkeypatch):
-    home = add_r(bare, packages=())
-    mine = bare / "mine"
-    (mine / "lme4").mkdir(parents=True)
-    (mine / "lme4" / "DESCRIPTION").write_text("Package: lme4\nVersion: 1.1-35\n")
-    monkeypatch.setenv("R_LIBS", str(mine))
+def test_packages_are_looked_for_in_the_users_libraries(bare):
+    home = bare.add_r(packages=())
+    bare.add_package(bare.root / "mine", "lme4", "1.1-35")
+    bare.patch.setenv("R_LIBS", str(bare.root / "mine"))
     paths = machine.package_folders(RInstall(home, "4.2.2"))
     assert machine.package_version("lme4", paths) == "1.1-35"
     assert machine.package_version("emmeans", paths) is None
@@ -134,230 +130,182 @@ def test_packages_are_looked_for_in_the_users_libraries(bare, monkeypatch):
 
 # ------------------------------------------------------------------ diagnoses
 
-
-def test_diagnose_without_r_on_debian(bare, monkeypatch):
-    with_debian(monkeypatch, bare)
-    found = machine.diagnose()
-    assert found.kind == "no R"
-    names = "r-base-dev r-cran-lme4 r-cran-lmertest r-cran-emmeans r-cran-pbkrtest"
-    assert found.remedy == f"apt-get install {names}"
+ALL_OF_APT = "apt-get install r-base-dev r-cran-lme4 r-cran-lmertest r-cran-emmeans r-cran-pbkrtest"
+NOT_LMERTEST = ("lme4", "emmeans", "pbkrtest")
+CHOLMOD = "function 'cholmod_factor_ldetA' not provided by package 'Matrix'"
 
 
-def test_diagnose_without_r_in_conda(bare, monkeypatch):
-    with_conda(monkeypatch, bare)
-    assert machine.diagnose().remedy == (
-        "conda install -c conda-forge r-base r-lme4 r-lmertest r-emmeans r-pbkrtest rpy2"
-    )
+def from_cran(package: str, kind: str = "") -> str:
+    return f"""Rscript -e 'install.packages("{package}", repos = "https://cloud.r-project.org"{kind})'"""
 
 
-def test_apt_without_lists_is_updated_first(bare, monkeypatch):
-    with_debian(monkeypatch, bare)
-    monkeypatch.setattr(machine, "APT_LISTS", bare / "none")
-    assert machine.diagnose().remedy.startswith("apt-get update && apt-get install ")
-
-
-def test_sudo_where_the_user_is_not_root(bare, monkeypatch):
-    with_debian(monkeypatch, bare)
-    monkeypatch.setattr(machine.os, "geteuid", lambda: 1000)
-    assert machine.diagnose().remedy.startswith("sudo apt-get install ")
-
-
-@pytest.mark.parametrize(
-    ("r", "line"),
-    [
-        ("4.2.2", 'pip install "pymer4[r]" "rpy2-rinterface<3.6.6"'),
-        ("4.5.1", 'pip install "pymer4[r]"'),
-    ],
-)
-def test_diagnose_without_rpy2(bare, monkeypatch, r, line):
-    add_r(bare, r)
-    monkeypatch.setattr(machine.sys, "executable", str(bare / "bin" / "python"))
-    add_tool(bare, "pip")
-    found = machine.diagnose()
-    assert (found.kind, found.remedy) == ("no rpy2", line)
-
-
-def test_another_pip_on_the_path_is_not_used(bare):
-    add_r(bare, "4.5.1")
-    add_tool(bare, "pip")
-    assert machine.diagnose().remedy == '/opt/py/bin/python -m pip install "pymer4[r]"'
-
-
-def test_diagnose_a_mismatch_before_anything_failed(bare, monkeypatch):
-    add_r(bare, "4.2.2")
-    with_rpy2(monkeypatch, "3.6.7")
-    found = machine.diagnose()
-    assert found.kind == "mismatch"
-    assert found.remedy.endswith('pip install --force-reinstall --no-cache-dir "rpy2-rinterface<3.6.6"')
-
-
-@pytest.mark.parametrize(
-    "evidence",
-    [
-        "ImportError: /x/_rinterface_cffi_api.abi3.so: undefined symbol: R_getVar",
-        "symbol not found in flat namespace '_R_getVar'",
-        "OSError: libR.so: cannot open shared object file: No such file or directory",
-    ],
-)
-def test_diagnose_a_mismatch_by_its_message(bare, monkeypatch, evidence):
-    add_r(bare, "4.5.0")
-    with_rpy2(monkeypatch, "3.6.7")
+def require(kind: str, remedy: str, evidence: str = "") -> Diagnosis:
+    """Hold the kind and the remedy of a diagnosis."""
     found = machine.diagnose(evidence)
-    assert found.kind == "mismatch"
-    assert found.remedy.endswith('--no-cache-dir "rpy2-rinterface"')
+    assert (found.kind, found.remedy) == (kind, remedy)
+    return found
 
 
-def test_conda_matched_r_and_rpy2_itself(bare, monkeypatch):
-    add_r(bare, "4.4.1")
-    with_conda(monkeypatch, bare)
-    with_rpy2(monkeypatch, "3.6.6")
-    assert machine.diagnose().kind == "ok"
+def test_without_r_on_debian(bare):
+    bare.add_debian()
+    require("no R", ALL_OF_APT)
+    bare.patch.setattr(machine.os, "geteuid", lambda: 1000)
+    require("no R", f"sudo {ALL_OF_APT}")
+    bare.patch.setattr(machine, "APT_LISTS", bare.root / "none")
+    require("no R", f"sudo apt-get update && sudo {ALL_OF_APT}")
 
 
-def test_diagnose_a_missing_package_on_debian(bare, monkeypatch):
-    add_r(bare, packages=("lme4", "emmeans", "pbkrtest"))
-    with_rpy2(monkeypatch, "3.6.5")
-    with_debian(monkeypatch, bare)
-    found = machine.diagnose()
-    assert (found.kind, found.remedy) == ("package missing", "apt-get install r-cran-lmertest")
+def test_without_r_elsewhere(bare):
+    line = 'install.packages(c("lme4", "lmerTest", "emmeans", "pbkrtest"), repos = "https://cloud.r-project.org")'
+    require("no R", f"install R from https://cloud.r-project.org, then: Rscript -e '{line}'")
+    bare.add_tool("brew")
+    require("no R", f"brew install r && Rscript -e '{line}'")
+    bare.add_conda()
+    require("no R", "conda install -c conda-forge r-base r-lme4 r-lmertest r-emmeans r-pbkrtest rpy2")
 
 
-def test_diagnose_a_missing_package_in_conda(bare, monkeypatch):
-    prefix = with_conda(monkeypatch, bare)
-    add_r(bare, packages=("lme4", "emmeans", "pbkrtest"), home="env/lib/R")
-    with_rpy2(monkeypatch, "3.6.5")
-    found = machine.diagnose()
-    assert (found.kind, found.remedy) == ("package missing", "conda install -c conda-forge r-lmertest")
-    monkeypatch.delenv("CONDA_PREFIX")
-    assert machine.diagnose().remedy == f"conda install -p {prefix} -c conda-forge r-lmertest"
+@pytest.mark.parametrize(("r", "pin"), [("4.2.2", ' "rpy2-rinterface<3.6.6"'), ("4.5.1", "")])
+def test_without_rpy2(bare, r, pin):
+    bare.add_r(r)
+    bare.add_tool("pip")
+    require("no rpy2", f'/opt/py/bin/python -m pip install "pymer4[r]"{pin}')  # another Python's pip is not used
+    bare.patch.setattr(machine.sys, "executable", str(bare.root / "bin" / "python"))
+    require("no rpy2", f'pip install "pymer4[r]"{pin}')
 
 
-def test_diagnose_a_missing_package_elsewhere(bare, monkeypatch):
-    add_r(bare, packages=("lme4", "emmeans", "pbkrtest"))
-    with_rpy2(monkeypatch, "3.6.5")
-    found = machine.diagnose()
-    line = """Rscript -e 'install.packages("lmerTest", repos = "https://cloud.r-project.org")'"""
-    assert (found.kind, found.remedy) == ("package missing", line)
+@pytest.mark.parametrize(
+    ("r", "evidence", "requirement"),
+    [
+        ("4.2.2", "", "rpy2-rinterface<3.6.6"),
+        ("4.5.0", "ImportError: /x/_rinterface_cffi_api.abi3.so: undefined symbol: R_getVar", "rpy2-rinterface"),
+        ("4.5.0", "symbol not found in flat namespace '_R_getVar'", "rpy2-rinterface"),
+        ("4.5.0", "OSError: libR.so: cannot open shared object file: No such file or directory", "rpy2-rinterface"),
+    ],
+)
+def test_a_mismatch_before_anything_failed_and_by_its_message(bare, r, evidence, requirement):
+    bare.add_r(r)
+    bare.add_rpy2("3.6.7")
+    line = f'/opt/py/bin/python -m pip install --force-reinstall --no-cache-dir "{requirement}"'
+    require("mismatch", line, evidence)
 
 
-def test_diagnose_a_missing_package_by_its_message(bare, monkeypatch):
-    add_r(bare)
-    with_rpy2(monkeypatch, "3.6.5")
-    found = machine.diagnose("Error in loadNamespace(x) : there is no package called ‘mvtnorm’")
-    assert found.kind == "package missing"
-    assert "mvtnorm" in found.what
-    assert '"mvtnorm"' in found.remedy
+def test_a_missing_package(bare):
+    bare.add_r(packages=NOT_LMERTEST)
+    bare.add_rpy2("3.6.5")
+    require("package missing", from_cran("lmerTest"))
+    bare.add_debian()
+    require("package missing", "apt-get install r-cran-lmertest")
+
+
+def test_a_missing_package_by_its_message(bare):
+    bare.add_r()
+    bare.add_rpy2("3.6.5")
+    said = "Error in loadNamespace(x) : there is no package called ‘mvtnorm’"
+    assert "mvtnorm" in require("package missing", from_cran("mvtnorm"), said).what
 
 
 @pytest.mark.parametrize(
     ("evidence", "package"),
     [
-        ("function 'cholmod_factor_ldetA' not provided by package 'Matrix'", "lme4"),
+        (CHOLMOD, "lme4"),
         ("unable to load shared object '/usr/lib/R/site-library/Matrix/libs/Matrix.so': undefined symbol", "Matrix"),
         ("package ‘minqa’ was installed before R 4.0.0: please re-install it", "minqa"),
     ],
 )
-def test_diagnose_a_broken_binary(bare, monkeypatch, evidence, package):
-    add_r(bare)
-    with_rpy2(monkeypatch, "3.6.5")
-    found = machine.diagnose(evidence)
-    assert found.kind == "broken binary"
-    assert found.remedy == (
-        f"""Rscript -e 'install.packages("{package}", repos = "https://cloud.r-project.org", type = "source")'"""
-    )
+def test_a_broken_binary(bare, evidence, package):
+    bare.add_r()
+    bare.add_rpy2("3.6.5")
+    require("broken binary", from_cran(package, ', type = "source"'), evidence)
 
 
-def test_diagnose_a_broken_binary_in_conda(bare, monkeypatch):
-    with_conda(monkeypatch, bare)
-    add_r(bare, home="env/lib/R")
-    with_rpy2(monkeypatch, "3.6.5")
-    found = machine.diagnose("function 'cholmod_factor_ldetA' not provided by package 'Matrix'")
-    assert found.remedy == "conda install --force-reinstall -c conda-forge r-matrix r-lme4"
+def test_conda_matched_r_and_rpy2_itself_and_brings_packages(bare):
+    prefix = bare.add_conda()
+    bare.add_r("4.4.1", packages=NOT_LMERTEST, home="env/lib/R")
+    require("no rpy2", "conda install -c conda-forge rpy2")
+    bare.add_rpy2("3.6.6")
+    require("package missing", "conda install -c conda-forge r-lmertest")
+    require("broken binary", "conda install --force-reinstall -c conda-forge r-matrix r-lme4", CHOLMOD)
+    bare.patch.delenv("CONDA_PREFIX")
+    require("package missing", f"conda install -p {prefix} -c conda-forge r-lmertest")
+    bare.add_package(prefix / "lib/R/library", "lmerTest")
+    require("ok", "")
 
 
-def test_diagnose_a_crash(bare, monkeypatch):
-    add_r(bare)
-    with_rpy2(monkeypatch, "3.6.5")
-    found = machine.diagnose("The process that started R ended with signal 11.")
-    assert found.kind == "no start"
-    assert "signal 11" in found.what
-    assert found.remedy
-
-
-def test_diagnose_a_sound_machine(bare, monkeypatch):
-    add_r(bare)
-    with_rpy2(monkeypatch, "3.6.5")
-    assert machine.diagnose() == Diagnosis("ok", machine.diagnose().what, "")
+def test_a_crash(bare):
+    bare.add_r("4.5.0")
+    bare.add_rpy2("3.6.5")
+    again = '/opt/py/bin/python -m pip install --force-reinstall --no-cache-dir "rpy2-rinterface"'
+    assert "signal 11" in require("no start", again, "The process that started R ended with signal 11.").what
 
 
 # ------------------------------------------------------------------ the trial start
 
 
-def trial(monkeypatch, code: int, stderr: str = ""):
-    """Let the trial process end with `code`; returns the list of trials made."""
-    runs = []
+@pytest.fixture
+def trial(bare):
+    """Let the trial process end in some way; returns the list of trials made."""
+    bare.patch.setattr(machine, "find_r", lambda: RInstall(bare.root, "4.2.2"))
 
-    def run(command, **options):
-        runs.append(command)
-        return subprocess.CompletedProcess(command, code, "", stderr)
+    def ends(code: int, stderr: str = "") -> list:
+        runs = []
 
-    monkeypatch.setattr(machine.subprocess, "run", run)
-    return runs
+        def run(command, **options):
+            runs.append(command)
+            return subprocess.CompletedProcess(command, code, "", stderr)
+
+        bare.patch.setattr(machine.subprocess, "run", run)
+        return runs
+
+    return ends
 
 
-def test_a_sound_start_is_remembered_across_processes(bare, monkeypatch):
-    monkeypatch.setattr(machine, "find_r", lambda: RInstall(bare, "4.2.2"))
-    runs = trial(monkeypatch, 0)
-    assert machine.probe() is None
+def probed_in_another_process() -> str | None:
     machine.probe.cache_clear()
+    return machine.probe()
+
+
+def test_a_sound_start_is_remembered_across_processes(trial):
+    runs = trial(0)
     assert machine.probe() is None
+    assert probed_in_another_process() is None
     assert len(runs) == 1
 
 
-def test_another_r_or_rpy2_is_tried_anew(bare, monkeypatch):
-    home = bare / "R-home"
+def test_a_failure_is_told_and_not_remembered(trial):
+    runs = trial(1, "ImportError: undefined symbol: R_getVar\n")
+    assert machine.probe() == "ImportError: undefined symbol: R_getVar"
+    probed_in_another_process()
+    assert len(runs) == 2
+    trial(-11)
+    assert "signal 11" in probed_in_another_process()
+
+
+def test_another_r_or_rpy2_is_tried_anew(bare):
+    home = bare.root / "R-home"
     (home / "lib").mkdir(parents=True)
     (home / "lib" / "libR.so").touch()
-    monkeypatch.setattr(machine, "find_r", lambda: RInstall(home, "4.2.2"))
+    bare.patch.setattr(machine, "find_r", lambda: RInstall(home, "4.2.2"))
     seen = {machine._fingerprint()}
-    with_rpy2(monkeypatch, "3.6.5")
+    bare.add_rpy2("3.6.5")
     seen.add(machine._fingerprint())
     (home / "lib" / "libR.so").unlink()
     seen.add(machine._fingerprint())
-    monkeypatch.setattr(machine, "find_r", lambda: RInstall(home, "4.3.0"))
+    bare.patch.setattr(machine, "find_r", lambda: RInstall(home, "4.3.0"))
     seen.add(machine._fingerprint())
     assert len(seen) == 4
 
 
-def test_a_failure_is_told_and_not_remembered(bare, monkeypatch):
-    monkeypatch.setattr(machine, "find_r", lambda: None)
-    runs = trial(monkeypatch, 1, "ImportError: undefined symbol: R_getVar\n")
-    assert machine.probe() == "ImportError: undefined symbol: R_getVar"
-    machine.probe.cache_clear()
-    machine.probe()
-    assert len(runs) == 2
-
-
-def test_a_crash_names_the_signal(bare, monkeypatch):
-    monkeypatch.setattr(machine, "find_r", lambda: None)
-    trial(monkeypatch, -11)
-    assert "signal 11" in machine.probe()
-
-
-def test_an_unwritable_cache_is_no_obstacle(bare, monkeypatch):
-    monkeypatch.setattr(machine, "find_r", lambda: None)
-    (bare / "cache").write_text("a file where the directory should be")
-    trial(monkeypatch, 0)
+def test_an_unwritable_cache_is_no_obstacle(bare, trial):
+    (bare.root / "cache").write_text("a file where the directory should be")
+    trial(0)
     assert machine.probe() is None
 
 
-def test_a_start_that_hangs_is_given_up(bare, monkeypatch):
-    monkeypatch.setattr(machine, "find_r", lambda: None)
-
+def test_a_start_that_hangs_is_given_up(bare, trial):
     def run(command, **options):
         raise subprocess.TimeoutExpired(command, options["timeout"])
 
-    monkeypatch.setattr(machine.subprocess, "run", run)
+    bare.patch.setattr(machine.subprocess, "run", run)
     assert "did not start" in machine.probe()
 
 
@@ -369,26 +317,26 @@ def test_looking_at_the_machine_does_not_import_rpy2():
 # ------------------------------------------------------------------ the doctor
 
 
-def test_the_doctor_on_a_machine_without_r(bare, monkeypatch, capsys):
-    with_debian(monkeypatch, bare)
+def test_the_doctor_on_a_machine_without_r(bare, capsys):
+    bare.add_debian()
     assert doctor.main() == 1
     told = capsys.readouterr().out
-    assert "apt-get install r-base-dev r-cran-lme4" in told
+    assert f"-> {ALL_OF_APT}" in told
     assert "Python" in told
 
 
-def test_the_doctor_on_a_sound_machine(bare, monkeypatch, capsys):
-    add_r(bare)
-    with_rpy2(monkeypatch, "3.6.5")
-    monkeypatch.setattr(doctor, "_first_fit", lambda: doctor.Check("a first model", "fitted"))
+def test_the_doctor_on_a_sound_machine(bare, capsys):
+    bare.add_r()
+    bare.add_rpy2("3.6.5")
+    bare.patch.setattr(doctor, "_first_fit", lambda: doctor.Check("a first model", "fitted"))
     assert doctor.main() == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["Python", "pymer4", "R", "rpy2-rinterface", *machine.REQUIRED, "a"]
 
 
-def test_the_doctor_names_the_missing_package(bare, monkeypatch, capsys):
-    add_r(bare, packages=("lme4", "lmerTest", "emmeans"))
-    with_rpy2(monkeypatch, "3.6.5")
+def test_the_doctor_names_the_missing_package(bare, capsys):
+    bare.add_r(packages=("lme4", "lmerTest", "emmeans"))
+    bare.add_rpy2("3.6.5")
     assert doctor.main() == 1
     told = capsys.readouterr().out
     assert told.count("->") == 1

@@ -14,7 +14,7 @@ import pytest
 from pymer4 import Lmer, load_dataset
 from pymer4.errors import RError, RUnavailable
 from pymer4.rbridge import bridge
-from pymer4.rbridge.stack import LEAST, Stack, guarded, stack
+from pymer4.rbridge.process import LEAST, Stack, guarded, stack
 
 pytestmark = pytest.mark.r
 

@@ -1,14 +1,11 @@
-"""How much of a thread's stack R may use.
-
-R stops with an error where the C stack runs out, if it knows where the stack lies. As rpy2 starts R it does not, so
-that a formula of 3,000 terms, or a function that calls itself, ends the process. The bounds are those of the thread
-that asks, so they are set for each call, and taken back after it: other users of the same R have theirs.
-"""
+"""What R may not do to the process: run over a thread's stack, or change what children inherit."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import locale
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -22,6 +19,13 @@ LEAST = (2 << 20) - (64 << 10)
 _MARGIN = 256 << 10
 # R itself never uses more, whatever the system allows.
 _MOST = 64 << 20
+
+# R finds the parts of itself that it loads later by R_HOME. LC_ALL stands for the other categories; LC_CTYPE is R's
+# encoding, which Python has set to the same.
+_STAYS = {"R_HOME"}
+_CATEGORIES = [
+    value for name, value in vars(locale).items() if name.startswith("LC_") and name not in ("LC_ALL", "LC_CTYPE")
+]
 
 _known = threading.local()
 
@@ -41,16 +45,18 @@ class Stack:
 
 def stack() -> Stack | None:
     """Return the stack of this thread, None where the system does not tell."""
-    try:
-        return _known.stack
-    except AttributeError:
+    if not hasattr(_known, "stack"):
         _known.stack = _measured()
-        return _known.stack
+    return _known.stack
 
 
 @contextlib.contextmanager
 def guarded(rlib: Any) -> Iterator[None]:
-    """Tell R the bounds of this thread's stack for the length of a block."""
+    """Tell R the bounds of this thread's stack for the length of a block; other users of the same R have theirs.
+
+    As rpy2 starts R it does not know them, so that a formula of 3,000 terms, or a function that calls itself, would
+    end the process in the place of an error.
+    """
     found, before = stack(), (rlib.R_CStackStart, rlib.R_CStackLimit)
     if found is not None:
         rlib.R_CStackStart, rlib.R_CStackLimit = found.start, min(found.size, _MOST) - _MARGIN
@@ -90,3 +96,43 @@ def _of_linux() -> Stack | None:
     if told != 0 or not lowest.value:
         return None
     return Stack(lowest.value + size.value, size.value - unused.value)
+
+
+@contextlib.contextmanager
+def kept_surroundings() -> Iterator[None]:
+    """Put environment variables and locale back after a block that starts R, however it ends.
+
+    R and rpy2 set some thirty variables (`LD_LIBRARY_PATH`, `EDITOR`, `TAR`, ...) and the locale, which all children of
+    the process would inherit: with R's library path a Python that is not the system's loads libraries not its own.
+    """
+    variables, native = dict(os.environ), _native_names()
+    categories = {category: locale.setlocale(category) for category in _CATEGORIES}
+    try:
+        yield
+    finally:
+        # C's environment has names that children get and Python does not see.
+        for name in _native_names() - native - _STAYS:
+            os.unsetenv(name)
+        for name in set(os.environ) - set(variables) - _STAYS:
+            del os.environ[name]
+        os.environ.update(variables)
+        for category, value in categories.items():
+            with contextlib.suppress(locale.Error):
+                locale.setlocale(category, value)
+
+
+def _native_names() -> set[str]:
+    """Return the names in C's environment; none where it can't be read, as on Windows."""
+    if os.name != "posix":
+        return set()
+    library = ctypes.CDLL(None)
+    try:
+        entries = ctypes.POINTER(ctypes.c_char_p).in_dll(library, "environ")
+    except ValueError:
+        library._NSGetEnviron.restype = ctypes.POINTER(ctypes.POINTER(ctypes.c_char_p))
+        entries = library._NSGetEnviron().contents
+    names, place = set(), 0
+    while (entry := entries[place]) is not None:
+        names.add(os.fsdecode(entry.split(b"=", 1)[0]))
+        place += 1
+    return names
