@@ -36,8 +36,8 @@ def run(code: str, **environment: str) -> str:
     return done.stdout
 
 
-def in_thread(question, size: int):
-    """Return what a thread with a stack of `size` bytes finds, an error included."""
+def in_thread(question, size: int | None):
+    """Return what a thread with a stack of `size` bytes finds, None for the main one; an error included."""
     found = []
 
     def answer():
@@ -46,64 +46,46 @@ def in_thread(question, size: int):
         except Exception as error:
             found.append(error)
 
-    before = threading.stack_size(size)
-    thread = threading.Thread(target=answer)
-    thread.start()
-    threading.stack_size(before)
-    thread.join()
+    if size is None:
+        answer()
+    else:
+        before = threading.stack_size(size)
+        thread = threading.Thread(target=answer)
+        thread.start()
+        threading.stack_size(before)
+        thread.join()
     return found[0]
 
 
 # ------------------------------------------------------------------ the stack
 
 
-def long_formula() -> Lmer:
-    """A formula longer than any R can take: R 4.5 fits one of 800 terms, none fits one of 3,000."""
-    return Lmer(f"Reaction ~ {' + '.join(['Days'] * 3000)} + (1 | Subject)", load_dataset("sleepstudy"))
-
-
 @pytest.fixture
 def recursion():
     """A verb that calls itself for ever."""
     bridge.call("echo", value=1)
+    r = bridge._started()
     with bridge._lock:
-        endless = bridge._started().interface.evalr("function() { f <- function(n) f(n + 1); f(1) }")
-        private = bridge._started().door.closureenv
-        private["endless"] = endless
+        private = r.door.closureenv
+        private["endless"] = r.interface.evalr("function() { f <- function(n) f(n + 1); f(1) }")
     yield
     with bridge._lock:
-        bridge._started().interface.baseenv["rm"](bridge._started().values.to_r("endless"), envir=private)
+        r.interface.baseenv["rm"](r.values.to_r("endless"), envir=private)
 
 
 @pytest.mark.parametrize("size", [None, 1 << 20, 4 << 20])
 def test_a_function_that_calls_itself_ends_in_an_error_and_r_goes_on(recursion, size):
-    def question():
-        return bridge.call("endless")
-
-    if size is None:
-        with pytest.raises(RError) as caught:
-            question()
-        error = caught.value
-    else:
-        error = in_thread(question, size)
+    error = in_thread(lambda: bridge.call("endless"), size)
     assert isinstance(error, RError)
     assert "threading.stack_size" in error.advice
     assert fitted() == 10.467
 
 
-@pytest.mark.parametrize("main", [True, False])
-def test_a_formula_beyond_the_stack_is_refused_and_the_next_fit_is_right(main):
-    model = long_formula()
-
-    def question():
-        return model.fit(summarize=False)
-
-    if main:
-        with pytest.raises(RError) as caught:
-            question()
-        error = caught.value
-    else:
-        error = in_thread(question, 8 << 20)
+@pytest.mark.parametrize("size", [None, 8 << 20])
+def test_a_formula_beyond_the_stack_is_refused_and_the_next_fit_is_right(size):
+    """R 4.5 fits a formula of 800 terms, none fits one of 3,000."""
+    model = Lmer(f"Reaction ~ {' + '.join(['Days'] * 3000)} + (1 | Subject)", load_dataset("sleepstudy"))
+    error = in_thread(lambda: model.fit(summarize=False), size)
     assert isinstance(error, RError) and "shorter formula" in str(error)
     assert fitted() == 10.467
 
@@ -158,36 +140,26 @@ print(json.dumps([before, seen()]))
 """
 
 
-@pytest.mark.parametrize(
-    "start",
-    [
-        "import pymer4; pymer4.load_dataset('sleepstudy')",
-        "import tests.rbridge.test_process as t; t.fitted()",
-        "import tests.rbridge.test_process as t; t.in_thread(t.fitted, 8 << 20)",
-    ],
-)
-def test_the_start_of_r_leaves_variables_and_locale_as_they_were(start):
-    before, after = json.loads(run(_SURROUNDINGS.replace("START", start), EDITOR="mine", LC_TIME="C").splitlines()[-1])
+@pytest.mark.parametrize("size", [None, 8 << 20])
+def test_the_start_of_r_leaves_variables_and_locale_as_they_were(size):
+    code = _SURROUNDINGS.replace("START", f"import tests.rbridge.test_process as t; t.in_thread(t.fitted, {size})")
+    before, after = json.loads(run(code, EDITOR="mine", LC_TIME="C").splitlines()[-1])
     for variables in (*before[:2], *after[:2]):
         variables.pop("R_HOME", None)
     assert before == after
 
 
-def test_a_child_of_another_python_loads_its_own_libraries():
-    code = (
-        "import subprocess, sys, tests.rbridge.test_process as t; t.fitted()\n"
-        "print(subprocess.run([sys.executable, '-c', 'import ssl, sqlite3, ctypes'], capture_output=True).returncode)"
-    )
-    assert run(code).strip() == "0"
-
-
-def test_r_finds_the_parts_that_it_loads_later():
-    """LAPACK, and what opens connections, are loaded at first use, from R_HOME."""
-    code = (
-        "from pymer4.rbridge import bridge\nbridge.call('echo', value=1)\nwith bridge._lock:\n"
-        "    print(bridge._started().interface.evalr('nzchar(La_version()) && !is.null(curlGetHeaders)')[0])"
-    )
-    assert run(code).strip() == "True"
+def test_another_python_and_r_itself_find_their_libraries_later():
+    """R loads LAPACK, and what opens connections, at first use, from R_HOME."""
+    code = """
+import subprocess, sys
+from pymer4.rbridge import bridge
+bridge.call("echo", value=1)
+with bridge._lock:
+    print(bridge._started().interface.evalr("nzchar(La_version()) && !is.null(curlGetHeaders)")[0])
+print(subprocess.run([sys.executable, "-c", "import ssl, sqlite3, ctypes"], capture_output=True).returncode)
+"""
+    assert run(code).split() == ["True", "0"]
 
 
 # ------------------------------------------------------------------ forks
