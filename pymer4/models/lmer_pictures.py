@@ -13,7 +13,7 @@ from pymer4.data import intake
 from pymer4.data.columns import Column, normalise
 from pymer4.data.group_levels import chosen
 from pymer4.data.rformula import RandomTerm
-from pymer4.errors import OptionError, confidence_level, near, shown
+from pymer4.errors import OptionError, confidence_level
 from pymer4.infer import grids
 from pymer4.models.pictures import Pictures
 from pymer4.plots import arguments
@@ -78,23 +78,23 @@ class LmerPictures(Pictures):
             >>> [text.get_text() for text in ax.get_legend().get_texts()]
             ['308', '310', '309', 'Population']
         """
-        ranef_idx = self._grouping(ranef_idx)
-        groups = chosen(self._groups_at(ranef_idx), grps)
+        index = arguments.place("ranef_idx", ranef_idx, self.grps)
+        groups = chosen(_of(self.fixef, index), grps)
         predictors = [name for name in self._predictors(use_rfx=False) if name not in self.grps]
+        (param,) = arguments.names_among("param", [param], list(dict.fromkeys([*predictors, *groups.columns])))
+        how = {"figsize": figsize, "ylabel": ylabel, "ax": ax}
         if param in predictors:
-            return self._plot_predictor(param, groups, ranef_idx, figsize, xlabel, ylabel, plot_fixef, plot_ci, ax)
-        if param not in groups.columns:
-            known = list(dict.fromkeys([*predictors, *groups.columns]))
-            raise OptionError(
-                f"param={shown(param)} is not in the model. Use one of: {', '.join(known)}.{near(param, known)}"
-            )
-        varying = list(_of(self.ranef, ranef_idx).columns)
+            return self._plot_predictor(param, groups.index, index, plot_fixef, plot_fixef and plot_ci, xlabel, how)
+        varying = list(_of(self.ranef, index).columns)
         if param not in varying:
             raise OptionError(
-                f"param={param!r} is a coefficient that all groups of {list(self.grps)[ranef_idx]} have in common. "
+                f"param={param!r} is a coefficient that all groups of {list(self.grps)[index]} have in common. "
                 f"Those that vary between them are: {', '.join(varying)}. plot_summary() draws the others."
             )
-        return self._plot_coefficient(param, groups, figsize, xlabel, ylabel, plot_fixef, plot_ci, ax)
+        if plot_fixef and param in self.coefs.index:
+            limits = self.coefs.loc[param, list(tables.limit_columns(self._options.conf_level))].astype(float)
+            how |= {"population": self.coefs.loc[param, tables.ESTIMATE], "limits": limits if plot_ci else None}
+        return caterpillar(groups[param], xlabel=xlabel or param, **how)
 
     @picture
     def plot_summary(
@@ -144,8 +144,8 @@ class LmerPictures(Pictures):
             >>> ax.get_xlabel(), [tick.get_text() for tick in ax.get_yticklabels()]
             ('Estimate (Reaction)', ['Days'])
         """
-        index = self._grouping(ranef_idx)
-        groups = self._groups_at(index)[list(_of(self.ranef, index).columns)] if ranef else None
+        index = arguments.place("ranef_idx", ranef_idx, self.grps)
+        groups = _of(self.fixef, index)[list(_of(self.ranef, index).columns)] if ranef else None
         how = {"fmt": coef_fmt, "points_alpha": ranef_alpha, "axlim": axlim, "figsize": figsize, "orient": orient}
         return self._forest(error_bars, plot_intercept, groups, list(self.grps)[index], ax=ax, **how)
 
@@ -195,7 +195,7 @@ class LmerPictures(Pictures):
             >>> [ax.get_title() for ax in model.plot_ranef(order="first")]
             ['(Intercept)', 'Days']
         """
-        index = self._grouping(ranef_idx)
+        index = arguments.place("ranef_idx", ranef_idx, self.grps)
         ranef = chosen(_of(self.ranef, index), grps)
         if terms is not None:
             ranef = ranef[arguments.names_among("terms", terms, list(ranef.columns))]
@@ -210,7 +210,10 @@ class LmerPictures(Pictures):
             ax=ax,
         )
 
-    def _plot_predictor(self, param, groups, index, figsize, xlabel, ylabel, plot_fixef, plot_ci, ax) -> Axes:
+    def _plot_predictor(
+        self, param: str, groups: pd.Index, index: int, fixef: bool, band: bool, xlabel: str, how: dict[str, Any]
+    ) -> Axes:
+        """Draw the outcome along a predictor, in each of the groups and in the population."""
         x, grid = self._grid(param)
         name = list(self.grps)[index]
         offset = None if self._offset is None else float(np.mean(self._numbers(self._offset)[self._used]))
@@ -223,24 +226,24 @@ class LmerPictures(Pictures):
             level=self._options.conf_level,
             offset=0.0 if offset is None else offset,
         ).value
-        curves = value["curves"][self._groups_at(index).index.get_indexer(groups.index)]
-        labels, told = list(groups.index), self._groups_told(param, name, curves)
+        curves = value["curves"][_of(self.fixef, index).index.get_indexer(groups)]
+        labels, told = list(groups), self._groups_told(param, name, curves)
         if len(labels) > 1 and alike(curves):
             # One line stands for all: the population's, which is the same, where that is drawn.
-            curves, labels = (curves[:0], []) if plot_fixef else (curves[:1], [f"{len(labels):,} groups"])
-        with_band, (text, columns) = plot_fixef and plot_ci, self._outcome()
+            curves, labels = (curves[:0], []) if fixef else (curves[:1], [f"{len(labels):,} groups"])
+        text, columns = self._outcome()
+        how["ylabel"] = how["ylabel"] or (
+            f"Probability ({columns[0]})" if self.family == "binomial" and columns else text
+        )
         return group_lines(
             x,
             curves,
             labels=labels,
-            population=value["population"] if plot_fixef else None,
-            lower=value["lower"] if with_band else None,
-            upper=value["upper"] if with_band else None,
-            figsize=figsize,
+            population=value["population"] if fixef else None,
+            limits=(value["lower"], value["upper"]) if band else None,
             xlabel=xlabel or (f"rank of {param}" if param in self._ranks else param),
-            ylabel=ylabel or (f"Probability ({columns[0]})" if self.family == "binomial" and columns else text),
             note=" ".join([*told, *grids.told({name: grid[name] for name in grid if name != param}, offset)]),
-            ax=ax,
+            **how,
         )
 
     def _groups_told(self, param: str, group: str, curves: np.ndarray) -> list[str]:
@@ -259,28 +262,6 @@ class LmerPictures(Pictures):
             )
             told[-1] += ": their lines are parallel." if self._linear else f": parallel on the {self.link} scale."
         return told
-
-    def _plot_coefficient(self, param, groups, figsize, xlabel, ylabel, plot_fixef, plot_ci, ax) -> Axes:
-        row = self.coefs.loc[param] if plot_fixef and param in self.coefs.index else None
-        low, high = tables.limit_columns(self._options.conf_level)
-        return caterpillar(
-            groups[param],
-            population=None if row is None else row[tables.ESTIMATE],
-            lower=row[low] if row is not None and plot_ci else None,
-            upper=row[high] if row is not None and plot_ci else None,
-            figsize=figsize,
-            xlabel=xlabel or param,
-            ylabel=ylabel,
-            ax=ax,
-        )
-
-    def _grouping(self, which: int | str) -> int:
-        """Return the place of a grouping factor in `grps`."""
-        return arguments.place("ranef_idx", which, self.grps)
-
-    def _groups_at(self, which: int | str) -> pd.DataFrame:
-        """Return the groups' coefficients of one grouping factor."""
-        return _of(self.fixef, self._grouping(which))
 
     def _outcome(self) -> tuple[str, list[str]]:
         text, columns = self._reading.response.text, list(self._reading.response.columns)
@@ -305,25 +286,19 @@ class LmerPictures(Pictures):
 
     def _grid(self, param: str) -> tuple[Any, dict[str, Column]]:
         """Return places along a predictor, and new data there with the others held."""
-        columns = self._fitted_columns(self._predictors(use_rfx=False, varying=True))
-        levels = self._levels_of_numbers()
+        names = list(dict.fromkeys(self._predictors(use_rfx=False, varying=True)))
+        if self._ranks:
+            taken = self._taken_in()[0].columns
+            columns = intake.subset({name: taken[name] for name in names}, self._used)
+        else:
+            columns = intake.rows_for(names, self._frame[self._used], "plot()")[0]
+        columns, factors = self._conformed(columns), self._grid_predictors().factors
+        # Numbers that the formula makes factors of, such as x in `factor(x)`.
+        numeric = [name for name in factors if self._kinds[name].kind in ("double", "integer")]
+        levels = {name: np.asarray(factors[name], dtype=float) for name in numeric}
         x, along = grids.along(columns[param], levels.get(param))
         held = {name: grids.held(column, len(x), levels.get(name)) for name, column in columns.items()}
         return x, held | {param: along}
-
-    def _fitted_columns(self, names: Iterable[str]) -> dict[str, Column]:
-        """Return columns as they were fitted, at the rows used."""
-        names = list(dict.fromkeys(names))
-        if not self._ranks:
-            return self._conformed(intake.rows_for(names, self._frame[self._used], "plot()")[0])
-        columns = self._taken_in()[0].columns
-        return self._conformed(intake.subset({name: columns[name] for name in names}, self._used))
-
-    def _levels_of_numbers(self) -> dict[str, np.ndarray]:
-        """Return the values of the numbers that the formula makes factors of, such as x in `factor(x)`."""
-        made = self._grid_predictors().factors
-        numeric = [name for name in made if self._kinds[name].kind in ("double", "integer")]
-        return {name: np.asarray(made[name], dtype=float) for name in numeric}
 
 
 def _of(frames: pd.DataFrame | list[pd.DataFrame], index: int) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,9 +11,10 @@ import pandas as pd
 
 from pymer4 import tables
 from pymer4.data.families import link_named
-from pymer4.errors import NotFittedError, OptionError, confidence_level, near, one_of, shown
+from pymer4.errors import NotFittedError, OptionError, confidence_level, one_of
 from pymer4.plots import forest, marginal, residuals
-from pymer4.plots.arguments import panels, picture
+from pymer4.plots.arguments import names_among, panels, picture
+from pymer4.plots.residuals import Residuals
 from pymer4.work import Seed, whole_seed
 
 if TYPE_CHECKING:
@@ -25,7 +27,8 @@ class Pictures:
     """Plotting methods of all models.
 
     They read `fits`, `residuals`, `design_matrix`, `coefs` and the marginal tables. What a model knows beyond that it
-    tells by `_outcome`, `_prior_weights`, `_categories` and `_quantile_residuals`.
+    tells by `_outcome`, the left side of the formula and the columns that it names; `_quantile_residuals`, None where
+    its outcome has none; `_prior_weights`; and `_categories`.
     """
 
     @picture
@@ -129,11 +132,10 @@ class Pictures:
             >>> ax.get_xlabel(), ax.get_ylabel()
             ('Normal quantiles', 'Residuals')
         """
-        level = None if conf_level is None else confidence_level(conf_level)
         drawn = self._residuals_drawn(seed)
         return residuals.quantiles(
             drawn.values,
-            conf_level=level,
+            conf_level=None if conf_level is None else confidence_level(conf_level),
             is_standard=drawn.is_standard,
             figsize=figsize,
             xlabel=xlabel or "Normal quantiles",
@@ -185,10 +187,7 @@ class Pictures:
                 "Use plot_residuals()."
             )
         b = self.coefs[tables.ESTIMATE]
-        if term not in b.index:
-            raise OptionError(
-                f"term={shown(term)} is no coefficient. Use one of: {', '.join(b.index)}.{near(term, b.index)}"
-            )
+        (term,) = names_among("term", [term], list(b.index))
         design, used = self.design_matrix[list(b.index)], np.isfinite(self.residuals)
         weights = self._prior_weights()
         return residuals.partial_regression(
@@ -198,7 +197,7 @@ class Pictures:
             weights=None if weights is None else weights[used],
             figsize=figsize,
             xlabel=xlabel or f"{term} | others",
-            ylabel=ylabel or f"{self._outcome()[0] or 'outcome'} | others",
+            ylabel=ylabel or f"{self._outcome()[0]} | others",
             ax=ax,
         )
 
@@ -246,20 +245,16 @@ class Pictures:
                 f"plot_marginal() draws marginal {'contrasts' if contrasts else 'means or slopes'}, and there are none "
                 "yet. Call post_hoc(), emmeans() or emtrends() first."
             )
-        label = _labelled(marginal.kind(table), self._outcome_drawn(**marginal.scale_of(table)))
         columns = table.attrs.get("columns", {})
         return marginal.marginal(
             table,
             categories=[columns.get(name, name) for name in self._categories()],
+            label=_labelled(marginal.kind(table), self._outcome_drawn(**marginal.scale_of(table))),
             figsize=figsize,
-            xlabel=xlabel or (label if contrasts else ""),
-            ylabel=ylabel or ("" if contrasts else label),
+            xlabel=xlabel,
+            ylabel=ylabel,
             ax=ax,
         )
-
-    def _outcome(self) -> tuple[str, list[str]]:
-        """Return the left side of the formula as text, and the columns it names; empty where they are not known."""
-        return "", []
 
     def _prior_weights(self) -> np.ndarray | None:
         """Return the weight of each row of the data, shape (n,), or None."""
@@ -269,20 +264,15 @@ class Pictures:
         """Return the variables whose numbers are names of levels."""
         return ()
 
-    def _quantile_residuals(self, seed: int | None) -> residuals.Residuals | None:
-        """Return the quantile residuals of a generalized model; None where its outcome has none."""
-        return None
-
-    def _residuals_drawn(self, seed: Seed) -> residuals.Residuals:
+    def _residuals_drawn(self, seed: Seed) -> Residuals:
         """Return the residuals that the pictures are of."""
-        seed, about = whole_seed(seed), self._fits_named()
+        seed, drawn = whole_seed(seed), Residuals("Residuals", self.fits, self._fits_named(), self.residuals)
         if not self._linear:
-            found = self._quantile_residuals(seed)
-            return found or residuals.Residuals("Deviance residuals", self.fits, about, self.residuals, is_even=False)
+            return self._quantile_residuals(seed) or replace(drawn, kind="Deviance residuals", is_even=False)
         weights = self._prior_weights()
         if weights is None:
-            return residuals.Residuals("Residuals", self.fits, about, self.residuals)
-        return residuals.Residuals("Residuals × √weight", self.fits, about, self.residuals * np.sqrt(weights))
+            return drawn
+        return replace(drawn, kind="Residuals × √weight", values=self.residuals * np.sqrt(weights))
 
     def _forest(
         self, error_bars: str, plot_intercept: bool, groups: pd.DataFrame | None = None, of: str = "", **how: Any
@@ -292,9 +282,9 @@ class Pictures:
         coefs = self.coefs if plot_intercept else self.coefs.drop(index=list(_INTERCEPTS), errors="ignore")
         estimates = coefs[tables.ESTIMATE]
         if error_bars == "ci":
-            lower, upper = (coefs[name].to_numpy() for name in tables.limit_columns(self._options.conf_level))
+            lower, upper = (coefs[name] for name in tables.limit_columns(self._options.conf_level))
         else:
-            lower, upper = ((estimates + side * coefs[tables.SE]).to_numpy() for side in (-1, 1))
+            lower, upper = (estimates + side * coefs[tables.SE] for side in (-1, 1))
         notes = []
         if groups is not None and groups.columns.intersection(coefs.index).size:
             notes = [f"Points: the {len(groups):,} groups of {of}."]
@@ -302,26 +292,18 @@ class Pictures:
         if wide is not None:
             remedy = "plot_intercept=False leaves it out" if wide in _INTERCEPTS else "axlim= cuts the axis"
             notes += [f"{wide} takes up most of the axis; {remedy}."]
-        label, note = self._estimates_drawn(), " ".join(notes)
-        return forest.forest(estimates, lower, upper, points=groups, xlabel=label, note=note, **how)
+        told = {"xlabel": self._estimates_drawn(), "note": " ".join(notes)}
+        return forest.forest(estimates, lower, upper, points=groups, **told, **how)
 
     def _fits_named(self) -> str:
         return "Fitted probabilities" if self.family == "binomial" else "Fitted values"
 
     def _outcome_drawn(self, scale: str, undone: bool = False, sloped: bool = False) -> str:
-        """Return what the outcome is called on a scale.
-
-        Args:
-            scale: "response" or "link".
-            undone: whether a function of the outcome was undone.
-            sloped: whether it is a slope or a difference.
-        """
+        """Return what the outcome, a slope of it, or what a function of it was undone to, is called on a scale."""
         text, columns = self._outcome()
-        if not text:
-            return ""
+        if self._linear and undone and columns:
+            return columns[0]
         if self._linear:
-            if undone and columns:
-                return columns[0]
             return "" if sloped and scale == "response" and text not in columns else text
         if self.family == "binomial":
             text = columns[0] if columns else text

@@ -1,4 +1,4 @@
-"""What the arguments of a picture may be: each check returns the value in plain form, or says what is allowed.
+"""What the arguments of a picture may be: each check returns a value in plain form, or raises an `OptionError`.
 
 They run before anything is drawn, so that a call that is refused leaves the axes it was given as they were. `picture`
 and `panels` are the door that every plotting method of a model has.
@@ -6,6 +6,7 @@ and `panels` are the door that every plotting method of a model has.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import numbers
@@ -14,26 +15,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pymer4.errors import OptionError, check_keywords, items, near, once, shown, truth
+from pymer4.errors import OptionError, check_keywords, items, near, once, one_of, shown, truth
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _LARGEST = 500  # inches; matplotlib draws no more than 65,536 pixels a side
-_SHOWN = 12
 
 
 def one_axes(argument: str, value: Any) -> Axes:
-    """Return the axes of a picture that has one panel.
-
-    Raises:
-        OptionError: anything else, or axes that can't be drawn on.
-    """
+    """Return the axes of a picture that has one panel."""
     from matplotlib.axes import Axes
 
     if isinstance(value, Axes):
         return _sound(argument, value)
-    if isinstance(value, (list, tuple, np.ndarray)) and np.ndim(np.asarray(value, dtype=object)):
+    if _is_several(value):
         raise OptionError(
             f"{argument} is {_kind(value)} of {np.size(np.asarray(value, dtype=object))}, and this picture has one "
             "panel. Give one matplotlib Axes, such as axes[0], or none to have a figure made."
@@ -45,33 +41,26 @@ def one_axes(argument: str, value: Any) -> Axes:
 
 
 def some_axes(argument: str, value: Any) -> Axes | list[Axes]:
-    """Return the axes of a picture that may have several panels: one, or several in any shape.
-
-    Raises:
-        OptionError: anything else, the same axes twice, or axes that can't be drawn on.
-    """
-    if not isinstance(value, (list, tuple, np.ndarray)) or np.ndim(np.asarray(value, dtype=object)) == 0:
+    """Return the axes of a picture that may have several panels: one, or several in any shape."""
+    if not _is_several(value):
         return one_axes(argument, value)
     from matplotlib.axes import Axes
+    from matplotlib.cbook import flatten
 
-    held = list(_flat(value))
+    held = list(flatten(value))
     for each in held:
         if not isinstance(each, Axes):
             raise OptionError(
                 f"{argument} holds {shown(each)}, {_kind(each)}. Each has to be a matplotlib Axes, one a panel."
             )
         _sound(argument, each)
-    if len({id(each) for each in held}) < len(held):
+    if len(set(held)) < len(held):
         raise OptionError(f"{argument} holds the same Axes more than once. Give one a panel.")
     return held
 
 
 def size(argument: str, value: Any) -> tuple[float, float]:
-    """Return width and height of a figure.
-
-    Raises:
-        OptionError: they are not two numbers above 0.
-    """
+    """Return width and height of a figure, in inches."""
     found = _pair(value)
     if found is None or min(found) <= 0 or max(found) > _LARGEST:
         raise OptionError(
@@ -82,41 +71,31 @@ def size(argument: str, value: Any) -> tuple[float, float]:
 
 
 def limits(argument: str, value: Any) -> tuple[float, float]:
-    """Return the ends of an axis.
-
-    Raises:
-        OptionError: they are not two finite numbers, the lower first.
-    """
+    """Return the ends of an axis."""
     found = _pair(value)
     if found is None:
         raise OptionError(
             f"{argument}={shown(value)} has to be the two ends of the axis, finite numbers, such as (-1, 1). Leave it "
             "out for all that is drawn."
         )
-    if not found[0] < found[1]:
+    low, high = sorted(found)
+    if found != (low, high) or low == high:
         raise OptionError(
             f"{argument}={shown(value)} has to name the lower end first, and another one second, such as "
-            f"({min(found):g}, {max(found) if found[0] != found[1] else found[0] + 1:g})."
+            f"({low:g}, {high if high > low else low + 1:g})."
         )
     return found
 
 
 def marks(argument: str, value: Any) -> str:
-    """Return a format string of matplotlib, or "none".
-
-    Raises:
-        OptionError: matplotlib does not know it.
-    """
+    """Return a format string of matplotlib, or "none"."""
     if isinstance(value, str):
         if value.lower() == "none":
             return value
         from matplotlib.figure import Figure
 
-        try:
+        with contextlib.suppress(ValueError):
             Figure().subplots().plot([0], [0], value)
-        except ValueError:
-            pass
-        else:
             return value
     raise OptionError(
         f"{argument}={shown(value)} is not a format of matplotlib. Use a mark, such as 'o', 's' or 'D', with a colour "
@@ -125,22 +104,14 @@ def marks(argument: str, value: Any) -> str:
 
 
 def opacity(argument: str, value: Any) -> float:
-    """Return a number from 0 to 1.
-
-    Raises:
-        OptionError: it is none.
-    """
-    if isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 <= value <= 1:
+    """Return a number from 0 to 1."""
+    if _is_number(value) and 0 <= value <= 1:
         return float(value)
     raise OptionError(f"{argument}={shown(value)} has to be an opacity from 0, not to be seen, to 1.")
 
 
 def label(argument: str, value: Any) -> str:
-    """Return the label of an axis; None is an empty one, in whose place stands what is drawn there.
-
-    Raises:
-        OptionError: it is no text, or none that can be drawn.
-    """
+    """Return the label of an axis; None is an empty one, in whose place stands what is drawn there."""
     if value is None:
         return ""
     if not isinstance(value, str):
@@ -150,55 +121,30 @@ def label(argument: str, value: Any) -> str:
     return value
 
 
-def one_name(argument: str, value: Any) -> str:
-    """Return a name; whether there is such a thing only the model knows.
-
-    Raises:
-        OptionError: it is no text.
-    """
-    if isinstance(value, str):
-        return value
-    raise OptionError(f"{argument}={shown(value)} is {_kind(value)}. Give one name, as text.")
-
-
 def names_among(argument: str, value: Any, known: Sequence[str]) -> list[str]:
-    """Return names that are known, each given once; a single one may stand alone.
-
-    Raises:
-        OptionError: others, the same twice, or none.
-    """
-    given = listed(argument, value)
-    listing = ", ".join(map(str, known[:_SHOWN])) + (", …" if len(known) > _SHOWN else "")
+    """Return names that are known, each given once; a single one may stand alone."""
+    given = [str(each) if isinstance(each, str) else each for each in listed(argument, value)]
     for each in given:
-        if not isinstance(each, str) or each not in known:
-            raise OptionError(f"{argument} has {shown(each)}, which is none of: {listing}.{near(str(each), known)}")
+        one_of(argument, each, known)
     once(argument, given)
     if not given:
-        raise OptionError(f"{argument} is empty. Name some of: {listing}, or leave it out for all.")
+        raise OptionError(f"{argument} is empty. Leave it out for all.")
     return given
 
 
 def place(argument: str, which: int | str, names: Iterable[str]) -> int:
-    """Return the place of a grouping factor, given by its name or as that place.
-
-    Raises:
-        OptionError: it is none of `names`.
-    """
+    """Return the place of a grouping factor, given by its name or as that place."""
     names = list(names)
     if isinstance(which, str) and which in names:
         return names.index(which)
     if isinstance(which, (int, np.integer)) and not isinstance(which, bool) and 0 <= which < len(names):
         return int(which)
-    listed = ", ".join(f"{i} ({name})" for i, name in enumerate(names))
-    raise OptionError(f"{argument}={shown(which)} is not a grouping factor. Use one of: {listed}.{near(which, names)}")
+    known = ", ".join(f"{i} ({name})" for i, name in enumerate(names))
+    raise OptionError(f"{argument}={shown(which)} is not a grouping factor. Use one of: {known}.{near(which, names)}")
 
 
 def listed(argument: str, value: Any) -> list[Any]:
-    """Return what was given as a list; a text is one label.
-
-    Raises:
-        OptionError: it can't be listed.
-    """
+    """Return what was given as a list; a text is one label."""
     found = [value] if isinstance(value, str) else items(value)
     if found is None:
         raise OptionError(f"{argument}={shown(value)} has to be a list of labels. Leave it out for all.")
@@ -216,25 +162,24 @@ def _sound(argument: str, ax: Axes) -> Axes:
     return ax
 
 
+def _is_several(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim > 0)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
 def _pair(value: Any) -> tuple[float, float] | None:
     """Return two finite numbers as floats; None for anything else."""
-    if isinstance(value, (tuple, list, np.ndarray)) and len(np.shape(np.asarray(value, dtype=object))) == 1:
-        given = list(value)
-        if len(given) == 2 and all(isinstance(v, numbers.Real) and not isinstance(v, (bool, np.bool_)) for v in given):
-            try:
-                found = float(given[0]), float(given[1])
-            except OverflowError:
-                return None
-            return found if np.isfinite(found).all() else None
-    return None
-
-
-def _flat(value: Any) -> Iterable[Any]:
-    for each in value:
-        if isinstance(each, (list, tuple, np.ndarray)):
-            yield from _flat(each)
-        else:
-            yield each
+    given = list(value) if _is_several(value) else []
+    if len(given) != 2 or not all(map(_is_number, given)):
+        return None
+    try:
+        low, high = map(float, given)
+    except OverflowError:
+        return None
+    return (low, high) if np.isfinite([low, high]).all() else None
 
 
 def _kind(value: Any) -> str:
@@ -250,15 +195,13 @@ _CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
     "ranef_alpha": opacity,
     "xlabel": label,
     "ylabel": label,
-    "param": one_name,
-    "term": one_name,
     "grps": listed,
     **dict.fromkeys(("ranef", "plot_intercept", "plot_fixef", "plot_ci", "contrasts"), truth),
 }
 """Argument to its check. What only the model knows, such as its terms, the methods check before they draw."""
 
 
-def picture(method: Callable, ax: Callable[[str, Any], Any] = one_axes) -> Callable:
+def picture(method: Callable[..., Any], ax: Callable[[str, Any], Any] = one_axes) -> Callable[..., Any]:
     """Let a plotting method have its arguments checked, and put in plain form, before it is called.
 
     An argument that is left out, or equal to its default, needs no check.
@@ -292,6 +235,6 @@ def picture(method: Callable, ax: Callable[[str, Any], Any] = one_axes) -> Calla
     return drawn
 
 
-def panels(method: Callable) -> Callable:
+def panels(method: Callable[..., Any]) -> Callable[..., Any]:
     """Do as `picture` for a method that draws several panels, and takes as many axes."""
     return picture(method, some_axes)

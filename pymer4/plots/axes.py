@@ -1,8 +1,7 @@
-"""Axes: their dress, the room along them, the names of their places, and several of them side by side.
+"""Axes: their colours and dress, the room along them, the names of their places, and several of them side by side.
 
 Matplotlib's constrained layout places what stands round the axes of a figure that is made here; one that was made
-elsewhere is left to its maker. Names of terms and groups may be long and many, and are taken literally, never as
-mathematics: see `name`.
+elsewhere is left to its maker. Names of terms and groups may be long and many, and are taken literally: see `name`.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import re
 import textwrap
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,9 +20,13 @@ from pymer4.errors import OptionError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.text import Text
-    from numpy.typing import ArrayLike
 
-_FAINT = "#5F5F5F"
+# Blue is a group, black the population. The colours are told apart by colour-blind readers and survive a grey printer:
+# Okabe and Ito, 2008, for the pair; Tol, 2021, "muted", for a handful of groups.
+INK, GROUP, GUIDE, _FAINT = "#1A1A1A", "#0072B2", "#8A8A8A", "#5F5F5F"
+DISTINCT = ("#332288", "#CC6677", "#117733", "#88CCEE", "#882255", "#999933", "#44AA99", "#AA4499")
+STROKES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
+MANY = 500  # marks; more are pixels, not paths, in a vector file
 _PAGE = 7.0  # inches; figures up to that width are shown as they are, larger ones reduced
 _LINES = 4  # of a note under the axis
 NAME = 34  # letters of a name on a y axis; longer ones are broken
@@ -58,15 +61,7 @@ def panels(
         OptionError: another number of axes than of panels.
     """
     if ax is None:
-        import matplotlib.pyplot as plt
-
-        wide = min(count, columns)
-        grid = plt.subplots(-(-count // wide), wide, figsize=figsize, layout="constrained", squeeze=False, **shared)[1]
-        for spare in grid.flat[count:]:
-            spare.remove()
-        drawn = [_readable(each, small=count > 1 or figsize[0] <= _PAGE) for each in grid.flat[:count]]
-        for lowest in drawn[max(count - wide, 0) :]:
-            lowest.tick_params(labelbottom=True)
+        drawn = _made(count, figsize, columns, **shared)
     else:
         drawn = list(np.ravel(np.asarray(ax, dtype=object)))
         if len(drawn) != count:
@@ -83,11 +78,17 @@ def panels(
 
 def squeezed(drawn: Sequence[Axes]) -> Axes | np.ndarray:
     """Return the axes of a single panel as they are, and those of several as an array, shape (panels,)."""
-    if len(drawn) == 1:
-        return drawn[0]
-    found = np.empty(len(drawn), dtype=object)
-    found[:] = drawn
-    return found
+    return drawn[0] if len(drawn) == 1 else np.array(drawn, dtype=object)
+
+
+def turned(down: bool, along: Any, across: Any) -> tuple[Any, Any]:
+    """Return (x, y) of what lies along the value axis and across it."""
+    return (along, across) if down else (across, along)
+
+
+def guide(ax: Axes, at: float, down: bool = True, zorder: float = 2.0) -> None:
+    """Draw a dashed line across the value axis."""
+    (ax.axvline if down else ax.axhline)(at, color=GUIDE, linewidth=1, dashes=(4, 3), zorder=zorder)
 
 
 def write(ax: Axes, text: Text, words: str) -> None:
@@ -118,28 +119,9 @@ def caption(ax: Axes, text: str) -> None:
     wide = box.width if ax.figure.axes[1:] else 1.85 * min(middle - whole.x0, whole.x1 - middle)
     width = max(int(72 * wide / ax.figure.dpi / (0.5 * size)), 20)
     lines = textwrap.wrap(text, width, break_long_words=False, max_lines=_LINES, placeholder=" …")
-    note = ax.annotate(
-        "\n".join(lines).replace("\u00a0", " "),
-        xy=(0.5, 0),
-        xycoords=ax.xaxis.label,
-        xytext=(0, -0.5 * size),
-        textcoords="offset points",
-        ha="center",
-        va="top",
-        size=size,
-        color=_FAINT,
-        annotation_clip=False,
-    )
-    note.set_parse_math(False)
-
-
-def _readable(ax: Axes, small: bool = False) -> Axes:
-    """Enlarge the texts of axes that were made here."""
-    ticks, labels = ("medium", "large") if small else ("large", "x-large")
-    ax.tick_params(labelsize=ticks)
-    for text in (ax.xaxis.label, ax.yaxis.label, ax.title):
-        text.set_size(labels)
-    return ax
+    under = {"xycoords": ax.xaxis.label, "xytext": (0, -0.5 * size), "textcoords": "offset points"}
+    look = {"ha": "center", "va": "top", "size": size, "color": _FAINT, "annotation_clip": False, "parse_math": False}
+    ax.annotate("\n".join(lines).replace("\u00a0", " "), (0.5, 0), **under, **look)
 
 
 def label(ax: Axes, xlabel: str, ylabel: str) -> Axes:
@@ -154,16 +136,10 @@ def floor(ax: Axes) -> float:
     return min((artist.get_zorder() for artist in drawn), default=2.5) - 0.5
 
 
-def positions(ax: Axes, x: ArrayLike | Sequence[str]) -> tuple[np.ndarray, bool]:
-    """Return places on the x axis, and whether they are categories.
-
-    Categories go through the axis, so that they meet those which are on it already.
-    """
-    if not any(isinstance(value, str) for value in x):
-        return np.asarray(x, dtype=float), False
-    names = [str(value) for value in x]
-    ax.xaxis.update_units(names)
-    return np.asarray(ax.convert_xunits(names), dtype=float), True
+def literal(key: Any) -> None:
+    """Take the texts of a legend literally, never as mathematics."""
+    for text in (*key.get_texts(), key.get_title()):
+        text.set_parse_math(False)
 
 
 def pitch(ax: Axes, axis: str, count: int) -> float:
@@ -204,6 +180,25 @@ def in_lines(name: str, width: int) -> str:
                 lines.append("")
             lines[-1] += piece
     return "\n".join(line.rstrip() for line in lines if line)
+
+
+def _made(count: int, figsize: tuple[float, float], columns: int, **shared: bool) -> list[Axes]:
+    """Return axes of a new figure, with larger texts, in rows of which the last may be shorter."""
+    import matplotlib.pyplot as plt
+
+    wide = min(count, columns)
+    grid = plt.subplots(-(-count // wide), wide, figsize=figsize, layout="constrained", squeeze=False, **shared)[1]
+    for spare in grid.flat[count:]:
+        spare.remove()
+    drawn = list(grid.flat[:count])
+    ticks, labels = ("medium", "large") if count > 1 or figsize[0] <= _PAGE else ("large", "x-large")
+    for ax in drawn:
+        ax.tick_params(labelsize=ticks)
+        for text in (ax.xaxis.label, ax.yaxis.label, ax.title):
+            text.set_size(labels)
+    for lowest in drawn[max(count - wide, 0) :]:
+        lowest.tick_params(labelbottom=True)
+    return drawn
 
 
 def _lying(texts: Sequence[str], room: float, full: float) -> tuple[list[str], float, bool]:

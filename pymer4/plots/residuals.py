@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pymer4 import tables
 from pymer4.errors import DataError
 from pymer4.fit.lowess import lowess
 from pymer4.plots import axes
-from pymer4.plots.forest import GROUP, GUIDE, INK, MANY, matching
+from pymer4.plots.axes import GROUP, INK, MANY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,36 +59,13 @@ def residuals_against_fitted(
 ) -> Axes:
     """Draw residuals against fitted values, with a smooth line that should lie near zero.
 
-    The line is R's `lowess` with its defaults, as in `plot(lm)` there. A bend speaks of a relation that the model
-    lacks, a funnel of a variance that changes with the mean.
-
-    Args:
-        fitted: shape (n,); pairs with a missing or infinite value are left out.
-        residuals: shape (n,).
-        robust: let the line disregard outliers; False for residuals of counts, proportions, and 0 and 1.
-        figsize: inches, where a figure has to be made.
-        xlabel: label of the x axis.
-        ylabel: label of the y axis.
-        ax: axes to draw on.
-
-    Returns:
-        The axes drawn on.
-
-    Raises:
-        DataError: two lengths, or no pair without a missing value.
-
-    Example:
-        >>> from matplotlib.figure import Figure
-        >>> ax = residuals_against_fitted([1, 2, 3, 4], [0.5, -0.5, -0.5, 0.5], ax=Figure().subplots())
-        >>> ax.get_xlabel(), ax.get_ylabel()
-        ('Fitted values', 'Residuals')
+    The line is R's `lowess` with its defaults, as in `plot(lm)` there; a robust one disregards outliers, which are not
+    rare in residuals of counts, proportions, and 0 and 1. Pairs with a missing or infinite value are left out.
     """
-    x = np.asarray(fitted, dtype=float)
-    y = matching(tables.RESIDUALS, residuals, x.shape)
-    x, y = _complete(x, y)
+    x, y = _complete(fitted, residuals)
     made, ax = ax is None, axes.dress(ax, figsize)
     _cloud(ax, x, y, keyed=made)
-    ax.axhline(0, color=GUIDE, linewidth=1, dashes=(4, 3), zorder=2.2)
+    axes.guide(ax, 0, down=False, zorder=2.2)
     at, line = lowess(x, y, iterations=3 if robust else 0)
     if at.size > 1:
         _line(ax, at, line, "Smooth")
@@ -106,37 +82,16 @@ def quantiles(
     ylabel: str = "Residuals",
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw ordered residuals against the quantiles of a normal distribution.
+    """Draw ordered residuals against the quantiles of a normal distribution; what is not finite is left out.
 
-    The places are those of R's `qqnorm`, the line passes through both quartiles as R's `qqline`. The band holds each
-    ordered residual of a normal sample with the given probability: the i-th of n uniform values is
-    Beta(i, n - i + 1) (David & Nagaraja, 2003, Order Statistics, 2.3). It is pointwise: with many residuals
-    some leave it by chance.
-
-    Args:
-        residuals: shape (n,); missing and infinite values are left out.
-        conf_level: probability of the band; None for no band.
-        is_standard: whether the residuals should be standard normal; the line is then that of this distribution.
-        figsize: inches, where a figure has to be made.
-        xlabel: label of the x axis.
-        ylabel: label of the y axis.
-        ax: axes to draw on.
-
-    Returns:
-        The axes drawn on.
-
-    Raises:
-        DataError: no residual that is neither missing nor infinite.
-
-    Example:
-        >>> from matplotlib.figure import Figure
-        >>> ax = quantiles([0.3, -1.2, 0.8, 0.1, -0.2], ax=Figure().subplots())
-        >>> ax.lines[-1].get_ydata().tolist()
-        [-1.2, -0.2, 0.1, 0.3, 0.8]
+    The places are those of R's `qqnorm`, the line passes through both quartiles as R's `qqline`, or is that of the
+    standard normal distribution. The band, unless `conf_level` is None, holds each ordered residual of a normal sample
+    with that probability: the i-th of n uniform values is Beta(i, n - i + 1) (David & Nagaraja, 2003, Order
+    Statistics, 2.3). It is pointwise: with many residuals some leave it by chance.
     """
     from scipy.special import ndtri
 
-    (y,) = _complete(np.asarray(residuals, dtype=float).ravel())
+    (y,) = _complete(residuals)
     y = np.sort(y)
     n = y.size
     shift = 3 / 8 if n <= 10 else 1 / 2
@@ -158,11 +113,11 @@ def quantiles(
 
 
 def partial_regression(
-    x: ArrayLike,
-    y: ArrayLike,
-    others: ArrayLike,
+    x: np.ndarray,
+    y: np.ndarray,
+    others: np.ndarray,
     *,
-    weights: ArrayLike | None = None,
+    weights: np.ndarray | None = None,
     figsize: tuple[float, float] = (7, 5),
     xlabel: str = "x | others",
     ylabel: str = "y | others",
@@ -172,60 +127,31 @@ def partial_regression(
 
     The slope of the line is the column's coefficient in the regression of `y` on all columns, and the points show
     which rows it rests on (Frisch & Waugh, 1933, Econometrica 1; Lovell, 1963, Journal of the American Statistical
-    Association 58). With weights all three regressions are weighted, and the area of a point is its weight.
-
-    Args:
-        x: the column in question, shape (n,).
-        y: the outcome, shape (n,).
-        others: the other columns, the intercept's too where there is one, shape (n, k); k may be 0.
-        weights: shape (n,), above 0.
-        figsize: inches, where a figure has to be made.
-        xlabel: label of the x axis.
-        ylabel: label of the y axis.
-        ax: axes to draw on.
-
-    Returns:
-        The axes drawn on.
-
-    Raises:
-        DataError: shapes that don't match, or a column that the others add up to.
-
-    Example:
-        >>> import numpy as np
-        >>> from matplotlib.figure import Figure
-        >>> x, y = np.array([0.0, 1.0, 2.0, 4.0]), np.array([1.0, 3.0, 2.0, 6.0])
-        >>> ax = partial_regression(x, y, np.ones((4, 1)), ax=Figure().subplots())
-        >>> line = ax.lines[-1].get_xydata()
-        >>> bool(np.isclose(np.diff(line[:, 1]) / np.diff(line[:, 0]), np.polyfit(x, y, 1)[0])[0])
-        True
+    Association 58). With weights all three regressions are weighted, and the area of a point is its weight. `x` and
+    `y` have the shape (n,), the others (n, k), with the intercept's column where there is one; k may be 0.
     """
-    x = np.asarray(x, dtype=float)
-    y = matching("y", y, x.shape)
-    others = np.asarray(others, dtype=float).reshape(x.size, -1)
-    given = None if weights is None else matching("weights", weights, x.shape)
-    weights = np.ones_like(x) if given is None else given
-    root = np.sqrt(weights)
-    both = np.column_stack([x, y])
-    b = np.linalg.lstsq(others * root[:, None], both * root[:, None], rcond=None)[0]
-    left_x, left_y = (both - others @ b).T
-    spread = weights @ left_x**2
-    if spread <= 1e-14 * (weights @ x**2):
+    w = np.ones_like(x) if weights is None else weights
+    root, both = np.sqrt(w)[:, None], np.column_stack([x, y])
+    left_x, left_y = (both - others @ np.linalg.lstsq(others * root, both * root, rcond=None)[0]).T
+    spread = w @ left_x**2
+    if spread <= 1e-14 * (w @ x**2):
         raise DataError("The other columns add up to this one, which leaves nothing of it to draw.")
-    slope = (weights @ (left_x * left_y)) / spread
+    slope = (w @ (left_x * left_y)) / spread
 
     made, ax = ax is None, axes.dress(ax, figsize)
-    _cloud(ax, left_x, left_y, given, keyed=made)
+    _cloud(ax, left_x, left_y, weights, keyed=made)
     ends = np.array([left_x.min(), left_x.max()])
     _line(ax, ends, slope * ends, "Slope")
     return axes.label(ax, xlabel, ylabel)
 
 
-def _complete(*columns: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Return the columns at the rows where all are finite."""
-    finite = np.logical_and.reduce([np.isfinite(column) for column in columns])
+def _complete(*columns: ArrayLike) -> np.ndarray:
+    """Return the columns, one a row, where all are finite."""
+    stacked = np.array(columns, dtype=float)
+    finite = np.isfinite(stacked).all(axis=0)
     if not finite.any():
         raise DataError("There is nothing to draw: each row has a missing or an infinite value.")
-    return tuple(column[finite] for column in columns)
+    return stacked[:, finite]
 
 
 def _diameter(count: int) -> float:
@@ -237,15 +163,8 @@ def _line(ax: Axes, x: np.ndarray, y: np.ndarray, name: str) -> None:
     """Draw a black line that also stands out from dark hexagons."""
     from matplotlib.patheffects import withStroke
 
-    ax.plot(
-        x,
-        y,
-        color=INK,
-        linewidth=2.2,
-        label=name,
-        zorder=2.5,
-        path_effects=[withStroke(linewidth=4.5, foreground="white")],
-    )
+    halo = [withStroke(linewidth=4.5, foreground="white")]
+    ax.plot(x, y, color=INK, linewidth=2.2, label=name, zorder=2.5, path_effects=halo)
 
 
 def _cloud(ax: Axes, x: np.ndarray, y: np.ndarray, weights: np.ndarray | None = None, keyed: bool = False) -> None:
@@ -265,10 +184,8 @@ def _cloud(ax: Axes, x: np.ndarray, y: np.ndarray, weights: np.ndarray | None = 
     cells = ax.hexbin(x, y, C=weights, reduce_C_function=np.sum, gridsize=size, mincnt=1, cmap=shades, zorder=2.0)
     cells.set(norm=LogNorm(), linewidths=0.2, rasterized=True)
     if keyed:
-        key = ax.figure.colorbar(
-            cells, ax=ax, label="Rows" if weights is None else "Sum of weights", shrink=0.6, aspect=30
-        )
-        key.outline.set_visible(False)
+        told = "Rows" if weights is None else "Sum of weights"
+        ax.figure.colorbar(cells, ax=ax, label=told, shrink=0.6, aspect=30).outline.set_visible(False)
 
 
 def _thinned(z: np.ndarray, most: int, tail: int) -> np.ndarray:

@@ -264,7 +264,7 @@ def test_messages_name_what_was_given_and_the_next_step():
         lambda: arguments.limits("axlim", (4, -1)): "axlim=(4, -1) has to name the lower end first, and another one "
         "second, such as (-1, 4).",
         lambda: arguments.names_among("terms", ["x", "x"], ["x", "y"]): "terms names x more than once. Name each once.",
-        lambda: arguments.names_among("terms", "yy", ["x", "y"]): "terms has 'yy', which is none of: x, y. "
+        lambda: arguments.names_among("terms", "yy", ["x", "y"]): "terms='yy' is not known. Use one of: 'x', 'y'. "
         "Did you mean 'y'?",
     }
     for ask, text in told.items():
