@@ -40,6 +40,21 @@ class _Interface:
 
 rinterface = _Interface()
 
+# What is compared with reads options of R's that a start-up file may have set.
+_AS_R_STARTS = """function(judge) function(...) {
+  users <- options(scipen = 0, warn = 0, na.action = "na.omit", lmerControl = NULL, glmerControl = NULL)
+  on.exit(options(users))
+  judge(...)
+}"""
+
+
+def inside(code: str, *given: Any) -> Any:
+    """Return what an R function says of R objects, such as `model_obj`, in this process; as plain values."""
+    from pymer4.rbridge import bridge
+
+    judge = rinterface.evalr(_AS_R_STARTS)(rinterface.evalr(code))
+    return bridge._started().values.from_r(judge(*given))
+
 
 def ask(script: str, **arrays: np.ndarray) -> dict[str, np.ndarray]:
     """Return what a script puts into the list `answer`, under its names.
