@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import cache
 from typing import Any
 
@@ -9,7 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from pymer4 import Lmer, load_dataset
+from pymer4 import Lm, Lmer, load_dataset
+from pymer4.errors import ModelWarning
 
 DOSES = ["low", "mid", "high"]
 
@@ -88,6 +90,17 @@ def fitted(formula: str, data: pd.DataFrame | None = None, *, given: dict[str, A
     """
     model = Lmer(formula, trial() if data is None else data, **(given or {}))
     model.fit(summarize=False, no_warnings=True, **fit)
+    return model
+
+
+def regression(
+    formula: str, data: pd.DataFrame | None = None, *, given: dict[str, Any] | None = None, **fit: Any
+) -> Lm:
+    """Return a regression fitted without a word; arguments as those of `fitted`."""
+    model = Lm(formula, trial() if data is None else data, **(given or {}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ModelWarning)
+        model.fit(summarize=False, **fit)
     return model
 
 
