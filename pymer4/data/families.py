@@ -79,7 +79,7 @@ def check_rank(rank: bool, family: str, link: str) -> None:
 
 
 def check_outcome(
-    family: str, response: Response, columns: dict[str, Column], complete: np.ndarray, weighted: bool
+    family: str, response: Response, columns: Mapping[str, Column], complete: np.ndarray, weighted: bool
 ) -> None:
     """Refuse an outcome that a family can't have.
 

@@ -55,7 +55,9 @@ class Ranks:
         return found
 
 
-def with_ranks(data: Intake, formula: RFormula, frame: pd.DataFrame, within: str, excluded: Collection[str]) -> Intake:
+def with_ranks(
+    data: Intake, formula: RFormula, frame: pd.DataFrame, within: str | None, excluded: Collection[str]
+) -> Intake:
     """Return the data with the outcome and the fixed numeric predictors as ranks, and these ranks by column.
 
     A predictor that groups rows as well keeps its values, which are the labels of its groups.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -11,12 +12,13 @@ import pandas as pd
 from pymer4 import tables
 from pymer4.data.families import is_linear
 from pymer4.errors import DataError, ModelWarning, NotFittedError, issue
+from pymer4.models.options import FitOptions
 
 Ddf = Literal["Satterthwaite", "Kenward-Roger", "asymptotic"]
 """Where denominator degrees of freedom come from."""
 
 
-class Model:
+class Model(ABC):
     """A formula and the data it is fitted to.
 
     The frame given is copied and never changed; `data` is another copy, to which
@@ -30,7 +32,7 @@ class Model:
         warnings: what the last fit warned of, as text.
         fits: fitted values as long as the data, NaN where a row was left out.
         residuals: response residuals, shaped as `fits`.
-        coefs: table of population coefficients.
+        coefs: table of population coefficients; None before a fit, as all that follow.
         AIC: Akaike's information criterion.
         BIC: Schwarz's information criterion.
         logLike: log-likelihood (restricted, where the fit is by REML).
@@ -43,6 +45,29 @@ class Model:
         nobs: rows that were fitted.
         df_resid: residual degrees of freedom, rows less parameters; of an `Lm2` groups less one.
     """
+
+    formula: str
+    data: pd.DataFrame
+    family: str
+    link: str
+    fitted: bool
+    warnings: list[str]
+    fits: np.ndarray
+    residuals: np.ndarray
+    coefs: pd.DataFrame
+    AIC: float | None
+    BIC: float | None
+    logLike: float | None
+    factors: Mapping[str, Any] | None
+    contrast_codes: dict[str, np.ndarray] | None
+    ranked_data: bool
+    sig_type: str | None
+    ci_type: str | None
+    marginal_estimates: pd.DataFrame
+    marginal_contrasts: pd.DataFrame
+    _frame: pd.DataFrame
+    _options: Any
+    _fit: Any
 
     _ANEW: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
     """Attributes that no copy and no file keeps, each with what makes it once it is asked for there."""
@@ -64,22 +89,12 @@ class Model:
 
     def _forget(self) -> None:
         """Set every result of a fit to what it is before one."""
-        self.fitted = False
+        self.fits = self.residuals = self.coefs = self.marginal_estimates = self.marginal_contrasts = None
+        self.AIC = self.BIC = self.logLike = self.factors = self.contrast_codes = self.sig_type = self.ci_type = None
+        self._options = self._fit = None
         self.data = self._frame.copy()
-        self.warnings: list[str] = []
-        self.fits: np.ndarray | None = None
-        self.residuals: np.ndarray | None = None
-        self.coefs: pd.DataFrame | None = None
-        self.AIC: float | None = None
-        self.BIC: float | None = None
-        self.logLike: float | None = None
-        self.ci_type: str | None = None
-        self.sig_type: str | None = None
-        self.factors: Mapping[str, Any] | None = None
-        self.contrast_codes: dict[str, np.ndarray] | None = None
-        self.ranked_data = False
-        self._options: Any = None
-        self._fit: Any = None
+        self.warnings = []
+        self.fitted = self.ranked_data = False
 
     def __repr__(self) -> str:
         """Return formula, family and state."""
@@ -112,14 +127,40 @@ class Model:
         """Residual degrees of freedom; None before `fit()`."""
         return None if self._fit is None else float(self._fit.df_resid)
 
-    # What a fit is, for each class: which rows and columns, the estimates, limits and p.
-    _sample: Callable[[], Any]
-    _told: Callable[[Any], str]
-    _estimate_from: Callable[[Any], None]
-    _infer_from: Callable[[Any], None]
-    _idle: Callable[[Any], list[str]]
+    @property
+    @abstractmethod
+    def design_matrix(self) -> pd.DataFrame:
+        """The design of the rows used, a column a coefficient, with the user's index; None before `fit()`."""
 
-    def _fit_with(self, options: Any, show: bool) -> pd.DataFrame | None:
+    @abstractmethod
+    def fit(self, *args: Any, **kwargs: Any) -> pd.DataFrame | None:
+        """Fit the model, print a summary and return its rounded table."""
+
+    @abstractmethod
+    def summary(self) -> pd.DataFrame:
+        """Print the fit and return the coefficient table, rounded to 3 places."""
+
+    @abstractmethod
+    def _sample(self) -> Any:
+        """Return the rows and columns that a fit with these options is made from."""
+
+    @abstractmethod
+    def _told(self, found: Any) -> str:
+        """Return what is fitted, as `verbose` says it."""
+
+    @abstractmethod
+    def _estimate_from(self, found: Any) -> None:
+        """Store the estimates, and the tests that follow from them."""
+
+    @abstractmethod
+    def _infer_from(self, found: Any) -> None:
+        """Put the limits and p that were asked for into the coefficient table."""
+
+    @abstractmethod
+    def _idle(self, found: Any) -> list[str]:
+        """Return a warning for each argument that has no effect."""
+
+    def _fit_with(self, options: FitOptions, show: bool) -> pd.DataFrame | None:
         """Fit the model in one step: options, sample, estimates, inference; return what `fit()` does.
 
         Args:
@@ -164,12 +205,14 @@ class Model:
         """Take the results of a draft in one step: a fit that fails leaves the model as it was, and so do readers."""
         self.__dict__ = vars(draft)
 
-    def __getattr__(self, name: str) -> Any:
-        make = type(self)._ANEW.get(name)
-        if make is None:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        self.__dict__[name] = value = make(self)
-        return value
+    if not TYPE_CHECKING:  # else every name would be an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            make = type(self)._ANEW.get(name)
+            if make is None:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            self.__dict__[name] = value = make(self)
+            return value
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a file keeps; the frame as what to leave out of `data`, where that is enough."""

@@ -169,7 +169,7 @@ class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPictures, NativeModel)
             x               0.8  0.42
         """
         show = summary_wanted(kwargs, Lm.fit)
-        options = LmOptions(
+        options = LmOptions.of(
             robust=robust,
             conf_int=conf_int,
             permute=permute,

@@ -177,7 +177,7 @@ class Lm2(Lm2State, Lm2Predictions, Lm2Pictures, NativeModel):
             >>> Lm2("y ~ x", data, group="g").fit(robust="hc3", summarize=False)
         """
         show = summary_wanted(kwargs, Lm2.fit)
-        options = Lm2Options(
+        options = Lm2Options.of(
             robust=robust,
             conf_int=conf_int,
             permute=permute,

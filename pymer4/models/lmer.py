@@ -11,29 +11,24 @@ import pandas as pd
 
 from pymer4 import tables
 from pymer4.data import intake
-from pymer4.data.columns import Column
 from pymer4.data.factors import Coding
 from pymer4.data.families import Family, check_family, check_outcome, part_counts
-from pymer4.data.ranks import Ranks, with_ranks
+from pymer4.data.ranks import with_ranks
 from pymer4.data.recoding import codings, contrast_matrices, with_factors, with_groups, without_unused
 from pymer4.errors import ConvergenceWarning, ModelWarning, summary_wanted
 from pymer4.models import summaries
-from pymer4.models.base import Ddf, Model
+from pymer4.models.base import Ddf
 from pymer4.models.convergence import Convergence, next_step
-from pymer4.models.lmer_diagnosis import LmerDiagnosis
 from pymer4.models.lmer_formula import read_formula, require_text
-from pymer4.models.lmer_marginal import LmerMarginal
 from pymer4.models.lmer_options import LmerOptions, Method
 from pymer4.models.lmer_pictures import LmerPictures
-from pymer4.models.lmer_predict import LmerPredictions
 from pymer4.models.lmer_resample import LmerResampling
-from pymer4.models.lmer_state import LmerFit, LmerState
-from pymer4.models.lmer_tests import LmerTests
+from pymer4.models.lmer_state import LmerFit
 from pymer4.rbridge import bridge
 from pymer4.work import Seed
 
 
-class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, LmerDiagnosis, LmerPictures, Model):
+class Lmer(LmerPictures, LmerResampling):
     """A mixed model in R's formula language, fitted by lme4 in embedded R.
 
     Text and bool columns are factors, a pandas Categorical keeps its order, rows
@@ -99,24 +94,6 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
         self._reading = read_formula(formula, list(self._frame.columns))
         self._weights = intake.per_row("weights", weights, self._frame, positive=True)
         self._offset = intake.per_row("offset", offset, self._frame)
-
-    def _forget(self) -> None:
-        super()._forget()
-        self.grps: dict[str, int] | None = None
-        self.theta: float | None = None
-        self.ranef: pd.DataFrame | list[pd.DataFrame] | None = None
-        self.fixef: pd.DataFrame | list[pd.DataFrame] | None = None
-        self.ranef_var: pd.DataFrame | None = None
-        self.ranef_corr: pd.DataFrame | None = None
-        self.convergence: Convergence | None = None
-        self.factors_prev_: Mapping[str, Any] | None = None
-        self.anova_results: pd.DataFrame | None = None
-        self._codings: dict[str, Coding] = {}
-        self._kinds: dict[str, Column] = {}
-        self._ranks: Mapping[str, Ranks] = {}
-        self._handle: bridge.Handle | None = None
-        self._used: np.ndarray | None = None
-        self._design: pd.DataFrame | None = None
 
     def fit(
         self,
@@ -195,7 +172,7 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
             period4         -1.58  0.21
         """
         show = summary_wanted(kwargs, Lmer.fit)
-        options = LmerOptions(
+        options = LmerOptions.of(
             conf_int=conf_int,
             n_boot=n_boot,
             factors=factors,
@@ -229,11 +206,6 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
 
     def _idle(self, _: Any) -> list[str]:
         return self._options.idle(Lmer.fit)
-
-    @property
-    def _by_reml(self) -> bool:
-        """Whether the fit is by restricted maximum likelihood."""
-        return self._options.REML and self._linear
 
     def _sample(self) -> tuple[intake.Intake, dict[str, Coding]]:
         """Return the data of a fit, screened and recoded, and the coding of each factor that was asked for."""
@@ -283,7 +255,9 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
     def _keep(self, reply: bridge.Reply) -> None:
         """Store what a fit shows."""
         value, found = reply.value, self._fit
-        record = {name: tuple(v) if isinstance(v, list) else v for name, v in value["convergence"].items()}
+        record: dict[str, Any] = {
+            name: tuple(v) if isinstance(v, list) else v for name, v in value["convergence"].items()
+        }
         self.convergence = Convergence(**record)
         self._keep_warnings(reply, value["aliased"])
         self._keep_fits(value["fits"], value["residuals"], self._used)
@@ -295,10 +269,6 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
         ranef = list(value["ranef"].values())
         fixef = tables.group_coefficients(self.coefs[tables.ESTIMATE], ranef)
         self.ranef, self.fixef = (ranef, fixef) if len(ranef) > 1 else (ranef[0], fixef[0])
-
-    def _coef_table(self, fixed: pd.DataFrame) -> pd.DataFrame:
-        options = self._options
-        return tables.mixed_coefs(fixed, options.conf_level, self.family, self.link, options.permute)
 
     def _keep_warnings(self, reply: bridge.Reply, aliased: list[str] | None) -> None:
         parts = part_counts(self.family, reply.value["parts"], int(self._used.sum()))
@@ -315,7 +285,7 @@ class Lmer(LmerState, LmerPredictions, LmerTests, LmerMarginal, LmerResampling, 
         return None if self._handle is None else self._handle.sexp
 
     @property
-    def design_matrix(self) -> pd.DataFrame | None:
+    def design_matrix(self) -> pd.DataFrame:
         """The fixed-effects design of the rows used, with the user's index; None before `fit()`."""
         if self._design is None and self.fitted:
             matrix = bridge.call("design_matrix", model=self._handle).value["X"]

@@ -14,6 +14,7 @@ from pymer4.data.families import LINKS
 from pymer4.errors import ModelWarning, OptionError, issue, issue_all, one_of, verbosity
 from pymer4.fit.quantile_residuals import normal_scores
 from pymer4.models.base import spread
+from pymer4.models.lmer_state import LmerState
 from pymer4.plots.residuals import Residuals
 from pymer4.rbridge import bridge
 from pymer4.work import progress, seed_stream
@@ -59,7 +60,7 @@ class R2:
     marginal: float
 
 
-class LmerDiagnosis:
+class LmerDiagnosis(LmerState):
     """The methods of `Lmer` that judge a fit, in numbers and pictures. Nothing is computed before it is asked for."""
 
     def _forget(self) -> None:

@@ -141,7 +141,7 @@ def _unexpected(text: str, at: int) -> FormulaError:
         return error_at(_FAULTS["end"], text, at)
     before = [found for found in _KEYWORD.finditer(text, 0, at) if not text[found.end() : at].strip()]
     at = before[0].start() if before else at
-    char, word = text[at], _WORD.match(text, at)[0]
+    char, word = text[at], _WORD.findall(text, at)[0]
     if char in "'\"`":
         return error_at(f"{char!r} can't be read here. What it opens is empty or never closed.", text, at)
     if char.isdigit() and not char.isascii():

@@ -14,6 +14,7 @@ from pymer4.infer import grids
 from pymer4.infer.grids import Adjust, Family, Predictors, Scale
 from pymer4.models import marginal_notes
 from pymer4.models.base import Ddf
+from pymer4.models.lmer_tests import LmerTests
 from pymer4.models.marginal_notes import Frames
 from pymer4.rbridge import bridge
 
@@ -22,7 +23,7 @@ Weights = Sequence[float] | Mapping[Any, float]
 _SEED = 1  # of the Monte Carlo integrals behind "mvt", so that they repeat
 
 
-class LmerMarginal:
+class LmerMarginal(LmerTests):
     """The methods of `Lmer` that ask emmeans.
 
     Means are those of a reference grid: every combination of the levels of the factors, covariates at their means,
@@ -35,8 +36,6 @@ class LmerMarginal:
 
     def _forget(self) -> None:
         super()._forget()
-        self.marginal_estimates: pd.DataFrame | None = None
-        self.marginal_contrasts: pd.DataFrame | None = None
         self._grids: dict[str, bridge.Handle] = {}
         self._grid_variables: Predictors | None = None
 
@@ -47,7 +46,7 @@ class LmerMarginal:
         grouping_vars: str | Sequence[str] | None = None,
         p_adjust: Adjust = "tukey",
         summarize: bool = True,
-        verbose: bool = False,
+        verbose: bool | int = False,
     ) -> Frames | None:
         """Estimate means or slopes and compare each with each, on the link scale.
 
@@ -214,7 +213,7 @@ class LmerMarginal:
                 f"var={var!r} is a factor, which has no slope. Use emmeans({var!r}). {predictors.known()}"
             )
         specs, by = self._specs(predictors, specs, by)
-        asked = {"contrasts": contrasts, "adjust": adjust, "type": type, "ddf": ddf}
+        asked: dict[str, Any] = {"contrasts": contrasts, "adjust": adjust, "type": type, "ddf": ddf}
         return self._ask_marginal(specs=specs, by=by, at=at, trend=var, **asked)
 
     def joint_tests(self, by: str | Sequence[str] | None = None, *, ddf: Ddf | None = None) -> pd.DataFrame:
@@ -294,10 +293,13 @@ class LmerMarginal:
                 )
         return marginal, grouping
 
-    def _ask_marginal(self, *, specs, by, contrasts, adjust, type, ddf, at=None, trend=None) -> Frames:
+    def _ask_marginal(
+        self, specs: Any, by: Any, contrasts: Any, adjust: str, type: str, ddf: Any, at: Any = None, trend: Any = None
+    ) -> Frames:
         """Return estimates and contrasts, and keep them."""
         one_of("type", type, get_args(Scale))
-        level, ddf, wanted = self._options.conf_level, self._checked_ddf(ddf), grids.comparisons(contrasts)
+        level, ddf = self._options.conf_level, self._checked_ddf(ddf)
+        wanted: Any = grids.comparisons(contrasts)
         at, in_ranks = at_ranks(at, self._ranks)
         at = self._grid_predictors().values(at)
         plain = not at and trend is None
@@ -322,7 +324,7 @@ class LmerMarginal:
             self._grids[ddf] = reply.value["grid"]
         issue_all(reply.warnings)
         found = reply.value
-        told = {"ddf": ddf, "level": level, "messages": [*reply.messages, *in_ranks]}
+        told: dict[str, Any] = {"ddf": ddf, "level": level, "messages": [*reply.messages, *in_ranks]}
         notes = marginal_notes.of_offset(found["offset"])
         if trend is not None:
             found["estimates"]["name"], told["variable"] = "trend", trend

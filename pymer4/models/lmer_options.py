@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal, get_args
 
 from pymer4.data.families import has_scale, is_linear
@@ -25,6 +26,14 @@ _POINTS = 100
 
 Method = Literal["Wald", "profile", "boot"]
 """How confidence limits are computed."""
+
+
+def _listed(names: Any) -> list[Any]:
+    """Return the columns that `rank_exclude_cols` names."""
+    listed = [names] if isinstance(names, str) else items(names)
+    if listed is None:
+        raise OptionError(f"rank_exclude_cols={shown(names)} has to be a column's name, or a list of them.")
+    return listed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,16 +58,17 @@ class LmerOptions(FitOptions):
     no_warnings: bool
     control: str | Mapping[str, Any]
     old_optimizer: bool
-    ddf: str
+    ddf: Ddf
     nAGQ: int
     permute_within: str | None
 
     ALLOWED: ClassVar[Mapping[str, tuple[Any, ...]]] = {"conf_int": get_args(Method), "ddf": get_args(Ddf)}
 
-    def __post_init__(self) -> None:
-        FitOptions.__post_init__(self)
-        self._set("nAGQ", count("nAGQ", self.nAGQ, least=0, most=_POINTS))
-        self._set("rank_exclude_cols", _listed(self.rank_exclude_cols))
+    PLAIN: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
+        **FitOptions.PLAIN,
+        "nAGQ": partial(count, "nAGQ", least=0, most=_POINTS),
+        "rank_exclude_cols": _listed,
+    }
 
     def check(self, model: Any) -> None:
         """Refuse what does not go with a model; see `FitOptions.check`."""
@@ -97,7 +107,7 @@ class LmerOptions(FitOptions):
             )
         return names
 
-    def idle(self, method: Callable, **acting: tuple[bool, str]) -> list[str]:
+    def idle(self, method: Callable[..., Any], **acting: tuple[bool, str]) -> list[str]:
         """Return a warning for each argument that was set and has no effect beside the others."""
         acting |= {
             "permute_within": (self.permute > 0, "permute="),
@@ -145,14 +155,6 @@ def _check_within(within: Any, formula: RFormula) -> None:
         f"permute_within={shown(within)} is not a grouping factor of the model.{near(within, known)} "
         f"Use one of: {', '.join(map(repr, known))}."
     )
-
-
-def _listed(names: Any) -> list[Any]:
-    """Return the columns that `rank_exclude_cols` names."""
-    listed = [names] if isinstance(names, str) else items(names)
-    if listed is None:
-        raise OptionError(f"rank_exclude_cols={shown(names)} has to be a column's name, or a list of them.")
-    return listed
 
 
 def _check_ranked(within: Any, without: list[Any], formula: RFormula, columns: Sequence[Any]) -> None:

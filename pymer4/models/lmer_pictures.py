@@ -15,7 +15,8 @@ from pymer4.data.group_levels import chosen
 from pymer4.data.rformula import RandomTerm
 from pymer4.errors import OptionError, confidence_level
 from pymer4.infer import grids
-from pymer4.models.pictures import Pictures
+from pymer4.models.lmer_diagnosis import LmerDiagnosis
+from pymer4.models.lmer_marginal import LmerMarginal
 from pymer4.plots import arguments
 from pymer4.plots.arguments import panels, picture
 from pymer4.plots.groups import NAMED, Order, alike, caterpillar, caterpillars, group_lines
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-class LmerPictures(Pictures):
+class LmerPictures(LmerMarginal, LmerDiagnosis):
     """The plotting methods of `Lmer`, and what those of all models need to know of it."""
 
     @picture
@@ -82,7 +83,7 @@ class LmerPictures(Pictures):
         groups = chosen(_of(self.fixef, index), grps)
         predictors = [name for name in self._predictors(use_rfx=False) if name not in self.grps]
         (param,) = arguments.names_among("param", [param], list(dict.fromkeys([*predictors, *groups.columns])))
-        how = {"figsize": figsize, "ylabel": ylabel, "ax": ax}
+        how: dict[str, Any] = {"figsize": figsize, "ylabel": ylabel, "ax": ax}
         if param in predictors:
             return self._plot_predictor(param, groups.index, index, plot_fixef, plot_fixef and plot_ci, xlabel, how)
         varying = list(_of(self.ranef, index).columns)

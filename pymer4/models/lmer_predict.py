@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -26,6 +26,7 @@ from pymer4.errors import (
     verbosity,
 )
 from pymer4.models.base import spread
+from pymer4.models.lmer_state import LmerState
 from pymer4.rbridge import bridge
 from pymer4.work import Seed, seed_stream
 
@@ -36,7 +37,7 @@ _LISTED = 5
 _NUMBERS = ("double", "integer")
 
 
-class LmerPredictions:
+class LmerPredictions(LmerState):
     """The predicting methods of `Lmer`."""
 
     def predict(
@@ -44,7 +45,7 @@ class LmerPredictions:
         data: pd.DataFrame,
         use_rfx: bool = False,
         pred_type: Literal["response", "link"] = "response",
-        verbose: bool = False,
+        verbose: bool | int = False,
         *,
         skip_data_checks: bool = False,
         verify_predictions: bool = False,
@@ -114,7 +115,7 @@ class LmerPredictions:
         offset = self._per_row("offset", self._offset, data)
         if offset is not None:
             complete &= ~np.isnan(offset)
-        if interval == "prediction":
+        if asked is not None and interval == "prediction":
             asked |= self._of_new_outcomes(data, complete)
         found: dict[str, np.ndarray] = {}
         if complete.any():
@@ -185,7 +186,7 @@ class LmerPredictions:
             varying: whether the variables that have random effects count.
         """
         found = self._reading
-        random = found.varying if varying else ()
+        random: Sequence[str] = found.varying if varying else ()
         if use_rfx:
             random = [name for term in found.random for name in term.columns]
         return list(dict.fromkeys([*found.fixed, *random]))
@@ -223,7 +224,7 @@ class LmerPredictions:
         return given
 
     def simulate(
-        self, num_datasets: int, use_rfx: bool = True, verbose: bool = False, *, seed: Seed = None
+        self, num_datasets: int, use_rfx: bool = True, verbose: bool | int = False, *, seed: Seed = None
     ) -> pd.DataFrame:
         """Draw new outcomes from the fitted model.
 
@@ -260,7 +261,7 @@ class LmerPredictions:
         return tables.simulation_table(reply.value["simulations"], self._frame.index[self._used])
 
 
-def _say(reply: bridge.Reply, verbose: bool, aloud: bool = False) -> None:
+def _say(reply: bridge.Reply, verbose: int, aloud: bool = False) -> None:
     """Print what R said where `verbose`; `aloud` makes its warnings Python's."""
     if aloud:
         issue_all(reply.warnings)

@@ -17,6 +17,7 @@ from pymer4.infer.boot import inverted_p, percentiles
 from pymer4.infer.perm import from_null
 from pymer4.infer.resample import counted
 from pymer4.models.lmer_options import Method, check_profile
+from pymer4.models.lmer_state import LmerState
 from pymer4.rbridge import bridge
 from pymer4.work import Seed, each_chunk, progress, seed_stream
 
@@ -37,7 +38,7 @@ class _Sent:
 _received: tuple[str, bridge.Handle] | None = None
 
 
-class LmerResampling:
+class LmerResampling(LmerState):
     """The resampling methods of `Lmer`."""
 
     def confint(
@@ -94,7 +95,7 @@ class LmerResampling:
             return tables.confint_table(*percentiles(values, level), names, level)
         reply = bridge.call("confint_mixed", model=self._handle, interval=self._interval(method, level, shown))
         issue_all((*reply.warnings, *reply.messages))
-        return tables.confint_table(*(reply.value[k] for k in ("lower", "upper", "names")), level)
+        return tables.confint_table(reply.value["lower"], reply.value["upper"], reply.value["names"], level)
 
     def _interval(self, method: str, level: float, shown: int) -> dict[str, Any]:
         """Return the argument `interval` of R's verbs, with the profile that limits come from."""
@@ -114,7 +115,8 @@ class LmerResampling:
 
     def _infer_from(self, _: Any) -> None:
         """Put the limits and p that the fit asked for into the coefficient table."""
-        options, fixed = self._options, self._fit.fixed
+        options = self._options
+        fixed: pd.DataFrame = self._fit.fixed
         if options.conf_int == "Wald" and not options.permute:
             return
         how = (options.n_jobs, options.verbose)
@@ -140,7 +142,8 @@ class LmerResampling:
         """Return p from shuffles, shape (p,); NaN for what they can't test."""
         within = self._options.permute_within
         made = self._draws("permutations", _permute_chunk, seeds, *how, within)
-        p = from_null(self._fit.fixed["statistic"].to_numpy(dtype=float), self._kept_draws(made, "permuted"))
+        fixed: pd.DataFrame = self._fit.fixed
+        p = from_null(fixed["statistic"].to_numpy(dtype=float), self._kept_draws(made, "permuted"))
         untested = bridge.call("untested_mixed", model=self._handle, within=within).value["untested"]
         return np.where(untested, np.nan, p)
 
@@ -177,7 +180,7 @@ class LmerResampling:
             self._warn([text])
 
     def _draws(
-        self, what: str, work: Callable, seeds: np.ndarray, n_jobs: int, shown: int, *fixed: Any
+        self, what: str, work: Callable[..., Any], seeds: np.ndarray, n_jobs: int, shown: int, *fixed: Any
     ) -> dict[str, Any]:
         """Return draws: `values`, one row a seed, `reasons` of those that failed, and what was `said`."""
         model: bridge.Handle | _Sent = self._handle

@@ -15,12 +15,15 @@ import pandas as pd
 
 from pymer4 import tables
 from pymer4.data.columns import Column
+from pymer4.data.factors import Coding
+from pymer4.data.ranks import Ranks
 from pymer4.data.recoding import conform
 from pymer4.data.rformula import FixedTerm, Grouping, RandomTerm, Response, RFormula
 from pymer4.errors import FileError, MissingFileError, RUnavailable
 from pymer4.models.convergence import Convergence
 from pymer4.models.lmer_formula import read_formula
 from pymer4.models.lmer_options import LmerOptions
+from pymer4.models.pictures import Pictures
 from pymer4.rbridge import bridge
 
 _OPENERS = ((b"\x1f\x8b", gzip.decompress), (b"BZh", bz2.decompress), (b"\xfd7zXZ", lzma.decompress))
@@ -101,12 +104,50 @@ class LmerFit:
         return self.n_used - self.n_parameters
 
 
-class LmerState:
-    """How an `Lmer` is copied, pickled and saved."""
+_FOUND = (
+    *("grps", "theta", "ranef", "fixef", "ranef_var", "ranef_corr", "convergence", "factors_prev_", "anova_results"),
+    *("_handle", "_used", "_design", "_saved"),
+)
+
+
+class LmerState(Pictures):
+    """What an `Lmer` holds, and how it is copied, pickled and saved."""
+
+    grps: dict[str, int]
+    theta: float | None
+    ranef: pd.DataFrame | list[pd.DataFrame]
+    fixef: pd.DataFrame | list[pd.DataFrame]
+    ranef_var: pd.DataFrame
+    ranef_corr: pd.DataFrame
+    convergence: Convergence
+    factors_prev_: Mapping[str, Any] | None
+    anova_results: pd.DataFrame
+    _options: LmerOptions
+    _fit: LmerFit
+    _reading: RFormula
+    _weights: str | np.ndarray | None
+    _offset: str | np.ndarray | None
+    _codings: dict[str, Coding]
+    _kinds: dict[str, Column]
+    _ranks: Mapping[str, Ranks]
+    _handle: bridge.Handle
+    _used: np.ndarray
+    _design: pd.DataFrame
+    _saved: RObject | None
 
     def _forget(self) -> None:
         super()._forget()
-        self._saved: RObject | None = None
+        vars(self).update(dict.fromkeys(_FOUND))
+        self._codings, self._kinds, self._ranks = {}, {}, {}
+
+    @property
+    def _by_reml(self) -> bool:
+        """Whether the fit is by restricted maximum likelihood."""
+        return self._options.REML and self._linear
+
+    def _coef_table(self, fixed: pd.DataFrame) -> pd.DataFrame:
+        options = self._options
+        return tables.mixed_coefs(fixed, options.conf_level, self.family, self.link, options.permute)
 
     def _r_object(self, own: bool = False) -> RObject | None:
         """Return the R object as bytes; R is asked for it only where it has the object.

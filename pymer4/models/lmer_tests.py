@@ -13,12 +13,13 @@ from pymer4.data.factors import present_levels
 from pymer4.errors import OptionError, issue_all, one_of, shown
 from pymer4.infer.compare import Likelihood
 from pymer4.models.base import Ddf
+from pymer4.models.lmer_predict import LmerPredictions
 from pymer4.rbridge import bridge
 
 Type = Literal[1, 2, 3]
 
 
-class LmerTests:
+class LmerTests(LmerPredictions):
     """The testing methods of `Lmer`."""
 
     def anova(self, force_orthogonal: bool = False, *, type: Type = 3, ddf: Ddf | None = None) -> pd.DataFrame:
@@ -101,7 +102,7 @@ class LmerTests:
                     "asymptotic: leave ddf out."
                 )
             return "asymptotic"
-        ddf = ddf or self._options.ddf
+        ddf = self._options.ddf if ddf is None else ddf
         if ddf == "Kenward-Roger":
             if not self._by_reml:
                 raise OptionError(

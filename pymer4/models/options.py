@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 import numpy as np
 
@@ -36,6 +36,8 @@ Scheme = Literal["raw", "freedman-lane"]
 NativeMethod = Literal["standard", "boot"]
 """How confidence limits of a native model are computed."""
 
+_Options = TypeVar("_Options", bound="FitOptions")
+
 _PLAIN: dict[str, Callable[[Any], Any]] = {
     "permute": permutations,
     "verbose": verbosity,
@@ -50,7 +52,6 @@ _PLAIN: dict[str, Callable[[Any], Any]] = {
         for name in ("rank", "ordered", "wls_dof_correction", "ztrans_corrs", "REML", "no_warnings", "old_optimizer")
     },
 }
-"""What makes an argument plain, or refuses it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +70,6 @@ class FitOptions:
         seed: a whole number, or None.
         n_jobs: workers, as joblib counts them.
 
-    Raises:
-        OptionError: an argument out of its range.
     """
 
     conf_int: str
@@ -86,15 +85,20 @@ class FitOptions:
 
     ALLOWED: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
     """The legal values of arguments that have a few."""
+    PLAIN: ClassVar[Mapping[str, Callable[[Any], Any]]] = _PLAIN
+    """What makes an argument plain, or refuses it."""
 
-    def __post_init__(self) -> None:
-        for name, allowed in self.ALLOWED.items():
-            one_of(name, getattr(self, name), allowed)
-        for name in [field.name for field in fields(self) if field.name in _PLAIN]:
-            self._set(name, _PLAIN[name](getattr(self, name)))
+    @classmethod
+    def of(cls: type[_Options], **given: Any) -> _Options:
+        """Return what `fit()` was given, each argument checked and in plain form.
 
-    def _set(self, name: str, value: Any) -> None:
-        object.__setattr__(self, name, value)
+        Raises:
+            OptionError: an argument out of its range.
+        """
+        for name, allowed in cls.ALLOWED.items():
+            one_of(name, given[name], allowed)
+        names = [field.name for field in fields(cls) if field.name in cls.PLAIN]
+        return cls(**given | {name: cls.PLAIN[name](given[name]) for name in names})
 
     def check(self, model: Any) -> None:
         """Refuse what does not go with a model that is to be fitted so.
@@ -108,7 +112,7 @@ class FitOptions:
         """Return the arguments of `fit()` that ask for the same again, but for those that are changed."""
         return {field.name: getattr(self, field.name) for field in fields(self)} | changed
 
-    def idle(self, method: Callable, **acting: tuple[bool, str]) -> list[str]:
+    def idle(self, method: Callable[..., Any], **acting: tuple[bool, str]) -> list[str]:
         """Return a warning for each argument that was set and has no effect beside the others.
 
         `n_jobs` and `seed` are never among them: they say how resampling may be done, not that it be done.
@@ -123,6 +127,20 @@ class FitOptions:
             "ordered": (lists, "a list of levels in factors="),
         }
         return without_effect(method, self.arguments(), acting)
+
+
+def _clusters(given: Any) -> str | None:
+    if given is not None and not isinstance(given, str):
+        raise OptionError(f"cluster={shown(given)} is not a column of the data. Give the name of a column.")
+    return given
+
+
+def _covariance(plainly: str, robust: Any) -> str | Literal[False]:
+    """Return the kind of covariance, `plainly` for True."""
+    if robust is None or isinstance(robust, (bool, np.bool_)):
+        return plainly if robust else False
+    kind = robust.lower() if isinstance(robust, str) else robust
+    return str(one_of("robust", kind, (True, False, *get_args(Robust))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,25 +158,19 @@ class NativeOptions(FitOptions):
     cluster: str | None
 
     ALLOWED: ClassVar[Mapping[str, tuple[Any, ...]]] = {"conf_int": get_args(NativeMethod)}
-    PLAINLY_ROBUST: ClassVar[str] = "hc1"
-    """What `robust=True` means."""
+    PLAIN: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
+        **FitOptions.PLAIN,
+        "cluster": _clusters,
+        "robust": partial(_covariance, "hc1"),
+    }
 
-    def __post_init__(self) -> None:
-        FitOptions.__post_init__(self)
-        if self.cluster is not None and not isinstance(self.cluster, str):
-            raise OptionError(f"cluster={shown(self.cluster)} is not a column of the data. Give the name of a column.")
-        self._set("robust", self._plain_robust())
+    def check(self, model: Any) -> None:
+        """Refuse what does not go with a model; see `FitOptions.check`."""
+        FitOptions.check(self, model)
         if self.robust == "cluster" and self.cluster is None:
             raise OptionError(
                 "robust='cluster' needs cluster=, the name of the column whose groups the rows belong to."
             )
-
-    def _plain_robust(self) -> str | Literal[False]:
-        robust = self.robust
-        if robust is None or isinstance(robust, (bool, np.bool_)):
-            return self.PLAINLY_ROBUST if robust else False
-        kind = robust.lower() if isinstance(robust, str) else robust
-        return str(one_of("robust", kind, (True, False, *get_args(Robust))))
 
     @property
     def kind(self) -> str:
@@ -175,7 +187,7 @@ class NativeOptions(FitOptions):
         """What a table says of its standard errors."""
         return f"robust ({self.robust})" if self.robust else "non-robust"
 
-    def idle(self, method: Callable, **acting: tuple[bool, str]) -> list[str]:
+    def idle(self, method: Callable[..., Any], **acting: tuple[bool, str]) -> list[str]:
         """Return a warning for each argument that was set and has no effect beside the others."""
         acting |= {
             "cluster": (self.robust == "cluster", "robust='cluster'"),
@@ -228,7 +240,10 @@ class Lm2Options(NativeOptions):
         "perm_on": get_args(PermOn),
         "to_corrs": (False, True, *get_args(Kind)),
     }
-    PLAINLY_ROBUST: ClassVar[str] = "hc0"
+    PLAIN: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
+        **NativeOptions.PLAIN,
+        "robust": partial(_covariance, "hc0"),
+    }
 
     def check(self, model: Any) -> None:
         """Refuse what does not go with a model; see `FitOptions.check`."""

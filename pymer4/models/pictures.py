@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import pandas as pd
 from pymer4 import tables
 from pymer4.data.families import link_named
 from pymer4.errors import NotFittedError, OptionError, confidence_level, one_of
+from pymer4.models.base import Model
 from pymer4.plots import forest, marginal, residuals
 from pymer4.plots.arguments import names_among, panels, picture
 from pymer4.plots.residuals import Residuals
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 _INTERCEPTS = ("(Intercept)", "Intercept")
 
 
-class Pictures:
+class Pictures(Model):
     """Plotting methods of all models.
 
     They read `fits`, `residuals`, `design_matrix`, `coefs` and the marginal tables. What a model knows beyond that it
@@ -256,6 +258,14 @@ class Pictures:
             ax=ax,
         )
 
+    @abstractmethod
+    def _outcome(self) -> tuple[str, list[str]]:
+        """Return the left side of the formula as text, and the columns it names; empty where they are not known."""
+
+    @abstractmethod
+    def _quantile_residuals(self, seed: int | None) -> Residuals | None:
+        """Return the quantile residuals of a generalized model; None where its outcome has none."""
+
     def _prior_weights(self) -> np.ndarray | None:
         """Return the weight of each row of the data, shape (n,), or None."""
         return None
@@ -292,8 +302,8 @@ class Pictures:
         if wide is not None:
             remedy = "plot_intercept=False leaves it out" if wide in _INTERCEPTS else "axlim= cuts the axis"
             notes += [f"{wide} takes up most of the axis; {remedy}."]
-        told = {"xlabel": self._estimates_drawn(), "note": " ".join(notes)}
-        return forest.forest(estimates, lower, upper, points=groups, **told, **how)
+        how |= {"xlabel": self._estimates_drawn(), "note": " ".join(notes)}
+        return forest.forest(estimates, lower, upper, points=groups, **how)
 
     def _fits_named(self) -> str:
         return "Fitted probabilities" if self.family == "binomial" else "Fitted values"

@@ -141,7 +141,7 @@ def _options(kind: type[Model], simple: dict[str, Any], coefs: pd.DataFrame) -> 
         "rank": simple.get("ranked_data"),
         "ordered": bool(simple.get("factors")) and any(str(term).endswith(".L") for term in coefs.index),
     }
-    return LmerOptions(**given | {argument: value for argument, value in told.items() if value is not None})
+    return LmerOptions.of(**given | {argument: value for argument, value in told.items() if value is not None})
 
 
 def _rds(path: Path, allow_missing_r: bool) -> tuple[bytes | None, str]:

@@ -825,6 +825,9 @@ class Line(Pictures, Model):
         self.link, self.weights = link, weights
         self.marginal_estimates = self.marginal_contrasts = None
 
+    # What no picture asks for, or a fit sets.
+    design_matrix = summary = _sample = _told = _estimate_from = _infer_from = _idle = None
+
     def fit(self):
         used = self._frame.notna().all(axis=1).to_numpy()
         rows = self._frame[used]
