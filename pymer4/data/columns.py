@@ -35,6 +35,9 @@ NA = -(2**31)
 LARGEST_FLOAT = 1e150
 """Size beyond which the squares of numbers are infinite."""
 
+NUMBERS = ("double", "integer")
+"""The kinds of column that hold numbers."""
+
 _INT32_MAX = 2**31 - 1
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")

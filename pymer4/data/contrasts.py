@@ -31,6 +31,7 @@ rule, so there its answer, one of the two, depends on the machine.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -146,7 +147,7 @@ def polynomial(k: int) -> np.ndarray:
     return (values + values[::-1] * (-1.0) ** degree) / 2
 
 
-def as_list(given: object, where: str, wanted: str) -> list:
+def as_list(given: Any, where: str, wanted: str) -> list[Any]:
     """Return a one-dimensional collection as a list; `where` and `wanted` say what else to give."""
     no_list = isinstance(given, (str, bytes, Mapping, Set)) or not isinstance(given, Iterable)
     if no_list or getattr(given, "ndim", 1) != 1:

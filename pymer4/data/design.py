@@ -1,11 +1,8 @@
 """Design matrices from patsy formulas, learned once and used again for new data.
 
-A design is learned from the rows that are complete: means, knots, levels and codings are theirs. Expressions are
-then evaluated on all rows, so that a lag sees the row before it whether that is complete or not, and rows are left
-out afterwards; an expression that can't take missing values is evaluated on the complete rows alone.
-
-patsy's own objects can neither be pickled nor copied. A design drops them, and learns again when it is first
-needed, from the same formula and rows.
+A design is learned from the complete rows: means, knots, levels and codings are theirs. Expressions are then evaluated
+on all rows, so that a lag sees the row before it whether that is complete or not; one that can't take missing values
+is evaluated on the complete rows alone. What patsy made is dropped on pickle and copy, and learned again.
 """
 
 from __future__ import annotations
@@ -19,11 +16,11 @@ import pandas as pd
 
 from pymer4.data.evaluation import Evaluated, Kept, NewRows
 from pymer4.data.factors import Coding
-from pymer4.data.formula_errors import formula_error, require_columns, require_levels
-from pymer4.data.intake import Intake
+from pymer4.data.formula_errors import formula_error, require_levels
+from pymer4.data.intake import complete_rows, infinite_rows, require_columns
 from pymer4.data.recoding import codings
 from pymer4.data.scope import Scope
-from pymer4.data.terms import Reference, Terms, cbind, columns_named, factors_of, reference
+from pymer4.data.terms import Reference, Terms, cbind, columns_named, factors_of, reference, sides_of
 from pymer4.data.variables import Rows, Variable, View, learn
 from pymer4.data.whole_columns import carried
 from pymer4.errors import DataError, FormulaError, ModelWarning, issue
@@ -52,7 +49,15 @@ class Matrices:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Learned:
-    """What `Design` learns and no pickle keeps."""
+    """What `Design` learns and no pickle keeps.
+
+    Attributes:
+        known: what was learned about each column.
+        info: the `patsy.DesignInfo` of the right side.
+        matrices: outcome and predictors of the rows used.
+        looked_up: columns that factors of the user's own turned out to use.
+        within: rows that expressions could look at, shape (rows,); None for all.
+    """
 
     known: Mapping[Any, Variable]
     info: Any
@@ -91,7 +96,7 @@ class Design:
         missing: np.ndarray | None = None,
     ):
         self.terms, self.frame, self.scope = terms, frame, scope
-        self._asked = {"factors": factors, "ordered": ordered, "rank": rank, "missing": missing}
+        self._factors, self._ordered, self._rank, self._missing = factors, ordered, rank, missing
         self.codings: dict[str, Coding] = {}
         self._learned: _Learned | None = None
         self._carried: Mapping[Any, Any] | None = None
@@ -149,12 +154,12 @@ class Design:
         borrowed = self._borrowed_for(data, purpose)
         names = [*self.predictors, *learned.looked_up]
         require_columns(names, data, purpose)
+        infos = learned.info.factor_infos
+        if not infos:
+            return np.ones((len(data), 1))
         rows = Rows(data, [*names, *borrowed], borrowed)
-        X = np.full((len(data), len(learned.matrices.names)), np.nan)
-        if not learned.info.factor_infos:
-            X[:] = 1.0
-        elif not rows.missing.all():
-            complete, infos = ~rows.missing, learned.info.factor_infos
+        X, complete = np.full((len(data), len(learned.matrices.names)), np.nan), ~rows.missing
+        if complete.any():
             widths = {f: facts.num_columns for f, facts in infos.items() if facts.num_columns}
             new = NewRows(self._of_whole_columns(learned), widths)
             every = np.ones(int(complete.sum()), dtype=bool)
@@ -172,16 +177,14 @@ class Design:
         borrowed = self._borrowed()
         rows = Rows(self.frame, [*self.columns, *looked_up, *borrowed], borrowed)
         expected = rows.names
-        complete = ~rows.missing if self._asked["missing"] is None else ~(rows.missing | self._asked["missing"])
-        _require_rows(complete, rows)
-        self.codings = codings(
-            Intake(rows.columns, complete, None, None), self._asked["factors"], self._asked["ordered"]
-        )
-        sides = _sides(self.terms.desc)
-        factors = {f: reference(f, rows, self.scope) for f in factors_of([term for side in sides for term in side])}
-        references = [found for found in factors.values() if found is not None]
-        ranked = self.columns if self._asked["rank"] else ()
-        known = learn(rows, complete, references, self.codings, ranked)
+        missing = {name: column.missing for name, column in rows.columns.items()}
+        missing |= {"": rows.missing if self._missing is None else rows.missing | self._missing}
+        complete = complete_rows(missing, len(self.frame), "weights, offset or cluster")
+        self.codings = codings(rows.columns, complete, self._factors, self._ordered)
+        every = factors_of(term for side in sides_of(self.terms.desc) for term in side)
+        factors = {factor: reference(factor, rows, self.scope) for factor in every}
+        marked = {to.column for to in factors.values() if to is not None and to.marked}
+        known = learn(rows, complete, marked, self.codings, self.columns if self._rank else ())
         used = rows.at(complete)
         infos = self._infos(factors, View(used, known, np.ones(int(complete.sum()), dtype=bool), self._hidden))
         more = [name for name in used.names if name not in expected]
@@ -189,14 +192,8 @@ class Design:
             return self._learn([*looked_up, *more])
         (outcome, X), kept, within = self._build(infos, rows, known, complete)
         require_levels(infos[1])
-        matrices = Matrices(
-            np.asarray(outcome),
-            _levels_of(infos[0]),
-            np.asarray(X),
-            tuple(infos[1].column_names),
-            dict(infos[1].term_name_slices),
-            kept,
-        )
+        names, terms = tuple(infos[1].column_names), dict(infos[1].term_name_slices)
+        matrices = Matrices(np.asarray(outcome), _levels_of(infos[0]), np.asarray(X), names, terms, kept)
         _require_finite(matrices, infos[0].column_names)
         return _Learned(known, infos[1], matrices, tuple(looked_up), within)
 
@@ -204,10 +201,11 @@ class Design:
         """Return patsy's `DesignInfo` of either side, learned from complete rows."""
         import patsy
 
-        own = {f: Evaluated(f, to) for f, to in factors.items()}
-        sides = [[patsy.Term([own[f] for f in term.factors]) for term in side] for side in _sides(self.terms.desc)]
+        own = {factor: Evaluated(factor, to) for factor, to in factors.items()}
+        sides = [[patsy.Term([own[f] for f in term.factors]) for term in side] for side in sides_of(self.terms.desc)]
+        space = patsy.EvalEnvironment([self.scope.values, {"cbind": cbind}, *self.scope.spaces])
         try:
-            return patsy.design_matrix_builders(sides, lambda: iter([view]), self._environment(), Kept(None))
+            return patsy.design_matrix_builders(sides, lambda: iter([view]), space, Kept(view.complete))
         except patsy.PatsyError as error:
             raise formula_error(error, self.terms.text, self.frame.columns) from error
         except ValueError as error:  # of patsy's DesignInfo, where two columns have one name
@@ -241,70 +239,59 @@ class Design:
         """
         import patsy
 
-        action = Kept(complete)
         try:
-            view = View(rows, known, complete, self._hidden, new)
-            return _built(infos, view, action), action.kept, None
+            return *_built(infos, View(rows, known, complete, self._hidden, new)), None
         except patsy.PatsyError as error:
             if complete.all():
                 raise formula_error(error, self.terms.text, self.frame.columns) from error
-        action = Kept(np.ones(int(complete.sum()), dtype=bool))
+        every = np.ones(int(complete.sum()), dtype=bool)
         try:
-            view = View(rows.at(complete), known, action.allowed, self._hidden, new)
-            found = _built(infos, view, action)
+            found, used = _built(infos, View(rows.at(complete), known, every, self._hidden, new))
         except patsy.PatsyError as error:
             raise formula_error(error, self.terms.text, self.frame.columns) from error
         kept = complete.copy()
-        kept[complete] = action.kept
+        kept[complete] = used
         return found, kept, complete
-
-    def _environment(self) -> Any:
-        import patsy
-
-        return patsy.EvalEnvironment([self.scope.values, {"cbind": cbind}, *self.scope.spaces])
 
     @property
     def _hidden(self) -> tuple[str, ...]:
-        values = {*self.terms.outcome.values, *self.terms.predictors.values}
-        return tuple(name for name in (*self.terms.outcome.called, *self.terms.predictors.called) if name not in values)
+        sides = (self.terms.outcome, self.terms.predictors)
+        values = {name for side in sides for name in side.values}
+        return tuple(name for side in sides for name in side.called if name not in values)
 
     def _borrowed(self) -> dict[str, np.ndarray]:
         """Return the arrays of the user's code that stand in the formula as columns do."""
-        found = {}
-        for side in (self.terms.outcome, self.terms.predictors):
-            for name in side.values:
-                values = self.scope.values.get(name)
-                if name in side.settings or name in self.frame.columns or values is None:
-                    continue
-                array = _column_like(values, self.frame.index)
-                if array is not None:
-                    found[name] = array
-        return found
+        sides = (self.terms.outcome, self.terms.predictors)
+        names = [name for side in sides for name in side.values if name not in side.settings]
+        found = {
+            name: _column_like(self.scope.values.get(name), self.frame.index)
+            for name in names
+            if name not in self.frame.columns
+        }
+        return {name: array for name, array in found.items() if array is not None}
 
     def _borrowed_for(self, data: pd.DataFrame, purpose: str) -> dict[str, np.ndarray]:
-        found = {}
-        for name, values in self._borrowed().items():
-            if name in data.columns or name not in self.terms.predictors.values:
-                continue
+        found = {
+            name: values
+            for name, values in self._borrowed().items()
+            if name not in data.columns and name in self.terms.predictors.values
+        }
+        for name, values in found.items():
             if len(values) != len(data):
                 raise DataError(
                     f"The formula uses {name!r}, an array of {len(values)} values in your code, which can't be matched "
                     f"to {len(data)} rows. {purpose} takes it from the data where they have a column of that name."
                 )
-            found[name] = values
         return found
 
 
-def _built(infos: list[Any], view: View, action: Kept) -> list[np.ndarray]:
-    """Return patsy's matrices of a view; what is infinite there is refused afterwards, in words."""
+def _built(infos: list[Any], view: View) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return patsy's matrices, and the rows they are; what is infinite there is refused afterwards, in words."""
     import patsy
 
+    action = Kept(view.complete)
     with np.errstate(invalid="ignore", over="ignore"):
-        return patsy.build_design_matrices(infos, view, NA_action=action)
-
-
-def _sides(desc: Any) -> tuple[Any, Any]:
-    return desc.lhs_termlist, desc.rhs_termlist
+        return patsy.build_design_matrices(infos, view, NA_action=action), action.kept
 
 
 def _column_like(values: Any, index: pd.Index) -> np.ndarray | None:
@@ -322,16 +309,6 @@ def _levels_of(info: Any) -> tuple[Any, ...]:
     return tuple(found[0]) if len(found) == 1 and len(info.factor_infos) == 1 else ()
 
 
-def _require_rows(complete: np.ndarray, rows: Rows) -> None:
-    if not complete.any():
-        counts = {name: int(column.missing.sum()) for name, column in rows.columns.items() if column.missing.any()}
-        told = ", ".join(f"{name} {count}" for name, count in counts.items()) or "weights, offset or cluster"
-        raise DataError(
-            f"Each of the {len(complete)} rows has a missing value in a column that the model uses ({told} missing). "
-            "Fill or drop those columns, or take them out of the formula."
-        )
-
-
 def _require_finite(matrices: Matrices, outcome_names: list[str]) -> None:
     if not matrices.names:
         raise FormulaError("The formula has neither predictors nor an intercept. Write 'y ~ 1' for the mean alone.")
@@ -341,9 +318,9 @@ def _require_finite(matrices: Matrices, outcome_names: list[str]) -> None:
         bad = np.isinf(values)
         if bad.any():
             column = int(np.flatnonzero(bad.any(axis=0))[0])
-            rows = np.flatnonzero(matrices.used)[bad[:, column]]
-            shown = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
+            infinite = matrices.used.copy()
+            infinite[matrices.used] = bad[:, column]
             raise DataError(
-                f"{names[column]!r} has {len(rows)} infinite value(s), in row(s) {shown} counted from 0. Make them "
-                "missing, data.replace([np.inf, -np.inf], np.nan), or drop the rows."
+                f"{names[column]!r} has {infinite_rows(infinite)}. Make them missing, "
+                "data.replace([np.inf, -np.inf], np.nan), or drop the rows."
             )

@@ -15,18 +15,24 @@ from pymer4.data.terms import Reference, names_of
 from pymer4.data.variables import View
 from pymer4.errors import DataError
 
+State = dict[str, Any]
+"""What patsy keeps of a factor."""
+
 _LISTED = 5
 
 
 class Evaluated:
-    """A factor of the formula that patsy evaluates on a `View`.
+    """A factor of the formula that patsy evaluates on a `View`; a column as it stands where `to` is given.
 
     It is equal to another one whose factor is, as patsy asks where it looks for redundant terms.
     """
 
     def __init__(self, factor: Any, to: Reference | None):
-        self._factor, self._to = factor, to
+        self._factor, self.to = factor, to
         self.origin = getattr(factor, "origin", None)
+        self.name: Callable[[], str] = factor.name
+        self.value: Callable[[State, Any], Any] = factor.eval
+        self.memorize_passes_needed = factor.memorize_passes_needed
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Evaluated) and self._factor == other._factor
@@ -34,54 +40,35 @@ class Evaluated:
     def __hash__(self) -> int:
         return hash(self._factor)
 
-    @property
-    def is_column(self) -> bool:
-        """Whether this is a column as it stands."""
-        return self._to is not None
-
-    def name(self) -> str:
-        """Return what the factor is called in coefficients."""
-        return self._factor.name()
-
-    def value(self, state: dict, columns: Any) -> Any:
-        """Return what the factor makes of columns."""
-        return self._factor.eval(state, columns)
-
-    def memorize_passes_needed(self, state: dict, eval_env: Any) -> int:
-        """Return how often the factor has to see the data before it can be evaluated."""
-        return self._factor.memorize_passes_needed(state, eval_env)
-
-    def memorize_chunk(self, state: dict, which_pass: int, data: View) -> None:
+    def memorize_chunk(self, state: State, which_pass: int, data: View) -> None:
         """Let stateful transforms see the data."""
         self._factor.memorize_chunk(state, which_pass, data)
 
-    def memorize_finish(self, state: dict, which_pass: int) -> None:
+    def memorize_finish(self, state: State, which_pass: int) -> None:
         """Let stateful transforms draw their conclusions."""
-        import patsy
-
         try:
             self._factor.memorize_finish(state, which_pass)
         except Exception as error:  # patsy wraps what its other calls raise, but not this one
-            raise patsy.PatsyError(f"Error evaluating factor: {type(error).__name__}: {error}", self._factor) from error
+            raise told_as_patsy(error, self._factor) from error
 
-    def eval(self, state: dict, data: View) -> Any:
+    def eval(self, state: State, data: View) -> Any:
         """Return the values of the factor, as arrays of NumPy or categories."""
         import patsy
 
         try:
-            if self._to is not None:
-                value = self.value(state, data.referred(self._to))
+            if self.to is not None:
+                value = self.value(state, data.referred(self.to))
             else:
                 value = self.value(state, data) if data.new is None else self._of_new_rows(state, data, data.new)
         except (DataError, KeyError) as error:
-            raise patsy.PatsyError(f"Error evaluating factor: {type(error).__name__}: {error}", self._factor) from error
+            raise told_as_patsy(error, self._factor) from error
         if isinstance(value, (pd.Series, pd.DataFrame)):
             if len(value) == len(data.rows.index) and not value.index.equals(data.rows.index):
                 raise patsy.PatsyError("the values have another index than the data", self._factor)
             value = _plain(value)
         return value
 
-    def _of_new_rows(self, state: dict, columns: View, new: NewRows) -> Any:
+    def _of_new_rows(self, state: State, columns: View, new: NewRows) -> Any:
         """Return values as the fit computes them, NaN in rows where it can't."""
         import patsy
 
@@ -113,7 +100,7 @@ class NewRows:
         carried: what computes factors that would depend on the rows beside; see `whole_columns`.
         widths: how many columns each factor of numbers makes.
         undefined: factor to the rows that it has no value for, shape (n,).
-        beyond: those of them that lie beyond the outermost knots of a spline.
+        beyond: those factors of which some of these rows lie beyond the outermost knots.
     """
 
     carried: Mapping[Any, Callable[[Any], Any]]
@@ -146,6 +133,13 @@ class _Part:
         return self._columns[name].iloc[self._rows]
 
 
+def told_as_patsy(error: Exception, factor: Any) -> Exception:
+    """Return an error of a user's expression as patsy tells it."""
+    import patsy
+
+    return patsy.PatsyError(f"Error evaluating factor: {type(error).__name__}: {error}", factor)
+
+
 def _nan_rows(value: Any) -> np.ndarray:
     array = np.asarray(value, dtype=float)
     return np.isnan(array.reshape(len(array), -1)).any(axis=1) if len(array) else np.zeros(0, dtype=bool)
@@ -176,9 +170,8 @@ def _fill(values: np.ndarray, compute: Callable[[Any], Any], columns: View, rows
 class Kept:
     """patsy's interface for missing values: leaves rows out, and says which ones are left."""
 
-    def __init__(self, allowed: np.ndarray | None):
-        self.allowed = allowed
-        self.kept: np.ndarray | None = None
+    def __init__(self, allowed: np.ndarray):
+        self.allowed = self.kept = allowed
 
     def is_categorical_NA(self, value: Any) -> bool:
         """Whether a single value is missing."""
@@ -191,7 +184,7 @@ class Kept:
         missing = np.isnan(np.asarray(values, dtype=float))
         return missing.any(axis=1) if missing.ndim > 1 else missing
 
-    def handle_NA(self, values: list, is_NAs: list, origins: list) -> list:
+    def handle_NA(self, values: list[Any], is_NAs: list[np.ndarray], origins: list[Any]) -> list[Any]:
         """Return the values of all factors at the rows that stay."""
         self.kept = self.allowed.copy()
         for missing in is_NAs:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numbers
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from pymer4.data.columns import NA, Column, as_factor, level_name, places
+from pymer4.data.columns import NA, NUMBERS, Column, as_factor, level_name, number_name, places
 from pymer4.data.contrasts import (
     as_list,
     checked_names,
@@ -42,6 +43,18 @@ class Coding:
     names: tuple[str, ...]
     ordered: bool = False
     requested: np.ndarray | None = None
+
+    def code_with_intercept(self, levels: Iterable[Any]) -> Any:
+        """Return for patsy a column a level, as R codes a factor in a model without intercept."""
+        import patsy
+
+        return patsy.ContrastMatrix(np.eye(len(self.levels)), [f"[{level}]" for level in levels])
+
+    def code_without_intercept(self, levels: Iterable[Any]) -> Any:
+        """Return for patsy the coding that was asked for."""
+        import patsy
+
+        return patsy.ContrastMatrix(self.matrix, list(self.names))
 
 
 def coding(column_name: str, spec: object, column: Column, ordered: bool = False) -> Coding:
@@ -89,39 +102,63 @@ def coding(column_name: str, spec: object, column: Column, ordered: bool = False
     return Coding(levels, treatment(len(levels)), levels[1:])
 
 
-def recode(column: Column, coding: Coding) -> Column:
-    """Return a column as the factor that a coding describes, its levels in the order asked for.
-
-    Args:
-        column: the column that was coded, or the same one of new data.
-        coding: from `coding()`.
-
-    Returns:
-        A factor with exactly the levels of the coding; missing values stay missing.
-
-    Raises:
-        DataError: for a value that is none of the coding's levels.
-
-    Examples:
-        >>> column = Column("integer", np.array([1, 2, 1], dtype=np.int32))
-        >>> recode(column, coding("dose", [2, 1], column)).values
-        array([2, 1, 2], dtype=int32)
-    """
-    present, positions = _occurring(column)
-    found = places(present, coding.levels)
-    new = [level for level, place in zip(present, found, strict=True) if place < 0]
-    if new:
-        raise DataError(
-            f"The data hold {_listing(new)}, not among the levels of the factor: {_listing(coding.levels)}. "
-            "Leave those rows out, or fit the model to data that have them."
-        )
-    codes = np.array([*(place + 1 for place in found), NA], dtype=np.int32)
-    return Column("factor", codes[positions], coding.levels, coding.ordered)
-
-
 def present_levels(column: Column) -> tuple[str, ...]:
     """Return the levels that occur: a factor's in their order, numbers from the lowest, FALSE before TRUE."""
-    return _occurring(column)[0]
+    factor = as_factor(column)
+    return tuple(factor.levels[code - 1] for code in np.unique(factor.values[~factor.missing]))
+
+
+def conform(column: Column, fitted: Column, name: str, grouping: bool) -> Column:
+    """Return a column of new data as the kind of column that the model was fitted to.
+
+    Args:
+        column: the new column.
+        fitted: the column of the fit; its kind and levels count.
+        name: its name, for messages.
+        grouping: whether it only names groups; levels that are new then stay, behind those of the fit.
+
+    Raises:
+        DataError: another kind of values, or a level that the fit has not seen.
+    """
+    if fitted.kind == "factor":
+        return with_levels(column, fitted.levels, fitted.ordered, name, grouping)
+    if fitted.kind == "logical":
+        return _truths(column, name)
+    if column.kind == "factor":
+        raise DataError(f"Column {name!r} holds text; the model was fitted to numbers there.")
+    if column.kind == "logical":
+        return Column("double", np.where(column.missing, np.nan, column.values))
+    return column
+
+
+def with_levels(column: Column, levels: tuple[str, ...], ordered: bool, name: str, grouping: bool = False) -> Column:
+    """Return a column as a factor of these levels; see `conform`."""
+    factor = as_factor(column)
+    # Of names of groups that are text on both sides, "01" and "1" may be two.
+    as_numbers = not grouping or column.kind != "factor" or all(number_name(g) == g for g in levels)
+    found = np.array([*places(factor.levels, levels, as_numbers), NA])
+    present = np.unique(factor.values[~factor.missing]) - 1
+    unseen = [factor.levels[code] for code in present if found[code] < 0]
+    if unseen and not grouping:
+        raise DataError(
+            f"Column {name!r} has the level(s) {', '.join(map(repr, unseen[:8]))}, which the model was not fitted to. "
+            f"It knows: {', '.join(map(repr, levels[:12]))}{', ...' if len(levels) > 12 else ''}."
+        )
+    for code, level in enumerate(unseen, len(levels)):
+        found[factor.levels.index(level)] = code
+    codes = np.where(found < 0, NA, found + 1).astype(np.int32)
+    return Column("factor", codes[np.where(factor.missing, -1, factor.values - 1)], (*levels, *unseen), ordered)
+
+
+def _truths(column: Column, name: str) -> Column:
+    factor = as_factor(column)
+    truth = {"0": 0, "1": 1, "FALSE": 0, "TRUE": 1, "False": 0, "True": 1}
+    used = set(present_levels(column))
+    if not used <= truth.keys():
+        listed = ", ".join(sorted(used - truth.keys())[:8])
+        raise DataError(f"Column {name!r} holds {listed}; the model was fitted to booleans there.")
+    codes = np.array([truth.get(level, NA) for level in factor.levels] + [NA], dtype=np.int32)
+    return Column("logical", codes[np.where(factor.missing, -1, factor.values - 1)])
 
 
 # --- levels ---
@@ -156,7 +193,7 @@ class _Held:
 
     def spelled(self, written: Iterable[object], levels: Sequence[str]) -> tuple[str, ...]:
         """Return names of levels: those of the data, but for numbers that are written as text."""
-        numeric = self.column.kind in ("double", "integer")
+        numeric = self.column.kind in NUMBERS
         pairs = zip(written, levels, strict=True)
         return tuple(one if numeric and isinstance(one, str) else level for one, level in pairs)
 
@@ -183,23 +220,13 @@ class _Held:
         )
 
 
-def _occurring(column: Column) -> tuple[tuple[str, ...], np.ndarray]:
-    """Return the levels present, and for each row the position of its level, -1 where missing."""
-    here = ~column.missing
-    factor = as_factor(column)
-    distinct, inverse = np.unique(factor.values[here], return_inverse=True)
-    positions = np.full(len(column.values), -1)
-    positions[here] = inverse
-    return tuple(factor.levels[code - 1] for code in distinct), positions
-
-
 def _listing(levels: Sequence[str], kind: str = "factor") -> str:
     spell = {"factor": repr, "logical": str.capitalize}.get(kind, str)
     text = ", ".join(spell(level) for level in levels[:_LISTED])
     return text if len(levels) <= _LISTED else f"{text}, .. ({len(levels)} in all)"
 
 
-def _written(spec: Mapping, held: _Held) -> tuple[tuple[str, ...], tuple[str, ...], np.ndarray]:
+def _written(spec: Mapping[Any, Any], held: _Held) -> tuple[tuple[str, ...], tuple[str, ...], np.ndarray]:
     """Return levels, names of contrasts (empty where there are none) and weights, shape (contrasts, levels)."""
     values = list(spec.values())
     if values and all(isinstance(value, Mapping) for value in values):

@@ -6,9 +6,8 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-import pandas as pd
-
-from pymer4.errors import DataError, FormulaError, Pymer4Error, near
+from pymer4.data.intake import one_level
+from pymer4.errors import FormulaError, Pymer4Error, near
 
 _LONG = 300
 
@@ -95,24 +94,8 @@ def advice(text: str, columns: Collection[Any]) -> str:
     return "\n" + " ".join(steps) if steps else ""
 
 
-def require_columns(names: list[Any], data: Any, purpose: str) -> None:
-    """Refuse new data that lack a column; `purpose` says what needs it."""
-    if not isinstance(data, pd.DataFrame):
-        raise DataError(f"{purpose} takes a pandas DataFrame, not a {type(data).__name__}.")
-    lacking = [name for name in names if name not in data.columns]
-    if lacking:
-        raise DataError(
-            f"{purpose} needs the column(s) {', '.join(map(repr, lacking))}, which the data do not have. "
-            f"It needs: {', '.join(map(repr, names))}."
-        )
-
-
 def require_levels(info: Any) -> None:
     """Refuse a predictor of categories that has one level in the rows used."""
     for own, factor in info.factor_infos.items():
         if factor.type == "categorical" and len(factor.categories) < 2:
-            level = factor.categories[0] if factor.categories else "missing"
-            raise DataError(
-                f"The predictor {own.name()!r} is a factor with one level, {str(level)!r}, in the rows used. Take it "
-                "out of the formula: it has nothing to compare."
-            )
+            raise one_level(own.name(), str(factor.categories[0] if factor.categories else "missing"))

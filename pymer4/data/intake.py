@@ -1,23 +1,24 @@
-"""What a mixed model takes in: the columns it uses, screened before R is asked."""
+"""What a fit takes in, screened before any work: columns, complete rows, weights, offset, groups."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from pymer4.data.columns import Column, floats, normalise, require_squares
+from pymer4.data.columns import NUMBERS, Column, as_factor, floats, normalise, require_squares
+from pymer4.data.ranks import Ranks
 from pymer4.data.rformula import Grouping, RFormula
 from pymer4.errors import DataError, OptionError, near, shown
 
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """The data of one fit.
+    """The data of one fit of a mixed model.
 
     Attributes:
         columns: normal form of every column that crosses into R, by name.
@@ -31,7 +32,7 @@ class Intake:
     complete: np.ndarray
     weights: str | np.ndarray | None
     offset: str | np.ndarray | None
-    ranks: Mapping[str, Any] = field(default_factory=dict)
+    ranks: Mapping[str, Ranks] = field(default_factory=dict)
 
     @property
     def n_rows(self) -> int:
@@ -47,28 +48,30 @@ def take_in(
     Raises:
         DataError: infinite values, no row without a missing value, or a name that R can't give to a column.
     """
-    extra = [name for name in (weights, offset) if isinstance(name, str) and name not in formula.columns]
-    _refuse_reserved([*formula.columns, *extra])
-    columns = normalise(data, [*formula.columns, *extra])
-    arrays = [values for values in (weights, offset) if isinstance(values, np.ndarray)]
+    names = list(dict.fromkeys([*formula.columns, *(name for name in (weights, offset) if isinstance(name, str))]))
+    _refuse_reserved(names)
+    columns = normalise(data, names)
     _refuse_infinite(columns)
     if isinstance(offset, np.ndarray):
         require_squares("offset", offset)
-    missing = np.zeros(len(data), dtype=bool)
-    for column in columns.values():
-        missing |= column.missing
-    for values in arrays:
-        missing |= np.isnan(values)
-    if missing.all():
-        lost = {name: c.missing for name, c in columns.items()}
-        given = {"weights": weights, "offset": offset}
-        lost |= {f"{name}=": np.isnan(values) for name, values in given.items() if isinstance(values, np.ndarray)}
-        counts = ", ".join(f"{name} {int(missing.sum())}" for name, missing in lost.items() if missing.any())
+    given = {"weights=": weights, "offset=": offset}
+    missing = {name: column.missing for name, column in columns.items()}
+    missing |= {name: np.isnan(values) for name, values in given.items() if isinstance(values, np.ndarray)}
+    return Intake(columns, complete_rows(missing, len(data)), weights, offset)
+
+
+def complete_rows(missing: Mapping[Any, np.ndarray], n: int, else_told: str = "") -> np.ndarray:
+    """Return where nothing is missing, shape (n,); a DataError counts the gaps where that is nowhere."""
+    complete = np.ones(n, dtype=bool)
+    for gaps in missing.values():
+        complete &= ~gaps
+    if not complete.any():
+        counts = ", ".join(f"{name} {int(gaps.sum())}" for name, gaps in missing.items() if name and gaps.any())
         raise DataError(
-            f"Each of the {len(data)} rows has a missing value in a column that the model uses ({counts} missing). "
-            "Fill or drop those columns, or take them out of the formula."
+            f"Each of the {n} rows has a missing value in a column that the model uses ({counts or else_told} missing)."
+            " Fill or drop those columns, or take them out of the formula."
         )
-    return Intake(columns, ~missing, weights, offset)
+    return complete
 
 
 def _refuse_reserved(names: Iterable[object]) -> None:
@@ -80,8 +83,86 @@ def _refuse_reserved(names: Iterable[object]) -> None:
             )
 
 
-def per_row(argument: str, given: object, data: pd.DataFrame, positive: bool = False) -> str | np.ndarray | None:
-    """Return weights or an offset as a column's name, an array of shape (n,), or None.
+def _refuse_infinite(columns: Mapping[str, Column]) -> None:
+    for name, column in columns.items():
+        if column.kind != "double":
+            continue
+        require_squares(f"Column {name!r}", column.values)
+        if np.isinf(column.values).any():
+            raise DataError(
+                f"Column {name!r} has {infinite_rows(np.isinf(column.values))}. Make them missing with "
+                f"data[{name!r}].replace([np.inf, -np.inf], np.nan), or drop the rows."
+            )
+
+
+def infinite_rows(infinite: np.ndarray) -> str:
+    """Return how many rows are infinite, and the first of them, in words."""
+    rows = np.flatnonzero(infinite)
+    return f"{len(rows)} infinite value(s), in row(s) {first_rows(rows)}"
+
+
+def first_rows(rows: np.ndarray, most: int = 5) -> str:
+    """Return the first of some rows in words."""
+    return ", ".join(map(str, rows[:most])) + (", ..." if len(rows) > most else "") + " counted from 0"
+
+
+# --- one value a row: weights, offset, groups ---
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RowValues:
+    """What the arguments of a regression say about each row of the data.
+
+    Attributes:
+        weights: prior weights, or inverse variances, shape (rows,), NaN where missing; or None.
+        offset: shape (rows,), likewise.
+        groups: codes of the groups that have a variance each, shape (rows,), −1 where missing; or None.
+        group_names: what the groups are called.
+        clusters: codes of the clusters, likewise; or None.
+        missing: rows left out on their account, shape (rows,).
+    """
+
+    weights: np.ndarray | None
+    offset: np.ndarray | None
+    groups: np.ndarray | None
+    group_names: tuple[str, ...]
+    clusters: np.ndarray | None
+    missing: np.ndarray
+
+
+def row_values(
+    data: pd.DataFrame, weights: Any, offset: np.ndarray | None, cluster: str | None, linear: bool
+) -> RowValues:
+    """Return weights, offset, groups and clusters of each row of the data.
+
+    In a linear model the name of a column in `weights` is one whose values have a variance each.
+    """
+    groups, clusters, values = None, None, None
+    group_names: tuple[str, ...] = ()
+    if linear and isinstance(weights, str):
+        groups, group_names = group_codes("weights", weights, data)
+    elif weights is not None:
+        values = per_row("weights", weights, data, positive=True)
+    if cluster is not None:
+        clusters, _ = group_codes("cluster", cluster, data)
+    missing = np.zeros(len(data), dtype=bool)
+    for numbers in (values, offset):
+        missing |= False if numbers is None else np.isnan(numbers)
+    for codes in (groups, clusters):
+        missing |= False if codes is None else codes < 0
+    return RowValues(values, offset, groups, group_names, clusters, missing)
+
+
+def checked(argument: str, given: Any, data: pd.DataFrame, positive: bool = False) -> str | np.ndarray | None:
+    """Return weights or an offset as a column's name, an array of shape (n,) or None; see `per_row`."""
+    if given is None:
+        return None
+    values = per_row(argument, given, data, positive)
+    return given if isinstance(given, str) else values
+
+
+def per_row(argument: str, given: Any, data: pd.DataFrame, positive: bool = False) -> np.ndarray:
+    """Return weights or an offset as floats, NaN where missing, shape (n,).
 
     Args:
         argument: "weights" or "offset", for the messages.
@@ -93,18 +174,13 @@ def per_row(argument: str, given: object, data: pd.DataFrame, positive: bool = F
         OptionError: no such column.
         DataError: wrong length, not numbers, infinite, or too small.
     """
-    if given is None:
-        return None
     if isinstance(given, str):
         if given not in data.columns:
             raise OptionError(
                 f"{argument}={shown(given)} is not a column of the data.{near(given, data.columns)} "
                 "Give the name of a column, or one number a row."
             )
-        column = normalise(data, [given])[given]
-        if column.kind not in ("double", "integer"):
-            raise DataError(f"{argument}={given!r} is a column of kind {column.kind}. It has to hold numbers.")
-        values = np.where(column.missing, np.nan, column.values.astype(float))
+        values = numbers_of(argument, given, data)
     else:
         if isinstance(given, pd.Series) and not given.index.equals(data.index):
             raise DataError(
@@ -118,31 +194,48 @@ def per_row(argument: str, given: object, data: pd.DataFrame, positive: bool = F
     if np.isinf(values).any() or (positive and (values <= 0).any()):
         bound = "finite and above 0 (drop rows that are not to count)" if positive else "finite"
         raise DataError(f"{argument} has to be {bound}; it ranges from {np.nanmin(values):g} to {np.nanmax(values):g}.")
-    return given if isinstance(given, str) else values
+    return values
+
+
+def numbers_of(argument: str, name: str, data: pd.DataFrame) -> np.ndarray:
+    """Return a column of numbers as floats, NaN where missing, shape (n,)."""
+    column = normalise(data, [name])[name]
+    if column.kind not in NUMBERS:
+        raise DataError(f"{argument}={name!r} is a column of kind {column.kind}. It has to hold numbers.")
+    return np.where(column.missing, np.nan, column.values.astype(float))
+
+
+def group_codes(argument: str, name: Any, data: pd.DataFrame) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return the group of each row, shape (n,), −1 where it is missing, and the names of the groups.
+
+    Raises:
+        OptionError: no such column.
+        DataError: a column that holds nothing groups can be made of.
+    """
+    if not isinstance(name, str) or name not in data.columns:
+        raise OptionError(
+            f"{argument}={shown(name)} is not a column of the data.{near(name, data.columns)} Give the name of a "
+            "column."
+        )
+    factor = as_factor(normalise(data, [name])[name])
+    if not len(factor.levels):
+        raise DataError(f"{argument}={name!r} is a column without a value.")
+    return np.where(factor.missing, -1, factor.values - 1).astype(np.int64), factor.levels
+
+
+# --- what identifies no mixed model ---
 
 
 def check_groups(formula: RFormula, intake: Intake, skipped: Iterable[str], linear: bool = True) -> None:
-    """Refuse grouping variables that identify nothing, as lme4 does by default.
+    """Refuse grouping variables of one level, or in a linear model of as many as there are rows, as lme4 does.
 
-    A generalized model may have as many groups as rows.
-
-    Groupings that are computed, such as `factor(g)`, are left to R.
-
-    Args:
-        formula: the model.
-        intake: its data.
-        skipped: names of lme4's checks that the user's `control` sets.
-        linear: whether the model is a linear one.
-
-    Raises:
-        DataError: a group with one level, or with as many levels as there are rows.
+    Groupings that are computed, such as `factor(g)`, are left to R; `skipped` are the names of lme4's checks that the
+    user's `control` sets.
     """
     skipped = set(skipped)
     n_used = int(intake.complete.sum())
     for term in formula.random:
-        for group in term.groupings:
-            if not group.is_crossing:
-                continue
+        for group in (each for each in term.groupings if each.is_crossing):
             n_levels, label = _n_levels(group, intake), group.label
             if n_levels < 2 and "check.nlev.gtr.1" not in skipped:
                 raise DataError(
@@ -157,56 +250,35 @@ def check_groups(formula: RFormula, intake: Intake, skipped: Iterable[str], line
                 )
 
 
-def check_levels(formula: RFormula, intake: Intake) -> None:
-    """Refuse a factor of the fixed part that has one level in the rows used.
-
-    Raises:
-        DataError: naming it.
-    """
-    for name in formula.predictors:
-        column = intake.columns[name]
-        if column.kind == "factor" and np.ptp(column.values[intake.complete]) == 0:
-            level = column.levels[column.values[intake.complete][0] - 1]
-            raise DataError(
-                f"The predictor {name!r} is a factor with one level, {level!r}, in the rows used. Take it out of the "
-                "formula: it has nothing to compare."
-            )
-
-
-def _refuse_infinite(columns: Mapping[str, Column]) -> None:
-    for name, column in columns.items():
-        if column.kind == "double":
-            require_squares(f"Column {name!r}", column.values)
-        if column.kind == "double" and np.isinf(column.values).any():
-            rows = np.flatnonzero(np.isinf(column.values))
-            shown = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
-            raise DataError(
-                f"Column {name!r} has {len(rows)} infinite value(s), in row(s) {shown} counted from 0. "
-                f"Make them missing with data[{name!r}].replace([np.inf, -np.inf], np.nan), or drop the rows."
-            )
-
-
 def _n_levels(group: Grouping, intake: Intake) -> int:
     """Return the number of levels of crossed columns in the rows used."""
     codes = [intake.columns[name].values[intake.complete] for name in group.columns]
     return len(np.unique(np.column_stack(codes), axis=0))
 
 
-def rows_for(names: Iterable[str], data: pd.DataFrame, purpose: str) -> tuple[dict[str, Column], np.ndarray]:
-    """Return named columns of a new frame in normal form, and which rows are complete.
+def check_levels(formula: RFormula, intake: Intake) -> None:
+    """Refuse a factor of the fixed part that has one level in the rows used."""
+    for name in formula.predictors:
+        column = at_rows(intake.columns[name], intake.complete)
+        if column.kind == "factor" and np.ptp(column.values) == 0:
+            raise one_level(name, column.levels[column.values[0] - 1])
 
-    Raises:
-        DataError: a column is not there; `purpose` says what needs it.
-    """
-    if not isinstance(data, pd.DataFrame):
-        raise DataError(f"{purpose} takes a pandas DataFrame, not a {type(data).__name__}.")
+
+def one_level(name: str, level: str) -> DataError:
+    """Return the refusal of a predictor that has one level."""
+    return DataError(
+        f"The predictor {name!r} is a factor with one level, {level!r}, in the rows used. Take it out of the formula: "
+        "it has nothing to compare."
+    )
+
+
+# --- new rows ---
+
+
+def rows_for(names: Iterable[str], data: pd.DataFrame, purpose: str) -> tuple[dict[str, Column], np.ndarray]:
+    """Return named columns of a new frame in normal form, and which rows are complete; see `require_columns`."""
     names = list(names)
-    lacking = [name for name in names if name not in data.columns]
-    if lacking:
-        raise DataError(
-            f"{purpose} needs the column(s) {', '.join(map(repr, lacking))}, which the data do not have. "
-            f"It needs: {', '.join(map(repr, names))}."
-        )
+    require_columns(names, data, purpose)
     columns = normalise(data, names)
     complete = np.ones(len(data), dtype=bool)
     for column in columns.values():
@@ -214,8 +286,23 @@ def rows_for(names: Iterable[str], data: pd.DataFrame, purpose: str) -> tuple[di
     return columns, complete
 
 
+def require_columns(names: list[Any], data: object, purpose: str) -> None:
+    """Refuse new data that lack a column; `purpose` says what needs it."""
+    if not isinstance(data, pd.DataFrame):
+        raise DataError(f"{purpose} takes a pandas DataFrame, not a {type(data).__name__}.")
+    lacking = [name for name in names if name not in data.columns]
+    if lacking:
+        raise DataError(
+            f"{purpose} needs the column(s) {', '.join(map(repr, lacking))}, which the data do not have. "
+            f"It needs: {', '.join(map(repr, names))}."
+        )
+
+
+def at_rows(column: Column, rows: np.ndarray) -> Column:
+    """Return a column at the rows where `rows` is true."""
+    return column if rows.all() else replace(column, values=column.values[rows])
+
+
 def subset(columns: Mapping[str, Column], rows: np.ndarray) -> dict[str, Column]:
     """Return the columns at the rows where `rows` is true."""
-    if rows.all():
-        return dict(columns)
-    return {name: Column(c.kind, c.values[rows], c.levels, c.ordered) for name, c in columns.items()}
+    return {name: at_rows(column, rows) for name, column in columns.items()}

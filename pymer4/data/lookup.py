@@ -1,4 +1,4 @@
-"""Values of a factor at the rows of a fit, found again by what they were computed from."""
+"""Values of a factor at the rows of a fit: found again by what they were computed from, and compared."""
 
 from __future__ import annotations
 
@@ -14,12 +14,7 @@ _SAME = 1e-8  # of the largest value; sums in another order differ by less
 
 
 class Lookup:
-    """A function of columns that knows the rows of the fit and refuses others.
-
-    Args:
-        raw: the values of the fit.
-        columns: what they were computed from.
-        label: what the factor is called.
+    """A function of columns that knows the values `raw` that the fit computed from its own, and refuses others.
 
     A column that the others make up for, with fewer distinct rows than there are with it, takes no part: a group's
     mean is known from the group. Rows that share their columns but not their value are known in the whole data alone.
@@ -29,24 +24,21 @@ class Lookup:
 
     def __init__(self, raw: Any, columns: Mapping[Any, pd.Series], label: str):
         self.raw, self.label = raw, label
-        values = plain(raw)
+        values = plain(raw, len(next(iter(columns.values()))))
+        assert values is not None
         self.names = _decisive(columns, values)
-        self.known = {name: _distinct(columns[name]) for name in self.names}
+        self.known = {name: _objects(columns[name][columns[name].notna()]).unique() for name in self.names}
         self.keys = self._keys(columns)
-        self.first: dict[tuple, int] = {}
+        self.first: dict[tuple[int, ...], int] = {}
         for row, key in enumerate(self.keys):
             if key is not None:
                 self.first.setdefault(key, row)
-        split = _differing(values, values[[self.first.get(key, row) for row, key in enumerate(self.keys)]], values)
-        for row in np.flatnonzero(split):
-            self.first.pop(self.keys[row], None)
+        firsts = [row if key is None else self.first[key] for row, key in enumerate(self.keys)]
+        for row in np.flatnonzero(_differing(values, values[firsts], values)):
+            self.first.pop(self.keys[row] or (), None)
 
     def __call__(self, columns: Mapping[Any, pd.Series]) -> Any:
-        """Return the values of new rows.
-
-        Raises:
-            FormulaError: the fit does not tell them.
-        """
+        """Return the values of new rows, or a FormulaError where the fit does not tell them."""
         given = {name: columns[name] for name in self.names}
         missing = np.logical_or.reduce([column.isna().to_numpy(dtype=bool) for column in given.values()])
         keys = self._keys(given)
@@ -55,37 +47,30 @@ class Lookup:
         if [key for key in keys if key is not None] == [self.keys[row] for row in complete]:
             places[[key is not None for key in keys]] = complete
         else:
-            places[:] = [self.first.get(key, -1) for key in keys]
+            places[:] = [-1 if key is None else self.first.get(key, -1) for key in keys]
         lost = np.flatnonzero((places < 0) & ~missing)
         if len(lost):
-            raise self._refusal({name: column.iloc[lost[0]] for name, column in given.items()})
+            shown = ", ".join(f"{name} = {column.iloc[lost[0]]}" for name, column in given.items())
+            raise FormulaError(
+                f"{self.label} is computed from all rows of the data at once, and what it is for a new row with "
+                f"{shown} the fit does not tell. Write center(), standardize() or bs(), whose means and knots are "
+                "carried to new rows, or make it a column of the data before the fit and give that column for new "
+                "rows too."
+            )
         return _taken(self.raw, places, next(iter(given.values())).index)
 
-    def _keys(self, columns: Mapping[Any, pd.Series]) -> list[tuple | None]:
+    def _keys(self, columns: Mapping[Any, pd.Series]) -> list[tuple[int, ...] | None]:
         """Return one tuple a row, None where a value is missing or is not among those of the fit."""
         codes = [known.get_indexer(_objects(columns[name])) for name, known in self.known.items()]
         return [None if min(key) < 0 else key for key in zip(*codes, strict=True)]
 
-    def _refusal(self, row: Mapping[Any, Any]) -> FormulaError:
-        shown = ", ".join(f"{name} = {value}" for name, value in row.items())
-        return FormulaError(
-            f"{self.label} is computed from all rows of the data at once, and what it is for a new row with {shown} "
-            "the fit does not tell. Write center(), standardize() or bs(), whose means and knots are carried to new "
-            "rows, or make it a column of the data before the fit and give that column for new rows too."
-        )
 
-
-def is_row_each(value: Any, n: int) -> bool:
-    """Whether a value of a factor has one row for each of n."""
-    value = _unboxed(value)
-    kinds = (np.ndarray, pd.Series, pd.DataFrame, pd.api.extensions.ExtensionArray, list)
-    return isinstance(value, kinds) and getattr(value, "ndim", 1) > 0 and len(value) == n
-
-
-def plain(value: Any) -> np.ndarray | None:
-    """Return values as numbers or objects, shape (n, k); None for what is neither."""
+def plain(value: Any, n: int) -> np.ndarray | None:
+    """Return values as numbers or objects, shape (n, k); None for what has no row for each of n."""
     value = _unboxed(value)
     if not isinstance(value, (np.ndarray, pd.Series, pd.DataFrame, pd.api.extensions.ExtensionArray, list)):
+        return None
+    if getattr(value, "ndim", 1) == 0 or len(value) != n:
         return None
     array = np.asarray(value)
     if array.dtype.kind not in "biuf":
@@ -94,12 +79,15 @@ def plain(value: Any) -> np.ndarray | None:
             array = array.astype(float)
         except (TypeError, ValueError):
             array = np.where(pd.isna(array), None, array)
-    return array.reshape(len(array), -1) if array.dtype == object else array.reshape(len(array), -1).astype(float)
+    array = array.reshape(n, -1)
+    return array if array.dtype == object else array.astype(float)
 
 
-def same(found: np.ndarray, expected: np.ndarray, scale: np.ndarray | None = None) -> bool:
-    """Whether values are equal but for rounding, as a share of the largest of `scale`."""
-    return found.shape == expected.shape and not _differing(found, expected, expected if scale is None else scale).any()
+def same(found: np.ndarray | None, expected: np.ndarray, scale: np.ndarray | None = None) -> bool:
+    """Whether values are there, and equal but for rounding, as a share of the largest of `scale`."""
+    if found is None or found.shape != expected.shape:
+        return False
+    return not _differing(found, expected, expected if scale is None else scale).any()
 
 
 def _differing(found: np.ndarray, expected: np.ndarray, scale: np.ndarray) -> np.ndarray:
@@ -122,10 +110,6 @@ def _objects(column: pd.Series) -> pd.Index:
     return pd.Index(column.astype(object), dtype=object)
 
 
-def _distinct(column: pd.Series) -> pd.Index:
-    return _objects(column[column.notna()]).unique()
-
-
 def _decisive(columns: Mapping[Any, pd.Series], values: np.ndarray) -> list[Any]:
     """Return the columns that decide on a value."""
     codes = {name: pd.factorize(column)[0] for name, column in columns.items()}
@@ -143,11 +127,11 @@ def _decisive(columns: Mapping[Any, pd.Series], values: np.ndarray) -> list[Any]
     if len(names) == 1:
         return names
     count = rows_of(names).max()
-    spare = [
-        name
-        for name in names
-        if rows_of([o for o in names if o != name]).max() < count and decide([o for o in names if o != name])
-    ]
+    spare = []
+    for name in names:
+        others = [other for other in names if other != name]
+        if rows_of(others).max() < count and decide(others):
+            spare.append(name)
     kept = [name for name in names if name not in spare]
     return kept if kept and decide(kept) else names
 

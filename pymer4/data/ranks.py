@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from pymer4.data.columns import Column, as_factor, normalise, real_array
-from pymer4.data.intake import Intake
-from pymer4.data.recoding import conform
-from pymer4.data.rformula import RFormula
+from pymer4.data.columns import Column, real_array
+from pymer4.data.factors import conform
 from pymer4.errors import DataError, OptionError
 
 
@@ -37,14 +35,10 @@ class Ranks:
     def put(self, values: np.ndarray, codes: np.ndarray | None = None) -> np.ndarray:
         """Return the ranks of values: those of the fit, between them by interpolation, beyond them the first or last.
 
-        Args:
-            values: shape (n,).
-            codes: the level of each, from 0, shape (n,); None where there is one for all.
-
-        Raises:
-            DataError: a level in which nothing was ranked.
+        `codes` are the level of each from 0, shape (n,); a DataError names one in which nothing was ranked.
         """
-        codes = np.zeros(len(values), dtype=int) if codes is None else codes
+        if self.levels is None or codes is None:
+            return np.interp(values, self.values, self.ranks)
         order, found = np.argsort(codes, kind="stable"), np.empty(len(values))
         present, starts = np.unique(codes[order], return_index=True)
         for code, rows in zip(present, np.split(order, starts[1:]), strict=True):
@@ -55,62 +49,30 @@ class Ranks:
         return found
 
 
-def with_ranks(
-    data: Intake, formula: RFormula, frame: pd.DataFrame, within: str | None, excluded: Collection[str]
-) -> Intake:
-    """Return the data with the outcome and the fixed numeric predictors as ranks, and these ranks by column.
-
-    A predictor that groups rows as well keeps its values, which are the labels of its groups.
-
-    Args:
-        data: the data of the fit.
-        formula: its formula.
-        frame: the user's frame.
-        within: column of it whose levels are ranked apart, or an empty text for all rows at once.
-        excluded: columns that stay as they are.
-
-    Raises:
-        DataError: a row that is used has no level.
-        OptionError: the column whose levels are ranked apart is ranked itself.
-    """
-    predictors = set(formula.predictors).difference(formula.groups)
-    named = {*formula.response.columns, *predictors}.difference(excluded)
-    numeric = [name for name in data.columns if name in named and data.columns[name].kind in ("double", "integer")]
-    if within in numeric:
-        raise OptionError(
-            f"rank_group={within!r} is ranked itself, and within its own values all ranks are equal. Name a column of "
-            "groups, or leave rank_group out."
-        )
-    levels = _levels(within, frame, data.complete) if within else None
-    codes = np.zeros(int(data.complete.sum()), dtype=int) if levels is None else levels.values[data.complete] - 1
-    held = None if levels is None else replace(levels, values=levels.values[:0])
-    columns, ranks = dict(data.columns), {}
-    for name in numeric:
-        values = columns[name].values[data.complete].astype(float)
-        ranks[name] = _learned(values, codes, within, held)
-        ranked = np.full(data.n_rows, np.nan)
-        ranked[data.complete] = ranks[name].put(values, codes)
-        columns[name] = Column("double", ranked)
-    return replace(data, columns=columns, ranks=ranks)
+def learned_ranks(
+    values: np.ndarray, within: str = "", levels: Column | None = None, codes: np.ndarray | None = None
+) -> Ranks:
+    """Return the ranks of values, shape (n,), among themselves or among those of one code, from 0."""
+    table = pd.DataFrame({"code": 0 if codes is None else codes, "value": values.astype(float)})
+    table["rank"] = table.groupby("code")["value"].rank()
+    table = table.drop_duplicates(["code", "value"]).sort_values(["code", "value"])
+    ends = np.searchsorted(table["code"], np.arange((1 if levels is None else len(levels.levels)) + 1))
+    return Ranks(within, levels, table["value"].to_numpy(), table["rank"].to_numpy(), ends)
 
 
 def on_ranks(columns: Mapping[str, Column], new: Mapping[str, Column], ranks: Mapping[str, Ranks]) -> dict[str, Column]:
-    """Return columns with new values put on the ranks of a fit.
+    """Return columns with values put on the ranks of a fit.
 
     Args:
         columns: new columns, of the kinds that were fitted.
         new: new columns as they were given; the one whose levels were ranked apart is among them.
         ranks: of the fit, by column.
-
-    Raises:
-        DataError: a level in which nothing was ranked.
     """
     put = dict(columns)
     for name in columns.keys() & ranks.keys():
-        found = ranks[name]
-        codes = (
-            None if found.levels is None else conform(new[found.within], found.levels, found.within, False).values - 1
-        )
+        found, codes = ranks[name], None
+        if found.levels is not None:
+            codes = conform(new[found.within], found.levels, found.within, False).values - 1
         put[name] = Column("double", found.put(columns[name].values, codes))
     return put
 
@@ -118,12 +80,8 @@ def on_ranks(columns: Mapping[str, Column], new: Mapping[str, Column], ranks: Ma
 def at_ranks(at: Any, ranks: Mapping[str, Ranks]) -> tuple[Any, list[str]]:
     """Return the values that a grid is asked for with ranks in the place of raw ones, and what a user should be told.
 
-    Args:
-        at: variable to one value, or to a sequence of values; what is none of these is left as it is.
-        ranks: of the fit, by column.
-
-    Raises:
-        OptionError: values of a column that was ranked in groups.
+    Of `at` what is neither a value nor a sequence of them is left as it is. An OptionError refuses values of a column
+    that was ranked in groups.
     """
     put, notes = dict(at) if isinstance(at, Mapping) else at, []
     for name in [name for name in at if name in ranks] if isinstance(at, Mapping) else ():
@@ -140,21 +98,3 @@ def at_ranks(at: Any, ranks: Mapping[str, Ranks]) -> tuple[Any, list[str]]:
         pairs = ", ".join(f"{value:g} is {rank:g}" for value, rank in zip(values, put[name], strict=True))
         notes.append(f"{name} is in ranks: {pairs}")
     return put, notes
-
-
-def _learned(values: np.ndarray, codes: np.ndarray, within: str, levels: Column | None) -> Ranks:
-    table = pd.DataFrame({"code": codes, "value": values})
-    table["rank"] = table.groupby("code")["value"].rank()
-    table = table.drop_duplicates(["code", "value"]).sort_values(["code", "value"])
-    ends = np.searchsorted(table["code"], np.arange((1 if levels is None else len(levels.levels)) + 1))
-    return Ranks(within, levels, table["value"].to_numpy(), table["rank"].to_numpy(), ends)
-
-
-def _levels(within: str, frame: pd.DataFrame, complete: np.ndarray) -> Column:
-    column = as_factor(normalise(frame, [within])[within])
-    lost = int((column.missing & complete).sum())
-    if lost:
-        raise DataError(
-            f"rank_group={within!r} is missing in {lost} row(s) that the model uses. Fill or drop these rows."
-        )
-    return column

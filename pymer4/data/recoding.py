@@ -1,21 +1,25 @@
-"""Columns made over before a fit: factors with the levels and contrasts asked for, numbers as ranks."""
+"""Columns made over before a mixed model is fitted: factors as they were asked for, numbers as ranks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from pymer4.data.columns import NA, Column, as_factor, number_name, places
-from pymer4.data.factors import Coding, coding, recode
-from pymer4.data.intake import Intake
+from pymer4.data.columns import NA, NUMBERS, Column, as_factor, normalise
+from pymer4.data.factors import Coding, coding, with_levels
+from pymer4.data.intake import Intake, at_rows
+from pymer4.data.ranks import learned_ranks
 from pymer4.data.rformula import RFormula
 from pymer4.errors import DataError, OptionError, near, shown
 
 
-def codings(data: Intake, factors: Mapping[str, Any] | None, ordered: bool) -> dict[str, Coding]:
+def codings(
+    columns: Mapping[str, Column], complete: np.ndarray, factors: Mapping[str, Any] | None, ordered: bool
+) -> dict[str, Coding]:
     """Return how each factor of `fit(factors=, ordered=)` is coded, from the rows that are used.
 
     Raises:
@@ -29,21 +33,19 @@ def codings(data: Intake, factors: Mapping[str, Any] | None, ordered: bool) -> d
             "factors={'col': ['A', 'B', 'C']}."
         )
     for name in factors:
-        if name not in data.columns:
+        if name not in columns:
             raise OptionError(
-                f"factors names {shown(name)}, which the formula does not use.{near(name, data.columns)} "
-                f"It uses: {', '.join(data.columns)}."
+                f"factors names {shown(name)}, which the formula does not use.{near(name, columns)} "
+                f"It uses: {', '.join(columns)}."
             )
-    return {
-        name: coding(name, spec, _rows(data.columns[name], data.complete), ordered) for name, spec in factors.items()
-    }
+    return {name: coding(name, spec, at_rows(columns[name], complete), ordered) for name, spec in factors.items()}
 
 
 def with_factors(data: Intake, codings: Mapping[str, Coding]) -> Intake:
     """Return the data with the columns of `codings` as factors; rows that are left out lose their level."""
     columns = dict(data.columns)
     for name, how in codings.items():
-        used = recode(_rows(columns[name], data.complete), how)
+        used = with_levels(at_rows(columns[name], data.complete), how.levels, how.ordered, name)
         values = np.full(data.n_rows, NA, dtype=np.int32)
         values[data.complete] = used.values
         columns[name] = replace(used, values=values)
@@ -52,11 +54,8 @@ def with_factors(data: Intake, codings: Mapping[str, Coding]) -> Intake:
 
 def contrast_matrices(codings: Mapping[str, Coding]) -> dict[str, dict[str, Any]]:
     """Return the coding matrices that R does not make by itself: those of contrasts that were written."""
-    return {
-        name: {"matrix": how.matrix, "names": list(how.names)}
-        for name, how in codings.items()
-        if how.requested is not None
-    }
+    written = {name: how for name, how in codings.items() if how.requested is not None}
+    return {name: {"matrix": how.matrix, "names": list(how.names)} for name, how in written.items()}
 
 
 def without_unused(data: Intake) -> Intake:
@@ -68,72 +67,59 @@ def without_unused(data: Intake) -> Intake:
             if len(kept) < len(column.levels):
                 place = np.full(len(column.levels) + 1, NA, dtype=np.int32)
                 place[kept - 1] = np.arange(1, len(kept) + 1)
-                levels = tuple(column.levels[code - 1] for code in kept)
                 values = place[np.where(column.missing, -1, column.values - 1)]
-                columns[name] = Column("factor", values, levels, column.ordered)
+                columns[name] = replace(column, values=values, levels=tuple(column.levels[code - 1] for code in kept))
     return replace(data, columns=columns)
 
 
 def with_groups(data: Intake, formula: RFormula) -> Intake:
     """Return the data with numbers that only name groups as factors, so that 1e5, 100000 and "100000" are one group."""
     counted = {*formula.response.columns, *formula.varying, *formula.predictors}
-    groups = [name for name in formula.groups if name not in counted]
-    numbers = {name: as_factor(c) for name in groups if (c := data.columns[name]).kind in ("double", "integer")}
-    return replace(data, columns={**data.columns, **numbers})
+    named = {name: data.columns[name] for name in formula.groups if name not in counted}
+    groups = {name: as_factor(column) for name, column in named.items() if column.kind in NUMBERS}
+    return replace(data, columns={**data.columns, **groups})
 
 
-def conform(column: Column, fitted: Column, name: str, grouping: bool) -> Column:
-    """Return a column of new data as the kind of column that the model was fitted to.
+def with_ranks(
+    data: Intake, formula: RFormula, frame: pd.DataFrame, within: str | None, excluded: Collection[str]
+) -> Intake:
+    """Return the data with the outcome and the fixed numeric predictors as ranks, and these ranks by column.
+
+    A predictor that groups rows as well keeps its values, which are the labels of its groups.
 
     Args:
-        column: the new column.
-        fitted: the column of the fit; its kind and levels count.
-        name: its name, for messages.
-        grouping: whether it only names groups; levels that are new then stay, behind those of the fit.
+        data: the data of the fit.
+        formula: its formula.
+        frame: the user's frame.
+        within: column of it whose levels are ranked apart, or nothing for all rows at once.
+        excluded: columns that stay as they are.
 
     Raises:
-        DataError: another kind of values, or a level that the fit has not seen.
+        DataError: a row that is used has no level.
+        OptionError: the column whose levels are ranked apart is ranked itself.
     """
-    if fitted.kind == "factor":
-        return _with_levels(column, fitted, name, grouping)
-    if fitted.kind == "logical":
-        return _truths(column, name)
-    if column.kind == "factor":
-        raise DataError(f"Column {name!r} holds text; the model was fitted to numbers there.")
-    if column.kind == "logical":
-        return Column("double", np.where(column.missing, np.nan, column.values))
-    return column
-
-
-def _with_levels(column: Column, fitted: Column, name: str, grouping: bool) -> Column:
-    factor = as_factor(column)
-    # Of names of groups that are text on both sides, "01" and "1" may be two.
-    as_numbers = not grouping or column.kind != "factor" or all(number_name(g) == g for g in fitted.levels)
-    found = np.array([*places(factor.levels, fitted.levels, as_numbers), NA])
-    present = np.unique(factor.values[~factor.missing]) - 1
-    unseen = [factor.levels[code] for code in present if found[code] < 0]
-    if unseen and not grouping:
-        raise DataError(
-            f"Column {name!r} has the level(s) {', '.join(map(repr, unseen[:8]))}, which the model was not fitted to. "
-            f"It knows: {', '.join(map(repr, fitted.levels[:12]))}{', ...' if len(fitted.levels) > 12 else ''}."
+    predictors = set(formula.predictors).difference(formula.groups)
+    named = {*formula.response.columns, *predictors}.difference(excluded)
+    numeric = [name for name in data.columns if name in named and data.columns[name].kind in NUMBERS]
+    if within in numeric:
+        raise OptionError(
+            f"rank_group={within!r} is ranked itself, and within its own values all ranks are equal. Name a column of "
+            "groups, or leave rank_group out."
         )
-    for code, level in enumerate(unseen, len(fitted.levels)):
-        found[factor.levels.index(level)] = code
-    codes = np.where(found < 0, NA, found + 1).astype(np.int32)
-    values = codes[np.where(factor.missing, -1, factor.values - 1)]
-    return Column("factor", values, (*fitted.levels, *unseen), fitted.ordered)
-
-
-def _truths(column: Column, name: str) -> Column:
-    factor = as_factor(column)
-    truth = {"0": 0, "1": 1, "FALSE": 0, "TRUE": 1, "False": 0, "True": 1}
-    used = {factor.levels[code] for code in np.unique(factor.values[~factor.missing]) - 1}
-    if not used <= truth.keys():
-        listed = ", ".join(sorted(used - truth.keys())[:8])
-        raise DataError(f"Column {name!r} holds {listed}; the model was fitted to booleans there.")
-    codes = np.array([truth.get(level, NA) for level in factor.levels] + [NA], dtype=np.int32)
-    return Column("logical", codes[np.where(factor.missing, -1, factor.values - 1)])
-
-
-def _rows(column: Column, rows: np.ndarray) -> Column:
-    return column if rows.all() else replace(column, values=column.values[rows])
+    held, codes = None, None
+    if within:
+        levels = as_factor(normalise(frame, [within])[within])
+        lost = int((levels.missing & data.complete).sum())
+        if lost:
+            raise DataError(
+                f"rank_group={within!r} is missing in {lost} row(s) that the model uses. Fill or drop these rows."
+            )
+        held, codes = replace(levels, values=levels.values[:0]), levels.values[data.complete] - 1
+    columns, ranks = dict(data.columns), {}
+    for name in numeric:
+        values = columns[name].values[data.complete].astype(float)
+        ranks[name] = learned_ranks(values, within or "", held, codes)
+        ranked = np.full(data.n_rows, np.nan)
+        ranked[data.complete] = ranks[name].put(values, codes)
+        columns[name] = Column("double", ranked)
+    return replace(data, columns=columns, ranks=ranks)

@@ -1,8 +1,7 @@
 """The names that a formula takes from the user's code: functions, modules, arrays, levels.
 
-They are looked up where the model was made, once. A pickled model keeps modules, functions and classes by
-their address and plain values as they are; what has no address, such as a lambda, is looked up again in the code
-that asks for it.
+They are looked up once, where the model was made. A pickle keeps modules, functions and classes by their address and
+plain values as they are; what has no address, such as a lambda, is looked up again in the code that asks for it.
 """
 
 from __future__ import annotations
@@ -10,8 +9,8 @@ from __future__ import annotations
 import importlib
 import pickle
 import sys
-from collections.abc import Iterable, Mapping
-from types import CodeType, FrameType, ModuleType
+from collections.abc import Callable, Iterable, Mapping
+from types import FrameType, ModuleType
 from typing import Any
 
 from pymer4.errors import FormulaError
@@ -31,8 +30,7 @@ class Scope:
     """
 
     def __init__(self, values: Mapping[str, Any], homes: Mapping[str, str]):
-        self.values = dict(values)
-        self.homes = dict(homes)
+        self.values, self.homes = dict(values), dict(homes)
         self.lost: tuple[str, ...] = ()
         self.spaces: list[Mapping[str, Any]] = []
 
@@ -40,11 +38,7 @@ class Scope:
         return name in self.values
 
     def find_lost(self, formula: str) -> None:
-        """Look up again, in the calling code, what a pickle could not keep.
-
-        Raises:
-            FormulaError: it is not there either.
-        """
+        """Look up again, in the calling code, what a pickle could not keep; a FormulaError names what is not there."""
         if not self.lost:
             return
         found = capture(self.lost, None)
@@ -59,7 +53,7 @@ class Scope:
                 "and call again."
             )
 
-    def __deepcopy__(self, memo: dict) -> Scope:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Scope:
         """Return the same names: functions and modules have no copies."""
         copied = Scope(self.values, self.homes)
         copied.lost, copied.spaces = self.lost, self.spaces
@@ -80,33 +74,27 @@ class Scope:
 
 
 def capture(names: Iterable[str], owner: object, whole: bool = False) -> Scope:
-    """Return what names stand for in the code that called pymer4.
+    """Return what names stand for in the code that called pymer4, and with `whole` all that is visible there.
 
-    That is the nearest frame outside this package which is no method of `owner`, so that a subclass in the user's
-    code sees its caller's names, and its own after those. A lambda or a comprehension sees the names around it.
-
-    Args:
-        names: what to look up; those that are not found are left out.
-        owner: the object that is being made, or None.
-        whole: keep all that is visible there as well.
+    That is the nearest frame outside this package which is no method of `owner`, the object that is being made, so
+    that a subclass in the user's code sees its caller's names, and its own after those. A lambda or a comprehension
+    sees the names around it. Names that are not found are left out.
     """
-    spaces = [(space, frame.f_globals.get("__name__", "")) for frame in _frames(owner) for space in _spaces(frame)]
-    values, homes = {}, {}
+    spaces: list[tuple[Mapping[str, Any], str | None]] = []
+    for frame in _frames(owner):
+        home = frame.f_globals.get("__name__", "")
+        at_top = frame.f_locals is frame.f_globals or frame.f_code.co_name == "<module>"
+        spaces += [(frame.f_locals, home if at_top else None), (frame.f_globals, home)]
+    scope = Scope({}, {})
     for name in names:
-        for (space, is_global), module in spaces:
+        for space, within in spaces:
             if name in space:
-                values[name] = space[name]
-                if is_global:
-                    homes[name] = module
+                scope.values[name] = space[name]
+                if within is not None:
+                    scope.homes[name] = within
                 break
-    scope = Scope(values, homes)
-    scope.spaces = [space for (space, _), _ in spaces] if whole else []
+    scope.spaces = [space for space, _ in spaces] if whole else []
     return scope
-
-
-def _spaces(frame: FrameType) -> tuple[tuple[Mapping[str, Any], bool], ...]:
-    at_top = frame.f_locals is frame.f_globals or frame.f_code.co_name == "<module>"
-    return ((frame.f_locals, at_top), (frame.f_globals, True))
 
 
 def _frames(owner: object) -> list[FrameType]:
@@ -129,25 +117,18 @@ def _frames(owner: object) -> list[FrameType]:
 
 
 def _is_own(frame: FrameType) -> bool:
-    return frame.f_globals.get("__name__", "").partition(".")[0] == "pymer4"
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0] == "pymer4"
 
 
 def _first_argument(frame: FrameType) -> Any:
-    code: CodeType = frame.f_code
-    return frame.f_locals.get(code.co_varnames[0]) if code.co_argcount else None
+    return frame.f_locals.get(frame.f_code.co_varnames[0]) if frame.f_code.co_argcount else None
 
 
 # --- addresses ---
 
 
 def address(value: Any, name: str = "", home: str | None = None) -> tuple[Any, ...]:
-    """Return how a value is found again, as plain data for `found_at`.
-
-    Args:
-        value: a module, function, class or plain value.
-        name: what it is called in the user's code.
-        home: the module in whose globals it has that name.
-    """
+    """Return how a value, called `name` in the globals of `home`, is found again: plain data for `found_at`."""
     if isinstance(value, ModuleType):
         return ("module", value.__name__)
     stateful = getattr(value, "__patsy_stateful_transform__", None)
@@ -168,12 +149,7 @@ def address(value: Any, name: str = "", home: str | None = None) -> tuple[Any, .
 
 
 def found_at(where: tuple[Any, ...]) -> Any:
-    """Return the value at an address.
-
-    Raises:
-        LookupError: it had none.
-        ImportError, AttributeError: it is not there any more.
-    """
+    """Return the value at an address; a LookupError, ImportError or AttributeError where there is none any more."""
     how, *rest = where
     return _FINDERS[how](*rest)
 
@@ -201,8 +177,7 @@ def _stateful(module: str, path: str) -> Any:
 def _patsy_object(name: str, state: bytes) -> Any:
     import patsy
 
-    kind = getattr(patsy, name)
-    made = kind.__new__(kind)
+    made = object.__new__(getattr(patsy, name))
     vars(made).update(pickle.loads(state))
     return made
 
@@ -211,7 +186,7 @@ def _lost(name: str) -> Any:
     raise LookupError(name)
 
 
-_FINDERS = {
+_FINDERS: Mapping[str, Callable[..., Any]] = {
     "module": importlib.import_module,
     "attribute": _attribute,
     "stateful": _stateful,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Container, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,13 +22,7 @@ def cbind(*columns: Any) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A factor that is a column as it stands: `x`, `Q("x")`, `C(x)`, `C(x, Sum)`.
-
-    Attributes:
-        column: its name.
-        marked: whether it is inside a `C()`, which makes categories of numbers.
-        has_levels: whether that `C()` gives levels of its own.
-    """
+    """A factor that is a column as it stands, `marked` in a `C()`, which may give levels of its own."""
 
     column: str
     marked: bool = False
@@ -55,22 +49,13 @@ class Names:
 
 
 class Terms:
-    """A formula taken apart by patsy.
-
-    It pickles, as patsy's own objects do not.
-
-    Attributes:
-        text: the formula; of a `ModelDesc`, its description.
-        outcome: names on the left of `~`.
-        predictors: names on its right.
-    """
+    """A formula taken apart by patsy, whose own objects do not pickle: its text, and the names on either side."""
 
     def __init__(self, formula: Any, desc: Any):
-        self.text = formula if isinstance(formula, str) else desc.describe()
-        self._is_text = isinstance(formula, str)
-        self._desc = desc
-        self.outcome = names_of(factors_of(desc.lhs_termlist))
-        self.predictors = names_of(factors_of(desc.rhs_termlist))
+        self.is_text = isinstance(formula, str)
+        self.text: str = formula if self.is_text else desc.describe()
+        self._desc, self._plain = desc, None
+        self.outcome, self.predictors = (names_of(factors_of(side)) for side in sides_of(desc))
 
     @property
     def desc(self) -> Any:
@@ -90,21 +75,14 @@ class Terms:
         return any(not term.factors for term in self.desc.rhs_termlist)
 
     def __getstate__(self) -> dict[str, Any]:
-        plain = self._plain if self._desc is None else _to_plain(self.text if self._is_text else self._desc)
-        state = {name: getattr(self, name) for name in ("text", "outcome", "predictors", "_is_text")}
-        return state | {"_desc": None, "_plain": plain}
+        plain = self._plain or (self.text if self.is_text else _to_plain(self._desc))
+        return self.__dict__ | {"_desc": None, "_plain": plain}
 
 
 def parse(formula: Any, columns: Collection[Any], owner: object) -> tuple[Terms, Scope]:
-    """Take a formula apart and look up what it takes from the calling code.
+    """Take text, a `patsy.ModelDesc` or an alternative formula apart, and look up what it takes from the calling code.
 
-    Args:
-        formula: text, a `patsy.ModelDesc`, or an object with `__patsy_get_model_desc__`.
-        columns: names of the columns of the data.
-        owner: the model that is being made; see `scope.capture`.
-
-    Raises:
-        FormulaError: it can't be read, has no outcome or a random part, or names what is not there.
+    `owner` is the model that is being made; see `scope.capture`.
     """
     import patsy
 
@@ -126,7 +104,7 @@ def parse(formula: Any, columns: Collection[Any], owner: object) -> tuple[Terms,
         raise FormulaError(
             f"The formula {terms.text!r} has no outcome. Write it on the left: 'y ~ {terms.text.lstrip('~ ') or 1}'."
         )
-    used = names_of(factors_of([*desc.lhs_termlist, *desc.rhs_termlist]))
+    used = names_of(_all_factors(desc))
     scope = capture([*(name for name in used.values if name not in columns), *used.called], owner, used.foreign)
     for name in used.called:  # C, Q and the like are patsy's where the calling code has some value of that name
         if name in scope and not callable(scope.values[name]):
@@ -137,17 +115,18 @@ def parse(formula: Any, columns: Collection[Any], owner: object) -> tuple[Terms,
 
 def names_of(factors: Iterable[Any]) -> Names:
     """Return the names that patsy factors use."""
-    values, called, settings, quoted, foreign = {}, {}, {}, {}, False
+    reader, foreign = _Reader(), False
     for factor in factors:
-        if is_lookup(factor):
-            quoted[factor.name()] = None
-        elif is_code(factor):
-            _read(ast.parse(factor.code, mode="eval").body, values, called, settings, quoted)
+        if _is("LookupFactor", factor):
+            reader.quoted[factor.name()] = None
+        elif _is("EvalFactor", factor):
+            reader.visit(_tree(factor))
         else:
             foreign = True
-    settings = tuple(name for name in settings if name not in values)
-    only_called = tuple(name for name in called if name not in values)
-    return Names((*values, *settings), only_called, settings, tuple(quoted), foreign)
+    values = reader.values
+    settings = tuple(name for name in reader.settings if name not in values)
+    called = tuple(name for name in reader.called if name not in values)
+    return Names((*values, *settings), called, settings, tuple(reader.quoted), foreign)
 
 
 def factors_of(terms: Iterable[Any]) -> tuple[Any, ...]:
@@ -155,34 +134,24 @@ def factors_of(terms: Iterable[Any]) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(factor for term in terms for factor in term.factors))
 
 
-def is_lookup(factor: Any) -> bool:
-    """Whether a factor is patsy's `LookupFactor`, a column by its name."""
-    import patsy
-
-    return isinstance(factor, patsy.LookupFactor)
+def sides_of(desc: Any) -> tuple[Any, Any]:
+    """Return the terms on the left and on the right."""
+    return desc.lhs_termlist, desc.rhs_termlist
 
 
-def is_code(factor: Any) -> bool:
-    """Whether a factor is patsy's `EvalFactor`, a Python expression."""
-    import patsy
-
-    return isinstance(factor, patsy.EvalFactor)
-
-
-def reference(factor: Any, columns: Collection[Any], scope: Scope) -> Reference | None:
+def reference(factor: Any, columns: Container[Any], scope: Scope) -> Reference | None:
     """Return the column that a factor is as it stands, None where it computes something."""
-    if is_lookup(factor):
-        state = vars(factor)
-        return Reference(factor.name(), state["_force_categorical"], state["_levels"] is not None)
-    return _referred(ast.parse(factor.code, mode="eval").body, columns, scope) if is_code(factor) else None
+    if _is("LookupFactor", factor):
+        _, marked, _, levels = _looked_up(factor)
+        return Reference(factor.name(), marked, levels is not None)
+    return _referred(_tree(factor), columns, scope) if _is("EvalFactor", factor) else None
 
 
 def columns_named(side: Names, columns: Collection[Any], scope: Scope) -> list[Any]:
     """Return the columns that one side of a formula names, `Q(name)` with a name from the calling code too."""
     told = [scope.values.get(name) for name in side.values] if "Q" in side.called else []
-    told = [name for name in told if isinstance(name, str)]
-    named = [name for name in (*side.values, *side.quoted, *told) if name in columns]
-    return list(dict.fromkeys(named))
+    named = (*side.values, *side.quoted, *(name for name in told if isinstance(name, str)))
+    return list(dict.fromkeys(name for name in named if name in columns))
 
 
 def known_names() -> dict[str, Any]:
@@ -195,27 +164,38 @@ def known_names() -> dict[str, Any]:
 # --- reading the code of factors ---
 
 
-def _read(node: ast.AST, values: dict, called: dict, settings: dict, quoted: dict) -> None:
-    """Sort the names in an expression by how they are used."""
-    if isinstance(node, ast.Name):
-        values[node.id] = None
-    elif isinstance(node, ast.Call):
+class _Reader(ast.NodeVisitor):
+    """Sorts the names in expressions by how they are used, in the order of their first use."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, None] = {}
+        self.called: dict[str, None] = {}
+        self.settings: dict[str, None] = {}
+        self.quoted: dict[str, None] = {}
+
+    def visit_Name(self, node: ast.Name) -> None:
+        self.values[node.id] = None
+
+    def visit_keyword(self, node: ast.keyword) -> None:
+        if isinstance(node.value, ast.Name):
+            self.settings[node.value.id] = None
+        else:
+            self.visit(node.value)
+
+    def visit_Call(self, node: ast.Call) -> None:
         text = _quoted(node)
         if text is not None:
-            quoted[text] = called["Q"] = None
-            return
-        if isinstance(node.func, ast.Name):
-            called[node.func.id] = None
+            self.quoted[text] = self.called["Q"] = None
+        elif isinstance(node.func, ast.Name):
+            self.called[node.func.id] = None
+            for part in (*node.args, *node.keywords):
+                self.visit(part)
         else:
-            _read(node.func, values, called, settings, quoted)
-        for argument in node.args:
-            _read(argument, values, called, settings, quoted)
-        for keyword in node.keywords:
-            target = settings if isinstance(keyword.value, ast.Name) else values
-            _read(keyword.value, target, called, settings, quoted)
-    else:
-        for child in ast.iter_child_nodes(node):
-            _read(child, values, called, settings, quoted)
+            self.generic_visit(node)
+
+
+def _tree(factor: Any) -> ast.expr:
+    return ast.parse(factor.code, mode="eval").body
 
 
 def _quoted(node: ast.AST) -> str | None:
@@ -227,12 +207,11 @@ def _quoted(node: ast.AST) -> str | None:
     return None
 
 
-def _referred(node: ast.AST, columns: Collection[Any], scope: Scope) -> Reference | None:
-    if isinstance(node, ast.Name):
-        return Reference(node.id) if node.id in columns else None
-    text = _quoted(node)
+def _referred(node: ast.AST, columns: Container[Any], scope: Scope) -> Reference | None:
+    text = node.id if isinstance(node, ast.Name) else _quoted(node)
     if text is not None:
-        return Reference(text) if text in columns and "Q" not in scope else None
+        is_seen = isinstance(node, ast.Name) or "Q" not in scope
+        return Reference(text) if text in columns and is_seen else None
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "C" and "C" not in scope:
         inner = _referred(node.args[0], columns, scope) if node.args else None
         if inner is not None:
@@ -241,17 +220,32 @@ def _referred(node: ast.AST, columns: Collection[Any], scope: Scope) -> Referenc
     return None
 
 
+def _is(kind: str, factor: Any) -> bool:
+    """Whether a factor is patsy's `EvalFactor`, an expression, or its `LookupFactor`, a column by name."""
+    import patsy
+
+    return isinstance(factor, getattr(patsy, kind))
+
+
+def _looked_up(factor: Any) -> tuple[Any, ...]:
+    return tuple(vars(factor)[f"_{part}"] for part in ("varname", "force_categorical", "contrast", "levels"))
+
+
+def _all_factors(desc: Any) -> tuple[Any, ...]:
+    return factors_of(term for side in sides_of(desc) for term in side)
+
+
 # --- refusals ---
 
 
 def _require_fixed(desc: Any, text: str, columns: Collection[Any]) -> None:
     """Refuse random parts, and code that Python can't read."""
-    for factor in factors_of([*desc.lhs_termlist, *desc.rhs_termlist]):
-        if not is_code(factor):
+    for factor in _all_factors(desc):
+        if not _is("EvalFactor", factor):
             continue
         code, tree = factor.code, None
         try:
-            tree = ast.parse(code, mode="eval").body
+            tree = _tree(factor)
         except SyntaxError as error:
             if "| |" not in code:
                 raise FormulaError(
@@ -272,7 +266,7 @@ def _require_fixed(desc: Any, text: str, columns: Collection[Any]) -> None:
 
 def _require_known(terms: Terms, columns: Collection[Any], scope: Scope) -> None:
     known = {*known_names(), *dir(builtins)}
-    for factor in factors_of([*terms.desc.lhs_termlist, *terms.desc.rhs_termlist]):
+    for factor in _all_factors(terms.desc):
         used = names_of([factor])
         for name in (*used.values, *used.called, *used.quoted):
             is_column = name in columns and name not in used.called
@@ -284,22 +278,15 @@ def _require_known(terms: Terms, columns: Collection[Any], scope: Scope) -> None
 # --- plain data, for pickles ---
 
 
-def _to_plain(formula: Any) -> Any:
-    if isinstance(formula, str):
-        return formula
-    return [[[_plain_factor(factor) for factor in term.factors] for term in side] for side in _sides(formula)]
-
-
-def _sides(desc: Any) -> tuple[Any, Any]:
-    return desc.lhs_termlist, desc.rhs_termlist
+def _to_plain(desc: Any) -> list[Any]:
+    return [[[_plain_factor(factor) for factor in term.factors] for term in side] for side in sides_of(desc)]
 
 
 def _plain_factor(factor: Any) -> tuple[Any, ...]:
-    if is_lookup(factor):
-        state = vars(factor)
-        contrast = None if state["_contrast"] is None else address(state["_contrast"])
-        return ("lookup", factor.name(), state["_force_categorical"], contrast, state["_levels"])
-    return ("eval", factor.code) if is_code(factor) else ("own", factor)
+    if _is("LookupFactor", factor):
+        name, marked, contrast, levels = _looked_up(factor)
+        return ("lookup", name, marked, None if contrast is None else address(contrast), levels)
+    return ("eval", factor.code) if _is("EvalFactor", factor) else ("own", factor)
 
 
 def _from_plain(plain: Any) -> Any:
@@ -307,12 +294,13 @@ def _from_plain(plain: Any) -> Any:
 
     if isinstance(plain, str):
         return patsy.ModelDesc.from_formula(plain)
+    return patsy.ModelDesc(*([patsy.Term([_factor(*parts) for parts in term]) for term in side] for side in plain))
 
-    def factor(kind: str, *rest: Any) -> Any:
-        if kind == "lookup":
-            name, marked, contrast, levels = rest
-            return patsy.LookupFactor(name, marked, None if contrast is None else found_at(contrast), levels)
-        return patsy.EvalFactor(*rest) if kind == "eval" else rest[0]
 
-    sides = ([patsy.Term([factor(*parts) for parts in term]) for term in side] for side in plain)
-    return patsy.ModelDesc(*sides)
+def _factor(kind: str, *rest: Any) -> Any:
+    import patsy
+
+    if kind == "lookup":
+        name, marked, contrast, levels = rest
+        return patsy.LookupFactor(name, marked, None if contrast is None else found_at(contrast), levels)
+    return patsy.EvalFactor(*rest) if kind == "eval" else rest[0]

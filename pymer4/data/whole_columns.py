@@ -12,13 +12,13 @@ import numbers
 import warnings
 from collections import ChainMap
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from pymer4.data.lookup import Lookup, is_row_each, plain, same
+from pymer4.data.evaluation import told_as_patsy
+from pymer4.data.lookup import Lookup, plain, same
 from pymer4.errors import FormulaError
 
 Columns = Mapping[Any, pd.Series]
@@ -26,7 +26,6 @@ Compute = Callable[[Columns], Any]
 
 _ROWS = "_rows_at_hand"
 _OPAQUE = (ast.Name, ast.Constant, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
-_FAILED = object()
 
 
 def carried(info: Any, columns: Any) -> dict[Any, Compute]:
@@ -36,17 +35,15 @@ def carried(info: Any, columns: Any) -> dict[Any, Compute]:
         info: patsy's `DesignInfo` of factors that are `evaluation.Evaluated`.
         columns: the rows of the fit, as a `View`; those that are complete count.
     """
-    found = {}
-    for factor, facts in info.factor_infos.items():
-        if factor.is_column:
-            continue
-        fit = _Fit(factor, facts.state, columns, np.flatnonzero(columns.complete))
-        if fit.values is not None and not fit.stands_alone(fit.compute, fit.seen, fit.values):
-            found[factor] = fit.carried()
-    return found
+    fits = {f: _Fit(f, facts.state, columns) for f, facts in info.factor_infos.items() if f.to is None}
+    return {
+        factor: fit.carried()
+        for factor, fit in fits.items()
+        if fit.values is not None and not fit.stands_alone(fit.compute, fit.seen, fit.values)
+    }
 
 
-class _Seen(dict):
+class _Seen(dict[Any, Any]):
     """Columns of a view, with those that were asked for."""
 
     def __init__(self, columns: Any):
@@ -57,23 +54,16 @@ class _Seen(dict):
         return value
 
 
-@dataclass
 class _Fit:
     """A factor at the rows of the fit."""
 
-    factor: Any
-    state: Any
-    columns: Any
-    rows: np.ndarray
-    seen: _Seen = field(init=False)
-    values: np.ndarray | None = field(init=False)
-    known: dict[str, Any] = field(init=False, default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.seen = _Seen(self.columns)
+    def __init__(self, factor: Any, state: Any, columns: Any):
+        self.factor, self.state, self.columns = factor, state, columns
+        self.rows, self.n = np.flatnonzero(columns.complete), len(columns.complete)
+        self.seen = _Seen(columns)
         self.raw = _tried(self.compute, self.seen)
-        self.n = len(self.columns.rows.index)
-        self.values = plain(self.raw) if is_row_each(self.raw, self.n) and self.seen else None
+        self.values = plain(self.raw, self.n) if self.seen else None
+        self.known: dict[str, Any] = {}
 
     def compute(self, columns: Columns) -> Any:
         """Return the factor as the formula has it."""
@@ -81,12 +71,11 @@ class _Fit:
 
     def carried(self) -> Compute:
         """Return what computes the factor for new rows."""
-        again = plain(_tried(self.compute, self.seen))
-        if again is None or not same(again, self.values):
+        if self.values is None or not same(plain(_tried(self.compute, self.seen), self.n), self.values):
             return self.refused
         code = self.state.get("eval_code")
         if code is None:
-            return self.looked_up(self.raw, self.seen)
+            return Lookup(self.raw, dict(self.seen), self.factor.name())
         return self.compiled(self.rewritten(ast.parse(code, mode="eval").body))
 
     def refused(self, columns: Columns) -> Any:
@@ -96,14 +85,8 @@ class _Fit:
             "rows. Make it a column of the data before the fit."
         )
 
-    def looked_up(self, raw: Any, seen: Columns) -> Lookup:
-        """Return what knows the values of the rows of the fit."""
-        return Lookup(raw, dict(seen), self.factor.name())
-
     def compiled(self, node: ast.AST) -> Compute:
         """Return what evaluates an expression on columns, `by_rows` where it may be any of those at hand."""
-        import patsy
-
         text, state = ast.unparse(node), self.state
 
         def compute(columns: Columns) -> Any:
@@ -113,10 +96,9 @@ class _Fit:
             except FormulaError:
                 raise
             except Exception as error:  # of a user's expression, told as patsy tells it
-                told = f"Error evaluating factor: {type(error).__name__}: {error}"
-                raise patsy.PatsyError(told, self.factor) from error
+                raise told_as_patsy(error, self.factor) from error
 
-        compute.by_rows = not any(isinstance(value, Lookup) for value in self.known.values())
+        vars(compute)["by_rows"] = not any(isinstance(value, Lookup) for value in self.known.values())
         return compute
 
     def bound(self, value: Any) -> ast.Name:
@@ -125,7 +107,7 @@ class _Fit:
         self.known[name] = value
         return ast.Name(name, ast.Load())
 
-    def rewritten(self, node: ast.AST) -> ast.AST:
+    def rewritten(self, node: ast.expr) -> ast.expr:
         """Return an expression in which what has not a value for each row, such as a mean, is what it was in the fit.
 
         The calls inside it keep what they learned there. What depends on the rows beside it even then is looked up.
@@ -134,22 +116,22 @@ class _Fit:
             return node
         seen = _Seen(self.columns)
         raw = _tried(self.compiled(node), seen)
-        if not seen and raw is not _FAILED:
+        if not seen and raw is not None:
             return node
         if _is_constant(raw, self.n):
             return self.bound(raw)
         for name, child in ast.iter_fields(node):
             setattr(node, name, self._child(child))
-        values = plain(raw) if is_row_each(raw, self.n) and seen else None
+        values = plain(raw, self.n) if seen else None
         if values is None:
             return node
         node = self.remembering(node)
         compute = self.compiled(node)
-        again = plain(_tried(compute, seen))
+        again = plain(_tried(compute, seen), self.n)
         is_same = again is not None and same(again[self.rows], values[self.rows])
         if is_same and self.stands_alone(compute, seen, values):
             return node
-        return ast.Call(self.bound(self.looked_up(raw, seen)), [ast.Name(_ROWS, ast.Load())], [])
+        return ast.Call(self.bound(Lookup(raw, dict(seen), self.factor.name())), [ast.Name(_ROWS, ast.Load())], [])
 
     def _child(self, child: Any) -> Any:
         if isinstance(child, list):
@@ -159,7 +141,7 @@ class _Fit:
             return child
         return self.rewritten(child) if isinstance(child, ast.expr) else child
 
-    def remembering(self, node: ast.AST) -> ast.AST:
+    def remembering(self, node: ast.expr) -> ast.expr:
         """Return a call of a function that learns from its first data, here those of the fit."""
         if isinstance(node, ast.Call):
             function = _tried(self.compiled(node.func), {})
@@ -172,21 +154,20 @@ class _Fit:
 
     def stands_alone(self, compute: Compute, columns: Columns, values: np.ndarray) -> bool:
         """Whether rows of the fit have their values one by one, and rows of any make the same apart and together."""
-        rows = self._telling(columns, values)
+        rows, scale = self._telling(columns, values), values[self.rows]
         own = {name: column.iloc[rows] for name, column in columns.items()}
         alone = _one_by_one(compute, own)
-        if alone is None or not same(alone, values[rows], values[self.rows]):
+        if alone is None or not same(alone, values[rows], scale):
             return False
         twice = _values(compute, {name: column.iloc[np.r_[rows, rows]] for name, column in columns.items()})
-        if twice is not None and not same(twice, np.vstack([alone, alone]), values[self.rows]):
+        if twice is not None and not same(twice, np.vstack([alone, alone]), scale):
             return False
         if len(own) == 1:
             return True
         turned = [column.iloc[np.roll(np.arange(len(rows)), by)] for by, column in enumerate(own.values())]
         mixed = {name: column.reset_index(drop=True) for name, column in zip(own, turned, strict=True)}
         together = _values(compute, mixed)
-        apart = None if together is None else _one_by_one(compute, mixed)
-        return together is None or (apart is not None and same(apart, together, values[self.rows]))
+        return together is None or same(_one_by_one(compute, mixed), together, scale)
 
     def _telling(self, columns: Columns, values: np.ndarray) -> np.ndarray:
         """Return rows at which a dependence shows: the ends of columns and values, and some between."""
@@ -212,8 +193,10 @@ class _Learning:
 class _Bins:
     """`pd.cut` or `pd.qcut` with the bins and labels of the first data that it gets."""
 
-    def __init__(self, function: Callable):
-        self.function, self.edges, self.labels = function, None, None
+    def __init__(self, function: Callable[..., Any]):
+        self.function = function
+        self.edges: Any = None
+        self.labels: Any = None
 
     def __call__(self, x: Any, *args: Any, **given: Any) -> Any:
         if self.edges is None:
@@ -234,27 +217,25 @@ def _ends(values: Any) -> np.ndarray:
 
 
 def _tried(compute: Compute, columns: Columns) -> Any:
-    """Return what a computation makes, `_FAILED` where it can't."""
+    """Return what a computation makes, None where it can't."""
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             return compute(columns)
     except Exception:  # a user's function may raise anything for rows that are not those of the fit
-        return _FAILED
+        return None
 
 
 def _values(compute: Compute, columns: Columns) -> np.ndarray | None:
-    raw = _tried(compute, columns)
-    return plain(raw) if is_row_each(raw, len(next(iter(columns.values())))) else None
+    return plain(_tried(compute, columns), len(next(iter(columns.values()))))
 
 
 def _one_by_one(compute: Compute, columns: Columns) -> np.ndarray | None:
     """Return the values of each row by itself, None where one has none."""
     n = len(next(iter(columns.values())))
     parts = [_values(compute, {name: column.iloc[i : i + 1] for name, column in columns.items()}) for i in range(n)]
-    if any(part is None or part.shape[1] != parts[0].shape[1] for part in parts):
-        return None
-    return np.vstack(parts)
+    there = [part for part in parts if part is not None]
+    return np.vstack(there) if len(there) == n and len({part.shape[1] for part in there}) == 1 else None
 
 
 def _is_constant(value: Any, n: int) -> bool:

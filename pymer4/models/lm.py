@@ -13,7 +13,7 @@ from pymer4 import tables
 from pymer4.data import intake
 from pymer4.data.design import Design
 from pymer4.data.families import NATIVE_LINKS, Family, check_family
-from pymer4.data.sample import Sample, doubts, row_values, sample
+from pymer4.data.sample import Sample, doubts, sample
 from pymer4.data.terms import parse
 from pymer4.errors import ConvergenceWarning, ModelWarning, summary_wanted
 from pymer4.fit import sandwich
@@ -91,7 +91,7 @@ class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPictures, NativeModel)
         super().__init__(formula, data, family)
         self._terms, self._scope = parse(formula, self._frame.columns, self)
         self.formula = self._terms.text
-        self._offset = deepcopy(intake.per_row("offset", offset, self._frame))
+        self._offset = deepcopy(intake.checked("offset", offset, self._frame))
 
     def _forget(self) -> None:
         super()._forget()
@@ -197,7 +197,8 @@ class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPictures, NativeModel)
     def _sample(self) -> Sample:
         """Return what a fit with these options is made from."""
         options = self._options
-        rows = row_values(self._frame, options.weights, self._offset_values(), options.clustered_by, self._linear)
+        offset = self._offset_values()
+        rows = intake.row_values(self._frame, options.weights, offset, options.clustered_by, self._linear)
         design = self._design(rows.missing if rows.missing.any() else None)
         return sample(design, rows, self.family, self.link)
 

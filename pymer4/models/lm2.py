@@ -12,7 +12,8 @@ from pymer4 import tables
 from pymer4.data.design import Design
 from pymer4.data.families import NATIVE_LINKS, Family, check_family
 from pymer4.data.group_levels import Level, clusters_of, failures, grouping_columns, nest, ranks_within, upward
-from pymer4.data.sample import RowValues, Sample, group_codes, sample
+from pymer4.data.intake import RowValues, group_codes
+from pymer4.data.sample import Sample, sample
 from pymer4.data.terms import parse
 from pymer4.errors import DataError, also_spelled, summary_wanted
 from pymer4.fit.correlations import Kind, correlations

@@ -9,7 +9,7 @@ import pandas as pd
 
 from pymer4 import tables
 from pymer4.data.columns import places
-from pymer4.data.sample import group_codes, numbers
+from pymer4.data.intake import group_codes, numbers_of
 from pymer4.errors import DataError, ModelWarning, OptionError, confidence_level, issue, one_of
 from pymer4.fit.distributions import link_function
 from pymer4.fit.sandwich import welch_df
@@ -164,7 +164,7 @@ class LmPredictions:
         if isinstance(given, str):
             if given not in frame.columns:
                 raise DataError(f"predict() needs the offset's column {given!r}, which the data do not have.")
-            return numbers("offset", given, frame)
+            return numbers_of("offset", given, frame)
         if len(frame) != len(given):
             raise DataError(
                 f"The offset was given as an array of {len(given)} numbers and can't be matched to {len(frame)} rows. "

@@ -21,7 +21,7 @@ from pymer4.models.options import Lm2Options, LmOptions
 
 def _terms_written(terms: Terms) -> str:
     """Return the formula as text, as files keep it."""
-    if not terms._is_text:
+    if not terms.is_text:
         raise DataError(
             "The model can't be saved: its formula is a patsy.ModelDesc, and files keep text. Make the model from "
             f"text, such as {terms.text!r}, or keep it with pickle or joblib."

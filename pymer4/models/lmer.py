@@ -12,9 +12,9 @@ import pandas as pd
 from pymer4 import tables
 from pymer4.data import intake
 from pymer4.data.factors import Coding
-from pymer4.data.families import Family, check_family, check_outcome, part_counts
-from pymer4.data.ranks import with_ranks
-from pymer4.data.recoding import codings, contrast_matrices, with_factors, with_groups, without_unused
+from pymer4.data.families import Family, check_family
+from pymer4.data.outcomes import check_outcome, part_counts
+from pymer4.data.recoding import codings, contrast_matrices, with_factors, with_groups, with_ranks, without_unused
 from pymer4.errors import ConvergenceWarning, ModelWarning, summary_wanted
 from pymer4.models import summaries
 from pymer4.models.base import Ddf
@@ -92,8 +92,8 @@ class Lmer(LmerPictures, LmerResampling):
         require_text(formula)
         super().__init__(formula, data, family)
         self._reading = read_formula(formula, list(self._frame.columns))
-        self._weights = intake.per_row("weights", weights, self._frame, positive=True)
-        self._offset = intake.per_row("offset", offset, self._frame)
+        self._weights = intake.checked("weights", weights, self._frame, positive=True)
+        self._offset = intake.checked("offset", offset, self._frame)
 
     def fit(
         self,
@@ -216,7 +216,7 @@ class Lmer(LmerPictures, LmerResampling):
         intake.check_levels(self._reading, data)
         weighted = self._weights is not None
         check_outcome(self.family, self._reading.response, data.columns, data.complete, weighted)
-        coded = codings(data, options.factors, options.ordered)
+        coded = codings(data.columns, data.complete, options.factors, options.ordered)
         data = without_unused(with_groups(with_factors(data, coded), self._reading))
         if options.rank:
             data = with_ranks(data, self._reading, self._frame, options.rank_group, options.rank_exclude_cols)

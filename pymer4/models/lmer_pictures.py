@@ -10,7 +10,7 @@ import pandas as pd
 
 from pymer4 import tables
 from pymer4.data import intake
-from pymer4.data.columns import Column, normalise
+from pymer4.data.columns import Column
 from pymer4.data.group_levels import chosen
 from pymer4.data.rformula import RandomTerm
 from pymer4.errors import OptionError, confidence_level
@@ -217,7 +217,8 @@ class LmerPictures(LmerMarginal, LmerDiagnosis):
         """Draw the outcome along a predictor, in each of the groups and in the population."""
         x, grid = self._grid(param)
         name = list(self.grps)[index]
-        offset = None if self._offset is None else float(np.mean(self._numbers(self._offset)[self._used]))
+        offset = self._per_row("offset", self._offset, self._frame)
+        offset = None if offset is None else float(np.mean(offset[self._used]))
         value = bridge.call(
             "predictor_curves",
             model=self._for_new_rows,
@@ -269,14 +270,7 @@ class LmerPictures(LmerMarginal, LmerDiagnosis):
         return f"rank of {text}" if any(name in self._ranks for name in columns) else text, columns
 
     def _prior_weights(self) -> np.ndarray | None:
-        return None if self._weights is None else self._numbers(self._weights)
-
-    def _numbers(self, given: str | np.ndarray) -> np.ndarray:
-        """Return weights or an offset, shape (n,), NaN where missing."""
-        if not isinstance(given, str):
-            return given
-        column = normalise(self._frame, [given])[given]
-        return np.where(column.missing, np.nan, column.values.astype(float))
+        return self._per_row("weights", self._weights, self._frame)
 
     def _categories(self) -> Iterable[str]:
         return self._grid_predictors().factors

@@ -10,9 +10,9 @@ import pandas as pd
 
 from pymer4 import tables
 from pymer4.data import intake
-from pymer4.data.columns import Column, normalise
+from pymer4.data.columns import NUMBERS, Column, normalise
+from pymer4.data.factors import conform
 from pymer4.data.ranks import on_ranks
-from pymer4.data.recoding import conform
 from pymer4.errors import (
     DataError,
     ModelWarning,
@@ -34,7 +34,6 @@ Interval = Literal["confidence", "prediction"]
 
 _DRAWS = 2000  # of a simulated prediction interval
 _LISTED = 5
-_NUMBERS = ("double", "integer")
 
 
 class LmerPredictions(LmerState):
@@ -173,7 +172,7 @@ class LmerPredictions(LmerState):
         outcome = None
         if self.family == "binomial":
             used = self._reading.response.columns
-            counts = [name for name in used if self._kinds[name].kind in _NUMBERS]
+            counts = [name for name in used if self._kinds[name].kind in NUMBERS]
             there = normalise(data, [name for name in counts if name in data.columns])
             outcome = self._conformed(intake.subset(there, rows)) or None
         return {"weights": None if weights is None else weights[rows], "outcome": outcome}
@@ -211,10 +210,7 @@ class LmerPredictions(LmerState):
         if isinstance(given, str):
             if given not in data.columns:
                 raise DataError(f"predict() needs the column {given!r} of the {argument}, which the data do not have.")
-            column = normalise(data, [given])[given]
-            if column.kind not in _NUMBERS:
-                raise DataError(f"The column {given!r} of the {argument} has to hold numbers.")
-            return np.where(column.missing, np.nan, column.values.astype(float))
+            return intake.numbers_of(argument, given, data)
         if given is not None and not data.index.equals(self._frame.index):
             raise DataError(
                 f"{argument} was given as an array of {len(given)} numbers, which belong to the rows of the fit and "

@@ -15,9 +15,8 @@ import pandas as pd
 
 from pymer4 import tables
 from pymer4.data.columns import Column
-from pymer4.data.factors import Coding
+from pymer4.data.factors import Coding, conform
 from pymer4.data.ranks import Ranks
-from pymer4.data.recoding import conform
 from pymer4.data.rformula import FixedTerm, Grouping, RandomTerm, Response, RFormula
 from pymer4.errors import FileError, MissingFileError, RUnavailable
 from pymer4.models.convergence import Convergence

@@ -19,7 +19,7 @@ from pymer4 import utils
 from pymer4.data import contrasts, factors
 from pymer4.data.columns import NA, normalise_column
 from pymer4.data.contrasts import R2con, con2R, polynomial, treatment
-from pymer4.data.factors import coding, present_levels, recode
+from pymer4.data.factors import coding, present_levels, with_levels
 from pymer4.errors import DataError, OptionError
 
 pytestmark = pytest.mark.numeric
@@ -34,6 +34,10 @@ def column(values, **how):
 
 ABC = column(["B", "A", "C", None, "A", "B", "C"])
 DOSE = column([0.5, 1.0, 2.0, np.nan, 0.5])
+
+
+def recode(column, coding):
+    return with_levels(column, coding.levels, coding.ordered, "g")
 
 
 def mean_row_above(weights):
@@ -555,7 +559,7 @@ def test_an_ordered_coding_makes_an_ordered_factor():
 def test_new_data_may_hold_some_of_the_levels_and_no_others():
     made = coding("dose", [2, 1, 0.5], DOSE)
     assert recode(column([1, 1]), made).values.tolist() == [2, 2]
-    said = "The data hold '3', not among the levels of the factor: '2', '1', '0.5'. Leave those rows out, or fit"
+    said = "Column 'g' has the level(s) '3', which the model was not fitted to. It knows: '2', '1', '0.5'."
     with pytest.raises(DataError, match=re.escape(said)):
         recode(column([1, 3]), made)
 
