@@ -1,17 +1,18 @@
 """Tests of terms where a term that stands in an interaction is aliased, and of factors with empty cells.
 
-What can be told apart has the tests of the model fitted without the aliased columns, by R in a process of its own.
+What can be told apart has the tests of the model fitted without the aliased columns, by lmerTest.
 """
 
 from __future__ import annotations
 
-import subprocess
 import warnings
-from io import StringIO
+from functools import cache
 
 import numpy as np
 import pandas as pd
 import pytest
+import samples
+from against_r import inside
 
 from pymer4 import Lmer
 from pymer4.errors import ModelWarning
@@ -36,22 +37,13 @@ CASES = {
 }
 DDFS = ("Satterthwaite", "Kenward-Roger")
 
-SCRIPT = r"""
-suppressMessages(library(lmerTest))
-folder <- commandArgs(TRUE)[1]
-cases <- read.csv(file.path(folder, "cases.csv"), colClasses = "character")
-for (i in seq_len(nrow(cases))) {
-  d <- read.csv(file.path(folder, paste0(cases$data[i], ".csv")))
-  for (name in c("A", "B", "g")) d[[name]] <- factor(d[[name]])
-  m <- suppressMessages(lmer(as.formula(paste("y ~", cases$refit[i], "+ (1 | g)")), d))
-  for (ddf in c("Satterthwaite", "Kenward-Roger")) for (type in 1:3) {
-    table <- suppressMessages(anova(m, type = type, ddf = ddf))
-    cells <- sprintf("%.17g", as.matrix(table))
-    write.table(cbind(cases$name[i], ddf, type, rownames(table), matrix(cells, nrow(table))), sep = ",",
-                row.names = FALSE, col.names = FALSE)
-  }
-}
-"""
+# lmerTest's own, from the parts of the model that it makes itself.
+_ANOVA = """function(m, type, ddf) {
+  m <- as(m, "lmerMod")
+  m@call[[1]] <- quote(lme4::lmer)
+  table <- suppressMessages(anova(lmerTest::as_lmerModLmerTest(m), type = type, ddf = ddf))
+  c(list(terms = rownames(table)), lapply(unclass(table), as.numeric))
+}"""
 
 
 def data(hole: bool = False) -> pd.DataFrame:
@@ -66,26 +58,12 @@ def data(hole: bool = False) -> pd.DataFrame:
     return frame[~((frame.A == "b") & (frame.B == "C"))].reset_index(drop=True) if hole else frame
 
 
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory) -> pd.DataFrame:
-    """What R says of the models without the aliased columns: case, ddf, type and term to the columns of the table."""
-    folder = tmp_path_factory.mktemp("aliased")
-    data().to_csv(folder / "whole.csv", index=False)
-    data(hole=True).to_csv(folder / "hole.csv", index=False)
-    rows = [(name, refit, "hole" if name == "hole" else "whole") for name, (_, refit, *_) in CASES.items()]
-    pd.DataFrame(rows, columns=["name", "refit", "data"]).to_csv(folder / "cases.csv", index=False)
-    (folder / "reference.R").write_text(SCRIPT)
-    command = ["Rscript", "--vanilla", str(folder / "reference.R"), str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return pd.read_csv(StringIO(done.stdout), header=None, index_col=[0, 1, 2, 3], keep_default_na=False)
-
-
-def fitted(name: str, **given) -> Lmer:
-    outcome = "k" if given else "y"
-    model = Lmer(f"{outcome} ~ {CASES[name][0]} + (1 | g)", data(name == "hole"), **given)
-    model.fit(summarize=False, no_warnings=True, **({"nAGQ": 0} if given else {}))
-    return model
+@cache
+def fitted(name: str, family: str = "gaussian", whole: bool = True) -> Lmer:
+    """Return a case, or that without the aliased columns."""
+    right, how = CASES[name][0 if whole else 1], {"nAGQ": 0} if family == "poisson" else {}
+    formula = f"{'k' if how else 'y'} ~ {right} + (1 | g)"
+    return samples.fitted(formula, data(name == "hole"), given={"family": family}, **how)
 
 
 def told(method, **given) -> tuple[pd.DataFrame, list[str]]:
@@ -95,29 +73,31 @@ def told(method, **given) -> tuple[pd.DataFrame, list[str]]:
     return table, [str(warning.message) for warning in caught]
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_what_can_be_told_apart_has_the_tests_of_a_fit_without_the_aliased_columns(name, reference):
+def lost_terms(name: str, type: int) -> set[str]:
     _, _, terms, coded = CASES[name]
-    model = fitted(name)
-    for ddf in DDFS:
-        for type in (1, 2, 3):
-            table, said = told(model.anova, type=type, ddf=ddf)
-            lost = {term for term, other in terms.items() if other is None} | (set(coded) if type > 1 else set())
-            assert set(table.index[table["P-val"].isna()]) == lost, (ddf, type)
-            assert table.loc[list(lost)].iloc[:, :6].isna().all(axis=None)
-            named = [text for text in said if text.startswith("No test for ")]
-            assert len(named) == bool(lost)
-            assert not lost or set(named[0][12 : named[0].index(": can")].split(", ")) == lost
-            for term, other in terms.items():
-                if term in lost:
-                    continue
-                found = table.loc[term].iloc[:6].to_numpy(dtype=float)
-                wanted = reference.loc[name, ddf, type, other].to_numpy(dtype=float)
-                rtol = SAME if ddf == "Satterthwaite" else KENWARD_ROGER
-                np.testing.assert_allclose(found[[0, 1, 2, 4]], wanted[[0, 1, 2, 4]], rtol=rtol, err_msg=term)
-                several = ddf == "Satterthwaite" and found[2] > 1
-                np.testing.assert_allclose(found[3], wanted[3], rtol=DF_SEVERAL if several else DF_TOLERANCE)
-                np.testing.assert_allclose(found[5], wanted[5], rtol=1e-3, atol=1e-9)
+    return {term for term, other in terms.items() if other is None} | (set(coded) if type > 1 else set())
+
+
+@pytest.mark.parametrize("ddf", DDFS)
+@pytest.mark.parametrize("type", [1, 2, 3])
+@pytest.mark.parametrize("name", CASES)
+def test_what_can_be_told_apart_has_the_tests_of_a_fit_without_the_aliased_columns(name, type, ddf):
+    table, said = told(fitted(name).anova, type=type, ddf=ddf)
+    answer = inside(_ANOVA, fitted(name, whole=False).model_obj, type, ddf)
+    other = pd.DataFrame(answer).set_index("terms")
+    lost, terms = lost_terms(name, type), CASES[name][2]
+    assert set(table.index[table["P-val"].isna()]) == lost
+    assert table.loc[list(lost)].iloc[:, :6].isna().all(axis=None)
+    named = [text for text in said if text.startswith("No test for ")]
+    assert len(named) == bool(lost)
+    assert not lost or set(named[0][12 : named[0].index(": can")].split(", ")) == lost
+    for term in terms.keys() - lost:
+        found, wanted = (part.iloc[:6].to_numpy(dtype=float) for part in (table.loc[term], other.loc[terms[term]]))
+        rtol = SAME if ddf == "Satterthwaite" else KENWARD_ROGER
+        np.testing.assert_allclose(found[[0, 1, 2, 4]], wanted[[0, 1, 2, 4]], rtol=rtol, err_msg=term)
+        several = ddf == "Satterthwaite" and found[2] > 1
+        np.testing.assert_allclose(found[3], wanted[3], rtol=DF_SEVERAL if several else DF_TOLERANCE)
+        np.testing.assert_allclose(found[5], wanted[5], rtol=1e-3, atol=1e-9)
 
 
 @pytest.mark.parametrize("type", [2, 3])
@@ -125,8 +105,7 @@ def test_what_can_be_told_apart_has_the_tests_of_a_fit_without_the_aliased_colum
 def test_no_test_depends_on_the_coding(name, type):
     tables = []
     for factors in (None, {"A": ["c", "a", "b"]}, {"A": {"a": 1, "b": -0.5, "c": -0.5}}):
-        model = Lmer(f"y ~ {CASES[name][0]} + (1 | g)", data())
-        model.fit(factors=factors, summarize=False, no_warnings=True)
+        model = samples.fitted(f"y ~ {CASES[name][0]} + (1 | g)", data(), factors=factors)
         tables.append(told(model.anova, type=type)[0].iloc[:, :6].to_numpy(dtype=float))
     for other in tables[1:]:
         if type == 3:
@@ -136,22 +115,19 @@ def test_no_test_depends_on_the_coding(name, type):
 
 @pytest.mark.parametrize("name", [name for name in CASES if name != "last"])
 def test_generalized_models_have_the_same_terms(name):
-    model = fitted(name, family="poisson")
-    _, _, terms, coded = CASES[name]
     for type in (1, 2, 3):
-        table, said = told(model.anova, type=type)
-        lost = {term for term, other in terms.items() if other is None} | (set(coded) if type > 1 else set())
+        table, said = told(fitted(name, "poisson").anova, type=type)
+        lost = lost_terms(name, type)
         assert set(table.index[table["P-val"].isna()]) == lost
         assert any(text.startswith("No test for ") for text in said) == bool(lost)
 
 
 def test_a_wald_test_is_that_of_a_fit_without_the_aliased_columns():
     """Those of type 3, and of the last terms, whatever the design."""
-    model = fitted("factor", family="poisson")
-    other = Lmer(f"k ~ {CASES['factor'][1]} + (1 | g)", data(), family="poisson")
-    other.fit(summarize=False, no_warnings=True, nAGQ=0)
     for type in (1, 2, 3):
-        mine, theirs = (told(m.anova, type=type)[0]["Chisq"] for m in (model, other))
+        mine, theirs = (
+            told(fitted("factor", "poisson", whole).anova, type=type)[0]["Chisq"] for whole in (True, False)
+        )
         np.testing.assert_allclose(mine[["A", "w:A"]], theirs[["A", "A:w"]], rtol=1e-6)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import pytest
+import samples
 from against_r import rinterface
 from scipy import special, stats
 
@@ -19,40 +20,11 @@ pytestmark = pytest.mark.r
 
 
 # R's, written out, since cases are made of them before R is there.
-CONC = np.array(
-    [
-        "27.8",
-        "23.7",
-        "31.5",
-        "28.5",
-        "32.8",
-        "34.0",
-        "28.3",
-        "30.6",
-        "32.7",
-        "33.7",
-        "39.3",
-        "34.8",
-        "29.8",
-        "39.8",
-        "40.0",
-        "39.1",
-        "38.5",
-        "39.2",
-        "40.0",
-        "42.9",
-        "40.6",
-        "31.0",
-        "34.6",
-        "42.9",
-        "50.1",
-        "37.4",
-        "59.5",
-        "41.4",
-        "59.8",
-    ],
-    dtype=float,
+_CONC = (
+    "27.8 23.7 31.5 28.5 32.8 34.0 28.3 30.6 32.7 33.7 39.3 34.8 29.8 39.8 40.0 39.1 38.5 39.2 40.0 42.9 40.6 31.0 "
+    "34.6 42.9 50.1 37.4 59.5 41.4 59.8"
 )
+CONC = np.array(_CONC.split(), dtype=float)
 PERCENT = np.repeat(np.tile([9.0, 12, 15, 18], 3), [2, 3, 2, 3, 3, 3, 3, 1, 3, 3, 2, 1])
 SOURCE = pd.Categorical(np.repeat(["fish", "soy", "skim"], [10, 10, 9]), ["fish", "soy", "skim"])
 
@@ -135,10 +107,8 @@ UNDONE = {
 }  # fmt: skip
 
 
-def fitted(outcome: str, data: pd.DataFrame | None = None, **settings: object) -> Lmer:
-    model = Lmer(f"{outcome} ~ source * percent + (1 | pen)", pigs() if data is None else data, **settings)
-    model.fit(summarize=False, no_warnings=True)
-    return model
+def fitted(outcome: str, data: pd.DataFrame | None = None) -> Lmer:
+    return samples.fitted(f"{outcome} ~ source * percent + (1 | pen)", pigs() if data is None else data)
 
 
 @pytest.mark.parametrize("outcome", UNDONE)
@@ -250,36 +220,26 @@ def test_two_outcomes_tell_no_function():
 # Generalized models: behind their link is the outcome that was fitted, behind that the raw one.
 
 
-def counts() -> pd.DataFrame:
-    rng = np.random.default_rng(2)
-    data = pd.DataFrame({"g": np.arange(300) % 15, "f": rng.choice(["a", "b"], 300), "x": rng.normal(size=300)})
-    predictor = 1 + 0.5 * (data.f == "b") + 0.2 * data.x + rng.normal(0, 0.3, 15)[data.g]
-    data["y"], data["k"] = rng.gamma(5, np.exp(predictor) / 5), rng.poisson(np.exp(predictor))
-    data["b"] = (rng.random(300) < special.expit(predictor - 1)).astype(int)
-    return data
-
-
 # Family, link, outcome, what undoes that, and what contrasts are.
 GENERALIZED = [
-    ("gamma", "log", "I(y / 10)", lambda mu: 10 * mu, "ratio"),
-    ("gamma", "log", "I(y + 1)", lambda mu: mu - 1, "estimate"),
-    ("gamma", "log", "sqrt(y)", np.square, "estimate"),
-    ("gamma", "identity", "I(y / 10)", lambda mu: 10 * mu, "estimate"),
-    ("gaussian", "log", "I(2 * y + 1)", lambda mu: (mu - 1) / 2, "estimate"),
-    ("poisson", None, "I(k)", lambda mu: mu, "ratio"),
-    ("poisson", None, "I(2 * k)", lambda mu: mu / 2, "ratio"),
-    ("binomial", None, "I(1 - b)", lambda mu: mu, "odds.ratio"),
-    ("binomial", None, "factor(b)", lambda mu: mu, "odds.ratio"),
+    ("gamma", "log", "I(size / 10)", lambda mu: 10 * mu, "ratio"),
+    ("gamma", "log", "I(size + 1)", lambda mu: mu - 1, "estimate"),
+    ("gamma", "log", "sqrt(size)", np.square, "estimate"),
+    ("gamma", "identity", "I(size / 10)", lambda mu: 10 * mu, "estimate"),
+    ("gaussian", "log", "I(2 * pos + 1)", lambda mu: (mu - 1) / 2, "estimate"),
+    ("poisson", None, "I(count)", lambda mu: mu, "ratio"),
+    ("poisson", None, "I(2 * count)", lambda mu: mu / 2, "ratio"),
+    ("binomial", None, "I(1 - yes)", lambda mu: mu, "odds.ratio"),
+    ("binomial", None, "factor(yes)", lambda mu: mu, "odds.ratio"),
 ]
 
 
 @pytest.mark.parametrize(("family", "link", "outcome", "inverse", "contrasts"), GENERALIZED)
 def test_functions_of_the_outcome_behind_a_link(family, link, outcome, inverse, contrasts):
-    model = Lmer(f"{outcome} ~ f + x + (1 | g)", counts(), family=family, link=link)
-    model.fit(summarize=False, no_warnings=True)
+    model = samples.fitted(f"{outcome} ~ flag + x + (1 | g)", given={"family": family, "link": link})
     behind = {"log": np.exp, "identity": np.asarray, "logit": special.expit}[model.link]
-    means, compared = model.emmeans("f")
-    linked, differences = model.emmeans("f", type="link")
+    means, compared = model.emmeans("flag")
+    linked, differences = model.emmeans("flag", type="link")
     np.testing.assert_allclose(means["Estimate"], inverse(behind(linked["Estimate"])), rtol=1e-8)
     assert means.attrs["scale"] == "response"
     assert compared.attrs["estimate"] == contrasts
@@ -290,7 +250,6 @@ def test_functions_of_the_outcome_behind_a_link(family, link, outcome, inverse, 
 
 
 def test_an_unknown_function_behind_a_link_is_told():
-    model = Lmer("rank(y) ~ f + x + (1 | g)", counts(), family="gamma", link="log")
-    model.fit(summarize=False, no_warnings=True)
-    with pytest.warns(ModelWarning, match=r"that of log of rank\(y\)"):
-        assert model.emmeans("f")[0].attrs["scale"] == "link"
+    model = samples.fitted("rank(size) ~ flag + x + (1 | g)", given={"family": "gamma", "link": "log"})
+    with pytest.warns(ModelWarning, match=r"that of log of rank\(size\)"):
+        assert model.emmeans("flag")[0].attrs["scale"] == "link"
