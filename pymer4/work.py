@@ -8,6 +8,7 @@ there, also while R or NumPy computes.
 from __future__ import annotations
 
 import contextlib
+import math
 import multiprocessing
 import os
 import sys
@@ -38,6 +39,7 @@ _A_CORE = 8
 SECONDS = 1.0
 """What a chunk takes, about."""
 
+_FEW = 2**13
 _LOOK = 0.5  # seconds
 _watching = False
 
@@ -211,7 +213,9 @@ def _answered(asking: int, work: Callable[..., Any], fixed: tuple[Any, ...], chu
 
 def _timed(work: Callable[..., Any], fixed: tuple[Any, ...], chunk: np.ndarray) -> tuple[int, float, Any]:
     start = time.perf_counter()
-    part = work(*fixed, chunk)
+    keep_memory()
+    with one_blas_thread():
+        part = work(*fixed, chunk)
     return len(chunk), time.perf_counter() - start, part
 
 
@@ -272,8 +276,48 @@ def progress(what: str, total: int, shown: bool | int) -> Iterator[Advance]:
         yield advance
 
 
+class _Blas:
+    """The threads of the BLAS libraries of this process, and how many blocks of code ask for one only."""
+
+    lock = threading.Lock()
+    asking = 0
+    controller: Any = None
+    limits: Any = None
+
+
+@contextlib.contextmanager
+def one_blas_thread(size: float = math.inf) -> Iterator[None]:
+    """Have products of matrices keep to one thread, in the whole process, until the last of those who ask has left.
+
+    Waking threads takes longer than many small products do, much longer where cores are busy. And in one thread sums
+    are taken in one order, so that draws do not depend on how many cores a worker may use.
+
+    Args:
+        size: numbers in the largest matrix. Where these are few, the library itself keeps to one thread, and nothing
+            is done.
+    """
+    if size <= _FEW:
+        yield
+        return
+    with _Blas.lock:
+        if not _Blas.asking:
+            if _Blas.controller is None:
+                from threadpoolctl import ThreadpoolController
+
+                _Blas.controller = ThreadpoolController()
+            _Blas.limits = _Blas.controller.limit(limits=1, user_api="blas")
+        _Blas.asking += 1
+    try:
+        yield
+    finally:
+        with _Blas.lock:
+            _Blas.asking -= 1
+            if not _Blas.asking:
+                _Blas.limits.restore_original_limits()
+
+
 def keep_memory(megabytes: int = 16) -> None:
-    """Have memory that temporary arrays give back stay with the process for the next of them.
+    """Have memory that temporary arrays give back stay with the process for the next of them; halves what draws take.
 
     The C library returns freed memory to the system above a bound that rises with the largest block freed so far, at
     most 32 MB (mallopt(3), M_MMAP_THRESHOLD). Below it, each array of a loop is mapped and cleared anew, which

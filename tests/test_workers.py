@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from pymer4 import work
-from pymer4.work import each_chunk, end_with, map_chunks
+from pymer4.work import each_chunk, end_with, map_chunks, one_blas_thread
 
 LONG = {
     "Lmer": """
@@ -97,6 +97,37 @@ def test_a_worker_whose_parent_ended_while_it_started_does_not_begin():
 
     with pytest.raises(TerminatedWorkerError):
         Parallel(n_jobs=2)(delayed(end_with)(1) for _ in range(2))
+
+
+def blas_threads() -> list[int]:
+    from threadpoolctl import threadpool_info
+
+    return [found["num_threads"] for found in threadpool_info() if found["user_api"] == "blas"]
+
+
+def test_products_keep_to_one_thread_until_the_last_who_asked_has_left():
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(2, "blas"):
+        before, one = blas_threads(), [1] * len(blas_threads())
+        first, second = one_blas_thread(), one_blas_thread()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert blas_threads() == one
+        second.__exit__(None, None, None)
+        assert blas_threads() == before
+        with one_blas_thread(size=100):  # a few numbers, which wake no threads
+            assert blas_threads() == before
+        assert np.array_equal(each_chunk(_threads_of, np.arange(1), 1)[0], one)
+        assert np.array_equal(each_chunk(_threads_of, np.arange(2), 2)[0], one)
+        with pytest.raises(ZeroDivisionError):
+            each_chunk(_divided, np.arange(3), 1)
+        assert blas_threads() == before
+
+
+def _threads_of(_: np.ndarray) -> np.ndarray:
+    return np.array(blas_threads())
 
 
 # ------------------------------------------------------------------ chunks

@@ -14,9 +14,8 @@ from pymer4.data.outcomes import Outcome, outcome, part_counts
 from pymer4.errors import DataError, OptionError
 from pymer4.fit.glm import GeneralizedFit
 from pymer4.fit.influence import self_fitted, untold_by_others
-from pymer4.fit.linear import Factor, LinearFit, factor, independent_columns
+from pymer4.fit.linear import GLM_TOLERANCE, Factor, LinearFit, factor, independent_columns
 from pymer4.fit.sandwich import group_variances
-from pymer4.fit.scoring import GLM_TOLERANCE
 
 _LISTED = 8
 

@@ -40,15 +40,15 @@ class Basis:
     products: Array | None
 
     @classmethod
-    def of(cls, X: Array, weights: Array | None = None) -> Basis:
-        """Return the basis of a design.
+    def of(cls, X: Array, weights: Array | None = None, tol: float = ALIAS_TOLERANCE, many: bool = True) -> Basis:
+        """Return the basis of a design, with the products of its columns where many systems are to be summed.
 
         Raises:
             DataError: aliased columns.
         """
-        Q, root = orthonormal(X, weights)
+        Q, root = orthonormal(X, weights, tol)
         n, p = Q.shape
-        small = n * p * (p + 1) / 2 <= _PRODUCTS
+        small = many and n * p * (p + 1) / 2 <= _PRODUCTS
         shrink = None if weights is None else np.sqrt(weights)
         lengths = batched.quadratic(np.linalg.inv(root).T)
         return cls(X, Q, root, lengths, shrink, batched.products(Q) if small else None)
@@ -64,10 +64,10 @@ class Basis:
     def grams(self, W: Array) -> Array:
         """Return the elements of Q'WQ for weights of shape (B, n)."""
         if self.products is not None:
-            return batched.product(W, self.products)
-        return np.stack([batched.packed(self._gram(w)) for w in W])
+            return W @ self.products
+        return np.stack([batched.packed(self.gram(w)) for w in W])
 
-    def _gram(self, w: Array) -> Array:
+    def gram(self, w: Array) -> Array:
         """Return Q'wQ, shape (p, p), some rows after the others."""
         parts = (slice(start, start + _STRIP) for start in range(0, len(w), _STRIP))
         return sum((self.Q[part] * w[part, None]).T @ self.Q[part] for part in parts)
@@ -76,7 +76,7 @@ class Basis:
         """Return the elements of Σ s_i s'_(i−lag), made symmetric, for scores q_i r_i with r of shape (B, n)."""
         if self.products is not None:
             both = scale[:, lag:] * scale[:, :-lag]
-            return batched.product(both, batched.products(self.Q[lag:], self.Q[:-lag]))
+            return both @ batched.products(self.Q[lag:], self.Q[:-lag])
         scores = (self.Q * row[:, None] for row in scale)
         crosses = [score[lag:].T @ score[:-lag] for score in scores]
         return np.stack([batched.packed(cross + cross.T) for cross in crosses])
@@ -86,7 +86,7 @@ class Basis:
         if self.products is None:
             return np.stack([np.einsum("ij,jk,ik->i", self.Q, G, self.Q, optimize=True) for G in inverses])
         i, j = batched.pairs(self.Q.shape[1])
-        return batched.product(batched.packed(inverses) * np.where(i == j, 1.0, 2.0), self.products.T)
+        return (batched.packed(inverses) * np.where(i == j, 1.0, 2.0)) @ self.products.T
 
     def doubtful(self, elements: Array, pivots: Array) -> Array:
         """Return which systems may be singular by the rule of `independent_columns`, or nearly so, shape (B,)."""

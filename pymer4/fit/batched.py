@@ -13,59 +13,6 @@ import numpy as np
 
 Array: TypeAlias = np.ndarray
 
-_PIECE = 2**18  # multiplications up to which OpenBLAS keeps a product of matrices on one thread
-_STRIP = 9000  # and of a matrix and a vector
-
-
-def product(A: Array, B: Array) -> Array:
-    """Return A @ B, made of pieces so small that no threads are woken for them.
-
-    Waking them takes longer than the products of a block of resamples do, many times longer where cores are busy;
-    and sums are then taken in one order, whatever the number of threads.
-    """
-    (rows, inner), outer = A.shape, B.shape[1]
-    longest = max(rows, inner, outer)
-    step = max(8, _PIECE * longest // max(1, rows * inner * outer))
-    if step >= longest:
-        return A @ B
-    cuts = [slice(start, start + step) for start in range(0, longest, step)]
-    if longest == inner:
-        found = A[:, cuts[0]] @ B[cuts[0]]
-        for cut in cuts[1:]:
-            found += A[:, cut] @ B[cut]
-        return found
-    found = np.empty((rows, outer))
-    for cut in cuts:
-        if longest == rows:
-            np.matmul(A[cut], B, out=found[cut])
-        else:
-            np.matmul(A, B[:, cut], out=found[:, cut])
-    return found
-
-
-def times(X: Array, b: Array) -> Array:
-    """Return X @ b for a tall X and a vector, in pieces as `product`."""
-    n, p = X.shape
-    step = max(1, _STRIP // max(1, p))
-    whole = n // step * step
-    if whole == n == step or whole == 0:
-        return X @ b
-    found = np.empty(n)
-    np.matmul(X[:whole].reshape(-1, step, p), b, out=found[:whole].reshape(-1, step))
-    found[whole:] = X[whole:] @ b
-    return found
-
-
-def across(X: Array, v: Array) -> Array:
-    """Return X' v for a tall X and a vector, in pieces as `product`."""
-    n, p = X.shape
-    step = max(1, _STRIP // max(1, p))
-    whole = n // step * step
-    if whole == 0:
-        return v @ X
-    parts = np.matmul(v[:whole].reshape(-1, 1, step), X[:whole].reshape(-1, step, p))
-    return parts.sum(axis=(0, 1)) + v[whole:] @ X[whole:]
-
 
 def pairs(p: int) -> tuple[Array, Array]:
     """Return the rows and columns of the elements kept, those of the upper triangle."""

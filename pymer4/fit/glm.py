@@ -6,11 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pymer4.errors import DataError
 from pymer4.fit import overdispersion
-from pymer4.fit.distributions import EPS, Array, Distribution, binomial_log_likelihood
+from pymer4.fit.basis import Basis
+from pymer4.fit.distributions import EPS, Array, binomial_log_likelihood
 from pymer4.fit.influence import leverages
-from pymer4.fit.linear import factor, inverse_triangle
-from pymer4.fit.scoring import GLM_TOLERANCE, STILL, Path, Problem, at, climb, first, uninformed
+from pymer4.fit.irls import STILL, Path, Point, advanced, climb
+from pymer4.fit.linear import GLM_TOLERANCE, factor, inverse_triangle
+from pymer4.fit.systems import OneDesign
 
 _ALTERNATIONS = 100
 
@@ -139,36 +142,96 @@ def generalized(
         >>> fit.b.round(4).tolist(), fit.converged
         ([-0.0388, 0.5403], True)
     """
-    problem = Problem.of(X, y, family, link, weights, offset)
+    system = _by_itself(X, y, family, link, weights, offset, theta)
     if family == "nbinom" and theta is None:
-        problem, path, theta_se = _alternate(problem, start)
+        system, path, theta_se = _alternate(system, start)
     else:
-        problem = problem.given(theta)
-        path, theta_se = climb(problem, first(problem, start)), np.nan
+        path, theta_se = _climb(system, _first(system, start)), np.nan
     if (path.working < 0).any():
-        raise uninformed(problem)
-    return _described(problem, path, theta_se, theta is not None, has_intercept, weights, trials)
+        raise _uninformed(system)
+    return _described(system, path, theta_se, theta is not None, has_intercept, weights, trials)
 
 
-def _alternate(problem: Problem, start: Array | None) -> tuple[Problem, Path, float]:
+def _by_itself(
+    X: Array, y: Array, family: str, link: str, weights: Array | None, offset: Array | None, theta: float | None
+) -> OneDesign:
+    basis = Basis.of(X, tol=GLM_TOLERANCE, many=False)
+    return OneDesign.of(basis, y, family, link, weights, offset, theta, careful=True)
+
+
+def _first(system: OneDesign, start: Array | None = None) -> Point:
+    """Return the point to start from: the coefficients given, R's means, or the one of constant means.
+
+    Raises:
+        DataError: none of them is legal.
+    """
+
+    def at(c: Array) -> Point:
+        return Point.start(system, system.predicted(c[None]), c[None])
+
+    if start is not None:
+        point = at(np.linalg.solve(system.basis.root, start))
+        if not np.isnan(point.deviance):
+            return point
+    with np.errstate(all="ignore"):
+        point = Point.start(system, system.link.value(system.law.start(system.y, system.weights)))
+        if not np.isnan(point.deviance) and not np.isnan(advanced(system, point).deviance):
+            return point
+        level = system.link.value(np.average(system.y, weights=system.weights))
+        point = at(((level - system.offset) @ system.basis.Q)[0])
+    if np.isnan(point.deviance):
+        family, link = system.names
+        raise DataError(
+            f"No coefficients were found that give means which family {family!r} with link {link!r} can have. "
+            "Use another link."
+        )
+    return point
+
+
+def _climb(system: OneDesign, point: Point) -> Path:
+    """Iterate from a point to the maximum of the likelihood, theta being known.
+
+    Raises:
+        DataError: the working weights become singular.
+    """
+    with np.errstate(all="ignore"):
+        path = climb(system, point, system.basis.Q.shape[1])
+    if not path.iterations[0]:
+        raise _uninformed(system)
+    return path
+
+
+def _uninformed(system: OneDesign) -> DataError:
+    family, link = system.names
+    return DataError(
+        f"The fit of family {family!r} with link {link!r} runs into means that leave some coefficients "
+        "without information. Use another link, or fewer columns."
+    )
+
+
+def _alternate(system: OneDesign, start: Array | None) -> tuple[OneDesign, Path, float]:
     """Fit coefficients and theta in turn until neither moves, as MASS's `glm.nb`; return theta's error as well."""
-    counts = overdispersion.Outcomes(problem.y, problem.weights)
-    path = climb(problem, first(problem, start))
-    theta = overdispersion.estimate(counts, path.point.mu[None])
+    counts = overdispersion.Outcomes(system.y, system.weights)
+    path = _climb(system, _first(system, start))
+    theta = overdispersion.estimate(counts, _means(system, path))
     for _ in range(_ALTERNATIONS):
-        problem = problem.given(float(theta[0]))
-        path = climb(problem, at(problem, path.point.c, path.point.eta))
+        system = system.given(theta)
+        path = _climb(system, Point.start(system, system.predicted(path.c), path.c))
         if np.isinf(theta[0]):
-            return problem, path, np.nan
-        last, theta = theta, overdispersion.estimate(counts, path.point.mu[None], theta)
+            return system, path, np.nan
+        last, theta = theta, overdispersion.estimate(counts, _means(system, path), theta)
         if abs(last[0] - theta[0]) <= STILL * theta[0]:
             break
-    information = counts.information(np.array([problem.theta]), path.point.mu[None])
-    return problem, path, float(1 / np.sqrt(information[0]))
+    information = counts.information(system.theta, _means(system, path))
+    return system, path, float(1 / np.sqrt(information[0]))
+
+
+def _means(system: OneDesign, path: Path) -> Array:
+    return system.link.inverse(system.predicted(path.c))
 
 
 def _described(
-    problem: Problem,
+    system: OneDesign,
     path: Path,
     theta_se: float,
     theta_given: bool,
@@ -177,95 +240,82 @@ def _described(
     trials: Array | None,
 ) -> GeneralizedFit:
     """Return the record of a fit."""
-    family, point, prior = problem.distribution, path.point, problem.weights
-    n, p = problem.X.shape
-    root = _root(problem, path.working)
-    rows = prior * family.deviance(problem.y, point.mu)
-    pull = (problem.y - point.mu) / problem.function.derivative(point.eta)
-    if problem.family == "binomial":
-        log_likelihood = binomial_log_likelihood(problem.y, point.mu, prior, prior if trials is None else trials)
+    (family, link), law = system.names, system.law
+    y, prior, eta, working = system.y[0], system.weights[0], system.predicted(path.c)[0], path.working[0]
+    mu = system.link.inverse(eta)
+    (n, p), deviance = system.basis.X.shape, float(path.deviance[0])
+    factored = factor(system.basis.X, working, GLM_TOLERANCE)
+    root = inverse_triangle(factored.R) if factored.kept.all() else np.full((p, p), np.nan)
+    pull = (y - mu) / system.link.derivative(eta)
+    if family == "binomial":
+        log_likelihood = binomial_log_likelihood(y, mu, prior, prior if trials is None else trials)
     else:
-        log_likelihood = family.log_likelihood(problem.y, point.mu, prior, point.deviance)
-    estimated_theta = problem.family == "nbinom" and not theta_given
-    n_parameters = p + (family.has_dispersion or estimated_theta)
-    at_limit = _at_limit(problem.family, point.mu)
+        log_likelihood = law.log_likelihood(y, mu, prior, deviance)
+    dispersion = np.nan if law.has_dispersion else 1.0
+    if law.has_dispersion and n > p:
+        dispersion = float((working * pull**2).sum() / (n - p))
+    estimated_theta = family == "nbinom" and not theta_given
+    n_parameters = p + (law.has_dispersion or estimated_theta)
+    theta = None if system.theta is None else float(system.theta[0])
+    at_limit = _at_limit(family, mu)
     return GeneralizedFit(
-        family=problem.family,
-        link=problem.link,
-        b=problem.root @ point.c,
+        family=family,
+        link=link,
+        b=system.basis.root @ path.c[0],
         unscaled=root @ root.T,
         root=root,
-        eta=point.eta,
-        fitted=point.mu,
-        residuals=np.sign(problem.y - point.mu) * np.sqrt(np.maximum(rows, 0)),
-        response_residuals=problem.y - point.mu,
-        working_weights=path.working,
+        eta=eta,
+        fitted=mu,
+        residuals=np.sign(y - mu) * np.sqrt(np.maximum(prior * law.deviance(y, mu), 0)),
+        response_residuals=y - mu,
+        working_weights=working,
         working_residuals=pull,
         weights=weights,
-        dispersion=float((path.working * pull**2).sum() / (n - p))
-        if family.has_dispersion and n > p
-        else _unscaled(family),
-        deviance=point.deviance,
-        null_deviance=_null_deviance(problem, has_intercept),
+        dispersion=dispersion,
+        deviance=deviance,
+        null_deviance=_null_deviance(system, has_intercept),
         df_resid=n - p,
         df_null=n - has_intercept,
         n_parameters=n_parameters,
         log_likelihood=log_likelihood,
         AIC=2 * n_parameters - 2 * log_likelihood,
         BIC=float(np.log(n)) * n_parameters - 2 * log_likelihood,
-        theta=problem.theta if problem.family == "nbinom" else None,
-        theta_se=theta_se if problem.family == "nbinom" else None,
-        converged=path.converged,
-        iterations=path.iterations,
-        separated=path.diverging or at_limit,
-        boundary=path.boundary or (estimated_theta and bool(np.isinf(problem.theta))),
-        messages=_messages(problem, path, at_limit, trials),
+        theta=theta,
+        theta_se=theta_se if family == "nbinom" else None,
+        converged=bool(path.converged[0]),
+        iterations=int(path.iterations[0]),
+        separated=bool(path.diverging[0]) or at_limit,
+        boundary=bool(path.boundary[0]) or (estimated_theta and bool(np.isinf(theta))),
+        messages=_messages(system, path, at_limit, trials),
     )
 
 
-def _unscaled(family: Distribution) -> float:
-    return np.nan if family.has_dispersion else 1.0
-
-
-def _root(problem: Problem, working: Array) -> Array:
-    """Return T with T T' = (X'WX)⁻¹; NaN where the working weights are singular."""
-    factored = factor(problem.X, working, GLM_TOLERANCE)
-    return inverse_triangle(factored.R) if factored.kept.all() else np.full_like(problem.root, np.nan)
-
-
-def _null_deviance(problem: Problem, has_intercept: bool) -> float:
-    y, prior, family = problem.y, problem.weights, problem.distribution
-    if has_intercept and np.ndim(problem.offset):
-        alone = Problem.of(np.ones((len(y), 1)), y, problem.family, problem.link, prior, problem.offset)
-        alone = alone.given(problem.theta)
-        return climb(alone, first(alone)).point.deviance
-    if has_intercept:
-        mu = np.full(len(y), np.average(y, weights=prior))
-    else:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            mu = problem.function.inverse(problem.offset + np.zeros(len(y)))
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        return float((prior * family.deviance(y, mu)).sum())
+def _null_deviance(system: OneDesign, has_intercept: bool) -> float:
+    y, prior, offset = system.y[0], system.weights[0], system.offset[0]
+    if has_intercept and offset.any():
+        theta = None if system.theta is None else float(system.theta[0])
+        alone = _by_itself(np.ones((len(y), 1)), y, *system.names, prior, offset, theta)
+        return float(_climb(alone, _first(alone)).deviance[0])
+    with np.errstate(all="ignore"):
+        mu = np.full(len(y), np.average(y, weights=prior)) if has_intercept else system.link.inverse(offset)
+        return float((prior * system.law.deviance(y, mu)).sum())
 
 
 def _at_limit(family: str, mu: Array) -> bool:
-    if family == "binomial":
-        return bool((mu > 1 - 10 * EPS).any() or (mu < 10 * EPS).any())
-    return family in ("poisson", "nbinom") and bool((mu < 10 * EPS).any())
+    """Return whether fitted probabilities or rates are numerically at their limits."""
+    high, low = bool((mu > 1 - 10 * EPS).any()), bool((mu < 10 * EPS).any())
+    return low if family in ("poisson", "nbinom") else family == "binomial" and (low or high)
 
 
-def _messages(problem: Problem, path: Path, at_limit: bool, trials: Array | None) -> tuple[str, ...]:
+def _messages(system: OneDesign, path: Path, at_limit: bool, trials: Array | None) -> tuple[str, ...]:
     """Return what R's `glm` warns of, but for counts that are no whole numbers."""
-    found = []
-    successes = problem.y * (problem.weights if trials is None else trials)
-    if problem.family == "binomial" and (np.abs(successes - np.round(successes)) > 1e-3).any():
-        found.append("non-integer #successes in a binomial glm!")
-    if not path.converged:
-        found.append("glm.fit: algorithm did not converge")
-    if path.boundary:
-        found.append("glm.fit: algorithm stopped at boundary value")
-    if at_limit and problem.family == "binomial":
-        found.append("glm.fit: fitted probabilities numerically 0 or 1 occurred")
-    if at_limit and problem.family == "poisson":
-        found.append("glm.fit: fitted rates numerically 0 occurred")
-    return tuple(found)
+    successes = system.y * (system.weights if trials is None else trials)
+    told = {
+        "non-integer #successes in a binomial glm!": system.names[0] == "binomial"
+        and (np.abs(successes - np.round(successes)) > 1e-3).any(),
+        "glm.fit: algorithm did not converge": not path.converged[0],
+        "glm.fit: algorithm stopped at boundary value": path.boundary[0],
+        "glm.fit: fitted probabilities numerically 0 or 1 occurred": at_limit and system.names[0] == "binomial",
+        "glm.fit: fitted rates numerically 0 occurred": at_limit and system.names[0] == "poisson",
+    }
+    return tuple(text for text, is_so in told.items() if is_so)

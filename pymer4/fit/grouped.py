@@ -1,29 +1,21 @@
-"""The same regression in every group of rows, all groups at once.
-
-Rows are sorted by group, and columns made orthogonal one after the other by
-modified Gram-Schmidt with the outcome as the last column, sums taken over each
-group's rows. That is as stable as Householder's QR for least squares (Björck 1967,
-BIT 7, 1-21) and forms no cross-products of columns that share a mean.
-"""
+"""The same regression in every group of rows, all groups at once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from pymer4.errors import DataError
-from pymer4.fit.distributions import EPS, Array, Distribution, Link, distribution, link_function
+from pymer4.fit.distributions import Array, Distribution, distribution, link_function
 from pymer4.fit.glm import generalized
-from pymer4.fit.linear import ALIAS_TOLERANCE
-from pymer4.fit.scoring import GLM_TOLERANCE, STILL
+from pymer4.fit.irls import Point, climb
+from pymer4.fit.linear import ALIAS_TOLERANCE, GLM_TOLERANCE
+from pymer4.fit.systems import Groups, Rows, back_solved, inverse_diagonals
 from pymer4.work import keep_memory
 
 OK, TOO_FEW, SINGULAR, UNFITTED = range(4)
 """Why a group has no coefficients: it has some; fewer rows than columns; dependent columns; no maximum was found."""
-
-_ROUNDS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,42 +71,16 @@ class GroupedFit:
         return noise & (self.reason == OK)
 
 
-class _Rows:
-    """Rows in the order of their groups.
+def _sorted(codes: Array, n_groups: int) -> tuple[Array, Rows]:
+    """Return the positions of the rows, group after group, and how many each has."""
+    return np.argsort(codes, kind="stable"), Rows(np.bincount(codes, minlength=n_groups))
 
-    Attributes:
-        order: positions of the rows, shape (n,).
-        sizes: rows of each group, shape (G,).
-    """
 
-    def __init__(self, codes: Array, n_groups: int):
-        self.order = np.argsort(codes, kind="stable")
-        self.sizes = np.bincount(codes, minlength=n_groups)
-        self._there = np.flatnonzero(self.sizes)
-        self._starts = (np.cumsum(self.sizes) - self.sizes)[self._there]
-
-    def sums(self, values: Array) -> Array:
-        """Return sums over groups, shape (..., G), of values of shape (..., n)."""
-        found = np.zeros((*values.shape[:-1], len(self.sizes)))
-        if len(self._there):
-            found[..., self._there] = np.add.reduceat(values, self._starts, axis=-1)
-        return found
-
-    def spread(self, values: Array) -> Array:
-        """Return values of groups, shape (..., G), for each row, shape (..., n)."""
-        return np.repeat(values, self.sizes, axis=-1)
-
-    def slices(self, which: Array) -> Iterator[tuple[int, slice]]:
-        """Yield each group of which that is wanted, and where its rows are."""
-        ends = np.cumsum(self.sizes)
-        for g in np.flatnonzero(which):
-            yield g, slice(ends[g] - self.sizes[g], ends[g])
-
-    def back(self, values: Array) -> Array:
-        """Return values of sorted rows, shape (n,), in the order of the rows given."""
-        found = np.empty_like(values)
-        found[self.order] = values
-        return found
+def _back(order: Array, values: Array) -> Array:
+    """Return values of sorted rows in the order of the rows given."""
+    found = np.empty_like(values)
+    found[order] = values
+    return found
 
 
 def grouped_least_squares(
@@ -147,16 +113,16 @@ def grouped_least_squares(
         [[1.0, 2.0], [2.0, 0.0]]
     """
     keep_memory()
-    rows = _Rows(codes, n_groups)
+    order, rows = _sorted(codes, n_groups)
     n, p = X.shape
-    design, outcome = X[rows.order].T, y[rows.order]
-    free = outcome if offset is None else outcome - offset[rows.order]
-    w = np.ones(n) if weights is None else weights[rows.order]
-    R, z, independent = _triangles(rows, design, free, w, ALIAS_TOLERANCE)
+    design, outcome = X[order].T, y[order]
+    free = outcome if offset is None else outcome - offset[order]
+    w = np.ones(n) if weights is None else weights[order]
+    R, z, independent = rows.triangles(design, free, w, ALIAS_TOLERANCE)
     reason = np.where(rows.sizes < p, TOO_FEW, np.where(independent, OK, SINGULAR))
     sound = reason == OK
-    b = np.where(sound[:, None], _solved(R, z), np.nan)
-    around = np.einsum("pi,pi->i", design, rows.spread(b.T))
+    b = np.where(sound[:, None], back_solved(R, z), np.nan)
+    around = rows.predicted(design, b)
     residuals = free - around
     rss, df = rows.sums(w * residuals**2), rows.sizes - p
     total = rows.sums(w)
@@ -176,10 +142,10 @@ def grouped_least_squares(
         dispersion = rss / np.where(df > 0, df, np.nan)
     return GroupedFit(
         b=b,
-        unscaled=np.where(sound[:, None], _diagonals(R), np.nan),
+        unscaled=np.where(sound[:, None], inverse_diagonals(R), np.nan),
         dispersion=dispersion,
-        fitted=rows.back(around + (outcome - free)),
-        residuals=rows.back(residuals),
+        fitted=_back(order, around + (outcome - free)),
+        residuals=_back(order, residuals),
         rss=np.where(sound, rss, np.nan),
         tss=tss,
         rsquared=r2,
@@ -191,43 +157,6 @@ def grouped_least_squares(
         reason=reason,
         separated=np.zeros(n_groups, dtype=bool),
     )
-
-
-def _triangles(rows: _Rows, design: Array, outcome: Array, w: Array, tol: float) -> tuple[Array, Array, Array]:
-    """Return triangles of sqrt(W) X, shape (G, p, p), Q' sqrt(W) y, shape (G, p), and which groups are independent."""
-    p = len(design)
-    left = np.sqrt(w) * np.vstack([design, outcome])
-    whole = rows.sums(left[:p] ** 2)
-    R, z = np.zeros((len(rows.sizes), p, p)), np.zeros((len(rows.sizes), p))
-    independent = np.ones(len(rows.sizes), dtype=bool)
-    for j in range(p):
-        square = rows.sums(left[j] ** 2)
-        sound = (square >= tol**2 * whole[j]) & (square > 0)
-        independent &= sound
-        length = np.sqrt(np.where(sound, square, 1.0))
-        q = left[j] / rows.spread(length)
-        onto = rows.sums(q * left[j + 1 :])
-        left[j + 1 :] -= rows.spread(onto) * q
-        R[:, j, j], R[:, j, j + 1 :], z[:, j] = length, onto[:-1].T, onto[-1]
-    return R, z, independent
-
-
-def _solved(R: Array, z: Array) -> Array:
-    """Return the solutions of R b = z, shape (G, p)."""
-    b = z.copy()
-    for j in reversed(range(z.shape[1])):
-        b[:, j] = (b[:, j] - np.einsum("gk,gk->g", R[:, j, j + 1 :], b[:, j + 1 :])) / R[:, j, j]
-    return b
-
-
-def _diagonals(R: Array) -> Array:
-    """Return the diagonals of (R'R)⁻¹, shape (G, p)."""
-    p = R.shape[1]
-    T = np.zeros_like(R)
-    for j in range(p):
-        T[:, j, j] = 1 / R[:, j, j]
-        T[:, :j, j] = -np.einsum("gik,gk->gi", T[:, :j, :j], R[:, :j, j]) / R[:, j, j][:, None]
-    return np.einsum("gij,gij->gi", T, T)
 
 
 # ------------------------------------------------------------------ generalized
@@ -261,23 +190,30 @@ def grouped_generalized(
         offset: shape (n,).
     """
     keep_memory()
-    rows = _Rows(codes, n_groups)
+    order, rows = _sorted(codes, n_groups)
     n, p = X.shape
-    design, outcome = X[rows.order].T, y[rows.order]
-    w = np.ones(n) if weights is None else weights[rows.order]
-    fixed = np.zeros(n) if offset is None else offset[rows.order]
-    independent = _triangles(rows, design, outcome, np.ones(n), GLM_TOLERANCE)[2]
+    design, outcome = X[order].T, y[order]
+    w = np.ones(n) if weights is None else weights[order]
+    fixed = np.zeros(n) if offset is None else offset[order]
+    independent = rows.triangles(design, outcome, np.ones(n), GLM_TOLERANCE)[2]
     reason = np.where(rows.sizes < p, TOO_FEW, np.where(independent, OK, SINGULAR))
     law = None if family == "nbinom" else distribution(family)
-    if law is None:
-        b, unscaled = np.full((2, n_groups, p), np.nan)
-        rested = np.zeros(n_groups, dtype=bool)
-    else:
+    b, unscaled = np.full((2, n_groups, p), np.nan)
+    rested, separated = np.zeros((2, n_groups), dtype=bool)
+    if law is not None:
+        ok, there = reason == OK, rows.spread(reason == OK)
+        own = {"y": outcome[there], "weights": w[there], "offset": fixed[there], "design": design[:, there]}
+        system = Groups(
+            law=law, link=link_function(link), places=np.arange(ok.sum()), groups=Rows(rows.sizes[ok]), **own
+        )
         with np.errstate(all="ignore"):
-            b, unscaled, rested = _climb(rows, design, outcome, w, fixed, law, link_function(link), reason == OK)
+            path = climb(system, Point.start(system, system.link.value(law.start(system.y, system.weights))), p)
+            b[ok], unscaled[ok], rested[ok] = path.c, inverse_diagonals(path.factor), path.converged
     laws: list[Distribution] = [law or distribution(family, np.nan)] * n_groups
-    separated = np.zeros(n_groups, dtype=bool)
-    for g, here in rows.slices((reason == OK) & ~rested):
+    ends = np.cumsum(rows.sizes)
+    places = [slice(end - size, end) for end, size in zip(ends, rows.sizes, strict=True)]
+    for g in np.flatnonzero((reason == OK) & ~rested):
+        here = places[g]
         try:
             fit = generalized(design[:, here].T, outcome[here], family, link, w[here], fixed[here])
         except DataError:
@@ -287,11 +223,12 @@ def grouped_generalized(
         laws[g] = distribution(family, fit.theta)
     sound = reason == OK
     b[~sound], unscaled[~sound] = np.nan, np.nan
-    eta = np.einsum("pi,pi->i", design, rows.spread(b.T)) + fixed
+    eta = rows.predicted(design, b) + fixed
     mu, deviances, pearson = np.full((3, n), np.nan)
     log_likelihood = np.full(n_groups, np.nan)
-    for g, here in rows.slices(sound):
-        own, y_g, w_g = laws[g], outcome[here], w[here]
+    for g in np.flatnonzero(sound):
+        own, here = laws[g], places[g]
+        y_g, w_g = outcome[here], w[here]
         mu[here] = link_function(link).inverse(eta[here])
         with np.errstate(divide="ignore", invalid="ignore"):
             deviances[here] = w_g * own.deviance(y_g, mu[here])
@@ -305,8 +242,8 @@ def grouped_generalized(
         b=b,
         unscaled=unscaled,
         dispersion=np.where(sound, dispersion, np.nan),
-        fitted=rows.back(mu),
-        residuals=rows.back(np.sign(outcome - mu) * np.sqrt(np.maximum(deviances, 0))),
+        fitted=_back(order, mu),
+        residuals=_back(order, np.sign(outcome - mu) * np.sqrt(np.maximum(deviances, 0))),
         rss=np.where(sound, rows.sums(deviances), np.nan),
         tss=missing,
         rsquared=missing,
@@ -318,32 +255,3 @@ def grouped_generalized(
         reason=reason,
         separated=separated,
     )
-
-
-def _climb(
-    rows: _Rows, design: Array, y: Array, w: Array, fixed: Array, law: Distribution, link: Link, alive: Array
-) -> tuple[Array, Array, Array]:
-    """Return coefficients and diagonals of (X'WX)⁻¹, each shape (G, p), and which groups came to rest."""
-    eta, df = link.value(law.start(y, w)), np.maximum(rows.sizes - len(design), 1)
-    b, unscaled = np.zeros((2, len(alive), len(design)))
-    rested, before = np.zeros(len(alive), dtype=bool), eta - fixed
-    for _ in range(_ROUNDS):
-        mu, slope = link.both(eta)
-        working, pull = w * slope**2 / law.variance(mu), (y - mu) / slope
-        legal = link.legal(eta) & law.legal(mu) & np.isfinite(working * pull) & (working > 0)
-        alive = alive & (rows.sums((~legal).astype(float)) == 0)
-        going = rows.spread(alive)
-        working = np.where(going, working, 1.0)
-        R, z, independent = _triangles(rows, design, np.where(going, pull + before, 0.0), working, GLM_TOLERANCE)
-        alive = alive & independent
-        step, length = _solved(R, z), np.sqrt((z**2).sum(axis=1))
-        if law.has_dispersion:
-            length = length / np.sqrt(rows.sums(working * pull**2) / df)
-        b, unscaled = b + step, _diagonals(R)
-        last, eta = eta, np.einsum("pi,pi->i", design, rows.spread(b.T)) + fixed
-        still = rows.sums((np.abs(eta - last) > 4 * EPS * np.abs(eta)).astype(float)) == 0
-        rested = alive & ((length <= 10 * STILL) | still)
-        before = 0.0
-        if not (alive & ~rested).any():
-            break
-    return b, unscaled, rested

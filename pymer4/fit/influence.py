@@ -6,8 +6,6 @@ from typing import Protocol
 
 import numpy as np
 
-from pymer4.fit.batched import product
-
 ONE = 1 - 1e-10
 """A leverage from which on a row fits itself: the coefficients can't be told without it."""
 
@@ -52,7 +50,7 @@ class Fit(Protocol):
 
 def leverages(X: np.ndarray, root: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """Return w_i x_i' (X'WX)⁻¹ x_i, shape (n,), from T with T T' = (X'WX)⁻¹."""
-    rows = product(X, root)
+    rows = X @ root
     found = np.einsum("ij,ij->i", rows, rows)
     return found if weights is None else weights * found
 
@@ -71,7 +69,7 @@ def untold_by_others(fit: Fit, X: np.ndarray) -> np.ndarray:
     alone = fit.leverages(X) > ONE
     if not alone.any():
         return np.zeros(len(fit.b), dtype=bool)
-    arms = np.abs(product(product(X, fit.root), fit.root.T))
+    arms = np.abs(X @ fit.root @ fit.root.T)
     return arms[~alone].max(axis=0, initial=0.0) <= _NONE * arms[alone].max(axis=0)
 
 

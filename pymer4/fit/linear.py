@@ -14,11 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from pymer4.errors import DataError
-from pymer4.fit.batched import across, product, times
 from pymer4.fit.influence import leverages
 
 ALIAS_TOLERANCE = 1e-7
 """A column is aliased where less than this share of its length is left beside the columns before it (R's `lm`)."""
+
+GLM_TOLERANCE = 1e-11
+"""The same in R's `glm`."""
 
 _PERFECT = 1e-13
 """Share of the size of the fitted values below which residuals are rounding errors."""
@@ -188,7 +190,7 @@ def least_squares(
     root = inverse_triangle(factored.R)
     free = y if offset is None else y - offset
     b = solve_corrected(X, free, root, weights)
-    around = times(X, b)
+    around = X @ b
     residuals = free - around
     fitted = around if offset is None else around + offset
     rss = _weighted_sum(residuals**2, weights)
@@ -224,7 +226,7 @@ def orthonormal(
     Q, R = np.linalg.qr(Z) if small else (None, _triangle(Z))
     _require_independent(_independent(R, tol))
     root = inverse_triangle(R)
-    return Q if small else product(Z, root), root
+    return Q if small else Z @ root, root
 
 
 def solve_corrected(X: np.ndarray, y: np.ndarray, root: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
@@ -235,14 +237,14 @@ def solve_corrected(X: np.ndarray, y: np.ndarray, root: np.ndarray, weights: np.
     """
     b, residuals, lengths = np.zeros(X.shape[1]), y, [np.inf]
     while len(lengths) <= _CORRECTIONS:
-        step = root.T @ across(X, residuals if weights is None else weights * residuals)
+        step = root.T @ ((residuals if weights is None else weights * residuals) @ X)
         lengths.append(float(np.sqrt(step @ step)))
         if not lengths[-1] < 0.5 * lengths[-2]:
             break
         b = b + root @ step
         if lengths[-1] < _NEGLIGIBLE * lengths[1]:
             break
-        residuals = y - times(X, b)
+        residuals = y - X @ b
     return b
 
 
@@ -271,7 +273,7 @@ def _triangle(Z: np.ndarray) -> np.ndarray:
 
 def _cholesky_twice(Z: np.ndarray) -> np.ndarray | None:
     """Return the triangle of Z by Cholesky, of Z'Z and then of the columns that makes orthogonal; None if unsafe."""
-    gram = product(Z.T, Z)
+    gram = Z.T @ Z
     scale = np.sqrt(np.diag(gram))
     if not (np.isfinite(scale).all() and (scale > 0).all()):
         return None
@@ -280,8 +282,8 @@ def _cholesky_twice(Z: np.ndarray) -> np.ndarray | None:
         inverse = inverse_triangle(first)
         if not np.linalg.norm(inverse) < _SAFE_CONDITION:
             return None
-        Q = product(Z, inverse / scale[:, None])
-        return np.linalg.cholesky(product(Q.T, Q)).T @ (first * scale)
+        Q = Z @ (inverse / scale[:, None])
+        return np.linalg.cholesky(Q.T @ Q).T @ (first * scale)
     except np.linalg.LinAlgError:
         return None
 

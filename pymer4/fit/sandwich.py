@@ -12,7 +12,6 @@ from typing import Literal
 import numpy as np
 
 from pymer4.errors import DataError
-from pymer4.fit.batched import product
 from pymer4.fit.influence import ONE, Fit, untold_by_others
 from pymer4.fit.linear import factor, inverse_triangle, least_squares
 
@@ -61,7 +60,7 @@ def covariance(
     """
     if kind == "iid":
         return fit.vcov
-    scores = product(X, fit.root) * fit.weighted_residuals[:, None]
+    scores = (X @ fit.root) * fit.weighted_residuals[:, None]
     inflation = np.ones(1) if kind in ("hac", "cluster") else hc_inflation(kind, fit.leverages(X), X.shape[1])
     V = fit.root @ meat(scores, kind, clusters, n_lags, inflation) @ fit.root.T
     untold = untold_by_others(fit, X)
@@ -90,7 +89,7 @@ def meat(
         return _lagged(scores, n_lags)
     if kind == "cluster":
         return _clustered(scores, clusters)
-    return product(scores.T, scores * np.reshape(inflation, (-1, 1)))
+    return scores.T @ (scores * np.reshape(inflation, (-1, 1)))
 
 
 def hc_inflation(kind: Kind, h: np.ndarray, p: int) -> np.ndarray:
@@ -122,9 +121,9 @@ def df_of(kind: Kind, fit: Fit, clusters: np.ndarray | None = None) -> float:
 
 
 def _lagged(scores: np.ndarray, n_lags: int) -> np.ndarray:
-    meat = product(scores.T, scores)
+    meat = scores.T @ scores
     for lag, share in enumerate(bartlett(n_lags, len(scores)), start=1):
-        cross = product(scores[lag:].T, scores[:-lag])
+        cross = scores[lag:].T @ scores[:-lag]
         meat += share * (cross + cross.T)
     return meat
 

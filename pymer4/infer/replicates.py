@@ -22,7 +22,7 @@ from pymer4.fit.basis import Basis, Meat, sandwiched, sums_by
 from pymer4.fit.linear import factor, inverse_triangle, solve_corrected
 from pymer4.fit.sandwich import Kind
 from pymer4.infer.resample import boot_counts, shuffles
-from pymer4.work import Note, blocks, keep_memory, map_chunks
+from pymer4.work import Note, blocks, map_chunks
 
 Array: TypeAlias = np.ndarray
 
@@ -64,7 +64,7 @@ def _bootstrap(basis: Basis, y: Array, counts: Array, groups: Array | None) -> A
     left = shrunk - basis.Q @ whole  # a sample's coefficients differ from the data's by what it makes of the residuals
     moved, bad = _solved(basis, counts, left)
     if groups is not None:
-        own = counts * _group_weights(basis, left - batched.product(moved, basis.Q.T), counts, groups)
+        own = counts * _group_weights(basis, left - moved @ basis.Q.T, counts, groups)
         moved, bad = _solved(basis, np.nan_to_num(own), left)
         bad = bad | ~np.isfinite(own).all(axis=1)
         counts = own
@@ -78,7 +78,7 @@ def _solved(basis: Basis, W: Array, left: Array) -> tuple[Array, Array]:
     """Return coefficients in the basis with weights (B, n) of outcome (n,) or (B, n), and which are doubtful."""
     elements = basis.grams(W)
     lower, pivots = batched.cholesky(batched.unpacked(elements, basis.Q.shape[1]))
-    return batched.solve(lower, batched.product(W * left, basis.Q)), basis.doubtful(elements, pivots)
+    return batched.solve(lower, (W * left) @ basis.Q), basis.doubtful(elements, pivots)
 
 
 def _one(basis: Basis, y: Array, w: Array) -> Array:
@@ -145,16 +145,16 @@ def _statistics(
     constant = basis.shrunk(np.ones(n))
     level_c = basis.Q.T @ constant
     outcome = basis.shrunk(Y - level)
-    c = batched.product(outcome, basis.Q)
-    residuals = outcome - batched.product(c, basis.Q.T) + level * (constant - basis.Q @ level_c)
+    c = outcome @ basis.Q
+    residuals = outcome - c @ basis.Q.T + level * (constant - basis.Q @ level_c)
     h = np.einsum("ij,ij->i", basis.Q, basis.Q)
     scale, inverses = residuals, np.eye(p)[None]
     if groups is not None:
         W = _group_weights(basis, residuals, np.ones_like(Y), groups)
     if W is not None:
         lower, _ = batched.cholesky(batched.unpacked(basis.grams(W), p))
-        moved = batched.solve(lower, batched.product(W * residuals, basis.Q))
-        residuals = residuals - batched.product(moved, basis.Q.T)
+        moved = batched.solve(lower, (W * residuals) @ basis.Q)
+        residuals = residuals - moved @ basis.Q.T
         c, inverses = c + moved, batched.inverse(lower)
         scale, h = W * residuals, W * basis.leverages(inverses)
     b = basis.coefficients(c + level * level_c)
@@ -300,7 +300,6 @@ def _freedman_lane_blocks(
 
 def stacked(draw: Callable[[int, int], Any], work: Iterable[Array]) -> Array:
     """Return what `draw(seed, replicates)` gives for each block, one row a replicate."""
-    keep_memory()
     found = [draw(int(seed), int(k)) for seed, k in work]
     if not found:
         raise DataError("There is nothing to draw: the number of replicates is 0.")

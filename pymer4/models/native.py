@@ -17,6 +17,7 @@ from pymer4.models.base import Model, spread
 from pymer4.models.pictures import Pictures
 from pymer4.plots.arguments import picture, place
 from pymer4.plots.residuals import Residuals
+from pymer4.work import one_blas_thread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,6 +27,10 @@ _WHOLE = 1e-3  # how far R's glm() lets counts be from whole numbers
 
 class NativeModel(Pictures, Model):
     """A model that is fitted by NumPy."""
+
+    def _fit_with(self, options: Any, show: bool) -> pd.DataFrame | None:
+        with one_blas_thread(self.data.size):
+            return super()._fit_with(options, show)
 
     def _forget(self) -> None:
         super()._forget()

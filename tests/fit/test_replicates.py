@@ -15,8 +15,9 @@ from pymer4.fit import basis as basis_module
 from pymer4.fit import batched
 from pymer4.fit.basis import Basis
 from pymer4.fit.glm import generalized
+from pymer4.fit.irls import STILL
 from pymer4.fit.linear import least_squares
-from pymer4.fit.many_glm import _STILL, generalized_batch
+from pymer4.fit.many_glm import generalized_batch
 from pymer4.fit.sandwich import covariance, group_variances
 from pymer4.infer.generalized_replicates import bootstrap_generalized, permute_generalized
 from pymer4.infer.perm import from_null
@@ -27,7 +28,7 @@ from pymer4.work import blocks
 pytestmark = pytest.mark.numeric
 
 LOOP = 1e-11  # relative: cross-products in an orthonormal basis here, a factorisation for each there
-MAXIMUM = 10 * _STILL  # in standard errors: what steps that shrink by a tenth or more leave behind the last one
+MAXIMUM = 100 * STILL  # in standard errors: what steps that shrink by a tenth or more leave behind the last one
 KINDS = ("iid", "hc0", "hc1", "hc2", "hc3", "hac", "cluster")
 
 
@@ -345,22 +346,6 @@ def test_systems_side_by_side():
     root = rng.normal(size=(4, 4))
     wanted = np.einsum("ij,bjk,ik->bi", root, matrices, root)
     assert relative(batched.packed(matrices) @ batched.quadratic(root), wanted) < LOOP
-
-
-@pytest.mark.parametrize("shape", [(3, 5, 4), (400, 1000, 20), (5000, 30, 30), (40, 30, 5000), (65, 3, 1), (0, 4, 3)])
-def test_products_in_pieces(shape):
-    rng = np.random.default_rng(3)
-    A, B = rng.normal(size=shape[:2]), rng.normal(size=shape[1:])
-    assert np.abs(batched.product(A, B) - A @ B).max(initial=0) < 1e-11
-
-
-@pytest.mark.parametrize("n, p", [(1, 1), (8999, 1), (9000, 1), (9001, 1), (30_001, 7), (50, 9500), (10, 0)])
-def test_products_with_a_vector_in_pieces(n, p):
-    rng = np.random.default_rng(3)
-    for X in (rng.normal(size=(n, p)), np.asfortranarray(rng.normal(size=(n, p)))):
-        b, v = rng.normal(size=p), rng.normal(size=n)
-        assert np.abs(batched.times(X, b) - X @ b).max(initial=0) < 1e-10
-        assert np.abs(batched.across(X, v) - X.T @ v).max(initial=0) < 1e-10
 
 
 def test_basis_leverages():

@@ -7,7 +7,7 @@ import pytest
 
 from pymer4.errors import OptionError, count, permutations, workers
 from pymer4.infer.resample import boot_counts, flips, shuffles
-from pymer4.work import keep_memory, seed_stream, whole_seed
+from pymer4.work import seed_stream, whole_seed
 
 pytestmark = pytest.mark.numeric
 
@@ -65,10 +65,6 @@ def test_flips_are_signs():
     signs = flips(20, 5000, 4)
     assert set(np.unique(signs)) == {-1.0, 1.0}
     assert np.abs(signs.mean(axis=0)).max() < 5 / np.sqrt(5000)
-
-
-def test_keeping_memory_takes_none():
-    assert keep_memory() is None
 
 
 def test_more_seeds_begin_with_fewer():
