@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +13,9 @@ import pandas as pd
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-import test_reference  # noqa: E402
 from reference.lib import anova, marginal, mixed  # noqa: E402
-from reference.lib.files import comparable, frozen  # noqa: E402
+from reference.lib import linear as linear_models  # noqa: E402
+from reference.lib.files import reference as _reference  # noqa: E402
 from reference.lib.quantities import QUANTITIES, Pair, coefficient_pairs, mixed_pairs  # noqa: E402
 
 from pymer4 import Lmer  # noqa: E402
@@ -26,22 +25,11 @@ _MONTE_CARLO = "limits and p of mvt"
 _ROUNDING = 1e-15
 
 
-@cache
-def _reference(name: str) -> test_reference.Reference:
-    packages = {"generalized": ["MASS"], "marginal": ["emmeans", "pbkrtest", "mvtnorm"], "anova": ["pbkrtest"]}
-    return frozen(name, *packages.get(name, ()))
-
-
-def far() -> bool:
-    """Return whether the lme4 at hand seeks other optima of generalized models than that of the files."""
-    return _reference("generalized").far
-
-
 def made_by() -> str:
     """Return the software that wrote the files of numbers."""
     names = ("linear", "generalized", "marginal", "anova")
-    lines = dict.fromkeys(line for name in names for line in _reference(name).header)
-    return ", ".join(line for line in lines if not line.startswith(("platform", "BLAS", "LAPACK")))
+    found = {package: version for name in names for package, version in _reference(name).versions.items()}
+    return ", ".join(f"{package} {version}" for package, version in found.items())
 
 
 def linear(data: str) -> pd.DataFrame:
@@ -50,13 +38,9 @@ def linear(data: str) -> pd.DataFrame:
 
 
 def generalized(data: str) -> pd.DataFrame:
-    """Return how the generalized models of a data set agree, over the quicker cases of generalized_cases.csv.
-
-    Under another lme4 these are the cases whose optimum and likelihood are the same things there.
-    """
+    """Return how the generalized models of a data set agree, over the quicker cases of generalized_cases.csv."""
     reference = _reference("generalized")
     rows = [row for row in mixed.GENERALIZED.values() if row.data.partition("_")[0] == data and not row.slow]
-    rows = [row for row in rows if comparable(row) or not reference.far]
     pairs = (mixed_pairs(mixed.fit(row), reference, row.id) for row in rows)
     return _table(pair for some in pairs for pair in some)
 
@@ -79,10 +63,10 @@ def vignette(table: str) -> pd.DataFrame:
 
 
 def _linear_pairs(data: str) -> Iterator[Pair]:
-    for id, case in test_reference.CASES.items():
+    for id, case in linear_models.CASES.items():
         if case.data == data:
-            for pair in mixed_pairs(test_reference.fitted(id), _reference("linear"), id):
-                if id not in test_reference.NO_DF or pair.quantity not in ("df", "p"):
+            for pair in mixed_pairs(linear_models.fitted(id), _reference("linear"), id):
+                if id not in linear_models.NO_DF or pair.quantity not in ("df", "p"):
                     yield pair
 
 

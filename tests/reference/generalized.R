@@ -1,6 +1,6 @@
 # Generalized linear mixed models by lme4 alone, written to generalized.csv:
-# `Rscript tests/reference/generalized.R [folder [fast or slow]]` from the root of the repository. The models are
-# those of generalized_cases.csv: all, or those that are slow, or the others.
+# `Rscript tests/reference/generalized.R [folder [ids]]` from the root of the repository. The models are those of
+# generalized_cases.csv: all, or those of some ids.
 
 source("tests/reference/lib/data.R")
 source("tests/reference/lib/tables.R")
@@ -73,8 +73,7 @@ predictions <- function(row, model, tell) {
 
 folder <- c(commandArgs(TRUE), "tests/reference")[1]
 rows <- read_rows("tests/reference/generalized_cases.csv")
-wanted <- commandArgs(TRUE)[2]
-if (!is.na(wanted)) rows <- Filter(function(row) given(row$slow) == (wanted == "slow"), rows)
+if (length(commandArgs(TRUE)) > 1) rows <- rows[commandArgs(TRUE)[-1]]
 parts <- lapply(rows, function(row) {
   fit <- fit_row(row)
   describe_row(row, fit$value, fit$said)

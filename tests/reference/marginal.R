@@ -11,14 +11,15 @@ suppressMessages({
 })
 
 answer <- function(case, model) {
-  tell <- function(table, value) long(case$id, table, value)
+  tell <- function(...) long(case$id, ...)
   df <- tolower(if (nzchar(case$ddf)) case$ddf else fitted_ddf(case$model))
   common <- list(object = model, lmer.df = df, lmerTest.limit = Inf, pbkrtest.limit = Inf)
   # ?mvtnorm::pmvt draws at random.
   set.seed(1)
   if (case$verb == "joint_tests") {
     found <- do.call(joint_tests, c(common, by = listed(case$by)))
-    return(list(tell("joint", joint_table(found))))
+    columns <- unclass(found)
+    return(list(tell("joint", joint_table(columns), groups_of(columns, listed(case$by)))))
   }
   means <- do.call(if (is_slope(case)) emtrends else emmeans, c(common, grid_of(case)))
   kind <- if (case$verb == "post_hoc") "link" else case$type
@@ -66,20 +67,24 @@ shown <- function(object, tell, table, infer, type) {
   found <- summary(object, infer = infer, type = type)
   columns <- unclass(found)
   limits <- attr(found, "clNames")
-  labels <- c(attr(found, "pri.vars"), attr(found, "by.vars"))
+  groups <- groups_of(columns, attr(found, "by.vars"))
   statistic <- intersect(c("t.ratio", "z.ratio"), names(columns))
   values <- cbind(
     estimate = columns[[attr(found, "estName")]], lower = columns[[limits[1]]], upper = columns[[limits[2]]],
     se = columns[["SE"]], df = columns[["df"]]
   )
   if (infer[2]) values <- cbind(values, statistic = columns[[statistic]], p = columns[["p.value"]])
-  labels <- labels[labels != "1"]
-  rownames(values) <- if (length(labels)) do.call(paste, c(lapply(columns[labels], as.character), sep = "|"))
-  rbind(tell(table, values), tell(paste(table, "are"), c(name = attr(found, "estName"), adjust = attr(found, "adjust"))))
+  labels <- setdiff(attr(found, "pri.vars"), "1")
+  if (length(labels)) rownames(values) <- labels_of(columns, labels)
+  kind <- c(name = attr(found, "estName"), adjust = attr(found, "adjust"))
+  rbind(tell(table, values, groups), tell(paste(table, "are"), kind, ""))
 }
 
-joint_table <- function(found) {
-  columns <- unclass(found)
+labels_of <- function(columns, names) do.call(paste, c(lapply(columns[names], as.character), sep = "|"))
+
+groups_of <- function(columns, by) if (length(by)) labels_of(columns, by) else ""
+
+joint_table <- function(columns) {
   values <- with(columns, cbind(df1 = df1, df2 = df2, f = F.ratio, p = p.value))
   rownames(values) <- columns[["model term"]]
   values
@@ -88,7 +93,7 @@ joint_table <- function(found) {
 # The linear model of the vignette "Basics of estimated marginal means", which has no grouping.
 vignette <- function() {
   plain <- stats::lm(log(conc) ~ source + factor(percent), data = named_data("pigs"))
-  tell <- function(table, value) long("pigs_lm", table, value)
+  tell <- function(...) long("pigs_lm", ...)
   parts <- lapply(c("source", "percent"), function(variable) {
     means <- emmeans(plain, variable)
     compared <- contrast(means, "pairwise")

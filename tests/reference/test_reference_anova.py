@@ -1,7 +1,7 @@
-"""Tests of terms by `Lmer` against numbers that lmerTest wrote: frozen ones, and with `-m slow` those of the R at hand.
+"""Tests of terms by `Lmer` against numbers that lmerTest wrote to anova.csv.
 
-`tests/reference/anova_models.csv` names the models and `anova_contrasts.csv` contrasts of means; `anova.R` asks
-lmerTest. `tests/models/test_anova.py` asks the live R about other models, and generalized ones.
+`anova_models.csv` names the models and `anova_contrasts.csv` contrasts of means. `tests/models/test_anova.py` asks the
+live R about other models, and generalized ones.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ from functools import cache
 
 import pytest
 from reference.lib.anova import CONTESTS, MODELS, ddfs, mean_pairs, random_pairs, term_pairs
-from reference.lib.files import compare, frozen, live
+from reference.lib.files import Reference, compare, reference
 from reference.lib.mixed import fit
 from reference.lib.quantities import coefficient_pairs
-from test_reference import Reference
 
 from pymer4 import Lmer
 from pymer4.errors import ModelWarning
@@ -34,61 +33,59 @@ def fitted(case: str, ddf: str = "Satterthwaite") -> Lmer:
     return fit(MODELS[case], ddf=ddf)
 
 
-@pytest.fixture(scope="module", params=["frozen", pytest.param("live", marks=pytest.mark.slow)])
-def reference(request, tmp_path_factory) -> Reference:
-    if request.param == "live":
-        return live("anova", tmp_path_factory.mktemp("live"))
-    return frozen("anova", "pbkrtest")
+@pytest.fixture(scope="module")
+def told() -> Reference:
+    return reference("anova")
 
 
-def check(pairs, reference: Reference) -> None:
+def check(pairs) -> None:
     for pair in pairs:
-        compare(reference, pair, TOLERANCE.get(pair.quantity, SAME))
+        compare(pair, TOLERANCE.get(pair.quantity, SAME))
 
 
 @pytest.mark.parametrize("type", [1, 2, 3])
 @pytest.mark.parametrize(("case", "ddf"), CASES)
-def test_f_tests(case, ddf, type, reference):
-    table, expected = fitted(case).anova(type=type, ddf=ddf), reference.numbers(case, f"anova {type} {ddf}")
+def test_f_tests(case, ddf, type, told):
+    table, expected = fitted(case).anova(type=type, ddf=ddf), told.numbers(case, f"anova {type} {ddf}")
     assert list(table.index) == list(expected.index)
-    check(term_pairs(table, expected), reference)
+    check(term_pairs(table, expected))
 
 
 @pytest.mark.parametrize(("case", "ddf"), CASES)
-def test_coefficients(case, ddf, reference):
+def test_coefficients(case, ddf, told):
     """The coefficients of a fit with these df are lmerTest's contests of one coefficient each."""
-    table, expected = fitted(case, ddf).coefs, reference.numbers(case, f"coefs {ddf}")
+    table, expected = fitted(case, ddf).coefs, told.numbers(case, f"coefs {ddf}")
     assert list(table.index) == list(expected.index)
-    check(coefficient_pairs(table, expected), reference)
+    check(coefficient_pairs(table, expected))
 
 
 @pytest.mark.parametrize(("case", "ddf"), CASES)
-def test_means_of_factors(case, ddf, reference):
+def test_means_of_factors(case, ddf, told):
     """lmerTest's ls_means are emmeans' for factors; differences stand in the same order."""
     model = fitted(case)
-    factors = [name.partition(" ")[0] for name in reference.tables(case, "means") if name.endswith(ddf)]
+    factors = [name.partition(" ")[0] for name in told.tables(case, "means") if name.endswith(ddf)]
     assert sorted(factors) == sorted(model._grid_predictors().factors)
     for variable in factors:
         means, differences = model.emmeans(variable, adjust="none", ddf=ddf)
-        expected, apart = (reference.numbers(case, f"{table} {variable} {ddf}") for table in ("means", "pairs"))
+        expected, apart = (told.numbers(case, f"{table} {variable} {ddf}") for table in ("means", "pairs"))
         assert [f"{variable}{level}" for level in means[variable]] == list(expected.index)
-        check(mean_pairs(means, expected), reference)
-        check(mean_pairs(differences, apart), reference)
+        check(mean_pairs(means, expected))
+        check(mean_pairs(differences, apart))
 
 
 @pytest.mark.parametrize("case", MODELS)
-def test_random_effects(case, reference):
+def test_random_effects(case, told):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ModelWarning)
         table = fitted(case).ranova()
-    expected = reference.numbers(case, "ranova")
+    expected = told.numbers(case, "ranova")
     assert list(table.index) == list(expected.index)
-    check(random_pairs(table, expected), reference)
+    check(random_pairs(table, expected))
 
 
 @pytest.mark.parametrize("contest", CONTESTS)
-def test_contests_of_contrasts(contest, reference):
-    asked, expected = CONTESTS[contest], reference.numbers(contest, "contest")
+def test_contests_of_contrasts(contest, told):
+    asked, expected = CONTESTS[contest], told.numbers(contest, "contest")
     table = asked.ask(fitted(asked.model))
     assert table["Contrast"].tolist() == list(expected.index)
-    check(mean_pairs(table, expected.rename(columns={"Std. Error": "se", "t value": "t"})), reference)
+    check(mean_pairs(table, expected.rename(columns={"Std. Error": "se", "t value": "t"})))

@@ -1,7 +1,6 @@
-"""Marginal means of `Lmer` against numbers that emmeans wrote: frozen ones, and those of the R at hand.
+"""Marginal means of `Lmer` against numbers that emmeans wrote to marginal.csv.
 
-`tests/reference/marginal_cases.csv` holds the questions, `marginal_models.csv` the models, and `marginal.R` puts the
-ones to the others without pymer4. `tests/models/test_marginal.py` asks the live R more.
+`marginal_cases.csv` holds the questions, `marginal_models.csv` the models.
 """
 
 from __future__ import annotations
@@ -10,11 +9,11 @@ from functools import cache
 
 import numpy as np
 import pytest
-from reference.lib.files import PROMISED, PROMISED_LIMITS, begun, comparable, compare, frozen
-from reference.lib.marginal import MODELS, QUESTIONS, labels, marginal_pairs
+from reference.lib.files import PROMISED, PROMISED_LIMITS, Reference, compare, reference
+from reference.lib.marginal import MODELS, QUESTIONS, labels, marginal_pairs, spelled
 from reference.lib.mixed import fit
+from reference.lib.quantities import pair
 from scipy import stats
-from test_reference import Reference
 
 from pymer4 import Lmer, load_dataset
 
@@ -51,51 +50,40 @@ def answer(question: str) -> dict:
 
 
 @pytest.fixture(scope="module")
-def at_hand(tmp_path_factory):
-    """What the R at hand says, in a process of its own while the frozen numbers are compared."""
-    with begun("marginal", tmp_path_factory.mktemp("live")) as answer:
-        yield answer
+def told() -> Reference:
+    return reference("marginal")
 
 
-@pytest.fixture(scope="module", params=["frozen", "live"])
-def source(request, at_hand) -> Reference:
-    return at_hand() if request.param == "live" else frozen("marginal", "emmeans", "pbkrtest", "mvtnorm")
-
-
-@pytest.fixture
-def reference(source, question, at_hand) -> Reference:
-    row = MODELS[QUESTIONS[question].model]
-    return source if row.linear or comparable(row) or not source.far else at_hand()
-
-
-def moved(question: str, reference: Reference) -> bool:
-    return reference.frozen and not MODELS[QUESTIONS[question].model].linear
+def tolerances(question: str) -> dict[str, float]:
+    return TOLERANCE if MODELS[QUESTIONS[question].model].linear else FROZEN
 
 
 @pytest.mark.parametrize(("question", "table"), TABLES)
-def test_equals_emmeans(question, table, reference):
+def test_equals_emmeans(question, table, told):
     found = answer(question)[table]
     if found is None:
-        assert (question, table) not in reference
+        assert (question, table) not in told
         return
-    expected = reference.numbers(question, table)
+    expected = told.numbers(question, table)
     by_chance = table == "contrasts" and found.attrs["adjust"] == "mvt"
-    for pair in marginal_pairs(found, expected):
-        rtol = (FROZEN if moved(question, reference) else TOLERANCE)[pair.quantity]
-        if by_chance and pair.quantity in ("p", "limits"):
-            rtol = MONTE_CARLO if pair.quantity == "p" else MONTE_CARLO_LIMITS
-        compare(reference, pair, rtol)
+    for one in marginal_pairs(found, expected):
+        rtol = tolerances(question)[one.quantity]
+        if by_chance and one.quantity in ("p", "limits"):
+            rtol = MONTE_CARLO if one.quantity == "p" else MONTE_CARLO_LIMITS
+        compare(one, rtol)
     assert labels(found) == (list(expected.index) if labels(found)[0] else [""] * len(expected))
-    name, adjust = reference.text(question, f"{table} are").iloc[:, 0]
+    name, adjust = told.text(question, f"{table} are").iloc[:, 0]
     assert found.attrs["adjust"] == adjust
     assert found.attrs["estimate"] == ("trend" if name.endswith(".trend") else name)
     assert ("Z-stat" if np.isinf(found["DF"]).all() else "T-stat") in found or table == "estimates"
 
 
 @pytest.mark.parametrize("question", JOINT)
-def test_joint_tests_equal_emmeans(question, reference):
-    found, expected = answer(question)["estimates"], reference.numbers(question, "joint")
-    assert list(found.index) == list(expected.index)
+def test_joint_tests_equal_emmeans(question, told):
+    found, expected = answer(question)["estimates"], told.numbers(question, "joint")
+    by = [found[name].map(spelled) for name in QUESTIONS[question].by.split(";") if name]
+    assert ["|".join(row) for row in zip(found.index, *by, strict=True)] == list(expected.index)
+    expected = expected.set_axis(found.index)
     if "F-stat" in found:
         df1, df2, f = found["NumDF"], found["DenomDF"], found["F-stat"]
         own = np.where(np.isinf(df2), stats.chi2.sf(f * df1, df1), stats.f.sf(f, df1, df2))
@@ -104,11 +92,10 @@ def test_joint_tests_equal_emmeans(question, reference):
         own = stats.chi2.sf(found["Chisq"], df1)
     assert (df1 == expected["df1"]).all()
     # F is a square of z, and moves by twice as much.
-    elsewhere = moved(question, reference)
-    rtol = 2 * PROMISED if elsewhere else 0
+    rtol = 0 if MODELS[QUESTIONS[question].model].linear else 2 * PROMISED
     np.testing.assert_allclose(f, expected["f"], rtol=rtol, atol=rtol + PRINTED["f"])
     np.testing.assert_allclose(np.broadcast_to(df2, len(f)), expected["df2"], rtol=0, atol=PRINTED["df2"])
-    reference.close(found["P-val"], expected["p"], (FROZEN if elsewhere else TOLERANCE)["p"], 1 - expected["p"])
+    compare(pair("p", found["P-val"], expected["p"], 1 - expected["p"]), tolerances(question)["p"])
     np.testing.assert_allclose(found["P-val"], own, rtol=1e-9)
 
 

@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from reference.lib.data import named_data
-from reference.lib.files import compare
+from reference.lib.files import Reference, compare, rscript
 from reference.lib.quantities import coefficient_pairs, long_pair
-from test_reference import Reference, rscript
 
 from pymer4 import Lmer
 
@@ -69,9 +68,9 @@ def test_ranks_are_r_s(case, reference):
     expected = reference.numbers(case, "coefs")
     assert list(model.coefs.index) == list(expected.index)
     for pair in coefficient_pairs(model.coefs, expected):
-        compare(reference, pair, DF if pair.quantity in ("df", "p") else SAME)
+        compare(pair, DF if pair.quantity in ("df", "p") else SAME)
     used = model.fits[~np.isnan(model.fits)]
-    compare(reference, long_pair("fits", used, reference.numbers(case, "fitted")), SAME)
+    compare(long_pair("fits", used, reference.numbers(case, "fitted")), SAME)
     np.testing.assert_allclose(model.logLike, reference.numbers(case, "logLik").iloc[0, 0], rtol=SAME)
     assert model.ranked_data is True
     pd.testing.assert_frame_equal(model.data[data.columns], data)

@@ -7,6 +7,7 @@ named_data <- function(name) {
     cbpp = with_proportions(packaged("cbpp", "lme4")),
     cbpp_holes = with_holes(with_proportions(packaged("cbpp", "lme4"))),
     simulated = with_sorted_text(utils::read.csv("tests/reference/simulated.csv")),
+    natives = with_outcomes(named_data("simulated")),
     pigs = with_animals(packaged("pigs", "emmeans")),
     warpbreaks = with_pieces(packaged("warpbreaks", "datasets")),
     MOats = lengthened(packaged("MOats", "emmeans")),
@@ -25,6 +26,21 @@ packaged <- function(name, packages) {
 # Levels in the order of code points, whatever the locale.
 with_sorted_text <- function(data) {
   data$cond <- factor(data$cond, levels = sort(unique(data$cond), method = "radix"))
+  data
+}
+
+# Weights, an offset, proportions and gaps, by the number of the row.
+with_outcomes <- function(data) {
+  i <- seq_len(nrow(data))
+  data$part <- factor(ifelse(i %% 2 == 1, "k", "l"))
+  data$weight <- 1 + (i %% 5) / 4
+  data$shift <- ((7 * i) %% 11) / 44
+  data$odd <- data$visits %% 2
+  data$trials <- 3 + i %% 5
+  data$hits <- data$visits %% (data$trials + 1)
+  data$share <- data$hits / data$trials
+  data$gappy <- ifelse(i %% 31 == 4, NA, data$level)
+  data$hollow <- ifelse(i %% 37 == 2, NA, data$x)
   data
 }
 

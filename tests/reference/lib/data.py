@@ -22,11 +22,26 @@ def named_data(name: str) -> pd.DataFrame:
         "cbpp": _proportions,
         "cbpp_holes": _holes,
         "simulated": lambda: pd.read_csv(REFERENCE / "simulated.csv"),
+        "natives": _outcomes,
         "pigs": _animals,
         "warpbreaks": lambda: load_dataset("warpbreaks").assign(piece=lambda d: np.arange(1, len(d) + 1)),
         "MOats": _lengthened,
     }
     return rules[name]() if name in rules else load_dataset(name)
+
+
+def _outcomes() -> pd.DataFrame:
+    """Return the simulated data with weights, an offset, proportions and gaps."""
+    data = pd.read_csv(REFERENCE / "simulated.csv")
+    i = np.arange(1, len(data) + 1)
+    data = data.assign(part=np.where(i % 2 == 1, "k", "l"), weight=1 + (i % 5) / 4, shift=((7 * i) % 11) / 44)
+    data = data.assign(odd=data["visits"] % 2, trials=3 + i % 5, block=data["g"] % 5)
+    data = data.assign(hits=data["visits"] % (data["trials"] + 1))
+    return data.assign(
+        share=data["hits"] / data["trials"],
+        gappy=data["level"].mask(i % 31 == 4),
+        hollow=data["x"].mask(i % 37 == 2),
+    )
 
 
 def _every_fourth_person() -> pd.DataFrame:

@@ -1,4 +1,4 @@
-# The software at hand, as the header of a file written now would name it; more packages as arguments.
+# The software at hand, as the header of a file written now would name it; the packages as arguments.
 
 source("tests/reference/lib/tables.R")
-writeLines(header(commandArgs(TRUE)))
+writeLines(header(packages = commandArgs(TRUE)))

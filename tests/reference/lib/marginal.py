@@ -87,4 +87,9 @@ def marginal_pairs(table: pd.DataFrame, expected: pd.DataFrame) -> Iterator[Pair
 def labels(table: pd.DataFrame) -> list[str]:
     """Return what each row is called, its values with a bar between."""
     shown = table.iloc[:, : list(table.columns).index("Estimate")].astype(object).to_numpy()
-    return ["|".join(f"{v:g}" if isinstance(v, (int, float, np.number)) else str(v) for v in row) for row in shown]
+    return ["|".join(map(spelled, row)) for row in shown]
+
+
+def spelled(value: Any) -> str:
+    """Return a level as R writes it."""
+    return f"{value:g}" if isinstance(value, (int, float, np.number)) else str(value)

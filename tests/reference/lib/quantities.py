@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from against_r import rinterface
 
 from pymer4 import Lmer
 
@@ -71,8 +72,11 @@ def mixed_pairs(model: Lmer, reference, case: str) -> Iterator[Pair]:
         case: the id of the model there.
     """
     yield from coefficient_pairs(model.coefs, reference.numbers(case, "coefs"))
-    wald = reference.numbers(case, "wald").iloc[-len(model.coefs) :]
-    yield pair("Wald limits", model.coefs[["2.5_ci", "97.5_ci"]], wald, model.coefs[["SE"]])
+    wald = reference.numbers(case, "wald")
+    size = np.append(np.ones(len(wald) - len(model.coefs)), model.coefs["SE"])[:, None]
+    yield pair("Wald limits", model.confint(), wald, size)
+    fixed = wald.iloc[-len(model.coefs) :]
+    yield pair("Wald limits", model.coefs[["2.5_ci", "97.5_ci"]], fixed, model.coefs[["SE"]])
     likelihood = reference.numbers(case, "facts")["1"][["logLik", "AIC", "BIC"]]
     yield pair("log-likelihood, AIC, BIC", [model.logLike, model.AIC, model.BIC], likelihood)
     yield from _variances(model, reference.text(case, "variances"))
@@ -87,6 +91,47 @@ def mixed_pairs(model: Lmer, reference, case: str) -> Iterator[Pair]:
     used = ~np.isnan(model.fits)
     yield long_pair("fits", model.fits[used], reference.numbers(case, "fitted"))
     yield long_pair("residuals", model.residuals[used], reference.numbers(case, "residuals"))
+
+
+def require_same_labels(model: Lmer, reference, case: str) -> None:
+    """Assert that rows, columns and groups are called as in R, and that as many rows and parameters were used."""
+    assert list(model.coefs.index) == list(reference.numbers(case, "coefs").index)
+    wald = reference.numbers(case, "wald")
+    assert list(model.confint().index) == list(wald.index) and list(model.confint().columns) == list(wald.columns)
+    variances = reference.text(case, "variances")
+    is_correlation = variances["second"] != "NA"
+    rows, correlations = variances[~is_correlation], variances[is_correlation]
+    assert _bare(model.ranef_var.index) == _bare(rows["group"])
+    assert list(model.ranef_var["Name"]) == list(rows["first"].replace("NA", ""))
+    if len(correlations):
+        assert _bare(model.ranef_corr.index) == _bare(correlations["group"])
+        assert (model.ranef_corr[["IV1", "IV2"]].to_numpy() == correlations[["first", "second"]].to_numpy()).all()
+    assert model.grps == reference.numbers(case, "groups")["1"].astype(int).to_dict()
+    for prefix, value in (("ranef", model.ranef), ("coef", model.fixef)):
+        expected = reference.tables(case, prefix)
+        for group, frame in zip(model.grps, value if isinstance(value, list) else [value], strict=True):
+            kept = expected[group].index[:-2]
+            assert list(frame.columns) == list(expected[group].columns)
+            assert list(frame.index[: len(kept)]) == list(kept)
+    used = np.flatnonzero(~np.isnan(model.fits))
+    kept = [int(label) - 1 for label in reference.numbers(case, "residuals").index[:-2]]
+    assert list(used[: len(kept)]) == kept
+    facts = reference.numbers(case, "facts")["1"]
+    assert len(used) == model._fit.n_used == facts["nobs"] and model._fit.n_parameters == facts["npar"]
+
+
+def _bare(groups) -> list[str]:
+    """Return names of groups without the number of a second term, which R writes since lme4 2."""
+    return [group.removesuffix(".1") for group in groups]
+
+
+def slot(model: Lmer, *names: str) -> list:
+    """Return a slot of the live R model, or an element of one by its names, as plain values; empty for R's NULL."""
+    value = model.model_obj.do_slot(names[0])
+    for name in names[1:]:
+        known = list(value.do_slot("names")) if value.typeof == rinterface.RTYPES.VECSXP and len(value) else []
+        value = value[known.index(name)] if name in known else rinterface.NULL
+    return [] if value.typeof == rinterface.RTYPES.NILSXP else list(value)
 
 
 def coefficient_pairs(found: pd.DataFrame, expected: pd.DataFrame) -> Iterator[Pair]:

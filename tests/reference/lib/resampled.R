@@ -96,6 +96,7 @@ parts <- lapply(cases, function(case) {
   asked <- strsplit(case$asked, ";")[[1]]
   draws <- if ("boot" %in% asked) bootstrap(model, seeds$boot)
   list(
+    tell("fit", cbind(b = fixef(model), se = errors_of(model))),
     if ("boot" %in% asked) tell("boot", t(apply(draws, 2, percentiles))),
     if ("boot" %in% asked) tell("draws", draws),
     if ("permute" %in% asked) tell("permute", permutation(model, seeds$permute, 1)),

@@ -1,7 +1,6 @@
 # Numbers as plain text: a header that says which software made them, then one value a line with 17 digits.
 
-header <- function(more = character()) {
-  packages <- c("lme4", "lmerTest", "Matrix", "numDeriv", "minqa", "nloptr", more)
+header <- function(more = character(), packages = c("lme4", "lmerTest", "Matrix", "numDeriv", "minqa", "nloptr", more)) {
   versions <- vapply(packages, function(package) as.character(utils::packageVersion(package)), "")
   c(
     paste("# R", getRversion()),
@@ -12,17 +11,19 @@ header <- function(more = character()) {
   )
 }
 
-# A table in long form; vectors and matrices without names are numbered.
-long <- function(case, table, value) {
+# A table in long form; vectors and matrices without names are numbered. `by` has the group of each row, where there
+# are groups.
+long <- function(case, table, value, by = NULL) {
   if (length(value) == 0) return(NULL)
   value <- as.matrix(value)
   names_of <- function(names, n) if (is.null(names)) seq_len(n) else names
   text <- if (is.numeric(value)) sprintf("%.17g", value) else as.character(value)
-  data.frame(
-    case = rep(case, length(text)), table = rep(table, length(text)),
+  columns <- list(
+    case = rep(case, length(text)), table = rep(table, length(text)), by = if (!is.null(by)) rep_len(by, length(text)),
     row = rep(names_of(rownames(value), nrow(value)), ncol(value)),
     column = rep(names_of(colnames(value), ncol(value)), each = nrow(value)), value = c(text)
   )
+  as.data.frame(columns[lengths(columns) > 0])
 }
 
 # A vector of many values: the first of them under their names, and two sums that no error passes.
