@@ -36,29 +36,29 @@ class Convergence:
         return "\n".join(["Convergence", *(f"  {name:<18}{value}".replace("\n", indent) for name, value in told)])
 
 
-def next_step(text: str, convergence: Convergence) -> str:
-    """Return one sentence on what to try after a warning of R; an empty text where it is about something else.
+_RESCALE = "rescale the predictors, such as scale(x) in the formula or other units in the data, and fit again."
+_OTHER = (
+    "rescale the predictors, try another optimizer such as fit(control=\"optimizer='{other}'\"), or see with allfit() "
+    "whether all of them agree."
+)
+_SIMPLIFY = (
+    "simplify the random effects of {terms} (convergence.singular_terms), with (x || group) for no correlations, or "
+    "without an effect whose variance is near 0."
+)
+_GO_ON = 'let the optimizer go on, with fit(control="optCtrl=list(maxfun=1e5)"), or rescale the predictors.'
+_STEPS = {
+    "boundary (singular)": _SIMPLIFY,
+    **dict.fromkeys(("very different scales", "nearly unidentifiable"), _RESCALE),
+    "maximum number of function evaluations": _GO_ON,
+    **dict.fromkeys(("converge", "Hessian", "scaled gradient"), _OTHER),
+}
+"""Words of a warning of R's to what is to be tried; the first that is found counts."""
 
-    Args:
-        text: R's words.
-        convergence: how the fit ended.
-    """
-    if "boundary (singular)" in text:
-        terms = ", ".join(dict.fromkeys(convergence.singular_terms)) or "a random-effects term"
-        return (
-            f"Next: simplify the random effects of {terms} (convergence.singular_terms), with (x || group) for no "
-            "correlations, or without an effect whose variance is near 0."
-        )
-    if "very different scales" in text or "nearly unidentifiable" in text:
-        return (
-            "Next: rescale the predictors, such as scale(x) in the formula or other units in the data, and fit again."
-        )
-    if "maximum number of function evaluations" in text:
-        return 'Next: let the optimizer go on, with fit(control="optCtrl=list(maxfun=1e5)"), or rescale the predictors.'
-    if "converge" in text or "Hessian" in text or "scaled gradient" in text:
-        other = "Nelder_Mead" if convergence.optimizer == "bobyqa" else "bobyqa"
-        return (
-            f"Next: rescale the predictors, try another optimizer such as fit(control=\"optimizer='{other}'\"), or see "
-            "with allfit() whether all of them agree."
-        )
-    return ""
+
+def next_step(text: str, convergence: Convergence) -> str:
+    """Return one sentence on what to try after a warning of R; an empty text where it is about something else."""
+    step = next((step for words, step in _STEPS.items() if words in text), None)
+    if step is None:
+        return ""
+    terms = ", ".join(dict.fromkeys(convergence.singular_terms)) or "a random-effects term"
+    return f"Next: {step.format(terms=terms, other='Nelder_Mead' if convergence.optimizer == 'bobyqa' else 'bobyqa')}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import exp, log1p, pi
 from typing import Any, Literal, get_args
@@ -99,11 +100,11 @@ class LmerDiagnosis(LmerState):
         self._require_fit("allfit()")
         shown, known = verbosity(verbose), bridge.call("known_optimizers").value
         if known["absent"]:
-            text = (
+            issue(
                 f"allfit() leaves out {', '.join(known['absent'])}: R does not have {', '.join(known['packages'])}. "
-                "conda has them as r-dfoptim and r-optimx, Debian as r-cran-dfoptim and r-cran-optimx."
+                "conda has them as r-dfoptim and r-optimx, Debian as r-cran-dfoptim and r-cran-optimx.",
+                ModelWarning,
             )
-            issue(text, ModelWarning)
         fits = []
         with bridge.in_parts(), progress("optimizers", len(known["optimizers"]), shown) as advance:
             for name in known["optimizers"]:
@@ -187,11 +188,11 @@ class LmerDiagnosis(LmerState):
         found = reply.value
         if self.convergence.singular:
             terms = ", ".join(self.convergence.singular_terms) or "a random-effects term"
-            text = (
+            issue(
                 f"{what} of a singular fit: the variance of {terms} is estimated as 0, at least in some direction, and "
-                "so is its share. Compare with a simpler model."
+                "so is its share. Compare with a simpler model.",
+                ModelWarning,
             )
-            issue(text, ModelWarning)
         residual = _residual_variance(self.family, self.link, found, approximation, rate)
         if not self._linear:
             residual += found["random"][found["by_row"]].sum()
@@ -201,9 +202,8 @@ class LmerDiagnosis(LmerState):
     def _quantile_residuals(self, seed: int | None) -> Residuals | None:
         """Return the normal quantiles of the ranks of the outcome among simulated ones; see `plot_residuals()`.
 
-        An outcome of which `less` of n simulated ones are below it and `equal` as large has the place
-        (less + v (equal + 1)) / (n + 1), v uniform: under the right model all n + 1 can change places, so that it is
-        uniform too.
+        With `less` of n below it and `equal` as large its place is (less + v (equal + 1)) / (n + 1), v uniform: under
+        the right model all n + 1 can change places, so that it is uniform too.
         """
         for_draws, for_places = (int(one) for one in seed_stream(seed, 2))
         found = bridge.call("simulated_ranks", model=self._handle, n=_SIMULATED, seed=for_draws).value
@@ -233,22 +233,21 @@ def _share(part: float, whole: float) -> float:
     return part / whole if whole > 0 else float("nan")
 
 
-def _residual_variance(family: str, link: str, found: dict[str, Any], approximation: str, rate: str) -> float:
+def _residual_variance(family: str, link: str, found: Mapping[str, Any], approximation: str, rate: str) -> float:
     if family == "gaussian":
-        return found["sigma"] ** 2
+        return float(found["sigma"] ** 2)
     if (family, link) in _CONSTANT:
         return _CONSTANT[family, link]
-    if family == "gamma":
-        spread = found["sigma"] ** 2
-    else:
+    v = float(found["sigma"]) ** 2
+    if family != "gamma":
         null = found["null"]
-        spread = 1 / exp(null["intercept"] + (null["random"] / 2 if rate == "mean" else 0))
-        spread += 1 / found["theta"] if family == "nbinom" else 0
+        v = 1 / exp(null["intercept"] + (null["random"] / 2 if rate == "mean" else 0))
+        v += 1 / found["theta"] if family == "nbinom" else 0
     if approximation == "trigamma":
         from scipy.special import polygamma
 
-        return float(polygamma(1, 1 / spread))
-    return spread if approximation == "delta" else log1p(spread)
+        return float(polygamma(1, 1 / v))
+    return v if approximation == "delta" else log1p(v)
 
 
 def _no_variance(what: str, family: str, link: str) -> str:

@@ -86,11 +86,10 @@ class LmerMarginal(LmerTests):
         summarize, verbose = truth("summarize", summarize), verbosity(verbose)
         adjust = grids.adjustment("p_adjust", p_adjust)
         marginal, grouping = self._post_hoc_variables(marginal_vars, grouping_vars)
-        asked = {"contrasts": "pairwise", "adjust": adjust, "type": "link", "ddf": self._checked_ddf(None)}
-        if marginal[0] in self._grid_predictors().factors:
-            frames = self._ask_marginal(specs=marginal, by=grouping, **asked)
-        else:
-            frames = self._ask_marginal(specs=grouping[:1], by=grouping[1:], trend=marginal[0], **asked)
+        asked: dict[str, Any] = {"specs": marginal, "by": grouping}
+        if marginal[0] not in self._grid_predictors().factors:
+            asked = {"specs": grouping[:1], "by": grouping[1:], "trend": marginal[0]}
+        frames = self._ask_marginal(**asked, contrasts="pairwise", adjust=adjust, type="link", ddf=None)
         for text in frames[0].attrs["messages"] if verbose and not summarize else ():
             print(text)
         if not summarize:
@@ -152,10 +151,9 @@ class LmerMarginal(LmerTests):
             3      Marvellous / Victory      1.15  63.0
         """
         self._require_fit("emmeans()")
-        predictors = self._grid_predictors()
-        specs, by = self._specs(predictors, specs, by)
+        specs, by = self._apart(specs=specs, by=by)
         if not specs:
-            raise OptionError(f"specs names no variable. {predictors.known()}")
+            raise OptionError(f"specs names no variable. {self._grid_predictors().known()}")
         return self._ask_marginal(specs=specs, by=by, at=at, contrasts=contrasts, adjust=adjust, type=type, ddf=ddf)
 
     def emtrends(
@@ -212,7 +210,7 @@ class LmerMarginal(LmerTests):
             raise OptionError(
                 f"var={var!r} is a factor, which has no slope. Use emmeans({var!r}). {predictors.known()}"
             )
-        specs, by = self._specs(predictors, specs, by)
+        specs, by = self._apart(specs=specs, by=by)
         asked: dict[str, Any] = {"contrasts": contrasts, "adjust": adjust, "type": type, "ddf": ddf}
         return self._ask_marginal(specs=specs, by=by, at=at, trend=var, **asked)
 
@@ -266,17 +264,16 @@ class LmerMarginal(LmerTests):
             self._grid_variables = Predictors(*kinds)
         return self._grid_variables
 
-    def _specs(self, predictors: Predictors, specs: Any, by: Any) -> tuple[list[str], list[str]]:
-        specs, by = predictors.named("specs", specs), predictors.named("by", by)
-        grids.require_apart("specs", specs, "by", by)
-        return specs, by
+    def _apart(self, **given: Any) -> tuple[list[str], list[str]]:
+        """Return the variables that two arguments name, none of them in both."""
+        (first, names), (second, others) = ((k, self._grid_predictors().named(k, value)) for k, value in given.items())
+        grids.require_apart(first, names, second, others)
+        return names, others
 
     def _post_hoc_variables(self, marginal_vars: Any, grouping_vars: Any) -> tuple[list[str], list[str]]:
         """Return marginal and grouping variables, the marginal ones factors or a single covariate."""
         predictors = self._grid_predictors()
-        marginal = predictors.named("marginal_vars", marginal_vars)
-        grouping = predictors.named("grouping_vars", grouping_vars)
-        grids.require_apart("marginal_vars", marginal, "grouping_vars", grouping)
+        marginal, grouping = self._apart(marginal_vars=marginal_vars, grouping_vars=grouping_vars)
         covariates = [name for name in marginal if name in predictors.covariates]
         if not marginal:
             raise OptionError(f"marginal_vars names no variable. {predictors.known()}")
@@ -302,41 +299,28 @@ class LmerMarginal(LmerTests):
         wanted: Any = grids.comparisons(contrasts)
         at, in_ranks = at_ranks(at, self._ranks)
         at = self._grid_predictors().values(at)
+        asked = {"specs": specs, "by": by or None, "at": at, "trend": trend, "contrasts": wanted, "type": type}
+        asked |= {"adjust": grids.adjustment("adjust", adjust), "level": level, "ddf": ddf, "seed": _SEED}
         plain = not at and trend is None
-        reply = bridge.call(
-            "marginal_mixed",
-            model=self._for_new_rows,
-            specs=specs,
-            by=by or None,
-            at=at,
-            trend=trend,
-            contrasts=wanted,
-            adjust=grids.adjustment("adjust", adjust),
-            type=type,
-            level=level,
-            ddf=ddf,
-            seed=_SEED,
-            made=self._grids.get(ddf) if plain else None,
-        )
-        if "cells" in reply.value:
-            raise grids.unfit(wanted, **reply.value)
-        if plain:
-            self._grids[ddf] = reply.value["grid"]
-        issue_all(reply.warnings)
+        made = self._grids.get(ddf) if plain else None
+        reply = bridge.call("marginal_mixed", model=self._for_new_rows, made=made, **asked)
         found = reply.value
+        if "cells" in found:
+            raise grids.unfit(wanted, **found)
+        if plain:
+            self._grids[ddf] = found["grid"]
+        issue_all(reply.warnings)
         told: dict[str, Any] = {"ddf": ddf, "level": level, "messages": [*reply.messages, *in_ranks]}
-        notes = marginal_notes.of_offset(found["offset"])
         if trend is not None:
             found["estimates"]["name"], told["variable"] = "trend", trend
-            notes.append(f"Slopes are on the {found['estimates']['scale']} scale.")
+        notes = marginal_notes.of_grid(found, trend is not None, type == "response")
         if type == "response" and not found["undone"]:
-            notes.append(marginal_notes.not_undone(found["outcome"]))
             issue_all(notes[-1:])
         estimates = tables.marginal_estimates(found["estimates"], level)
-        self.marginal_estimates = marginal_notes.told(estimates, found["estimates"], told, notes)
+        self.marginal_estimates = marginal_notes.tell(estimates, found["estimates"], notes, told)
         self.marginal_contrasts = None
         if found["contrasts"] is not None:
-            contrasts = tables.marginal_contrasts(found["contrasts"], level)
-            self.marginal_contrasts = marginal_notes.told(contrasts, found["contrasts"], told)
+            compared = tables.marginal_contrasts(found["contrasts"], level)
+            self.marginal_contrasts = marginal_notes.tell(compared, found["contrasts"], (), told)
         issue_all(marginal_notes.of_columns(estimates))
         return self.marginal_estimates, self.marginal_contrasts

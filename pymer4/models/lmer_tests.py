@@ -61,10 +61,8 @@ class LmerTests(LmerPredictions):
         """
         self._require_fit("anova()")
         if not isinstance(force_orthogonal, bool):
-            raise OptionError(
-                f"force_orthogonal={shown(force_orthogonal)} has to be True or False; which hypotheses are tested is "
-                "type=2."
-            )
+            said = f"force_orthogonal={shown(force_orthogonal)} has to be True or False"
+            raise OptionError(f"{said}; which hypotheses are tested is type=2.")
         one_of("type", type, get_args(Type))
         ddf = self._checked_ddf(ddf)
         if force_orthogonal:

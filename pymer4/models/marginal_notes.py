@@ -12,32 +12,25 @@ from pymer4.models.printing import block
 Frames = tuple[pd.DataFrame, pd.DataFrame | None]
 
 
-def told(
-    table: pd.DataFrame, found: Mapping[str, Any], more: Mapping[str, Any], notes: Sequence[str] = ()
-) -> pd.DataFrame:
-    """Return a table that says in `attrs` what it is and how it was made.
-
-    Args:
-        table: estimates or contrasts; it is changed.
-        found: what R says of it: name, scale, adjust and notes.
-        more: what else is to be said.
-        notes: notes that come before those of R.
-    """
+def tell(table: pd.DataFrame, found: Mapping[str, Any], notes: Sequence[str], more: Mapping[str, Any]) -> pd.DataFrame:
+    """Return a table that says in `attrs` what R found of it, with notes that come before R's, and more."""
     table.attrs |= {"estimate": found["name"], "scale": found["scale"], "adjust": found["adjust"]}
     table.attrs |= {"notes": [*notes, *found["notes"]], **more}
     return table
 
 
-def of_offset(taken: Mapping[str, Any]) -> list[str]:
-    """Return notes on what a grid takes for the offset where nobody asked for it.
-
-    Args:
-        taken: `values`, the variables of the offset that stand at one value; `mean`, that of an offset without a name.
-    """
-    at = ", ".join(f"{name} = {value:.6g}" for name, value in (taken["values"] or {}).items())
+def of_grid(found: Mapping[str, Any], slopes: bool, response: bool) -> list[str]:
+    """Return what a grid takes for the offset where nobody asked for it, and the scale of slopes, or one not left."""
+    offset = found["offset"]  # values of its variables that stand at one; the mean of one without a name
+    at = ", ".join(f"{name} = {value:.6g}" for name, value in (offset["values"] or {}).items())
     notes = [f"The offset counts at the mean, {at}; at= sets it."] if at else []
-    if taken["mean"] is not None:
-        notes.append(f"The offset counts as its mean, {taken['mean']:.6g}.")
+    if offset["mean"] is not None:
+        notes.append(f"The offset counts as its mean, {offset['mean']:.6g}.")
+    if slopes:
+        notes.append(f"Slopes are on the {found['estimates']['scale']} scale.")
+    if response and not found["undone"]:
+        scale = f"the link scale, that of {found['outcome']}"
+        notes.append(f"Estimates are on {scale}: no inverse is known that gives the raw outcomes back.")
     return notes
 
 
@@ -47,20 +40,8 @@ def of_columns(table: pd.DataFrame) -> list[str]:
     return [f"{name!r} is a column of the table's own: the variable is in {column!r}." for name, column in renamed]
 
 
-def not_undone(outcome: str) -> str:
-    """Return the note on estimates that could not be put on the scale of the raw outcome."""
-    return f"Estimates are on the link scale, that of {outcome}: no inverse is known that gives the raw outcomes back."
-
-
 def printed(frames: Frames, marginal: Sequence[str], grouping: Sequence[str], one_scale: bool) -> str:
-    """Return both tables as text, with what they are, our notes and those of R.
-
-    Args:
-        frames: estimates, and contrasts or None.
-        marginal: the variables whose means or slopes these are.
-        grouping: the variables within whose levels.
-        one_scale: whether the model has no other scale than that of the outcome.
-    """
+    """Return both tables as text, with our notes and R's; scales where there is more than the outcome's."""
     estimates, contrasts = frames
     what = "slopes" if "variable" in estimates.attrs else "means"
     within = f" at each level of {', '.join(grouping)}" if grouping else ""

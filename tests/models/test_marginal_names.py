@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
+from samples import fitted
 
 from pymer4 import Lmer, load_dataset
 from pymer4.errors import ModelWarning, OptionError
@@ -44,8 +45,7 @@ def quoted(name: str) -> str:
 @cache
 def named(factor: str, covariate: str) -> Lmer:
     data = load_dataset("Oats").rename(columns={"Variety": factor, "nitro": covariate})
-    model = Lmer(f"yield ~ {quoted(factor)} * {quoted(covariate)} + (1 | Block)", data)
-    model.fit(summarize=False)
+    model = fitted(f"yield ~ {quoted(factor)} * {quoted(covariate)} + (1 | Block)", data)
     return model
 
 
@@ -75,9 +75,8 @@ def check_same(found: pd.DataFrame, plain: pd.DataFrame, factor: str, covariate:
             texts = [text.replace(old, new) for text in texts]
         return texts
 
-    own = {
-        old: found.attrs.get("columns", {}).get(new, new) for old, new in (("Variety", factor), ("nitro", covariate))
-    }
+    columns = found.attrs.get("columns", {})
+    own = {old: columns.get(new, new) for old, new in (("Variety", factor), ("nitro", covariate))}
     assert list(found.columns) == [own.get(name, name) for name in plain.columns]
     assert found.columns.is_unique
     assert list(map(str, found.index)) == renamed(plain.index)
@@ -139,8 +138,7 @@ def test_a_factor_beside_a_column_of_joint_tests(name):
 
 def test_names_that_are_taken_in_turn():
     data = load_dataset("Oats").assign(**{"SE (variable)": lambda d: np.where(d.nitro > 0.3, "much", "little")})
-    model = Lmer("yield ~ SE * `SE (variable)` + (1 | Block)", data.rename(columns={"Variety": "SE"}))
-    model.fit(summarize=False)
+    model = fitted("yield ~ SE * `SE (variable)` + (1 | Block)", data.rename(columns={"Variety": "SE"}))
     with pytest.warns(ModelWarning):
         table = model.emmeans(["SE", "SE (variable)"])[0]
     assert list(table.columns[:2]) == ["SE (variable) (variable)", "SE (variable)"]
@@ -148,8 +146,7 @@ def test_names_that_are_taken_in_turn():
 
 
 def test_numbers_that_are_levels_of_a_renamed_factor_are_drawn_as_such():
-    model = Lmer("yield ~ factor(SE) + (1 | Block)", load_dataset("Oats").rename(columns={"nitro": "SE"}))
-    model.fit(summarize=False)
+    model = fitted("yield ~ factor(SE) + (1 | Block)", load_dataset("Oats").rename(columns={"nitro": "SE"}))
     with pytest.warns(ModelWarning):
         model.emmeans("SE")
     assert [tick.get_text() for tick in model.plot_marginal().get_xticklabels()] == ["0", "0.2", "0.4", "0.6"]
@@ -166,8 +163,7 @@ def cells() -> Lmer:
     data = pd.DataFrame({"g": i // 20, "f": np.array(["a b", "a"])[i % 2], "h": np.array(["c", "b c"])[i // 2 % 2]})
     data["y"] = ((i * 37) % 101) / 101 + 0.5 * (data.f == "a") + 0.3 * (data.h == "c") + np.sin(i // 20)
     data["x"] = np.cos(i)
-    model = Lmer("y ~ f * h * x + (1 | g)", data)
-    model.fit(summarize=False)
+    model = fitted("y ~ f * h * x + (1 | g)", data)
     return model
 
 
@@ -202,8 +198,7 @@ def test_groups_are_told_apart_by_their_levels():
 
 
 def test_a_text_names_a_cell_only_where_it_names_one():
-    wool = Lmer("breaks ~ wool * tension + (1 | run)", load_dataset("warpbreaks").assign(run=np.arange(54) % 9))
-    wool.fit(summarize=False, no_warnings=True)
+    wool = fitted("breaks ~ wool * tension + (1 | run)", load_dataset("warpbreaks").assign(run=np.arange(54) % 9))
     by_tuple, by_text = (
         wool.emmeans(["wool", "tension"], contrasts={"x": {one: 1, other: -1}})[1]
         for one, other in ((("A", "L"), ("B", "H")), ("A L", "B H"))
@@ -219,8 +214,7 @@ def test_a_text_names_a_cell_only_where_it_names_one():
 def test_levels_that_are_numbers_name_cells_as_numbers(formula, level):
     data = load_dataset("Oats").assign(dose=lambda d: np.where(d.nitro > 0.3, 1e5, 1))
     data["kind"] = np.where(data.nitro > 0.3, "100000", "1.0")
-    model = Lmer(formula, data)
-    model.fit(summarize=False)
+    model = fitted(formula, data)
     variable = "dose" if "dose" in formula else "kind"
     means = data.groupby(variable)["yield"].mean()
     found = model.emmeans(variable, contrasts={"own": {level: 1, 1e5: -1}})[1]["Estimate"]
@@ -231,8 +225,7 @@ def test_levels_keep_their_text():
     levels = ["a - b", "a / b", "a\x1fb", " a", "(a)", "2 $", "var", "9 l"]
     data = load_dataset("Oats").assign(kind=lambda d: np.array(levels)[np.arange(len(d)) % 8])
     data["kind"] = pd.Categorical(data["kind"], levels)
-    model = Lmer("log(yield) ~ kind + Variety + (1 | Block)", data)
-    model.fit(summarize=False)
+    model = fitted("log(yield) ~ kind + Variety + (1 | Block)", data)
     estimates, ratios = model.emmeans("kind", contrasts="trt.vs.ctrl")
     assert estimates["kind"].tolist() == levels
     assert list(estimates["kind"].cat.categories) == levels
@@ -245,8 +238,7 @@ def test_levels_keep_their_text():
 
 def test_many_digits_of_a_number_that_is_a_level():
     data = load_dataset("Oats").assign(dose=lambda d: np.round(1e-4 * (1 + d.nitro), 6))
-    model = Lmer("yield ~ factor(dose) + (1 | Block)", data)
-    model.fit(summarize=False)
+    model = fitted("yield ~ factor(dose) + (1 | Block)", data)
     everything = model.emmeans("dose")[0]
     one = model.emmeans("dose", at={"dose": [0.00014]})[0]
     assert one["dose"].tolist() == [0.00014]
@@ -289,10 +281,8 @@ def rows() -> pd.DataFrame:
 def test_calls_are_what_they_compute(call, rest):
     """Means of h at a given x, and in a cell of the variables of the call, are fits of a model of the column."""
     data = rows().assign(made=CALLS[call])
-    model, plain = Lmer(f"y ~ {call} + {rest} + (1 | g)", data), Lmer(f"y ~ made + {rest} + (1 | g)", data)
+    model, plain = (fitted(f"y ~ {each} + {rest} + (1 | g)", data) for each in (call, "made"))
     at = {"f": "b", "x": 3.0, "z": 0.5, "x $": 2.0, "the f": "b"}
-    for each in (model, plain):
-        each.fit(summarize=False, no_warnings=True)
     known = model._grid_predictors()
     cell = {name: value for name, value in at.items() if name in known}
     row = pd.DataFrame({name: [value] for name, value in at.items()})

@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
+import samples
 
 from pymer4 import Lmer
 from pymer4.errors import OptionError
@@ -30,9 +31,7 @@ def counts() -> pd.DataFrame:
 
 @cache
 def fitted(formula: str, offset: str | None = None, family: str = "poisson") -> Lmer:
-    model = Lmer(f"{formula} + (1 | g)", counts(), family=family, offset=offset)
-    model.fit(summarize=False, no_warnings=True)
-    return model
+    return samples.fitted(f"{formula} + (1 | g)", counts(), given={"family": family, "offset": offset})
 
 
 def predicted(name: str, scale: str = "response", **values: float) -> np.ndarray:
@@ -145,8 +144,7 @@ def test_two_values_are_levels_in_a_formula_and_a_mean_as_an_argument():
 
 def test_an_offset_of_rows_without_a_name_counts_as_its_mean():
     offset = counts().log_n.to_numpy() + 0.5
-    model = Lmer("k ~ size + x + (1 | g)", counts(), family="poisson", offset=offset)
-    model.fit(summarize=False, no_warnings=True)
+    model = samples.fitted("k ~ size + x + (1 | g)", counts(), given={"family": "poisson", "offset": offset})
     named = fitted("k ~ size + x", "log_n")
     for found, plain in zip(model.emmeans("size"), named.emmeans("size"), strict=True):
         np.testing.assert_allclose(found["Estimate"], plain["Estimate"], rtol=1e-5)
@@ -197,15 +195,11 @@ def test_an_offset_is_another_outcome(as_argument):
     data = pd.DataFrame({"x": rng.normal(size=80), "z": rng.normal(size=80), "f": list("abcd") * 20})
     data["g"] = np.arange(80) // 8
     data["y"] = data["x"] + data["z"] + rng.normal(size=10)[data["g"]] + rng.normal(size=80)
-    given = {"offset": "z"} if as_argument else {}
-    model = Lmer("y ~ x * f + (1 | g)" if as_argument else "y ~ x * f + offset(z) + (1 | g)", data, **given)
-    plain = Lmer("y ~ x * f + (1 | g)", data.assign(y=data["y"] - data["z"]))
-    for each in (model, plain):
-        each.fit(summarize=False)
+    term, given = ("", {"offset": "z"}) if as_argument else (" + offset(z)", {})
+    model = samples.fitted(f"y ~ x * f{term} + (1 | g)", data, given=given)
+    plain = samples.fitted("y ~ x * f + (1 | g)", data.assign(y=data["y"] - data["z"]))
     pd.testing.assert_frame_equal(model.joint_tests(), plain.joint_tests(), rtol=1e-6)
-    assert (
-        model.joint_tests("z")["F-stat"].round(5).tolist()
-        == np.repeat(plain.joint_tests()["F-stat"].round(5), 2).tolist()
-    )
+    within, once = (tests["F-stat"].round(5) for tests in (model.joint_tests("z"), plain.joint_tests()))
+    assert within.tolist() == np.repeat(once, 2).tolist()
     for found, wanted in zip(model.emtrends("x", "f"), plain.emtrends("x", "f"), strict=True):
         pd.testing.assert_frame_equal(found, wanted, rtol=1e-6)

@@ -12,6 +12,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
+import samples
 from against_r import ask
 from scipy import optimize, stats
 
@@ -119,9 +120,8 @@ MODELS = {
 @cache
 def fitted(case: str) -> Lmer:
     how = MODELS[case]
-    model = Lmer(how.formula, trial(), weights="w", offset="o" if how.offset else None)
-    model.fit(conf_int="profile", conf_level=0.9, summarize=False, no_warnings=True)
-    return model
+    given = {"weights": "w", "offset": "o" if how.offset else None}
+    return samples.fitted(how.formula, trial(), given=given, conf_int="profile", conf_level=0.9)
 
 
 # Dense algebra at each point takes half a minute and more for the others.
@@ -156,8 +156,8 @@ def test_limits_of_the_fit_are_those_of_confint(case):
 
 def test_limits_of_a_coefficient_are_where_refits_say():
     data = load_dataset("sleepstudy").assign(w=lambda d: 1 / (1 + np.arange(180) % 4))
-    model = Lmer("Reaction ~ Days + (1 | Subject)", data, weights="w")
-    model.fit(REML=False, conf_int="profile", summarize=False)
+    how = {"given": {"weights": "w"}, "REML": False, "conf_int": "profile"}
+    model = samples.fitted("Reaction ~ Days + (1 | Subject)", data, **how)
     asked = ask(
         """
         data <- data.frame(y, days, subject, w)
@@ -197,10 +197,8 @@ EQUAL = {
 def test_equal_weights_change_sigma_alone(case):
     formula, name = EQUAL[case]
     data = load_dataset(name)
-    plain, weighted = Lmer(formula, data), Lmer(formula, data, weights=np.full(len(data), 4.0))
-    for model in (plain, weighted):
-        model.fit(summarize=False, no_warnings=True, control={"optimizer": "bobyqa"})
-    wanted, found = plain.confint("profile"), weighted.confint("profile")
+    control, given = {"optimizer": "bobyqa"}, ({}, {"weights": np.full(len(data), 4.0)})
+    wanted, found = (samples.fitted(formula, data, given=one, control=control).confint("profile") for one in given)
     wanted.loc["sigma"] *= 2
     assert list(found.index) == list(wanted.index)
     apart = (found - wanted).abs().max(axis=1) / (wanted.iloc[:, 1] - wanted.iloc[:, 0])
@@ -216,9 +214,8 @@ def edgy(seed: int) -> pd.DataFrame:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_a_profile_that_r_gives_up_on_is_told_and_replaced(seed):
-    model, again = Lmer("y ~ x + (x | g)", edgy(seed)), Lmer("y ~ x + (x | g)", edgy(seed), weights=np.full(30, 4.0))
-    for each in (model, again):
-        each.fit(summarize=False, no_warnings=True)
+    given = ({}, {"weights": np.full(30, 4.0)})
+    model, again = (samples.fitted("y ~ x + (x | g)", edgy(seed), given=one) for one in given)
     with pytest.warns(ModelWarning, match="of the likelihood itself; bootstrap limits need no profile") as heard:
         limits = model.confint("profile")
     (text,) = [str(warning.message) for warning in heard]
