@@ -72,21 +72,19 @@ def nest(columns: Sequence[pd.Series]) -> list[Level]:
     return levels
 
 
-def clusters_of(level: Level, clusters: np.ndarray | None, used: np.ndarray, name: str) -> np.ndarray | None:
+def clusters_of(level: Level, of_rows: np.ndarray | None, name: str | None) -> np.ndarray | None:
     """Return the cluster of each group, shape (groups,), or None where there are no clusters.
 
     Args:
         level: the groups.
-        clusters: cluster of each row of the data, shape (rows,), or None.
-        used: which of these rows the groups are made of, shape (rows,).
+        of_rows: cluster of each row that the groups are made of, shape (n,), or None.
         name: the column that clusters are made of, for the message.
 
     Raises:
         DataError: a group in several clusters.
     """
-    if clusters is None:
+    if of_rows is None:
         return None
-    of_rows = clusters[used]
     of_groups = np.zeros(len(level), dtype=np.int64)
     of_groups[level.codes] = of_rows
     split = np.zeros(len(level), dtype=bool)

@@ -137,8 +137,8 @@ class Model(ABC):
         """Fit the model, print a summary and return its rounded table."""
 
     @abstractmethod
-    def summary(self) -> pd.DataFrame:
-        """Print the fit and return the coefficient table, rounded to 3 places."""
+    def _summary(self) -> str:
+        """Return what `summary()` prints."""
 
     @abstractmethod
     def _sample(self) -> Any:
@@ -180,6 +180,16 @@ class Model(ABC):
         draft.fitted = True
         self._become(draft)
         return self.summary() if show else None
+
+    def summary(self) -> pd.DataFrame:
+        """Print the fit and return the coefficient table, rounded to 3 places.
+
+        Raises:
+            NotFittedError: before `fit()`.
+        """
+        self._require_fit("summary()")
+        print(self._summary())
+        return tables.rounded(self.coefs)
 
     def _keep_options(self) -> None:
         """Show in attributes what was asked for."""

@@ -4,35 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
-from pymer4 import tables
 from pymer4.data import intake
-from pymer4.data.design import Design
-from pymer4.data.families import NATIVE_LINKS, Family, check_family
-from pymer4.data.sample import Sample, doubts, sample
-from pymer4.data.terms import parse
-from pymer4.errors import ConvergenceWarning, ModelWarning, summary_wanted
-from pymer4.fit import sandwich
-from pymer4.fit.glm import GeneralizedFit, generalized
-from pymer4.fit.linear import LinearFit, least_squares
-from pymer4.infer.asymptotic import asymptotic
+from pymer4.data.families import Family
+from pymer4.data.sample import Sample
+from pymer4.errors import summary_wanted
 from pymer4.models import summaries
 from pymer4.models.lm_predict import LmPredictions
 from pymer4.models.lm_resample import LmResampling
-from pymer4.models.lm_state import LmFit, LmState
 from pymer4.models.lm_tests import LmTests
-from pymer4.models.native import LmPictures, NativeModel
 from pymer4.models.options import LmOptions, NativeMethod, Scheme
+from pymer4.plots.arguments import picture
 from pymer4.work import Seed
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _WELCH = "the name of a column in weights= and plain standard errors"
 
 
-class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPictures, NativeModel):
+class Lm(LmPredictions, LmTests, LmResampling):
     """A regression: ordinary or weighted least squares, or a generalized linear model.
 
     Formulas are patsy's, and may use every function and variable that is visible where the model is made. Text and
@@ -86,18 +80,8 @@ class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPictures, NativeModel)
         link: str | None = None,
         offset: str | Sequence[float] | None = None,
     ):
-        self.link = check_family(family, link, NATIVE_LINKS)
-        self._designed: tuple[Any, Design] | None = None
-        super().__init__(formula, data, family)
-        self._terms, self._scope = parse(formula, self._frame.columns, self)
-        self.formula = self._terms.text
+        super().__init__(formula, data, family, link)
         self._offset = deepcopy(intake.checked("offset", offset, self._frame))
-
-    def _forget(self) -> None:
-        super()._forget()
-        self.estimator: str | None = None
-        self.theta: float | None = None
-        self._estimate: LinearFit | GeneralizedFit | None = None
 
     def fit(
         self,
@@ -189,113 +173,6 @@ class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPictures, NativeModel)
         )
         return self._fit_with(options, show)
 
-    @property
-    def _asymptotic(self) -> bool:
-        """Whether statistics are z."""
-        return self.family in ("binomial", "poisson", "nbinom")
-
-    def _sample(self) -> Sample:
-        """Return what a fit with these options is made from."""
-        options = self._options
-        offset = self._offset_values()
-        rows = intake.row_values(self._frame, options.weights, offset, options.clustered_by, self._linear)
-        design = self._design(rows.missing if rows.missing.any() else None)
-        return sample(design, rows, self.family, self.link)
-
-    def _design(self, missing: np.ndarray | None) -> Design:
-        """Return the design for these options, the one at hand where it fits."""
-        factors, ordered, rank = self._options.factors, self._options.ordered, self._options.rank
-        key = (repr(factors), ordered, rank, None if missing is None else missing.tobytes())
-        if self._designed is None or self._designed[0] != key:
-            how = {"factors": factors, "ordered": ordered, "rank": rank, "missing": missing}
-            self._designed = (key, Design(self._terms, self._frame, self._scope, **how))
-        return self._designed[1]
-
-    def _estimated(self, found: Sample) -> LinearFit | GeneralizedFit:
-        if self._linear:
-            return least_squares(
-                found.X, found.y, found.weights, found.offset, found.has_intercept, factored=found.factored
-            )
-        return generalized(
-            found.X,
-            found.y,
-            self.family,
-            self.link,
-            found.weights,
-            found.offset,
-            has_intercept=found.has_intercept,
-            trials=found.outcome.trials,
-        )
-
-    def _estimate_from(self, found: Sample) -> None:
-        """Store a fit and the tests that follow from it."""
-        self._estimate = fit = self._estimated(found)
-        self.estimator = "ML" if not self._linear else "OLS" if found.weights is None else "WLS"
-        self.se_type = self._options.se_type
-        self.AIC, self.BIC, self.logLike = fit.AIC, fit.BIC, fit.log_likelihood
-        explains = isinstance(fit, LinearFit) and np.ptp(found.free) > 0
-        self.rsquared, self.rsquared_adj = (fit.rsquared, fit.rsquared_adj) if explains else (np.nan, np.nan)
-        self.theta = getattr(fit, "theta", None)
-        self._warn(found.notes)
-        vcov, df = self._covariance(found, fit)
-        tested = asymptotic(fit.b, np.sqrt(np.diag(vcov)), df, self._options.conf_level)
-        variances = None if found.groups is None else found.variances
-        self._fit = LmFit(
-            names=found.names,
-            kept=found.kept,
-            used=found.used,
-            vcov=vcov,
-            df_resid=fit.df_resid,
-            df=df,
-            variances=variances,
-            tested=tested,
-        )
-        self._keep_codings(self._designed[1].codings)
-        self._keep_fits(fit.fitted, fit.residuals, found.used)
-        self.coefs = self._table(tested.lower, tested.upper, tested.p)
-        for text in doubts(found, fit, self._options.kind):
-            self._warn([text], ConvergenceWarning if "converge" in text else ModelWarning)
-
-    def _covariance(self, found: Sample, fit: LinearFit | GeneralizedFit) -> tuple[np.ndarray, Any]:
-        """Return the covariance of the coefficients, and the df of their tests."""
-        options, kind = self._options, self._options.kind
-        if self._linear and (fit.df_resid == 0 or np.ptp(found.free) == 0):
-            return np.full((len(fit.b), len(fit.b)), np.nan), float(fit.df_resid)
-        vcov = sandwich.covariance(fit, found.X, kind, found.clusters, options.n_lags)
-        df = sandwich.df_of(kind, fit, found.clusters)
-        if self._asymptotic:
-            return vcov, np.inf
-        if found.groups is not None and options.wls_dof_correction and kind == "iid":
-            return vcov, sandwich.welch_df(found.X, found.groups, found.variances)
-        return vcov, df
-
-    def _table(self, lower: np.ndarray, upper: np.ndarray, p: np.ndarray) -> pd.DataFrame:
-        """Return the coefficient table with these limits and p."""
-        found, options = self._fit, self._options
-        values = {"estimate": self._estimate.b, "lower": lower, "upper": upper, "se": found.tested.se}
-        df = np.broadcast_to(found.df, p.shape).astype(float)
-        values |= {"df": df, "statistic": found.tested.statistic, "p": p}
-        fixed = pd.DataFrame(values, index=pd.Index(found.names, dtype=object))
-        return tables.mixed_coefs(fixed, options.conf_level, self.family, self.link, options.permute)
-
-    @property
-    def design_matrix(self) -> pd.DataFrame | None:
-        """The design of the rows used, a column a coefficient, with the user's index; None before `fit()`."""
-        if not self.fitted:
-            return None
-        return self._fit.design_frame(self._designed[1].matrices, self._frame.index)
-
-    def summary(self) -> pd.DataFrame:
-        """Print the fit and return the coefficient table, rounded to 3 places.
-
-        Raises:
-            NotFittedError: before `fit()`.
-        """
-        self._require_fit("summary()")
-        ranked = self._ranked(self._designed[1].variables)
-        print(summaries.linear_summary(self, self._options.conf_level, self._estimate, ranked))
-        return tables.rounded(self.coefs)
-
     def _told(self, found: Sample) -> str:
         options = self._options
         p = f"{options.permute} permutations" if options.permute else options.conf_int
@@ -308,3 +185,51 @@ class Lm(LmState, LmPredictions, LmTests, LmResampling, LmPictures, NativeModel)
         options = self._options
         by_group = found.groups is not None and options.kind == "iid"
         return options.idle(Lm.fit, scheme=(options.permute > 0, "permute="), wls_dof_correction=(by_group, _WELCH))
+
+    def _summary(self) -> str:
+        return summaries.linear_summary(self, self._estimate, self._ranked(self._design.variables))
+
+    @picture
+    def plot_summary(
+        self,
+        figsize: tuple[float, float] = (12, 6),
+        error_bars: str = "ci",
+        axlim: tuple[float, float] | None = None,
+        plot_intercept: bool = True,
+        coef_fmt: str = "o",
+        orient: str = "v",
+        *,
+        ax: Axes | None = None,
+    ) -> Axes:
+        """Draw a forest plot of the coefficients.
+
+        Where the intercept takes up most of the value axis, a note says how to leave it out.
+
+        Args:
+            figsize: inches.
+            error_bars: `"ci"`, the limits computed by `fit()`, or `"se"`, one standard error either way.
+            axlim: ends of the value axis; by default all that is drawn.
+            plot_intercept: draw the intercept.
+            coef_fmt: matplotlib format of the estimates.
+            orient: `"v"` lists the terms down the page, `"h"` across it.
+            ax: axes to draw on.
+
+        Returns:
+            The axes drawn on.
+
+        Raises:
+            NotFittedError: before `fit()`.
+            OptionError: an argument out of its range.
+
+        Examples:
+            >>> import pandas as pd
+            >>> from pymer4.models import Lm
+            >>> data = pd.DataFrame({"y": [1.0, 3.0, 2.0, 6.0, 5.0], "x": [0.0, 1.0, 2.0, 3.0, 4.0]})
+            >>> model = Lm("y ~ x", data)
+            >>> _ = model.fit(summarize=False)
+            >>> model.plot_summary(plot_intercept=False).get_xlabel()
+            'Estimate (y)'
+        """
+        return self._forest(
+            error_bars, plot_intercept, fmt=coef_fmt, axlim=axlim, figsize=figsize, orient=orient, ax=ax
+        )

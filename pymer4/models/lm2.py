@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
-from pymer4 import tables
 from pymer4.data.design import Design
-from pymer4.data.families import NATIVE_LINKS, Family, check_family
+from pymer4.data.families import Family
 from pymer4.data.group_levels import Level, clusters_of, failures, grouping_columns, nest, ranks_within, upward
-from pymer4.data.intake import RowValues, group_codes
-from pymer4.data.sample import Sample, sample
-from pymer4.data.terms import parse
+from pymer4.data.intake import RowValues, row_values
+from pymer4.data.sample import Sample
 from pymer4.errors import DataError, also_spelled, summary_wanted
 from pymer4.fit.correlations import Kind, correlations
 from pymer4.fit.grouped import OK, GroupedFit, grouped_generalized, grouped_least_squares
 from pymer4.infer.asymptotic import asymptotic
-from pymer4.infer.boot import from_draws
 from pymer4.infer.perm import from_null
 from pymer4.infer.second_level import (
     PermOn,
@@ -30,14 +28,13 @@ from pymer4.infer.second_level import (
     tested,
 )
 from pymer4.models import summaries
-from pymer4.models.lm2_predict import Lm2Predictions
-from pymer4.models.lm_state import Lm2Fit, Lm2State
-from pymer4.models.native import Lm2Pictures, NativeModel
+from pymer4.models.lm2_groups import Lm2Groups
+from pymer4.models.native import Lm2Fit
 from pymer4.models.options import Lm2Options, NativeMethod
-from pymer4.work import Seed, progress, seed_stream, told_rows
+from pymer4.work import Seed, progress, told_rows
 
 
-class Lm2(Lm2State, Lm2Predictions, Lm2Pictures, NativeModel):
+class Lm2(Lm2Groups):
     """One regression for each group, and one-sample tests of its coefficients over groups.
 
     This is the summary-statistics approach to data with repeated measures: intercept and slopes differ freely between
@@ -99,10 +96,7 @@ class Lm2(Lm2State, Lm2Predictions, Lm2Pictures, NativeModel):
         *,
         link: str | None = None,
     ):
-        self.link = check_family(family, link, NATIVE_LINKS)
-        super().__init__(formula, data, family)
-        self._terms, self._scope = parse(formula, self._frame.columns, self)
-        self.formula = self._terms.text
+        super().__init__(formula, data, family, link)
         self._levels = grouping_columns(group, self._frame)
         self.group = group if isinstance(group, str) else list(group)
 
@@ -116,7 +110,6 @@ class Lm2(Lm2State, Lm2Predictions, Lm2Pictures, NativeModel):
         self.rsquared_per_group: pd.Series | None = None
         self.rsquared_adj_per_group: pd.Series | None = None
         self.iscorrs: bool | str = False
-        self._design: Design | None = None
 
     @also_spelled(ztrans_partial_corrs="ztrans_corrs")
     def fit(
@@ -210,31 +203,24 @@ class Lm2(Lm2State, Lm2Predictions, Lm2Pictures, NativeModel):
             ztrans_corrs=(bool(options.corrs), "to_corrs="),
         )
 
-    def _sample(self) -> tuple[Design, Sample, np.ndarray | None]:
-        """Return the design, the rows used, and the cluster of each row of the data."""
-        options = self._options
-        missing = self._frame[self._levels].isna().any(axis=1).to_numpy()
-        clusters = None
-        if options.clustered_by is not None:
-            clusters = group_codes("cluster", options.clustered_by, self._frame)[0]
-            missing = missing | (clusters < 0)
-        how = {"factors": options.factors, "ordered": options.ordered, "missing": missing if missing.any() else None}
-        design = Design(self._terms, self._frame, self._scope, **how)
-        if options.rank:
-            ranked = ranks_within(self._frame, design.columns, self._levels, missing)
-            design = Design(self._terms, ranked, self._scope, **how)
-        rows = RowValues(None, None, None, (), None, missing)
-        return design, sample(design, rows, self.family, self.link), clusters
+    def _row_values(self) -> RowValues:
+        rows = row_values(self._frame, None, None, self._options.clustered_by, self._linear)
+        return replace(rows, missing=rows.missing | self._frame[self._levels].isna().any(axis=1).to_numpy())
 
-    def _estimate_from(self, sampled: tuple[Design, Sample, np.ndarray | None]) -> None:
-        """Store both stages, with the tests that follow from the groups' coefficients."""
-        self._design, found, clusters = sampled
+    def _learn(self, missing: np.ndarray | None) -> Design:
+        design = self._design_of(self._frame, missing)
+        if not self._options.rank:
+            return design
+        gone = np.zeros(len(self._frame), dtype=bool) if missing is None else missing
+        return self._design_of(ranks_within(self._frame, design.columns, self._levels, gone), missing)
+
+    def _estimate_from(self, found: Sample) -> None:
         levels = nest([self._frame[name][found.used].reset_index(drop=True) for name in self._levels])
         regressions = self._regressions(found, levels[-1])
         values = upward(self._coefficients(found, regressions), levels)
         self._require_groups(values[0], levels, regressions)
-        options, name = self._options, self._options.clustered_by
-        of_groups = clusters_of(levels[0], clusters, found.used, name)
+        options = self._options
+        of_groups = clusters_of(levels[0], found.clusters, options.cluster)
         self._keep_regressions(found, levels, regressions, values)
         stage = SecondLevel(values[0], options.kind, of_groups, options.n_lags)
         means, se, df = tested(stage)
@@ -242,20 +228,24 @@ class Lm2(Lm2State, Lm2Predictions, Lm2Pictures, NativeModel):
             names=found.names,
             kept=found.kept,
             used=found.used,
+            terms=self._terms_tested(found),
+            b=means,
             vcov=covariance_of_means(stage, se),
             df_resid=len(levels[0]) - 1,
-            b=pd.DataFrame(regressions.b, index=levels[-1].index, columns=pd.Index(found.names, dtype=object)),
-            stage=stage,
-            means=means,
             df=df,
             tested=asymptotic(means, se, df, options.conf_level),
+            of_groups=pd.DataFrame(regressions.b, levels[-1].index, pd.Index(found.names, dtype=object)),
+            stage=stage,
         )
+
+    def _terms_tested(self, found: Sample) -> tuple[str, ...]:
+        return tuple(name for name in found.names if not self._options.corrs or name != "Intercept")
 
     def _regressions(self, found: Sample, level: Level) -> GroupedFit:
         if self._linear:
             return grouped_least_squares(found.X, found.y, level.codes, len(level), has_intercept=found.has_intercept)
-        how = {"weights": found.weights, "has_intercept": found.has_intercept}
-        return grouped_generalized(found.X, found.y, level.codes, len(level), self.family, self.link, **how)
+        law = (self.family, self.link, found.weights, found.has_intercept)
+        return grouped_generalized(found.X, found.y, level.codes, len(level), *law)
 
     def _coefficients(self, found: Sample, fit: GroupedFit) -> np.ndarray:
         """Return what is tested of each group, coefficients or correlations, shape (groups, terms)."""
@@ -277,21 +267,19 @@ class Lm2(Lm2State, Lm2Predictions, Lm2Pictures, NativeModel):
 
     def _keep_regressions(self, found: Sample, levels: list[Level], fit: GroupedFit, values: list[np.ndarray]) -> None:
         """Store the first stage."""
-        self.iscorrs, self.se_type = self._options.corrs, self._options.se_type
-        self._keep_codings(self._design.codings)
-        names = pd.Index([n for n in found.names if not self.iscorrs or n != "Intercept"], dtype=object)
+        self.iscorrs = self._options.corrs
+        names = pd.Index(self._terms_tested(found), dtype=object)
         frames = [pd.DataFrame(rows, level.index, names) for rows, level in zip(values, levels, strict=True)]
         self.fixef = frames if len(frames) > 1 else frames[0]
         self.grps = {name: len(level) for name, level in zip(self._levels, levels, strict=True)}
         self._keep_quality(found, levels[-1], fit)
-        notes = [*found.notes, *failures(fit, levels[-1])]
+        notes = failures(fit, levels[-1])
         if self.iscorrs and fit.without_correlations.any():
             some = levels[-1].named(fit.without_correlations)
             notes.append(
                 f"No correlation in group(s) {some}: no residual df, an outcome that does not vary, or a perfect fit"
             )
-        self._warn(notes)
-        self._keep_fits(fit.fitted, fit.residuals, found.used)
+        self._keep(found, fit, *notes)
 
     def _keep_quality(self, found: Sample, level: Level, fit: GroupedFit) -> None:
         """Store how well the regressions fit, together and each."""
@@ -313,37 +301,22 @@ class Lm2(Lm2State, Lm2Predictions, Lm2Pictures, NativeModel):
         self.rsquared_per_group = pd.Series(fit.rsquared, index=level.index)
         self.rsquared_adj_per_group = pd.Series(fit.rsquared_adj, index=level.index)
 
-    def _infer_from(self, _: Any) -> None:
-        """Store the table of means, with the limits and p that were asked for."""
-        options, found, tested = self._options, self._fit, self._fit.tested
-        lower, upper, p = tested.lower, tested.upper, tested.p
-        for_boot, for_flips = (int(seed) for seed in seed_stream(options.seed, 2))
-        if options.conf_int == "boot":
-            total = options.n_boot * found.stage.testable
-            with progress("bootstrap draws, by coefficient", total, options.verbose) as advance:
-                draws = bootstrap_means(found.stage, options.n_boot, for_boot, options.n_jobs, told_rows(advance))
-            drawn = from_draws(found.means, draws, options.conf_level)
-            lower, upper, p = drawn.lower, drawn.upper, drawn.p
-        if options.permute:
-            asked = (found.stage, options.perm_on, options.permute, for_flips, options.n_jobs)
-            with progress("sign flips", options.permute * found.stage.testable, options.verbose) as advance:
-                null = flipped_statistics(*asked, told_rows(advance))
-            p = from_null(found.means if options.perm_on == "coef" else tested.statistic, null)
-        columns = {"estimate": found.means, "lower": lower, "upper": upper, "se": tested.se, "df": found.df}
-        table = pd.DataFrame(columns | {"statistic": tested.statistic, "p": p}, index=self._outermost().columns)
-        self.coefs = tables.mixed_coefs(table, options.conf_level, n_permuted=options.permute)
+    def _draws(self, _: Sample, seed: int) -> np.ndarray:
+        options, stage = self._options, self._fit.stage
+        with progress("bootstrap draws, by coefficient", options.n_boot * stage.testable, options.verbose) as advance:
+            return bootstrap_means(stage, options.n_boot, seed, options.n_jobs, told_rows(advance))
 
-    def _outermost(self) -> pd.DataFrame:
-        """Return the coefficients of the groups that are tested."""
-        return self.fixef[0] if isinstance(self.fixef, list) else self.fixef
+    def _permuted_p(self, _: Sample, seed: int) -> np.ndarray:
+        options, found = self._options, self._fit
+        asked = (found.stage, options.perm_on, options.permute, seed, options.n_jobs)
+        with progress("sign flips", options.permute * found.stage.testable, options.verbose) as advance:
+            null = flipped_statistics(*asked, told_rows(advance))
+        return from_null(found.b if options.perm_on == "coef" else found.tested.statistic, null)
 
-    def summary(self) -> pd.DataFrame:
-        """Print the fit and return the coefficient table, rounded to 3 places.
+    @property
+    def _law(self) -> tuple[str, str]:
+        """Means are tested by t, whatever the regressions are."""
+        return "gaussian", "identity"
 
-        Raises:
-            NotFittedError: before `fit()`.
-        """
-        self._require_fit("summary()")
-        options, ranked = self._options, self._ranked(self._design.variables)
-        print(summaries.two_stage_summary(self, options.conf_level, options.ztrans_corrs, ranked))
-        return tables.rounded(self.coefs)
+    def _summary(self) -> str:
+        return summaries.two_stage_summary(self, self._options.ztrans_corrs, self._ranked(self._design.variables))

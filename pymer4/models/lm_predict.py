@@ -9,16 +9,17 @@ import pandas as pd
 
 from pymer4 import tables
 from pymer4.data.columns import places
-from pymer4.data.intake import group_codes, numbers_of
+from pymer4.data.intake import group_codes
 from pymer4.errors import DataError, ModelWarning, OptionError, confidence_level, issue, one_of
 from pymer4.fit.distributions import link_function
 from pymer4.fit.sandwich import welch_df
 from pymer4.models.base import spread
+from pymer4.models.lm_state import LmState
 
 Interval = Literal["confidence", "prediction"]
 
 
-class LmPredictions:
+class LmPredictions(LmState):
     """The predicting methods of `Lm`."""
 
     def predict(
@@ -79,7 +80,7 @@ class LmPredictions:
                 f"interval='prediction' is for linear models; this one has family {self.family!r} and link "
                 f"{self.link!r}. Use interval='confidence'."
             )
-        X = self._designed[1].matrix(data)[:, self._fit.kept]
+        X = self._design.matrix(data)[:, self._fit.kept]
         offset = self._offset_values(data)
         eta = X @ self._estimate.b
         eta = eta if offset is None else eta + offset
@@ -152,25 +153,8 @@ class LmPredictions:
 
     def _is_own(self, data: pd.DataFrame) -> bool:
         """Whether new data are the rows of the fit."""
-        columns = self._designed[1].predictors
+        columns = self._design.predictors
         return data.index.equals(self._frame.index) and data[columns].equals(self._frame[columns])
-
-    def _offset_values(self, data: pd.DataFrame | None = None) -> np.ndarray | None:
-        """Return the offset of each row of the user's data, or of new ones."""
-        given = self._offset
-        frame = self._frame if data is None else data
-        if given is None:
-            return None
-        if isinstance(given, str):
-            if given not in frame.columns:
-                raise DataError(f"predict() needs the offset's column {given!r}, which the data do not have.")
-            return numbers_of("offset", given, frame)
-        if len(frame) != len(given):
-            raise DataError(
-                f"The offset was given as an array of {len(given)} numbers and can't be matched to {len(frame)} rows. "
-                "Put it into the data, and give its column's name as offset= when the model is made."
-            )
-        return given
 
     def _welch_df(self, X: np.ndarray, of_groups: np.ndarray | None, variance: np.ndarray) -> np.ndarray:
         """Return the df of X b, or of new outcomes, after a fit with a variance for each group, shape (rows,).

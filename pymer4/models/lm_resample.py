@@ -2,41 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from pymer4.data.sample import Sample
 from pymer4.errors import DataError
-from pymer4.infer.boot import from_draws
 from pymer4.infer.perm import from_null
 from pymer4.infer.shuffling import MOST_KEPT, kept, untestable
-from pymer4.work import Note, progress, seed_stream, told_rows
+from pymer4.models.lm_state import LmState
+from pymer4.work import Note, progress, told_rows
 
 
-class LmResampling:
+class LmResampling(LmState):
     """The resampling methods of `Lm`.
 
     Bootstrap draws are rows with their weights and offsets, or whole clusters (Cameron, Gelbach & Miller 2008, Review
     of Economics and Statistics 90). Weights from a column are those of the data, in every draw.
     """
 
-    def _infer_from(self, found: Sample) -> None:
-        """Put the limits and p that were asked for into the coefficient table."""
-        options, tested = self._options, self._fit.tested
-        if options.conf_int != "boot" and not options.permute:
-            return
-        lower, upper, p = tested.lower, tested.upper, tested.p
-        for_boot, for_permutation = (int(seed) for seed in seed_stream(options.seed, 2))
-        if options.conf_int == "boot" and not np.isnan(tested.se).all():
-            drawn = from_draws(self._estimate.b, self._draws(found, for_boot), options.conf_level)
-            lower, upper, p = drawn.lower, drawn.upper, drawn.p
-        if options.permute:
-            p = self._permuted_p(found, for_permutation)
-        self.coefs = self._table(lower, upper, p)
-
     def _draws(self, found: Sample, seed: int) -> np.ndarray:
         """Return the coefficients of the fits to rows drawn with replacement, shape (n_boot, p)."""
         options = self._options
-        how = {"weights": found.weights, "clusters": found.clusters, "offset": found.offset, "n_jobs": options.n_jobs}
+        how: dict[str, Any] = {
+            "weights": found.weights,
+            "clusters": found.clusters,
+            "offset": found.offset,
+            "n_jobs": options.n_jobs,
+        }
         with progress("bootstrap draws", options.n_boot, options.verbose) as advance:
             how["note"] = told_rows(advance)
             if self._linear:
@@ -98,7 +91,7 @@ class LmResampling:
     def _statistics(self, found: Sample, seed: int, note: Note) -> tuple[np.ndarray, np.ndarray]:
         """Return the statistics of the data, shape (p,), and those of shuffled outcomes, shape (permute, p)."""
         options = self._options
-        of = {"kind": options.kind, "clusters": found.clusters, "n_lags": options.n_lags}
+        of: dict[str, Any] = {"kind": options.kind, "clusters": found.clusters, "n_lags": options.n_lags}
         within, n_jobs = found.clusters, options.n_jobs
         if not self._linear:
             from pymer4.infer.generalized_replicates import permute_generalized

@@ -14,9 +14,10 @@ from pymer4.errors import OptionError, also_spelled, one_of, shown, truth
 from pymer4.fit.correlations import Kind, correlations, principal_axes
 from pymer4.fit.sandwich import welch_df
 from pymer4.infer.compare import Likelihood
+from pymer4.models.lm_state import LmState
 
 
-class LmTests:
+class LmTests(LmState):
     """The testing methods of `Lm`."""
 
     def test(self, constraints: str | Sequence[str] | Mapping[Any, float] | tuple[Any, Any]) -> pd.DataFrame:

@@ -292,12 +292,5 @@ class Lmer(LmerPictures, LmerResampling):
             self._design = matrix.set_axis(self._frame.index[self._used])
         return self._design
 
-    def summary(self) -> pd.DataFrame:
-        """Print the fit and return the coefficient table, rounded to 3 places.
-
-        Raises:
-            NotFittedError: before `fit()`.
-        """
-        self._require_fit("summary()")
-        print(summaries.mixed_summary(self, self._fit, self._options, self._ranks))
-        return tables.rounded(self.coefs)
+    def _summary(self) -> str:
+        return summaries.mixed_summary(self, self._by_reml, self._ranks)

@@ -1,32 +1,109 @@
-"""What the models that need no R share, and what each of them draws of its coefficients."""
+"""What the models that need no R share: formula and design, the record of a fit, its table, copies and files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
-from pymer4.data.group_levels import nest
-from pymer4.data.sample import Sample
-from pymer4.fit import overdispersion
-from pymer4.fit.distributions import distribution
+from pymer4 import tables
+from pymer4.data.design import Design
+from pymer4.data.families import NATIVE_LINKS, Family, check_family
+from pymer4.data.intake import RowValues
+from pymer4.data.sample import Sample, sample
+from pymer4.data.scope import Scope
+from pymer4.data.terms import Terms, parse
+from pymer4.fit.glm import GeneralizedFit
+from pymer4.fit.grouped import GroupedFit
+from pymer4.fit.linear import LinearFit
 from pymer4.fit.quantile_residuals import quantile_residuals
-from pymer4.models.base import Model, spread
+from pymer4.infer.asymptotic import Inference
+from pymer4.infer.boot import from_draws
+from pymer4.infer.second_level import SecondLevel
+from pymer4.models.base import spread
+from pymer4.models.formula_files import scope_made, scope_read, scope_written, terms_read, terms_written
+from pymer4.models.options import Lm2Options, LmOptions, NativeOptions
 from pymer4.models.pictures import Pictures
-from pymer4.plots.arguments import picture, place
 from pymer4.plots.residuals import Residuals
-from pymer4.work import one_blas_thread
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from pymer4.work import one_blas_thread, seed_stream
 
 _WHOLE = 1e-3  # how far R's glm() lets counts be from whole numbers
 
 
-class NativeModel(Pictures, Model):
-    """A model that is fitted by NumPy."""
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class NativeFit:
+    """What a fit of a native model found.
+
+    Attributes:
+        names: coefficients, as the design has them.
+        kept: which columns of the formula's design these are.
+        used: which rows of the data were used, shape (rows,).
+        terms: what is tested.
+        b: its estimates, shape (p,).
+        vcov: their covariance.
+        df_resid: residual degrees of freedom.
+        df: degrees of freedom of the tests, a number or shape (p,); infinite for z.
+        tested: tests and limits that follow from the covariance.
+    """
+
+    names: tuple[str, ...]
+    kept: np.ndarray
+    used: np.ndarray
+    terms: tuple[str, ...]
+    b: np.ndarray
+    vcov: np.ndarray
+    df_resid: float
+    df: float | np.ndarray
+    tested: Inference
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class LmFit(NativeFit):
+    """What a fit of an `Lm` found: also the variances of the groups that have one each, or None."""
+
+    variances: np.ndarray | None
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Lm2Fit(NativeFit):
+    """What a fit of an `Lm2` found.
+
+    Attributes:
+        of_groups: coefficients of each regression, a row a group.
+        stage: what is tested of the groups, and how.
+    """
+
+    of_groups: pd.DataFrame
+    stage: SecondLevel
+
+
+class NativeModel(Pictures):
+    """A model that is fitted by NumPy.
+
+    No copy and no file keeps its design, which is learned again from the same formula, rows and settings.
+    """
+
+    rsquared: float | None
+    rsquared_adj: float | None
+    se_type: str | None
+    model_obj: None
+    _options: NativeOptions
+    _fit: NativeFit
+    _terms: Terms
+    _scope: Scope
+    _scope_told: dict[str, Any]
+    _designed: Any
+
+    def __init__(self, formula: Any, data: pd.DataFrame, family: Family, link: str | None):
+        self.link = check_family(family, link, NATIVE_LINKS)
+        self._designed = None
+        super().__init__(formula, data, family)
+        self._terms, self._scope = parse(formula, self._frame.columns, self)
+        self.formula = self._terms.text
 
     def _fit_with(self, options: Any, show: bool) -> pd.DataFrame | None:
         with one_blas_thread(self.data.size):
@@ -34,12 +111,84 @@ class NativeModel(Pictures, Model):
 
     def _forget(self) -> None:
         super()._forget()
-        self.rsquared: float | None = None
-        self.rsquared_adj: float | None = None
-        self.se_type: str | None = None
-        self.marginal_estimates: pd.DataFrame | None = None
-        self.marginal_contrasts: pd.DataFrame | None = None
-        self.model_obj = None
+        self.rsquared = self.rsquared_adj = self.se_type = self.model_obj = None
+
+    # What a fit is made from.
+
+    @abstractmethod
+    def _row_values(self) -> RowValues:
+        """Return what the options say about each row of the data."""
+
+    @abstractmethod
+    def _learn(self, missing: np.ndarray | None) -> Design:
+        """Return the design for these options, of the rows that are not missing."""
+
+    def _design_of(self, frame: pd.DataFrame, missing: np.ndarray | None, rank: bool = False) -> Design:
+        factors, ordered = self._options.factors, self._options.ordered
+        return Design(self._terms, frame, self._scope, factors=factors, ordered=ordered, rank=rank, missing=missing)
+
+    def _sample(self) -> Sample:
+        rows, options = self._row_values(), self._options
+        missing = rows.missing if rows.missing.any() else None
+        key = (repr(options.factors), options.ordered, options.rank, None if missing is None else missing.tobytes())
+        if self._designed is None or self._designed[0] != key:
+            self._designed = (key, self._learn(missing))
+        return sample(self._design, rows, self.family, self.link)
+
+    @property
+    def _design(self) -> Design:
+        """The design of the last sample."""
+        return self._designed[1]
+
+    @property
+    def design_matrix(self) -> pd.DataFrame:
+        """The design of the rows used, a column a coefficient, with the user's index; None before `fit()`."""
+        if not self.fitted:
+            return None
+        found, matrices = self._fit, self._design.matrices
+        X = matrices.X[found.used[matrices.used]][:, found.kept]
+        return pd.DataFrame(X, self._frame.index[found.used], pd.Index(found.names, dtype=object))
+
+    # What a fit shows.
+
+    @abstractmethod
+    def _draws(self, found: Sample, seed: int) -> np.ndarray:
+        """Return bootstrap draws of what is tested, shape (n_boot, p)."""
+
+    @abstractmethod
+    def _permuted_p(self, found: Sample, seed: int) -> np.ndarray:
+        """Return p from permutations, shape (p,); NaN for what they can't test."""
+
+    def _keep(self, found: Sample, fit: LinearFit | GeneralizedFit | GroupedFit, *notes: str) -> None:
+        """Store what all fits show beside their measures."""
+        self.se_type = self._options.se_type
+        self._keep_codings(self._design.codings)
+        self._warn([*found.notes, *notes])
+        self._keep_fits(fit.fitted, fit.residuals, found.used)
+
+    def _infer_from(self, found: Sample) -> None:
+        options, tested = self._options, self._fit.tested
+        lower, upper, p = tested.lower, tested.upper, tested.p
+        for_boot, for_permutation = (int(seed) for seed in seed_stream(options.seed, 2))
+        if options.conf_int == "boot" and not np.isnan(tested.se).all():
+            drawn = from_draws(self._fit.b, self._draws(found, for_boot), options.conf_level)
+            lower, upper, p = drawn.lower, drawn.upper, drawn.p
+        if options.permute:
+            p = self._permuted_p(found, for_permutation)
+        self.coefs = self._table(lower, upper, p)
+
+    def _table(self, lower: np.ndarray, upper: np.ndarray, p: np.ndarray) -> pd.DataFrame:
+        """Return the coefficient table with these limits and p."""
+        found, options = self._fit, self._options
+        values = {"estimate": found.b, "lower": lower, "upper": upper, "se": found.tested.se, "df": found.df}
+        fixed = pd.DataFrame(values | {"statistic": found.tested.statistic, "p": p})
+        fixed.index = pd.Index(found.terms, dtype=object)
+        return tables.mixed_coefs(fixed, options.conf_level, *self._law, options.permute)
+
+    @property
+    def _law(self) -> tuple[str, str]:
+        """The family and link that the table is of."""
+        return self.family, self.link
 
     def _ranked(self, variables: Mapping[Any, Any]) -> list[Any]:
         """Return the columns of which ranks were fitted, of what a design has learned of each."""
@@ -52,7 +201,7 @@ class NativeModel(Pictures, Model):
 
     def _quantile_residuals(self, seed: int | None) -> Residuals | None:
         """Return the quantile residuals of the fitted distributions; see `plot_residuals()`."""
-        found = self._sample_fitted()
+        found = self._sample()
         mu, trials = self.fits[found.used], found.outcome.trials
         weights = np.ones_like(mu) if found.weights is None else found.weights
         if self.family == "binomial":
@@ -72,152 +221,42 @@ class NativeModel(Pictures, Model):
         drawn = spread(values, found.used)
         return Residuals("Quantile residuals", self.fits, self._fits_named(), drawn, is_standard=True)
 
+    @abstractmethod
+    def _dispersions(
+        self, found: Sample, mu: np.ndarray, weights: np.ndarray
+    ) -> tuple[float | np.ndarray, float | np.ndarray | None]:
+        """Return the dispersion of each row, 1 for a family without one, and its theta, if any."""
 
-class LmPictures:
-    """The pictures of `Lm`."""
+    # Copies and files.
 
-    @picture
-    def plot_summary(
-        self,
-        figsize: tuple[float, float] = (12, 6),
-        error_bars: str = "ci",
-        axlim: tuple[float, float] | None = None,
-        plot_intercept: bool = True,
-        coef_fmt: str = "o",
-        orient: str = "v",
-        *,
-        ax: Axes | None = None,
-    ) -> Axes:
-        """Draw a forest plot of the coefficients.
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a file keeps."""
+        state = super().__getstate__()
+        told = state.pop("_scope_told", None)
+        return state | {"_scope": self.__dict__.get("_scope", told)}
 
-        Where the intercept takes up most of the value axis, a note says how to leave it out.
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take what a copy keeps; a scope from a file is looked up once it is needed."""
+        scope = state["_scope"]
+        if not isinstance(scope, Scope):
+            state = {name: value for name, value in state.items() if name != "_scope"} | {"_scope_told": scope}
+        super().__setstate__(state)
 
-        Args:
-            figsize: inches.
-            error_bars: `"ci"`, the limits computed by `fit()`, or `"se"`, one standard error either way.
-            axlim: ends of the value axis; by default all that is drawn.
-            plot_intercept: draw the intercept.
-            coef_fmt: matplotlib format of the estimates.
-            orient: `"v"` lists the terms down the page, `"h"` across it.
-            ax: axes to draw on.
+    def _designed_anew(self) -> Any:
+        self._designed = None
+        if self.fitted:
+            self._sample()
+        return self._designed
 
-        Returns:
-            The axes drawn on.
-
-        Raises:
-            NotFittedError: before `fit()`.
-            OptionError: an argument out of its range.
-
-        Examples:
-            >>> import pandas as pd
-            >>> from pymer4.models import Lm
-            >>> data = pd.DataFrame({"y": [1.0, 3.0, 2.0, 6.0, 5.0], "x": [0.0, 1.0, 2.0, 3.0, 4.0]})
-            >>> model = Lm("y ~ x", data)
-            >>> _ = model.fit(summarize=False)
-            >>> model.plot_summary(plot_intercept=False).get_xlabel()
-            'Estimate (y)'
-        """
-        how = {"fmt": coef_fmt, "axlim": axlim, "figsize": figsize, "orient": orient, "ax": ax}
-        return self._forest(error_bars, plot_intercept, **how)
-
-    def _prior_weights(self) -> np.ndarray | None:
-        weights = self._estimate.weights
-        return None if weights is None else spread(weights, self._fit.used)
-
-    def _sample_fitted(self) -> Sample:
-        return self._sample()
-
-    def _dispersions(self, *_: object) -> tuple[float, float | None]:
-        return getattr(self._estimate, "dispersion", 1.0), self.theta
-
-
-class Lm2Pictures:
-    """The pictures of `Lm2`."""
-
-    @picture
-    def plot_summary(
-        self,
-        figsize: tuple[float, float] = (12, 6),
-        error_bars: str = "ci",
-        ranef: bool = True,
-        axlim: tuple[float, float] | None = None,
-        ranef_alpha: float = 0.5,
-        coef_fmt: str = "o",
-        orient: str = "v",
-        *,
-        plot_intercept: bool = True,
-        ranef_idx: int | str = 0,
-        ax: Axes | None = None,
-        **kwargs: Any,
-    ) -> Axes:
-        """Draw a forest plot of the coefficients over those of the groups.
-
-        After `fit(to_corrs=)` they are correlations, which the value axis names. Where the intercept takes up most of
-        that axis, a note says how to leave it out.
-
-        Args:
-            figsize: inches.
-            error_bars: `"ci"`, the limits computed by `fit()`, or `"se"`, one standard error either way.
-            ranef: draw the coefficients of each group behind the estimates.
-            axlim: ends of the value axis; by default all that is drawn.
-            ranef_alpha: opacity of the groups' points.
-            coef_fmt: matplotlib format of the estimates.
-            orient: `"v"` lists the terms down the page, `"h"` across it.
-            plot_intercept: draw the intercept.
-            ranef_idx: the groups of which level: the name of its column, or its place in `group`, 0 the outermost.
-            ax: axes to draw on.
-            **kwargs: there is no other argument.
-
-        Returns:
-            The axes drawn on.
-
-        Raises:
-            NotFittedError: before `fit()`.
-            OptionError: an argument out of its range.
-
-        Examples:
-            >>> import pandas as pd
-            >>> from pymer4.models import Lm2
-            >>> x = [0.0, 1.0, 2.0, 3.0] * 2
-            >>> y = [1.0, 2.0, 3.5, 3.0, 0.0, 2.0, 4.5, 5.0]
-            >>> model = Lm2("y ~ x", pd.DataFrame({"y": y, "x": x, "g": list("aaaabbbb")}), group="g")
-            >>> _ = model.fit(to_corrs=True, summarize=False)
-            >>> model.plot_summary().get_xlabel()
-            'Semi-partial r with y (Fisher z)'
-        """
-        level = self._levels[place("ranef_idx", ranef_idx, self._levels)]
-        groups = self.fixef[self._levels.index(level)] if isinstance(self.fixef, list) else self.fixef
-        how = {"fmt": coef_fmt, "points_alpha": ranef_alpha, "axlim": axlim, "figsize": figsize, "orient": orient}
-        return self._forest(error_bars, plot_intercept, groups.dropna() if ranef else None, level, ax=ax, **how)
-
-    def _estimates_drawn(self) -> str:
-        if not self.iscorrs:
-            return super()._estimates_drawn()
-        kind = {"semi": "Semi-partial", "partial": "Partial"}[str(self.iscorrs)]
-        scale = " (Fisher z)" if self._options.ztrans_corrs else ""
-        return f"{kind} r with {self._outcome()[0]}{scale}"
-
-    def _sample_fitted(self) -> Sample:
-        return self._sample()[1]
-
-    def _dispersions(self, found: Sample, mu: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return Pearson's dispersion of each row's regression, 1 for a family without one, and its theta, if any."""
-        level = nest([self._frame[name][found.used].reset_index(drop=True) for name in self._levels])[-1]
-        if self.family == "nbinom":
-            theta = np.full(len(mu), np.nan)
-            for code in np.unique(level.codes[np.isfinite(mu)]):
-                here = level.codes == code
-                counts = overdispersion.Outcomes(found.y[here], weights[here])
-                theta[here] = overdispersion.estimate(counts, mu[None, here])[0]
-            return np.ones(1), theta
-        law = distribution(self.family)
-        if not law.has_dispersion:
-            return np.ones(1), None
-        squares = weights * (found.y - mu) ** 2 / law.variance(mu)
-        df = np.bincount(level.codes) - found.X.shape[1]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            spread = np.bincount(level.codes, squares) / np.where(df > 0, df, np.nan)
-        return spread[level.codes], None
+    _ANEW: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
+        "_scope": lambda self: scope_made(self._scope_told),
+        "_designed": _designed_anew,
+    }
+    _RECORDS: ClassVar[tuple[type, ...]] = (Inference, SecondLevel, LmFit, Lm2Fit, LmOptions, Lm2Options)
+    _PLAIN: ClassVar[Mapping[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]]] = {
+        "_terms": (terms_written, terms_read),
+        "_scope": (scope_written, scope_read),
+    }
 
 
 def _has_distribution(family: str, y: np.ndarray, trials: np.ndarray | None) -> bool:

@@ -24,6 +24,7 @@ from pymer4.errors import (
     workers,
 )
 from pymer4.fit.correlations import Kind
+from pymer4.fit.sandwich import Kind as Covariance
 from pymer4.infer.second_level import PermOn
 from pymer4.work import whole_seed
 
@@ -135,7 +136,7 @@ def _clusters(given: Any) -> str | None:
     return given
 
 
-def _covariance(plainly: str, robust: Any) -> str | Literal[False]:
+def _covariance(plainly: Robust, robust: Any) -> Any:
     """Return the kind of covariance, `plainly` for True."""
     if robust is None or isinstance(robust, (bool, np.bool_)):
         return plainly if robust else False
@@ -153,7 +154,7 @@ class NativeOptions(FitOptions):
         cluster: a column's name, or None.
     """
 
-    robust: str | Literal[False]
+    robust: Robust | Literal[False]
     n_lags: int
     cluster: str | None
 
@@ -173,7 +174,7 @@ class NativeOptions(FitOptions):
             )
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Covariance:
         """Which covariance, as in `sandwich.covariance`."""
         return self.robust or "iid"
 

@@ -62,4 +62,4 @@ def coefficients(table: pd.DataFrame) -> str:
 def _column(name: object, values: pd.Series) -> list[str]:
     as_text = p_value if name in (tables.P_VAL, tables.PERM_P_VAL) else number
     whole = pd.api.types.is_integer_dtype(values.dtype) or pd.api.types.is_bool_dtype(values.dtype)
-    return [str(v) if whole or not isinstance(v, numbers.Real) else as_text(v) for v in values]
+    return [str(v) if whole or not isinstance(v, numbers.Real) else as_text(float(v)) for v in values]

@@ -206,7 +206,7 @@ def test_hypotheses_and_correlations_refuse():
         model.to_corrs(ztrans_corrs="yes")
     with pytest.raises(OptionError, match="error_bars='sd'"):
         model.plot_summary(error_bars="sd")
-    with pytest.raises(OptionError, match="term='w' is no coefficient"):
+    with pytest.raises(OptionError, match="term='w' is not known"):
         model.plot_partial("w")
 
 

@@ -1,0 +1,197 @@
+"""What an `Lm2` answers by group: predictions, pictures, dispersions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from pymer4.data.columns import level_name, places
+from pymer4.data.group_levels import nest
+from pymer4.data.sample import Sample
+from pymer4.errors import DataError, OptionError, one_of
+from pymer4.fit import overdispersion
+from pymer4.fit.distributions import distribution, link_function
+from pymer4.models.native import Lm2Fit, NativeModel
+from pymer4.models.options import Lm2Options
+from pymer4.plots.arguments import picture, place
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_LISTED = 8
+
+
+class Lm2Groups(NativeModel):
+    """The methods of `Lm2` that go by group."""
+
+    fixef: pd.DataFrame | list[pd.DataFrame]
+    iscorrs: bool | str
+    _levels: list[str]
+    _options: Lm2Options
+    _fit: Lm2Fit
+
+    def predict(
+        self,
+        data: pd.DataFrame,
+        *,
+        pred_type: Literal["response", "link"] = "response",
+        skip_data_checks: bool = False,
+        verify_predictions: bool = False,
+    ) -> np.ndarray:
+        """Predict the outcome of rows old or new, each by the regression of its group.
+
+        Args:
+            data: the raw predictors and the grouping columns, any number of rows.
+            pred_type: scale of the outcome; both are one for a linear model.
+            skip_data_checks: accepted for old code.
+            verify_predictions: accepted for old code.
+
+        Returns:
+            Predictions, shape (rows,), NaN where a value is missing or the group has no regression.
+
+        Raises:
+            DataError: a column is not there, or a group or level is not known.
+            OptionError: after `fit(rank=True)`, since a new row has no rank in its group.
+            FormulaError: a function of a whole column, such as `x.rank()`, that the fit does not tell for a new row.
+            NotFittedError: before `fit()`.
+
+        Examples:
+            >>> import pandas as pd
+            >>> from pymer4.models import Lm2
+            >>> x = [0.0, 1.0, 2.0] * 2
+            >>> model = Lm2("y ~ x", pd.DataFrame({"y": [1.0, 2, 3, 5, 4, 3], "x": x, "g": list("aaabbb")}), group="g")
+            >>> _ = model.fit(summarize=False)
+            >>> model.predict(pd.DataFrame({"x": [3.0, 3.0], "g": ["a", "b"]})).round(2)
+            array([4., 2.])
+        """
+        self._require_fit("predict()")
+        one_of("pred_type", pred_type, ("response", "link"))
+        if self.ranked_data:
+            raise OptionError(
+                "After fit(rank=True) new rows have no rank in their group. Fit with rank=False to predict."
+            )
+        X = self._design.matrix(data)[:, self._fit.kept]
+        group = self._group_of(data)
+        b = np.vstack([self._fit.of_groups.to_numpy(), np.full(X.shape[1], np.nan)])
+        eta = np.einsum("ij,ij->i", X, b[group])
+        return link_function(self.link).inverse(eta) if pred_type == "response" and not self._linear else eta
+
+    def _group_of(self, data: pd.DataFrame) -> np.ndarray:
+        """Return the position of each row's group, −1 where it is missing, shape (rows,)."""
+        lacking = [name for name in self._levels if name not in data.columns]
+        if lacking:
+            raise DataError(f"predict() needs the column(s) {', '.join(map(repr, lacking))}, to know the rows' groups.")
+        known = self._fit.of_groups.index
+        given = data[self._levels]
+        given = pd.concat(
+            [_alike(given[name], known.get_level_values(i)) for i, name in enumerate(self._levels)], axis=1
+        )
+        missing = given.isna().any(axis=1).to_numpy()
+        keys = (
+            pd.MultiIndex.from_frame(given.astype(object)) if len(self._levels) > 1 else given.iloc[:, 0].astype(object)
+        )
+        found = pd.Index(known.to_flat_index() if len(self._levels) > 1 else known, dtype=object).get_indexer(
+            keys.to_flat_index() if len(self._levels) > 1 else keys
+        )
+        unseen = list(dict.fromkeys(pd.Index(keys)[(found < 0) & ~missing]))
+        if unseen:
+            more = f" and {len(unseen) - _LISTED} more" if len(unseen) > _LISTED else ""
+            raise DataError(
+                f"The model was not fitted to the group(s) {', '.join(map(str, unseen[:_LISTED]))}{more} of "
+                f"{' and '.join(map(repr, self._levels))}, and has no regression for them. Drop these rows, or "
+                "fit a model for the population, such as an Lmer."
+            )
+        return np.where(missing, -1, found)
+
+    @picture
+    def plot_summary(
+        self,
+        figsize: tuple[float, float] = (12, 6),
+        error_bars: str = "ci",
+        ranef: bool = True,
+        axlim: tuple[float, float] | None = None,
+        ranef_alpha: float = 0.5,
+        coef_fmt: str = "o",
+        orient: str = "v",
+        *,
+        plot_intercept: bool = True,
+        ranef_idx: int | str = 0,
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> Axes:
+        """Draw a forest plot of the coefficients over those of the groups.
+
+        After `fit(to_corrs=)` they are correlations, which the value axis names. Where the intercept takes up most of
+        that axis, a note says how to leave it out.
+
+        Args:
+            figsize: inches.
+            error_bars: `"ci"`, the limits computed by `fit()`, or `"se"`, one standard error either way.
+            ranef: draw the coefficients of each group behind the estimates.
+            axlim: ends of the value axis; by default all that is drawn.
+            ranef_alpha: opacity of the groups' points.
+            coef_fmt: matplotlib format of the estimates.
+            orient: `"v"` lists the terms down the page, `"h"` across it.
+            plot_intercept: draw the intercept.
+            ranef_idx: the groups of which level: the name of its column, or its place in `group`, 0 the outermost.
+            ax: axes to draw on.
+            **kwargs: there is no other argument.
+
+        Returns:
+            The axes drawn on.
+
+        Raises:
+            NotFittedError: before `fit()`.
+            OptionError: an argument out of its range.
+
+        Examples:
+            >>> import pandas as pd
+            >>> from pymer4.models import Lm2
+            >>> x = [0.0, 1.0, 2.0, 3.0] * 2
+            >>> y = [1.0, 2.0, 3.5, 3.0, 0.0, 2.0, 4.5, 5.0]
+            >>> model = Lm2("y ~ x", pd.DataFrame({"y": y, "x": x, "g": list("aaaabbbb")}), group="g")
+            >>> _ = model.fit(to_corrs=True, summarize=False)
+            >>> model.plot_summary().get_xlabel()
+            'Semi-partial r with y (Fisher z)'
+        """
+        level = self._levels[place("ranef_idx", ranef_idx, self._levels)]
+        groups = self.fixef[self._levels.index(level)] if isinstance(self.fixef, list) else self.fixef
+        how = {"fmt": coef_fmt, "points_alpha": ranef_alpha, "axlim": axlim, "figsize": figsize, "orient": orient}
+        return self._forest(error_bars, plot_intercept, groups.dropna() if ranef else None, level, ax=ax, **how)
+
+    def _estimates_drawn(self) -> str:
+        if not self.iscorrs:
+            return super()._estimates_drawn()
+        kind = {"semi": "Semi-partial", "partial": "Partial"}[str(self.iscorrs)]
+        scale = " (Fisher z)" if self._options.ztrans_corrs else ""
+        return f"{kind} r with {self._outcome()[0]}{scale}"
+
+    def _dispersions(self, found: Sample, mu: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return Pearson's dispersion of each row's regression, 1 for a family without one, and its theta, if any."""
+        level = nest([self._frame[name][found.used].reset_index(drop=True) for name in self._levels])[-1]
+        if self.family == "nbinom":
+            theta = np.full(len(mu), np.nan)
+            for code in np.unique(level.codes[np.isfinite(mu)]):
+                here = level.codes == code
+                counts = overdispersion.Outcomes(found.y[here], weights[here])
+                theta[here] = overdispersion.estimate(counts, mu[None, here])[0]
+            return np.ones(1), theta
+        law = distribution(self.family)
+        if not law.has_dispersion:
+            return np.ones(1), None
+        squares = weights * (found.y - mu) ** 2 / law.variance(mu)
+        df = np.bincount(level.codes) - found.X.shape[1]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            spread = np.bincount(level.codes, squares) / np.where(df > 0, df, np.nan)
+        return spread[level.codes], None
+
+
+def _alike(given: pd.Series, known: pd.Index) -> pd.Series:
+    """Return labels of groups as the fit has them, which are one number however it is written."""
+    labels, known = list(given.dropna().unique()), list(known.unique())
+    as_numbers = not all(isinstance(label, str) for label in [*labels, *known])
+    found = places(map(level_name, labels), list(map(level_name, known)), as_numbers)
+    alike = {label: known[place] for label, place in zip(labels, found, strict=True) if place >= 0}
+    return given.astype(object).map(lambda label: alike.get(label, label))
