@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import inspect
 import itertools
-import warnings
 from functools import cache
 
-import matplotlib
-
-matplotlib.use("Agg")
-
+import artists
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -83,19 +79,19 @@ def twice():
     return [axes()] * 2
 
 
+def case(cls, name, *more):
+    """Return a method, and an argument of it, as parameters of a test."""
+    marks = pytest.mark.r if cls is Lmer else ()
+    return pytest.param(cls, name, *more, marks=marks, id=".".join([cls.__name__, name, *more]))
+
+
 def methods(*names):
-    return [
-        pytest.param(cls, name, marks=pytest.mark.r if cls is Lmer else (), id=f"{cls.__name__}.{name}")
-        for cls, name in METHODS
-        if not names or name in names
-    ]
+    return [case(cls, name) for cls, name in METHODS if not names or name in names]
 
 
 def cases() -> list:
     return [
-        pytest.param(
-            cls, name, argument, marks=pytest.mark.r if cls is Lmer else (), id=f"{cls.__name__}.{name}.{argument}"
-        )
+        case(cls, name, argument)
         for cls, name in METHODS
         for argument, p in list(inspect.signature(getattr(cls, name)).parameters.items())[1:]
         if p.kind is not p.VAR_KEYWORD
@@ -131,12 +127,6 @@ def _like_sleep() -> pd.DataFrame:
     rng = np.random.default_rng(1)
     frame = pd.DataFrame({"Days": np.tile(np.arange(10.0), 6), "Subject": np.repeat(list("abcdef"), 10)})
     return frame.assign(Reaction=250 + 10 * frame["Days"] + rng.normal(size=60))
-
-
-@pytest.fixture(autouse=True)
-def no_figure_left():
-    yield
-    plt.close("all")
 
 
 def asked(cls, name, **given):
@@ -220,9 +210,7 @@ def test_what_a_picture_is_of_has_to_be_said(name):
 
 @pytest.mark.parametrize(("cls", "name"), methods())
 def test_a_fit_is_asked_for_first(cls, name):
-    unfitted = cls("Reaction ~ Days" + " + (1 | Subject)" * (cls is Lmer), _like_sleep(), **(
-        {"group": "Subject"} if cls is Lm2 else {}
-    ))  # fmt: skip
+    unfitted = cls("Reaction ~ Days" + " + (1 | Subject)" * (cls is Lmer), _like_sleep(), *["Subject"] * (cls is Lm2))
     with pytest.raises(NotFittedError, match=rf"{name}\(\) needs a fitted model"):
         getattr(unfitted, name)(*NEEDED.get(name, []), figsize="big")
 
@@ -252,9 +240,7 @@ def test_default_sizes_fit_a_page_or_are_documented(cls, name):
     documented = {"plot": (8, 6), "plot_summary": (12, 6)}
     width, height = figure.get_size_inches()
     assert (width, height) == documented[name] if name in documented else width <= 7 and height <= 9
-    figure.canvas.draw()
-    texts = [text for text in figure.findobj(matplotlib.text.Text) if text.get_visible() and text.get_text()]
-    assert min(text.get_fontsize() for text in texts) >= 7
+    artists.check_texts(figure)
 
 
 def test_messages_name_what_was_given_and_the_next_step():
@@ -273,18 +259,9 @@ def test_messages_name_what_was_given_and_the_next_step():
         assert str(refused.value) == text
 
 
-def test_a_label_that_can_not_be_drawn_is_refused():
-    model = Lm("y ~ x", pd.DataFrame({"x": [1.0, 2, 3, 4], "y": [1.0, 3, 2, 5]}))
-    model.fit(summarize=False)
+def test_a_label_that_can_not_be_drawn_is_refused_and_letters_that_the_font_lacks_are_told_as_they_are_drawn():
     with pytest.raises(OptionError, match=r"xlabel=.*ud800.* holds half of a character"):
-        model.plot_residuals(xlabel="\ud800")
-
-
-def test_letters_that_the_font_lacks_are_told_as_they_are_drawn():
-    model = Lm("y ~ x", pd.DataFrame({"x": [1.0, 2, 3, 4], "y": [1.0, 3, 2, 5]}))
-    model.fit(summarize=False)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        ax = model.plot_residuals(xlabel="\u4e2d\u6587")
+        model(Lm).plot_residuals(xlabel="\ud800")
+    ax = model(Lm).plot_residuals(xlabel="\u4e2d\u6587")
     with pytest.warns(UserWarning, match="Glyph"):
         ax.figure.canvas.draw()

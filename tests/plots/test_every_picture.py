@@ -1,0 +1,103 @@
+"""What holds for every picture: whose figure it is, its size, its labels, and that nothing else changes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import artists
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from test_groups import blups
+from test_marginal_pictures import cells
+
+from pymer4.plots.forest import forest
+from pymer4.plots.groups import caterpillar, caterpillars, group_lines
+from pymer4.plots.marginal import marginal
+from pymer4.plots.residuals import partial_regression, quantiles, residuals_against_fitted
+
+VALUES, SPREAD = blups(6)
+CALLS = {
+    "residuals": lambda **kw: residuals_against_fitted([1, 2, 3], [0.1, -0.2, 0.1], **kw),
+    "quantiles": lambda **kw: quantiles([0.1, -0.2, 0.3], **kw),
+    "partial": lambda **kw: partial_regression(np.array([1.0, 2, 4]), np.array([3, 2, 5]), np.ones((3, 1)), **kw),
+    "caterpillars": lambda **kw: caterpillars(VALUES[["Days"]], SPREAD, **kw),
+    "marginal": lambda **kw: marginal(cells(a=["x", "y"], b=["u", "v"]), **kw),
+    "caterpillar": lambda **kw: caterpillar(VALUES["Days"], population=0.2, half_width=np.ones(6), **kw),
+    "forest": lambda **kw: forest(VALUES.iloc[:2, 0], [-1, -1], [1, 2], points=VALUES.T, **kw),
+    "group_lines": lambda **kw: group_lines(["x", "y"], VALUES, labels=VALUES.index, population=[0, 1], **kw),
+}
+OLDER = {"forest": (12, 6), "group_lines": (8, 6), "caterpillar": (8, 6)}
+every_call = pytest.mark.parametrize("draw", CALLS.values(), ids=CALLS)
+
+
+@every_call
+def test_a_figure_is_made_only_where_none_is_given(draw, ax):
+    assert draw(ax=ax, xlabel="across", ylabel="up") is ax
+    assert artists.labels(ax) == ("across", "up")
+    assert plt.get_fignums() == []
+    axes = draw(figsize=(5, 4))
+    assert plt.get_fignums() == [axes.figure.number]
+    np.testing.assert_array_equal(axes.figure.get_size_inches(), (5, 4))
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_figures_fit_a_page_or_are_older_and_nothing_global_changes(name, monkeypatch):
+    monkeypatch.setattr(plt, "show", lambda *args, **kwargs: pytest.fail("show was called"))
+    before = dict(matplotlib.rcParams)
+    axes = CALLS[name]()
+    assert dict(matplotlib.rcParams) == before
+    np.testing.assert_array_equal(axes.figure.get_size_inches(), OLDER.get(name, (7, 5)))
+    artists.check_texts(axes.figure)
+    assert not axes.spines["top"].get_visible() and not axes.spines["right"].get_visible()
+
+
+@every_call
+def test_pictures_fit_a_panel_of_a_subfigure(draw):
+    panel = plt.figure(layout="constrained").subfigures(1, 2)[1].subplots()
+    assert draw(ax=panel) is panel
+    panel.figure.figure.canvas.draw()
+
+
+@every_call
+def test_axes_without_room_can_be_drawn_on(draw):
+    figure = draw(figsize=(0.2, 0.2)).figure
+    with pytest.warns(UserWarning, match="constrained_layout not applied"):
+        figure.canvas.draw()
+    draw(ax=Figure().add_axes((0.5, 0.5, 0, 0)))
+
+
+@every_call
+@pytest.mark.parametrize("layout", [None, "constrained", "tight"])
+def test_a_figure_of_the_user_is_left_alone(draw, layout):
+    figure, (mine, other) = plt.subplots(1, 2, layout=layout)
+    before, engine = [panel.get_position().bounds for panel in (mine, other)], figure.get_layout_engine()
+    draw(ax=mine)
+    assert [panel.get_position().bounds for panel in (mine, other)] == before
+    assert figure.get_layout_engine() is engine and figure.axes == [mine, other]
+    assert not figure.texts and not figure.legends
+    figure.canvas.draw()
+
+
+def test_matplotlib_and_scipy_wait_until_a_picture_is_asked_for():
+    code = """
+import sys
+import pymer4.models.pictures
+from pymer4.plots import forest as f, groups as g, residuals as d, marginal as m
+assert not any(name.split(".")[0] in ("matplotlib", "rpy2", "scipy") for name in sys.modules)
+import pandas as pd
+from matplotlib.figure import Figure
+d.residuals_against_fitted([1, 2], [0, 1], ax=Figure().subplots())
+d.quantiles([1, 2], ax=Figure().subplots())
+values = pd.Series({"a": 1.0, "b": 2.0})
+f.forest(values, [0, 1], [2, 3], ax=Figure().subplots())
+g.group_lines([0, 1], [[1, 2]], labels=["a"], ax=Figure().subplots())
+g.caterpillars(values.to_frame(), ax=Figure().subplots())
+m.marginal(pd.DataFrame({"Estimate": [1.0], "low": [0.0], "high": [2.0]}), ax=Figure().subplots())
+assert "matplotlib.pyplot" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
