@@ -79,6 +79,33 @@ def with_holes(frame: pd.DataFrame | None = None) -> pd.DataFrame:
     return frame
 
 
+def crossed(n: int = 72, seed: int = 0) -> pd.DataFrame:
+    """Return every kind of column that the manual of patsy has; categories are crossed."""
+    rng = np.random.default_rng(seed)
+    at = np.arange(n)
+    data = {
+        "a": [f"a{k + 1}" for k in at % 3],
+        "b": [f"b{k + 1}" for k in at // 3 % 2],
+        "c": [f"c{k + 1}" for k in at // 6 % 3],
+        "d": [f"d{k + 1}" for k in at // 18 % 2],
+        "k": at % 3 + 1,
+        "flag": at // 2 % 2 == 0,
+        "Intercept!": rng.normal(size=n),
+        "weird column!": rng.normal(size=n),
+        "weight.in.kg": rng.uniform(1, 2, n),
+    }
+    data |= {name: rng.uniform(0, 1, n) for name in ("x", "x1", "x2", "x3", "x4")}
+    data["y"] = data["x"] + (np.array(data["a"]) == "a2") + rng.normal(size=n)
+    return pd.DataFrame(data)
+
+
+def inside(data: pd.DataFrame) -> pd.DataFrame:
+    """Return new rows between the ends of the old ones, where B-splines are defined."""
+    new = data.iloc[[40, 7, 23, 58, 11]].reset_index(drop=True)
+    numbers = [name for name in new.columns if new[name].dtype.kind == "f"]
+    return new.assign(**{name: 0.5 * (new[name] + data[name].mean()) for name in numbers})
+
+
 def fitted(formula: str, data: pd.DataFrame | None = None, *, given: dict[str, Any] | None = None, **fit: Any) -> Lmer:
     """Return a model fitted without a word; its warnings are in `.warnings`.
 
@@ -102,6 +129,17 @@ def regression(
         warnings.simplefilter("ignore", ModelWarning)
         model.fit(summarize=False, **fit)
     return model
+
+
+def fit(model: Any, **how: Any) -> Any:
+    """Return a model once it is fitted; it is made where its formula's names are known."""
+    model.fit(summarize=False, **how)
+    return model
+
+
+def lost(values: np.ndarray) -> list[int]:
+    """Return the rows without a value."""
+    return np.flatnonzero(np.isnan(values)).tolist()
 
 
 def close(found: Any, expected: Any, rtol: float = 1e-9, scale: float | None = None) -> None:

@@ -201,7 +201,7 @@ def test_only_tables_spells_a_public_column(module):
     "code, sleeping",
     [
         ("import pymer4", "rpy2 matplotlib joblib scipy"),
-        ("import pymer4; [getattr(pymer4, name) for name in pymer4.__all__]", "rpy2 matplotlib joblib scipy"),
+        ("import pymer4; [getattr(pymer4, name) for name in pymer4.__all__]", "rpy2 matplotlib joblib scipy patsy"),
         ("import pymer4.doctor, pymer4.models", "rpy2 matplotlib joblib scipy"),
     ],
     ids=["package", "names", "modules"],

@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from samples import fit
 
 from pymer4 import Lm, Lm2, Lmer
 from pymer4.data.columns import Column, level_name, number_name, places
@@ -111,8 +112,7 @@ def test_the_spelling_stays_with_contrasts_and_order():
 )
 def test_groups_are_numbers_where_either_side_is(held):
     frame = data().assign(g=held(data()["g"]))
-    model = Lmer("y ~ x + (1 | g)", frame)
-    model.fit(summarize=False)
+    model = fit(Lmer("y ~ x + (1 | g)", frame))
     for rows in (frame, data(), data().assign(g=data()["g"].astype(float))):
         np.testing.assert_allclose(model.predict(rows, use_rfx=True), model.fits, rtol=SAME)
     with pytest.raises(DataError, match="not fitted to these groups"):
@@ -125,22 +125,19 @@ def test_groups_are_numbers_where_either_side_is(held):
 @pytest.mark.r
 def test_groups_of_text_that_spell_one_number_may_be_two():
     frame = data().assign(g=data()["g"].map("{:03d}".format))
-    model = Lmer("y ~ x + (1 | g)", frame)
-    model.fit(summarize=False)
+    model = fit(Lmer("y ~ x + (1 | g)", frame))
     with pytest.raises(DataError, match="not fitted to these groups"):
         model.predict(frame.assign(g=data()["g"].astype(str)), use_rfx=True)
 
 
 def test_regressions_by_group_know_a_number_however_it_is_written():
     halves = data().assign(half=np.where(data()["g"] > 6, 2, 1), inner=data()["x"].gt(0) * 1.0)
-    model = Lm2("y ~ x", halves, group="half")
-    model.fit(summarize=False)
+    model = fit(Lm2("y ~ x", halves, group="half"))
     for spelled in ("1", "1.0", 1.0, 1):
         np.testing.assert_allclose(
             model.predict(pd.DataFrame({"x": [0.5], "half": [spelled]})), model.fixef.loc[1] @ [1, 0.5], rtol=SAME
         )
-    nested = Lm2("y ~ x", halves, group=["half", "inner"])
-    nested.fit(summarize=False)
+    nested = fit(Lm2("y ~ x", halves, group=["half", "inner"]))
     a, b = (nested.predict(pd.DataFrame({"x": [0.5], "half": [h], "inner": [i]})) for h, i in ((2, 1), ("2.0", "1")))
     np.testing.assert_array_equal(a, b)
     with pytest.raises(DataError, match="was not fitted to the group"):

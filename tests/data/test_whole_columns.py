@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import patsy
 import pytest
+from samples import fit
 from scipy import stats
 
 from pymer4 import Lm, Lm2, Lmer, load_model, save_model
@@ -363,8 +364,7 @@ class Centred:
 
 def test_a_factor_of_the_users_own_is_tried_out_too():
     desc = patsy.ModelDesc([patsy.Term([patsy.EvalFactor("y")])], [patsy.INTERCEPT, patsy.Term([Centred()])])
-    model = Lm(desc, data())
-    model.fit(summarize=False)
+    model = fit(Lm(desc, data()))
     np.testing.assert_allclose(model.predict(data().iloc[[7]]), model.fits[[7]], rtol=SAME)
     with pytest.raises(FormulaError, match="centred is computed from all rows"):
         model.predict(new_rows())
