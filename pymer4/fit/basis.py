@@ -106,7 +106,7 @@ class Meat:
     n_lags: int
 
     @classmethod
-    def of(cls, kind: Kind, clusters: Array | None, n_lags: int) -> Meat:
+    def of(cls, kind: Kind = "iid", clusters: Array | None = None, n_lags: int = 1) -> Meat:
         """Return it with the codes of the clusters that occur."""
         codes, n_clusters = cluster_codes(clusters) if kind == "cluster" else (None, 0)
         return cls(kind, codes, n_clusters, n_lags)
@@ -132,6 +132,9 @@ class Meat:
     def _clustered(self, basis: Basis, scale: Array) -> Array:
         sums = np.stack([sums_by(self.codes, scale * q) for q in basis.Q.T], axis=1)
         return cluster_factor(self.n_clusters, *basis.Q.shape) * batched.packed(sums @ sums.transpose(0, 2, 1))
+
+
+PLAIN = Meat.of()
 
 
 def sums_by(codes: Array, values: Array) -> Array:

@@ -12,12 +12,11 @@ import numpy as np
 
 from pymer4.errors import DataError
 from pymer4.fit import batched, overdispersion
-from pymer4.fit.basis import Basis, Meat, sandwiched
+from pymer4.fit.basis import PLAIN, Basis, Meat, sandwiched
 from pymer4.fit.distributions import Array
 from pymer4.fit.glm import generalized
 from pymer4.fit.irls import Path, Point, climb
 from pymer4.fit.linear import GLM_TOLERANCE, independent_columns
-from pymer4.fit.sandwich import Kind
 from pymer4.fit.systems import OneDesign
 
 
@@ -52,8 +51,8 @@ class GeneralizedBatch:
         return np.sqrt(self.dispersion[:, None] * np.einsum("bii->bi", self.unscaled))
 
 
-def generalized_batch(
-    X: Array,
+def fitted(
+    basis: Basis,
     y: Array,
     family: str,
     link: str,
@@ -61,14 +60,12 @@ def generalized_batch(
     offset: Array | None = None,
     theta: float | None = None,
     start: Array | None = None,
-    kind: Kind = "iid",
-    clusters: Array | None = None,
-    n_lags: int = 1,
+    meat: Meat = PLAIN,
 ) -> GeneralizedBatch:
     """Fit one design to many outcomes, or one outcome with many sets of weights.
 
     Args:
-        X: design, shape (n, p), its columns independent.
+        basis: of the design.
         y: outcome, shape (n,) or (B, n).
         family: as in `families.LINKS`.
         link: its link.
@@ -76,26 +73,8 @@ def generalized_batch(
         offset: shape (n,) or (B, n).
         theta: size of the negative binomial; None estimates it in each replicate.
         start: coefficients to start from, shape (p,), such as those of the data.
-        kind: which standard errors, as in `sandwich.covariance`.
-        clusters: codes of shape (n,), for `cluster`.
-        n_lags: for `hac`.
+        meat: which standard errors.
     """
-    meat = Meat.of(kind, clusters, n_lags)
-    return fitted(Basis.of(X), y, family, link, weights, offset, theta, start, meat)
-
-
-def fitted(
-    basis: Basis,
-    y: Array,
-    family: str,
-    link: str,
-    weights: Array | None,
-    offset: Array | None,
-    theta: float | None,
-    start: Array | None,
-    meat: Meat,
-) -> GeneralizedBatch:
-    """Fit a batch in a basis that is at hand; see `generalized_batch`."""
     system = OneDesign.of(basis, y, family, link, weights, offset, theta)
     with np.errstate(all="ignore"):
         system, path = _climbed(system, theta, start)

@@ -1,64 +1,109 @@
-"""Linear models fitted to many resamples at once.
+"""All bootstrap draws and permutations of a regression.
 
-The design is brought to an orthonormal basis Q once. The cross-products of all
-replicates of a block are then one matrix product, and their systems are solved
-side by side. In the basis they are as well conditioned as the resample lets them
-be; those that are not are solved again, one by one, by `least_squares`.
+A design is brought to an orthonormal basis Q once. The cross-products of all replicates of a block are then one matrix
+product, and their systems are solved side by side. In the basis they are as well conditioned as the resample lets them
+be; those that are not are solved again, one by one, by their own factorisation. A block holds a fixed number of
+replicates with a seed of its own (`work.blocks`) and is worked off whole, so numbers depend on the seed alone, to the
+last bit.
 
-A block holds a fixed number of replicates with a seed of its own (`work.blocks`)
-and is worked off whole, so numbers depend on the seed alone, to the last bit.
+`weights`, `offset`, and codes 0, 1, ... of `groups` and `clusters` are those of the rows; where there are groups, each
+has one variance, which is estimated anew in each replicate. `kind` and `n_lags` are those of `sandwich.covariance`.
+`note` is told of the draws of each chunk.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias
+from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 
 from pymer4.errors import DataError
 from pymer4.fit import batched
 from pymer4.fit.basis import Basis, Meat, sandwiched, sums_by
+from pymer4.fit.distributions import Array
+from pymer4.fit.glm import generalized
 from pymer4.fit.linear import factor, inverse_triangle, solve_corrected
+from pymer4.fit.many_glm import fitted
 from pymer4.fit.sandwich import Kind
 from pymer4.infer.resample import boot_counts, shuffles
 from pymer4.work import Note, blocks, map_chunks
 
-Array: TypeAlias = np.ndarray
+Names: TypeAlias = tuple[str, str]  # family and link
+Vector: TypeAlias = Array | None
 
-_ROWS = 4  # blocks hold so many times the numbers of `work.BLOCK`, for fewer calls
+_ROWS = 4  # blocks of linear models hold so many times the numbers of `work.BLOCK`, for fewer calls
+
+
+def stacked(draw: Callable[[int, int], Array], work: Iterable[Array]) -> Array:
+    """Return what `draw(seed, replicates)` gives for each block, one row a replicate."""
+    found = [draw(int(seed), int(k)) for seed, k in work]
+    if not found:
+        raise DataError("There is nothing to draw: the number of replicates is 0.")
+    return np.concatenate(found)
 
 
 # ------------------------------------------------------------------ bootstrap
 
 
-def bootstrap_coefficients(
+def bootstrap_linear(
     X: Array,
     y: Array,
-    counts: Array,
-    weights: Array | None = None,
-    groups: Array | None = None,
-    offset: Array | None = None,
+    n_boot: int,
+    seed: int | None,
+    weights: Vector = None,
+    groups: Vector = None,
+    clusters: Vector = None,
+    offset: Vector = None,
+    n_jobs: int = 1,
+    note: Note | None = None,
 ) -> Array:
-    """Return the coefficients of bootstrap samples, shape (B, p).
+    """Return the coefficients of bootstrap samples of rows, or of whole clusters, shape (n_boot, p).
 
-    Args:
-        X: design, shape (n, p), its columns independent.
-        y: outcome, shape (n,).
-        counts: how often each row was drawn, shape (B, n), as from `resample.boot_counts`.
-        weights: of the rows, shape (n,); they go with them.
-        groups: codes 0, 1, ... of shape (n,) for weighted least squares with one variance a group, which is estimated
-            anew in each sample; in the place of `weights`.
-        offset: shape (n,).
-
-    Returns:
-        Coefficients; NaN where a sample leaves a column aliased (or a group without a variance).
+    NaN where a sample leaves a column aliased (or a group without a variance).
     """
-    basis = Basis.of(X, weights)
-    return _bootstrap(basis, y if offset is None else y - offset, counts, groups)
+    draw = partial(_drawn, Basis.of(X, weights), y if offset is None else y - offset, groups, clusters)
+    return map_chunks(stacked, blocks(seed, n_boot, len(y) // _ROWS), n_jobs, draw, note=note)
 
 
-def _bootstrap(basis: Basis, y: Array, counts: Array, groups: Array | None) -> Array:
+def bootstrap_generalized(
+    X: Array,
+    y: Array,
+    family: str,
+    link: str,
+    n_boot: int,
+    seed: int | None,
+    weights: Vector = None,
+    offset: Vector = None,
+    clusters: Vector = None,
+    start: Vector = None,
+    n_jobs: int = 1,
+    note: Note | None = None,
+) -> Array:
+    """Return the coefficients of bootstrap samples of rows, or of whole clusters, shape (n_boot, p); NaN without a fit.
+
+    All samples start from `start`, the coefficients of the data; None fits them first.
+    """
+    prior = np.ones(len(y)) if weights is None else weights
+    start = generalized(X, y, family, link, prior, offset).b if start is None else start
+    draw = partial(_drawn_generalized, Basis.of(X), y, (family, link), prior, offset, clusters, start)
+    return map_chunks(stacked, blocks(seed, n_boot, len(y)), n_jobs, draw, note=note)
+
+
+def _drawn(basis: Basis, y: Array, groups: Vector, clusters: Vector, seed: int, k: int) -> Array:
+    return coefficients(basis, y, boot_counts(len(y), k, seed, clusters), groups)
+
+
+def _drawn_generalized(
+    basis: Basis, y: Array, names: Names, w: Array, offset: Vector, clusters: Vector, start: Array, seed: int, k: int
+) -> Array:
+    own = boot_counts(len(y), k, seed, clusters) * w
+    return fitted(basis, y, *names, own, offset, start=start).b
+
+
+def coefficients(basis: Basis, y: Array, counts: Array, groups: Vector = None) -> Array:
+    """Return the coefficients of samples that hold each row so many times, shape (B, p), from counts (B, n)."""
     shrunk = basis.shrunk(y)
     whole = basis.Q.T @ shrunk
     left = shrunk - basis.Q @ whole  # a sample's coefficients differ from the data's by what it makes of the residuals
@@ -111,35 +156,106 @@ def _group_weights(basis: Basis, residuals: Array, counts: Array, groups: Array)
 # ------------------------------------------------------------------ permutation
 
 
-def permuted_statistics(
+def permute_linear(
     X: Array,
-    Y: Array,
+    y: Array,
+    n_perm: int,
+    seed: int | None,
     kind: Kind = "iid",
-    clusters: Array | None = None,
+    clusters: Vector = None,
     n_lags: int = 1,
-    weights: Array | None = None,
-    groups: Array | None = None,
-) -> tuple[Array, Array]:
-    """Return t statistics and coefficients of one design and many outcomes, each shape (B, p).
+    weights: Vector = None,
+    groups: Vector = None,
+    offset: Vector = None,
+    within: Vector = None,
+    scheme: str = "raw",
+    n_jobs: int = 1,
+    note: Note | None = None,
+) -> Array:
+    """Return t statistics of permutations, shape (n_perm, p); rows change places within the groups `within` alone.
 
-    Args:
-        X: design, shape (n, p), its columns independent.
-        Y: outcomes less the offset, shape (B, n).
-        kind: which standard errors, as in `sandwich.covariance`.
-        clusters: codes of shape (n,), for `cluster`.
-        n_lags: for `hac`.
-        weights: of the rows of X, shape (n,), or of the outcomes, shape (B, n).
-        groups: codes 0, 1, ... of shape (n,): one variance a group, estimated anew for each outcome.
+    The raw scheme shuffles the outcome (less the offset) over the rows, with its weight, which is the inverse of its
+    variance; that is a test of all coefficients at once. Freedman and Lane's tests each for itself: the residuals of
+    the model without a column are shuffled, its fitted values added, and the column's t is taken from the full model
+    (1983, J. Bus. Econ. Stat. 1, 292-298). With weights, residuals are shuffled at unit variance and put back on the
+    row's own scale.
     """
-    own = weights if weights is not None and weights.ndim == 2 else None
-    basis = Basis.of(X, weights if own is None else None)
-    return _statistics(basis, Y, Meat.of(kind, clusters, n_lags), groups, own)
+    meat = Meat.of(kind, clusters, n_lags)
+    free = y if offset is None else y - offset
+    if scheme == "raw":
+        draw = partial(_shuffled, Basis.of(X), free, meat, groups, weights, within)
+    else:
+        basis = Basis.of(X, weights)
+        draw = partial(_freedman_lane, basis, _reduced_fits(basis, free), meat, groups, within)
+    return map_chunks(stacked, blocks(seed, n_perm, len(y) // _ROWS), n_jobs, draw, note=note)
 
 
-def _statistics(
-    basis: Basis, Y: Array, meat: Meat, groups: Array | None = None, W: Array | None = None
-) -> tuple[Array, Array]:
-    """Return t and b, each shape (B, p), of outcomes (B, n) with weights of their own, or one variance a group."""
+def permute_generalized(
+    X: Array,
+    y: Array,
+    family: str,
+    link: str,
+    n_perm: int,
+    seed: int | None,
+    weights: Vector = None,
+    offset: Vector = None,
+    within: Vector = None,
+    kind: Kind = "iid",
+    clusters: Vector = None,
+    n_lags: int = 1,
+    n_jobs: int = 1,
+    note: Note | None = None,
+) -> Array:
+    """Return b / se of shuffles of the outcome, shape (n_perm, p), NaN where there is no fit.
+
+    An outcome takes its prior weight (a proportion its trials) and its offset (a count its exposure) along.
+    """
+    meat = Meat.of(kind, clusters, n_lags)
+    draw = partial(_shuffled_generalized, Basis.of(X), y, (family, link), weights, offset, within, meat)
+    return map_chunks(stacked, blocks(seed, n_perm, len(y)), n_jobs, draw, note=note)
+
+
+def _shuffled(
+    basis: Basis, y: Array, meat: Meat, groups: Vector, weights: Vector, within: Vector, seed: int, k: int
+) -> Array:
+    orders = shuffles(len(y), k, seed, within)
+    return t_statistics(basis, y[orders], meat, groups, None if weights is None else weights[orders])[0]
+
+
+def _shuffled_generalized(
+    basis: Basis, y: Array, names: Names, weights: Vector, offset: Vector, within: Vector, meat: Meat, seed: int, k: int
+) -> Array:
+    orders = shuffles(len(y), k, seed, within)
+    own, moved = (None if v is None else v[orders] for v in (weights, offset))
+    found = fitted(basis, y[orders], *names, own, moved, meat=meat)
+    return found.b / found.se
+
+
+def _freedman_lane(
+    basis: Basis, parts: list[tuple[Array, Array]], meat: Meat, groups: Vector, within: Vector, seed: int, k: int
+) -> Array:
+    orders = shuffles(len(basis.Q), k, seed, within)
+    found = np.empty((k, len(parts)))
+    for j, (fitted_without, residuals) in enumerate(parts):
+        Y = fitted_without + residuals[orders]
+        Y = Y if basis.shrink is None else Y / basis.shrink
+        found[:, j] = t_statistics(basis, Y, meat, groups)[0][:, j]
+    return found
+
+
+def _reduced_fits(basis: Basis, y: Array) -> list[tuple[Array, Array]]:
+    """Return fitted values and residuals, each (n,) and times sqrt(w), of the models without each column in turn."""
+    shrunk = basis.shrunk(y)
+    c = basis.Q.T @ shrunk
+    left = shrunk - basis.Q @ c
+    # In the basis, column j beside all others is the direction of row j of the root.
+    directions = basis.root / np.linalg.norm(basis.root, axis=1, keepdims=True)
+    own = (directions @ c)[:, None] * (directions @ basis.Q.T)
+    return [(shrunk - left - part, left + part) for part in own]
+
+
+def t_statistics(basis: Basis, Y: Array, meat: Meat, groups: Vector = None, W: Vector = None) -> tuple[Array, Array]:
+    """Return t and b, each shape (B, p), of outcomes less the offset, (B, n), perhaps with weights W of their own."""
     n, p = basis.Q.shape
     level = float(Y.mean())  # what all outcomes share bears no information on slopes, and costs digits
     constant = basis.shrunk(np.ones(n))
@@ -165,142 +281,3 @@ def _statistics(
         variances = sandwiched(basis, inverses, meat.elements(basis, scale, h))
     with np.errstate(divide="ignore", invalid="ignore"):
         return b / np.sqrt(variances), b
-
-
-# ------------------------------------------------------------------ all draws of a model
-
-
-def bootstrap_linear(
-    X: Array,
-    y: Array,
-    n_boot: int,
-    seed: int | None,
-    weights: Array | None = None,
-    groups: Array | None = None,
-    clusters: Array | None = None,
-    offset: Array | None = None,
-    n_jobs: int = 1,
-    note: Note | None = None,
-) -> Array:
-    """Return the coefficients of `n_boot` bootstrap samples of rows, shape (n_boot, p).
-
-    Args:
-        X: see `bootstrap_coefficients` for this and what is not below.
-        y: outcome.
-        n_boot: samples.
-        seed: for draws that can be repeated.
-        weights: of the rows.
-        groups: one variance a group.
-        clusters: codes 0, 1, ... of shape (n,): whole clusters are drawn.
-        offset: of the rows.
-        n_jobs: workers; the numbers do not depend on it.
-        note: is told of the draws of each chunk.
-    """
-    basis = Basis.of(X, weights)
-    free = y if offset is None else y - offset
-    work = blocks(seed, n_boot, len(y) // _ROWS)
-    return map_chunks(_bootstrap_blocks, work, n_jobs, basis, free, groups, clusters, note=note)
-
-
-def _bootstrap_blocks(basis: Basis, y: Array, groups: Array | None, clusters: Array | None, work: Array) -> Array:
-    return stacked(lambda seed, k: _bootstrap(basis, y, boot_counts(len(y), k, seed, clusters), groups), work)
-
-
-def permute_linear(
-    X: Array,
-    y: Array,
-    n_perm: int,
-    seed: int | None,
-    kind: Kind = "iid",
-    clusters: Array | None = None,
-    n_lags: int = 1,
-    weights: Array | None = None,
-    groups: Array | None = None,
-    offset: Array | None = None,
-    within: Array | None = None,
-    scheme: str = "raw",
-    n_jobs: int = 1,
-    note: Note | None = None,
-) -> Array:
-    """Return t statistics of `n_perm` permutations, shape (n_perm, p).
-
-    The raw scheme shuffles the outcome (less the offset) over the rows, with its weight, which is the inverse of its
-    variance; that is a test of all coefficients at once. Freedman and Lane's tests each for itself: the residuals of
-    the model without a column are shuffled, its fitted values added, and the column's t is taken from the full model
-    (1983, J. Bus. Econ. Stat. 1, 292-298). With weights, residuals are shuffled at unit variance and put back on the
-    row's own scale.
-
-    Args:
-        X: see `permuted_statistics` for this and what is not below.
-        y: outcome, shape (n,).
-        n_perm: permutations.
-        seed: for draws that can be repeated.
-        kind: which standard errors.
-        clusters: for `cluster`.
-        n_lags: for `hac`.
-        weights: of the rows.
-        groups: one variance a group.
-        offset: shape (n,).
-        within: codes of shape (n,): rows change places in their group only.
-        scheme: `"raw"` or `"freedman-lane"`.
-        n_jobs: workers; the numbers do not depend on it.
-        note: is told of the draws of each chunk.
-    """
-    meat = Meat.of(kind, clusters, n_lags)
-    free = y if offset is None else y - offset
-    work = blocks(seed, n_perm, len(y) // _ROWS)
-    if scheme == "raw":
-        return map_chunks(_shuffled_blocks, work, n_jobs, Basis.of(X), free, meat, groups, weights, within, note=note)
-    basis = Basis.of(X, weights)
-    parts = reduced_fits(basis, free)
-    return map_chunks(_freedman_lane_blocks, work, n_jobs, basis, parts, meat, groups, within, note=note)
-
-
-def reduced_fits(basis: Basis, y: Array) -> list[tuple[Array, Array]]:
-    """Return fitted values and residuals, each (n,) and times sqrt(w), of the models without each column in turn."""
-    shrunk = basis.shrunk(y)
-    c = basis.Q.T @ shrunk
-    left = shrunk - basis.Q @ c
-    # In the basis, column j beside all others is the direction of row j of the root.
-    directions = basis.root / np.linalg.norm(basis.root, axis=1, keepdims=True)
-    own = (directions @ c)[:, None] * (directions @ basis.Q.T)
-    return [(shrunk - left - part, left + part) for part in own]
-
-
-def _shuffled_blocks(
-    basis: Basis,
-    y: Array,
-    meat: Meat,
-    groups: Array | None,
-    weights: Array | None,
-    within: Array | None,
-    work: Array,
-) -> Array:
-    def draw(seed: int, k: int) -> Array:
-        orders = shuffles(len(y), k, seed, within)
-        return _statistics(basis, y[orders], meat, groups, None if weights is None else weights[orders])[0]
-
-    return stacked(draw, work)
-
-
-def _freedman_lane_blocks(
-    basis: Basis, parts: list[Any], meat: Meat, groups: Array | None, within: Array | None, work: Array
-) -> Array:
-    def draw(seed: int, k: int) -> Array:
-        orders = shuffles(len(basis.Q), k, seed, within)
-        found = np.empty((k, len(parts)))
-        for j, (fitted, residuals) in enumerate(parts):
-            Y = fitted + residuals[orders]
-            Y = Y if basis.shrink is None else Y / basis.shrink
-            found[:, j] = _statistics(basis, Y, meat, groups)[0][:, j]
-        return found
-
-    return stacked(draw, work)
-
-
-def stacked(draw: Callable[[int, int], Any], work: Iterable[Array]) -> Array:
-    """Return what `draw(seed, replicates)` gives for each block, one row a replicate."""
-    found = [draw(int(seed), int(k)) for seed, k in work]
-    if not found:
-        raise DataError("There is nothing to draw: the number of replicates is 0.")
-    return np.concatenate(found)

@@ -8,14 +8,16 @@ Groups without a coefficient are left out of its mean.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
 
 from pymer4.data.sample import compact
 from pymer4.fit import sandwich
+from pymer4.fit.basis import Basis, Meat
 from pymer4.fit.linear import least_squares
-from pymer4.infer.replicates import bootstrap_linear, permuted_statistics, stacked
+from pymer4.infer.replicates import bootstrap_linear, stacked, t_statistics
 from pymer4.infer.resample import flips
 from pymer4.work import Note, blocks, map_chunks
 
@@ -99,15 +101,7 @@ def covariance_of_means(stage: SecondLevel, se: np.ndarray) -> np.ndarray:
 def bootstrap_means(
     stage: SecondLevel, n_boot: int, seed: int, n_jobs: int = 1, note: Note | None = None
 ) -> np.ndarray:
-    """Return the means of groups drawn with replacement, or of whole clusters of them, shape (n_boot, p).
-
-    Args:
-        stage: coefficients of the groups.
-        n_boot: draws of each coefficient.
-        seed: of the draws.
-        n_jobs: workers; the numbers do not depend on it.
-        note: is told of the draws of each chunk, coefficient by coefficient.
-    """
+    """Return the means of groups drawn with replacement, or of whole clusters of them, shape (n_boot, p)."""
     draws = np.full((n_boot, stage.values.shape[1]), np.nan)
     for j, (values, clusters) in enumerate(stage.columns()):
         if len(values) > 1:
@@ -121,32 +115,20 @@ def flipped_statistics(
 ) -> np.ndarray:
     """Return statistics under random signs of the groups, or of whole clusters of them, shape (n_perm, p).
 
-    Args:
-        stage: coefficients of the groups.
-        on: `"tstat"` for t with the errors of `stage.kind`, `"coef"` for the mean.
-        n_perm: number of sign flips.
-        seed: of the signs.
-        n_jobs: workers; the numbers do not depend on it.
-        note: is told of the flips of each chunk, coefficient by coefficient.
+    They are t with the errors of `stage.kind`, or means where `on` is `"coef"`.
     """
     null = np.full((n_perm, stage.values.shape[1]), np.nan)
     for j, (values, clusters) in enumerate(stage.columns()):
         if len(values) > 1:
-            work = blocks(seed, n_perm, len(values))
-            fixed = (values, clusters, stage.kind, stage.n_lags, on)
-            null[:, j] = map_chunks(_flipped_blocks, work, n_jobs, *fixed, note=note)
+            meat = None if on == "coef" else Meat.of(stage.kind, clusters, stage.n_lags)
+            draw = partial(_flipped, values, clusters, meat)
+            null[:, j] = map_chunks(stacked, blocks(seed, n_perm, len(values)), n_jobs, draw, note=note)
     return null
 
 
-def _flipped_blocks(
-    values: np.ndarray, clusters: np.ndarray | None, kind: sandwich.Kind, n_lags: int, on: PermOn, work: np.ndarray
-) -> np.ndarray:
+def _flipped(values: np.ndarray, clusters: np.ndarray | None, meat: Meat | None, seed: int, k: int) -> np.ndarray:
     units = np.arange(len(values)) if clusters is None else clusters
-
-    def draw(seed: int, k: int) -> np.ndarray:
-        flipped = values * flips(int(units.max()) + 1, k, seed)[:, units]
-        if on == "coef":
-            return flipped.mean(axis=1)
-        return permuted_statistics(np.ones((len(values), 1)), flipped, kind, clusters, n_lags)[0][:, 0]
-
-    return stacked(draw, work)
+    drawn = values * flips(int(units.max()) + 1, k, seed)[:, units]
+    if meat is None:
+        return drawn.mean(axis=1)
+    return t_statistics(Basis.of(np.ones((len(values), 1))), drawn, meat)[0][:, 0]

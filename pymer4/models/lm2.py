@@ -18,7 +18,7 @@ from pymer4.errors import DataError, also_spelled, summary_wanted
 from pymer4.fit.correlations import Kind, correlations
 from pymer4.fit.grouped import OK, GroupedFit, grouped_generalized, grouped_least_squares
 from pymer4.infer.asymptotic import asymptotic
-from pymer4.infer.perm import from_null
+from pymer4.infer.draws import from_null
 from pymer4.infer.second_level import (
     PermOn,
     SecondLevel,

@@ -8,8 +8,8 @@ import numpy as np
 
 from pymer4.data.sample import Sample
 from pymer4.errors import DataError
-from pymer4.infer.perm import from_null
-from pymer4.infer.shuffling import MOST_KEPT, kept, untestable
+from pymer4.infer.draws import from_null
+from pymer4.infer.resample import MOST_KEPT, kept, untestable
 from pymer4.models.lm_state import LmState
 from pymer4.work import Note, progress, told_rows
 
@@ -37,7 +37,7 @@ class LmResampling(LmState):
 
                 draws = bootstrap_linear(found.X, found.y, options.n_boot, seed, **how)
             else:
-                from pymer4.infer.generalized_replicates import bootstrap_generalized
+                from pymer4.infer.replicates import bootstrap_generalized
 
                 how["start"] = self._estimate.b
                 draws = bootstrap_generalized(found.X, found.y, self.family, self.link, options.n_boot, seed, **how)
@@ -94,7 +94,7 @@ class LmResampling(LmState):
         of: dict[str, Any] = {"kind": options.kind, "clusters": found.clusters, "n_lags": options.n_lags}
         within, n_jobs = found.clusters, options.n_jobs
         if not self._linear:
-            from pymer4.infer.generalized_replicates import permute_generalized
+            from pymer4.infer.replicates import permute_generalized
 
             null = permute_generalized(
                 found.X,
@@ -111,13 +111,14 @@ class LmResampling(LmState):
                 **of,
             )
             return self._fit.tested.statistic, null
-        from pymer4.infer.replicates import permute_linear, permuted_statistics
+        from pymer4.fit.basis import Basis, Meat
+        from pymer4.infer.replicates import permute_linear, t_statistics
 
         # Variances of groups are estimated anew from the residuals of every shuffle, and so are those of the data here.
         weighted = {"groups": found.groups} if found.groups is not None else {"weights": found.weights}
         observed = self._fit.tested.statistic
         if found.groups is not None:
-            observed = permuted_statistics(found.X, found.free[None, :], **of, **weighted)[0][0]
+            observed = t_statistics(Basis.of(found.X), found.free[None, :], Meat.of(**of), found.groups)[0][0]
         null = permute_linear(
             found.X,
             found.y,

@@ -13,8 +13,7 @@ import pandas as pd
 
 from pymer4 import tables
 from pymer4.errors import RError, confidence_level, count, issue_all, one_of, verbosity, workers
-from pymer4.infer.boot import inverted_p, percentiles
-from pymer4.infer.perm import from_null
+from pymer4.infer.draws import from_null, inverted_p, percentiles
 from pymer4.infer.resample import counted
 from pymer4.models.lmer_options import Method, check_profile
 from pymer4.models.lmer_state import LmerState

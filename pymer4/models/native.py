@@ -22,7 +22,7 @@ from pymer4.fit.grouped import GroupedFit
 from pymer4.fit.linear import LinearFit
 from pymer4.fit.quantile_residuals import quantile_residuals
 from pymer4.infer.asymptotic import Inference
-from pymer4.infer.boot import from_draws
+from pymer4.infer.draws import from_draws
 from pymer4.infer.second_level import SecondLevel
 from pymer4.models.base import spread
 from pymer4.models.formula_files import scope_made, scope_read, scope_written, terms_read, terms_written

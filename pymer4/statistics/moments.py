@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pymer4.errors import DataError
-from pymer4.infer.boot import quantiles
+from pymer4.infer.draws import quantiles
 
 _ROUNDING = 10 * np.finfo(float).eps
 """Spread, as a share of the largest value, that is taken for rounding; R's `t.test` draws the line there too."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from pymer4.errors import DataError, OptionError, also_spelled, count, one_of, truth, workers
 from pymer4.infer.asymptotic import Alternative, p_value
-from pymer4.infer.perm import TIE, from_null
+from pymer4.infer.draws import TIE, from_null
 from pymer4.infer.resample import flips, shuffles
 from pymer4.statistics import moments
 from pymer4.statistics.samples import pairs, sample

@@ -13,15 +13,21 @@ from pymer4.data.families import NATIVE_LINKS
 from pymer4.errors import DataError
 from pymer4.fit import basis as basis_module
 from pymer4.fit import batched
-from pymer4.fit.basis import Basis
+from pymer4.fit.basis import Basis, Meat
 from pymer4.fit.glm import generalized
 from pymer4.fit.irls import STILL
 from pymer4.fit.linear import least_squares
-from pymer4.fit.many_glm import generalized_batch
+from pymer4.fit.many_glm import fitted
 from pymer4.fit.sandwich import covariance, group_variances
-from pymer4.infer.generalized_replicates import bootstrap_generalized, permute_generalized
-from pymer4.infer.perm import from_null
-from pymer4.infer.replicates import bootstrap_coefficients, bootstrap_linear, permute_linear, permuted_statistics
+from pymer4.infer.draws import from_null
+from pymer4.infer.replicates import (
+    bootstrap_generalized,
+    bootstrap_linear,
+    coefficients,
+    permute_generalized,
+    permute_linear,
+    t_statistics,
+)
 from pymer4.infer.resample import boot_counts, shuffles
 from pymer4.work import blocks
 
@@ -65,15 +71,22 @@ def by_itself(y: np.ndarray, name: str, rows: np.ndarray | None = None):
     return least_squares(X, y[rows], w)
 
 
+def drawn(X, y, counts, weights=None, groups=None):
+    return coefficients(Basis.of(X, weights), y, counts, groups)
+
+
+def t_of(X, Y, kind="iid", clusters=None, n_lags=1, weights=None, groups=None):
+    own = weights if np.ndim(weights) == 2 else None
+    return t_statistics(Basis.of(X, weights if own is None else None), Y, Meat.of(kind, clusters, n_lags), groups, own)
+
+
 @pytest.mark.parametrize("name", ["plain", "weights", "groups"])
 def test_bootstrap_is_a_fit_of_the_rows_drawn(name):
     d, counts = data(), boot_counts(80, 25, 3)
-    found = bootstrap_coefficients(d["X"], d["y"], counts, **how(name))
+    found = drawn(d["X"], d["y"], counts, **how(name))
     for k in range(25):
         rows = np.repeat(np.arange(80), counts[k].astype(int))
         assert relative(found[k], by_itself(d["y"], name, rows).b) < LOOP
-    moved = bootstrap_coefficients(d["X"], d["y"] + d["w"], counts, **how(name), offset=d["w"])
-    assert relative(moved, found) < LOOP
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -81,7 +94,7 @@ def test_bootstrap_is_a_fit_of_the_rows_drawn(name):
 def test_permuted_statistics_are_those_of_each_outcome(name, kind):
     d = data()
     Y = d["y"][shuffles(80, 12, 5)]
-    t, b = permuted_statistics(d["X"], Y, kind, d["clusters"], 3, **how(name))
+    t, b = t_of(d["X"], Y, kind, d["clusters"], 3, **how(name))
     for k in range(12):
         fit = by_itself(Y[k], name)
         se = np.sqrt(np.diag(covariance(fit, d["X"], kind, d["clusters"], 3)))
@@ -91,7 +104,7 @@ def test_permuted_statistics_are_those_of_each_outcome(name, kind):
 
 def test_outcomes_with_weights_of_their_own():
     d, orders = data(), shuffles(80, 6, 5)
-    t, _ = permuted_statistics(d["X"], d["y"][orders], "hc3", weights=d["w"][orders])
+    t, _ = t_of(d["X"], d["y"][orders], "hc3", weights=d["w"][orders])
     for k, order in enumerate(orders):
         fit = least_squares(d["X"], d["y"][order], d["w"][order])
         assert relative(t[k], fit.b / np.sqrt(np.diag(covariance(fit, d["X"], "hc3")))) < LOOP
@@ -100,7 +113,7 @@ def test_outcomes_with_weights_of_their_own():
 def test_without_an_intercept():
     d = data()
     X, Y = d["X"][:, 1:], d["y"][shuffles(80, 5, 5)]
-    t, _ = permuted_statistics(X, Y)
+    t, _ = t_of(X, Y)
     fits = [least_squares(X, y, has_intercept=False) for y in Y]
     assert relative(t, np.array([fit.b / fit.se for fit in fits])) < LOOP
 
@@ -109,26 +122,26 @@ def test_without_an_intercept():
 def test_large_designs_are_summed_without_their_products(kind, monkeypatch):
     d = data()
     Y, counts = d["y"][shuffles(80, 4, 5)], boot_counts(80, 4, 3)
-    wanted = permuted_statistics(d["X"], Y, kind, d["clusters"], 2, groups=d["groups"])
-    drawn = bootstrap_coefficients(d["X"], d["y"], counts)
+    wanted = t_of(d["X"], Y, kind, d["clusters"], 2, groups=d["groups"])
+    whole = drawn(d["X"], d["y"], counts)
     monkeypatch.setattr(basis_module, "_PRODUCTS", 0)
-    found = permuted_statistics(d["X"], Y, kind, d["clusters"], 2, groups=d["groups"])
+    found = t_of(d["X"], Y, kind, d["clusters"], 2, groups=d["groups"])
     assert relative(found[0], wanted[0]) < LOOP and relative(found[1], wanted[1]) < LOOP
-    assert relative(bootstrap_coefficients(d["X"], d["y"], counts), drawn) < LOOP
+    assert relative(drawn(d["X"], d["y"], counts), whole) < LOOP
 
 
 def test_samples_without_a_level_have_no_coefficients():
     X = np.column_stack([np.ones(12), np.arange(12.0), np.arange(12) == 4])
     y = np.arange(12.0) ** 2
     counts = boot_counts(12, 200, 1)
-    found = bootstrap_coefficients(X, y, counts)
+    found = drawn(X, y, counts)
     lost = counts[:, 4] == 0
     assert 0 < lost.sum() < 200
     assert np.isnan(found[lost]).all() and np.isfinite(found[~lost]).all()
     # One draw of many rows leaves few different ones: their fit is exact.
     few = np.zeros((2, 12))
     few[0, [0, 4, 7]], few[1, [0, 7]] = 4, 6
-    exact = bootstrap_coefficients(X, y, few)
+    exact = drawn(X, y, few)
     assert relative(exact[0], np.linalg.solve(X[[0, 4, 7]], y[[0, 4, 7]])) < LOOP and np.isnan(exact[1]).all()
 
 
@@ -137,7 +150,7 @@ def test_nearly_aliased_samples_are_solved_again():
     x = rng.normal(size=40)
     X = np.column_stack([np.ones(40), x, x + 1e-5 * rng.normal(size=40)])
     y, counts = X @ [1.0, 2, 3] + rng.normal(size=40), boot_counts(40, 30, 2)
-    found = bootstrap_coefficients(X, y, counts)
+    found = drawn(X, y, counts)
     for k in range(30):
         rows = np.repeat(np.arange(40), counts[k].astype(int))
         assert (np.abs(found[k] - least_squares(X[rows], y[rows]).b) <= bounds(X[rows], y[rows]).b).all()
@@ -149,9 +162,9 @@ def test_a_group_without_a_variance_leaves_a_sample_out():
         np.array([0, 0, 0, 1, 1, 1]),
         np.array([[2.0, 1, 0, 1, 1, 1], [1, 1, 1, 3, 0, 0], [2, 2, 2, 0, 0, 0]]),
     )
-    found = bootstrap_coefficients(X, y, counts, groups=groups)
+    found = drawn(X, y, counts, groups=groups)
     assert np.isfinite(found[[0, 2]]).all()
-    wide = bootstrap_coefficients(np.column_stack([np.ones(6), groups]), y, counts, groups=groups)
+    wide = drawn(np.column_stack([np.ones(6), groups]), y, counts, groups=groups)
     assert np.isnan(wide[1:]).all() and np.isfinite(wide[0]).all()
 
 
@@ -263,11 +276,11 @@ def test_generalized_batches_are_loops(family, link):
     prior, offset, clusters = rng.integers(1, 4, n).astype(float), 0.01 * X[:, 1], rng.integers(0, 20, n)
     full = generalized(X, y, family, link, prior, offset)
     weights = boot_counts(n, B, 3) * prior
-    drawn = generalized_batch(X, y, family, link, weights, offset, start=full.b)
+    drawn = fitted(Basis.of(X), y, family, link, weights, offset, start=full.b)
     orders = shuffles(n, B, 4)
-    moved = generalized_batch(X, y[orders], family, link, prior[orders], offset[orders], kind="hc3")
-    grouped = generalized_batch(
-        X, y[orders], family, link, prior[orders], offset[orders], None, None, "cluster", clusters
+    moved = fitted(Basis.of(X), y[orders], family, link, prior[orders], offset[orders], meat=Meat.of("hc3"))
+    grouped = fitted(
+        Basis.of(X), y[orders], family, link, prior[orders], offset[orders], meat=Meat.of("cluster", clusters)
     )
     assert drawn.ok.all() and moved.ok.all()
     for k in range(B):
@@ -289,7 +302,7 @@ def test_a_theta_that_is_given_stays():
     rng = np.random.default_rng(2)
     X = np.column_stack([np.ones(60), rng.normal(size=60)])
     Y = rng.negative_binomial(2, 0.3, (4, 60)).astype(float)
-    found = generalized_batch(X, Y, "nbinom", "log", theta=1.3)
+    found = fitted(Basis.of(X), Y, "nbinom", "log", theta=1.3)
     assert (found.theta == 1.3).all()
     for b, y in zip(found.b, Y, strict=True):
         assert relative(b, generalized(X, y, "nbinom", "log", theta=1.3).b) < 1e-9
@@ -301,7 +314,7 @@ def test_samples_that_are_separated_or_aliased_are_told():
     counts = np.ones((4, 16))
     counts[1, [6, 8]], counts[2], counts[3, 7] = 0, 0, 3
     counts[2, 3] = 16
-    found = generalized_batch(X, y, "binomial", "logit", counts)
+    found = fitted(Basis.of(X), y, "binomial", "logit", counts)
     assert found.ok.tolist() == [True, True, False, True]
     assert found.separated.tolist() == [False, True, False, False]
     assert np.isnan(found.b[2]).all() and found.b[1, 1] > 10

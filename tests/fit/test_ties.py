@@ -15,8 +15,7 @@ from pymer4.fit.linear import least_squares
 from pymer4.fit.lowess import lowess
 from pymer4.fit.ties import settled
 from pymer4.infer import resample
-from pymer4.infer.boot import from_draws, inverted_p
-from pymer4.infer.perm import from_null
+from pymer4.infer.draws import from_draws, from_null, inverted_p
 from pymer4.infer.resample import counted
 from pymer4.models.lm import Lm
 from pymer4.models.lmer import Lmer

@@ -10,8 +10,7 @@ from against_r import ask, each
 
 from pymer4.errors import OptionError
 from pymer4.infer.asymptotic import asymptotic, p_value, t_quantile
-from pymer4.infer.boot import from_draws, inverted_p, quantiles, shifted_p
-from pymer4.infer.perm import from_null
+from pymer4.infer.draws import from_draws, from_null, inverted_p, quantiles, shifted_p
 
 pytestmark = pytest.mark.numeric
 
