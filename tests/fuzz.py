@@ -3,50 +3,38 @@
 `python tests/fuzz.py SEED CALLS` prints the figures and each finding; `--case N` makes call N of the seed again, with
 its traceback. One seed makes the same calls everywhere, and each call is made the same by itself.
 
-A call may succeed, or be refused by an error of `pymer4.errors` (or a TypeError that is raised on purpose). All else is
-a finding:
-
-| kind | what happened |
-| --- | --- |
-| internal | an exception that no `raise` of pymer4 made, such as a KeyError |
-| foreign | an exception out of NumPy, pandas or another library, or R's bare words for a wrong argument |
-| changed | the arguments are not what they were, or an error left the model another one |
-| warned | a warning that is none of pymer4's own, such as NumPy's RuntimeWarning |
+What may come of a call is told by `fuzz_judge`.
 """
 
 from __future__ import annotations
 
 import argparse
-import ast
 import contextlib
 import faulthandler
 import importlib
 import inspect
-import io
 import json
 import os
-import pickle
 import pkgutil
 import random
 import re
 import sys
 import tempfile
-import time
-import traceback
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import fuzz_values as values
 import numpy as np
 import pandas as pd
+from fuzz_judge import FINE, Call, imprint, judged
+from fuzz_parameters import ODD, ODD_ALONE, VALID
 
 import pymer4
-from pymer4 import errors, models
+from pymer4 import models
 
 NOT_FOR_USERS = {"pymer4.rbridge.bridge", "pymer4.errors"}
 """Modules with an `__all__` that are no boundary: the door to R, which takes what the models hand it; the classes."""
@@ -56,17 +44,6 @@ _CACHES = {"_grids", "_grid_variables"}
 
 LONGEST = 120.0
 """Seconds after which a call counts as one without end, and the process stops with its traceback."""
-
-_MATHEMATICAL = re.compile(
-    r"Downdated VtV|PIRLS|pwrssUpdate|no convergence|NaN|singular|not positive|infinite|cannot find valid starting|"
-    r"not finite|non-finite|objective in x0|random effects \(=|\(non-NA\) cases|in all \d+|None of the|"
-    r"non-positive values not allowed|positive values only|response is constant|step-halvings|optimi[sz]er|profil|"
-    r"not identifiable"
-)
-"""What R says of a fit that can't be had, which no check of arguments can foresee."""
-
-_USERS_CODE = re.compile(r"'degree' must be|invalid power|^no$|^factor .* has new levels")
-"""What R says of the functions that a formula spells, which are R code of the user's."""
 
 
 @dataclass(frozen=True)
@@ -87,19 +64,6 @@ class Subject:
     def weight(self) -> int:
         """How often it is called, beside others; a model that is made, fitted and asked is several calls."""
         return (1 + len(self.parameters)) * (6 if self.target in (models.Lmer, models.Lm, models.Lm2) else 1)
-
-
-@dataclass
-class Call:
-    """One call, and what came of it."""
-
-    number: int
-    subject: str
-    told: str
-    outcome: str = "ok"
-    why: str = ""
-    seconds: float = 0.0
-    trace: str = field(default="", repr=False)
 
 
 # ------------------------------------------------------------------ what is public
@@ -254,14 +218,10 @@ def pool(subject: Subject, parameter: inspect.Parameter, wrong: bool, rng: rando
     """Return what an argument is chosen from."""
     homes = (subject.state, subject.name, subject.owner)
     keys = (*(f"{home}.{parameter.name}" for home in homes), parameter.name)
-    named = values.ODD if wrong else values.VALID
+    named = ODD if wrong else VALID
     found = next((named[key] for key in keys if key in named), None)
     if wrong:
-        return (
-            values.ANYTHING
-            if found is None or (rng.random() < 0.4 and parameter.name not in values.ODD_ALONE)
-            else found
-        )
+        return values.ANYTHING if found is None or (rng.random() < 0.4 and parameter.name not in ODD_ALONE) else found
     if found is not None:
         return found
     if isinstance(parameter.default, bool):
@@ -282,9 +242,6 @@ def shown(value: Any) -> str:
     return kind + (text if len(text) < 90 else f"{text[:80]}...")
 
 
-# ------------------------------------------------------------------ the judge
-
-
 def made(subject: Subject, model: Any, given: list[tuple[str, Any, str]]) -> Any:
     """Make the call; a class is made, fitted and asked to predict."""
     target = subject.target if model is None else inspect.getattr_static(type(model), subject.target)
@@ -299,91 +256,6 @@ def made(subject: Subject, model: Any, given: list[tuple[str, Any, str]]) -> Any
         answer.fit(summarize=False)
         answer.predict(values.frame())
     return answer
-
-
-def imprint(value: Any) -> Any:
-    """Return what has to be the same before and after a call."""
-    if isinstance(value, (models.Lmer, models.Lm, models.Lm2)):
-        kept = {name: v for name, v in vars(value).items() if not name.startswith("_") or name == "_frame"}
-        # Objects that twins share are looked at when all calls are made.
-        return type(value), {name: imprint(v) if type(v) in (dict, list) else id(v) for name, v in kept.items()}
-    if isinstance(value, dict):
-        return [(repr(name), imprint(one)) for name, one in value.items()]
-    if isinstance(value, (list, tuple)):
-        return type(value), [imprint(one) for one in value]
-    if isinstance(value, (np.random.Generator, Iterator)):
-        return id(value)
-    if isinstance(value, pd.DataFrame):
-        parts = [(repr(name), imprint(value.iloc[:, i])) for i, name in enumerate(value.columns)]
-        return len(value), parts, pickle.dumps(value.attrs)
-    try:
-        return pickle.dumps(value)
-    except Exception:
-        return id(value)
-
-
-def judged(subject: Subject, model: Any, given: list[tuple[str, Any, str]], call: Call) -> None:
-    """Make a call, and note what came of it."""
-    arguments, before = [imprint(value) for _, value, _ in given], imprint(model)
-    start = time.perf_counter()
-    with warnings.catch_warnings(record=True) as warned, contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("always")
-        try:
-            made(subject, model, given)
-        except (Exception, SystemExit) as error:
-            call.outcome, call.why = verdict(error)
-            call.trace = traceback.format_exc()
-    call.seconds = time.perf_counter() - start
-    if call.outcome in ("ok", "refused"):
-        # What a function of the user's warns of is the user's.
-        others = [w for w in warned if Path(w.filename).name != "fuzz_values.py"]
-        strange = [w for w in others if not issubclass(w.category, errors.ModelWarning)]
-        if arguments != [imprint(value) for _, value, _ in given]:
-            call.outcome, call.why = "changed", "an argument"
-        elif call.outcome == "refused" and before != imprint(model):
-            call.outcome, call.why = "changed", f"the model: {', '.join(differing(before, imprint(model)))}"
-        elif strange:
-            w = strange[0]
-            call.outcome, call.why = "warned", f"{w.category.__name__}: {w.message} ({place(w.filename)}:{w.lineno})"
-
-
-def differing(before: Any, after: Any) -> list[str]:
-    return [name for name in {**before[1], **after[1]} if before[1].get(name) != after[1].get(name)]
-
-
-def verdict(error: BaseException) -> tuple[str, str]:
-    """Return the kind of an error, and what it says."""
-    said = f"{type(error).__name__}: {str(error)[:300]}"
-    frames = traceback.extract_tb(error.__traceback__)
-    last = frames[-1]
-    where = f" ({place(last.filename)}:{last.lineno})"
-    if isinstance(error, errors.RError):
-        # A verb that stops on purpose speaks as pymer4 does: in sentences, with what to do.
-        known = _MATHEMATICAL.search(error.message) or _USERS_CODE.search(error.message) or error.advice
-        return ("refused", said) if known else ("foreign", said)
-    if isinstance(error, errors.Pymer4Error):
-        return "refused", said
-    ours = f"{os.sep}pymer4{os.sep}" in last.filename
-    if ours and isinstance(error, TypeError) and last.lineno in raises(last.filename):
-        return "refused", said
-    own = [one for one in frames if f"{os.sep}pymer4{os.sep}" in one.filename]
-    if own and "func(*" in (own[-1].line or ""):
-        # What a function of the user's raises is the user's.
-        return "refused", said
-    inside = f" from {place(own[-1].filename)}:{own[-1].lineno}" if own and not ours else ""
-    return ("internal" if ours else "foreign"), f"{said}{where}{inside}"
-
-
-@cache
-def raises(filename: str) -> set[int]:
-    """Return the lines of a file that belong to a `raise`."""
-    nodes = ast.walk(ast.parse(Path(filename).read_text("utf-8")))
-    found = [node for node in nodes if isinstance(node, ast.Raise) and node.exc is not None]
-    return {line for node in found for line in range(node.lineno, node.end_lineno + 1)}
-
-
-def place(filename: str) -> str:
-    return "/".join(Path(filename).parts[-2:])
 
 
 # ------------------------------------------------------------------ a run
@@ -401,7 +273,7 @@ def run(seed: int, numbers: range, only: str = "", log: Callable[[str], None] = 
             log(f"{number} {told}")
             call = Call(number, subject.full_name, told)
             faulthandler.dump_traceback_later(LONGEST, exit=True)
-            judged(subject, model, given, call)
+            judged(partial(made, subject, model, given), model, given, call)
             faulthandler.cancel_dump_traceback_later()
             found.append(call)
             if "matplotlib.pyplot" in sys.modules:
@@ -420,18 +292,6 @@ def inside(folder: str) -> Iterator[None]:
         os.chdir(before)
 
 
-def figures(calls: list[Call]) -> pd.DataFrame:
-    """Return how many calls of each callable ended how."""
-    kinds = ["ok", "refused", "internal", "foreign", "changed", "warned"]
-    counted = Counter((call.subject, call.outcome) for call in calls)
-    names = sorted({call.subject for call in calls})
-    return pd.DataFrame([[counted[name, kind] for kind in kinds] for name in names], names, kinds)
-
-
-def findings(calls: list[Call]) -> list[Call]:
-    return [call for call in calls if call.outcome not in ("ok", "refused")]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("seed", type=int)
@@ -442,21 +302,16 @@ def main() -> None:
     given = parser.parse_args()
     bounded()
     numbers = range(given.calls) if given.case is None else range(given.case, given.case + 1)
-    with open(
-        os.devnull if given.json is None else f"{given.json}.log", "w", encoding="utf-8", errors="replace"
-    ) as file:
+    log = f"{given.json}.log" if given.json else os.devnull
+    with open(log, "w", encoding="utf-8", errors="replace") as file:
         calls = run(given.seed, numbers, given.only, lambda text: print(text, file=file, flush=True))
     if given.json:
         Path(given.json).write_text(json.dumps([vars(call) for call in calls]), "utf-8")
-    print(figures(calls).to_string())
-    for call in findings(calls) if given.case is None else calls:
-        print(
-            f"\n{given.seed}:{call.number} {call.outcome}: {call.told}\n    {call.why}".encode(
-                "ascii", "replace"
-            ).decode()
-        )
-        if given.case is not None:
-            print(call.trace)
+    print(pd.crosstab([call.subject for call in calls], [call.outcome for call in calls]).to_string())
+    for call in calls:
+        if given.case is not None or call.outcome not in FINE:
+            told = f"\n{given.seed}:{call.number} {call.outcome}: {call.told}\n    {call.why}\n{call.trace}"
+            print(told.encode("ascii", "replace").decode())
 
 
 def bounded(gigabytes: int = 6) -> None:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import fuzz
+import fuzz_judge as judge
 import numpy as np
 import pandas as pd
 import pytest
@@ -31,7 +32,7 @@ def made(seed: int, calls: int, folder: Path, minutes: float) -> list[dict]:
 
 
 def require_sound(seed: int, calls: list[dict]) -> None:
-    bad = [call for call in calls if call["outcome"] not in ("ok", "refused")]
+    bad = [call for call in calls if call["outcome"] not in judge.FINE]
     told = "\n".join(f"{seed}:{c['number']} {c['outcome']}: {c['told']}\n    {c['why']}" for c in bad)
     assert not bad, f"{len(bad)} of {len(calls)} calls (python tests/fuzz.py SEED 1 --case CALL):\n{told}"
 
@@ -70,16 +71,6 @@ def test_a_seed_makes_the_same_calls(generator):
     assert told(5) == told(5) != told(6)
 
 
-def subject(function):
-    return fuzz.Subject(function.__name__, function.__name__, function, fuzz.parameters(function))
-
-
-def outcome(function, **given):
-    call = fuzz.Call(0, "", "")
-    fuzz.judged(subject(function), None, [(name, value, "") for name, value in given.items()], call)
-    return call.outcome
-
-
 def looks_up(value):
     return value["nowhere"]
 
@@ -109,19 +100,20 @@ def is_told(value):
     ],
 )
 def test_the_judge_tells_what_came_of_a_call(function, value, kind):
-    assert outcome(function, value=value) == kind
+    call = judge.Call(0, "", "")
+    judge.judged(lambda: function(value), None, [("value", value, "")], call)
+    assert call.outcome == kind
 
 
 def test_the_judge_knows_an_error_that_nobody_raised(monkeypatch):
-    monkeypatch.setattr(fuzz, "raises", lambda filename: set())
-    try:
+    monkeypatch.setattr(judge, "raises", lambda filename: set())
+    with pytest.raises(TypeError) as caught:
         Lm("y ~ x", pd.DataFrame({"y": [1.0, 2, 4], "x": [1.0, 2, 3]})).fit(nope=1)
-    except TypeError as error:
-        assert fuzz.verdict(error)[0] == "internal"
+    assert judge.verdict(caught.value)[0] == "internal"
 
 
 def test_an_error_that_changes_a_model_is_found():
     model = Lm("y ~ x", pd.DataFrame({"y": [1.0, 2, 4], "x": [1.0, 2, 3]}))
-    before = fuzz.imprint(model)
+    before = judge.imprint(model)
     model.coefs = pd.DataFrame()
-    assert fuzz.differing(before, fuzz.imprint(model)) == ["coefs"]
+    assert judge.differing(before, judge.imprint(model)) == ["coefs"]
