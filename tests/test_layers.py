@@ -1,4 +1,7 @@
-"""The house: who may import whom, where R is spoken, where a public column is spelled."""
+"""The house: who may import whom, where R is spoken, where a public column is spelled.
+
+`python tests/test_layers.py` prints the rooms: files, lines, and how many imports go to which others.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -61,27 +65,22 @@ def imports(nodes: ast.AST, module: str) -> set[str]:
                 base = module.split(".") if FILES[module].stem == "__init__" else module.split(".")[:-1]
                 package = ".".join([*base[: len(base) - node.level + 1], *filter(None, [node.module])])
             found |= {home(package, alias.name) for alias in node.names}
-        elif isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in (
-            "import_module",
-            "__import__",
-        ):
+        elif isinstance(node, ast.Call) and called(node) in ("import_module", "__import__"):
             found |= {arg.value for arg in node.args if isinstance(arg, ast.Constant)}
     return found
 
 
-def constants(module: str) -> list[ast.Constant]:
+def called(node: ast.Call) -> str:
+    """Return the last name of what is called."""
+    return getattr(node.func, "attr", getattr(node.func, "id", ""))
+
+
+def strings(module: str) -> list[ast.Constant]:
+    """Return the string constants of a module but for its docstrings, those inside f-strings too."""
     nodes = list(ast.walk(tree(module)))
     docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
-    return [
-        node
-        for node in nodes
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings
-    ]
-
-
-def strings(module: str) -> list[str]:
-    """Return the string constants of a module but for its docstrings, those inside f-strings too."""
-    return [node.value for node in constants(module)]
+    constants = (node for node in nodes if isinstance(node, ast.Constant) and id(node) not in docstrings)
+    return [node for node in constants if isinstance(node.value, str)]
 
 
 # ------------------------------------------------------------------ 1: imports go down
@@ -131,9 +130,12 @@ def test_numbers_know_no_pandas(module):
     assert room(module) != "fit" or "pandas" not in {n.split(".")[0] for n in imports(tree(module), module)}
 
 
-@every_module
-def test_no_file_is_long(module):
-    assert len(FILES[module].read_text("utf-8").splitlines()) <= 350
+def lines(path: Path) -> int:
+    return len(path.read_text("utf-8").splitlines())
+
+
+def test_no_file_is_long():
+    assert {name: lines(path) for name, path in FILES.items() if lines(path) > 350} == {}
 
 
 def test_no_two_paths_differ_by_case_alone():
@@ -166,9 +168,8 @@ def test_few_import_the_bridge(module):
 def vocabulary() -> set[str]:
     """Return the public column names that `tables` spells."""
     values = [value for name, value in vars(tables).items() if name.isupper() and not name.startswith("_")]
-    return {
-        text for value in values for text in ((value,) if isinstance(value, str) else value) if isinstance(text, str)
-    }
+    texts = [text for value in values for text in ((value,) if isinstance(value, str) else value)]
+    return {text for text in texts if isinstance(text, str)}
 
 
 def answer_keys(module: str) -> set[int]:
@@ -180,7 +181,7 @@ def answer_keys(module: str) -> set[int]:
 def spelled(module: str) -> set[str]:
     """Return the public column names, and the pieces they are made of, that a module writes out."""
     keys = answer_keys(module)
-    texts = {node.value for node in constants(module) if id(node) not in keys}
+    texts = {node.value for node in strings(module) if id(node) not in keys}
     return {text for text in texts if text in vocabulary() or re.search(r"(^|\d)(_ci| %)$|^sim_\d*$", text)}
 
 
@@ -197,19 +198,11 @@ def test_only_tables_spells_a_public_column(module):
 # ------------------------------------------------------------------ 3: imports wake nobody
 
 
-@pytest.mark.parametrize(
-    "code, sleeping",
-    [
-        ("import pymer4", "rpy2 matplotlib joblib scipy"),
-        ("import pymer4; [getattr(pymer4, name) for name in pymer4.__all__]", "rpy2 matplotlib joblib scipy patsy"),
-        ("import pymer4.doctor, pymer4.models", "rpy2 matplotlib joblib scipy"),
-    ],
-    ids=["package", "names", "modules"],
-)
-def test_an_import_wakes_nobody(code, sleeping):
-    told = f"import sys\n{code}\nprint(*{{name.split('.')[0] for name in sys.modules}})"
+def test_an_import_wakes_nobody():
+    code = "import sys, pymer4.doctor, pymer4.models; [getattr(pymer4, name) for name in pymer4.__all__]"
+    told = f"{code}; print(*{{name.split('.')[0] for name in sys.modules}})"
     done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
-    assert not set(sleeping.split()) & set(done.stdout.split())
+    assert not {"rpy2", "matplotlib", "joblib", "scipy", "patsy"} & set(done.stdout.split())
 
 
 @every_module
@@ -231,14 +224,14 @@ _PYTHON = r"python|rpy2|reticulate|numpy|pandas|patsy|pymer4|joblib|py_\w+|None|
 @every_module
 def test_no_python_file_holds_r_code(module):
     # The remedies of `machine` are commands for a shell, some of which start R.
-    held = [text for text in strings(module) if _R_CODE.search(text)]
+    held = [node.value for node in strings(module) if _R_CODE.search(node.value)]
     assert module == "pymer4.rbridge.machine" or not held
 
 
 @every_module
 def test_no_python_file_has_r_evaluate_text(module):
-    called = {getattr(node.func, "attr", "") for node in ast.walk(tree(module)) if isinstance(node, ast.Call)}
-    assert not called & {"evalr", "evalr_expr", "parse_r", "r"}
+    asked = {called(node) for node in ast.walk(tree(module)) if isinstance(node, ast.Call)}
+    assert not asked & {"evalr", "evalr_expr", "parse_r", "r"}
 
 
 def r_code(path: Path) -> str:
@@ -262,11 +255,8 @@ def test_r_files_define_functions_and_do_nothing_else(path):
     """They are sourced into one environment: nothing is assigned outside it, attached, or printed."""
     code = r_code(path)
     assert not re.findall(r"\b(?:library|require|attach|source|print|cat)\(|assign\([^)]*\.GlobalEnv", code)
-    top = [
-        line
-        for line in re.sub(r"(?s)(\{.*?^\}|\([^\n]*\n.*?^\))", "", code, flags=re.M).splitlines()
-        if line[:1].strip()
-    ]
+    outside = re.sub(r"(?s)(\{.*?^\}|\([^\n]*\n.*?^\))", "", code, flags=re.M)
+    top = [line for line in outside.splitlines() if line[:1].strip()]
     assert all(re.match(r"[\w.]+ <- |[})]", line) for line in top), top
 
 
@@ -330,3 +320,23 @@ def test_every_question_is_one_that_r_answers(verb, names):
 def test_no_verb_hides_a_function_of_r(name):
     """A file's function called `t` or `fitted` would stand before R's own for all the others."""
     assert name not in {"t", "c", "fitted", "residuals", "predict", "update", "confint", "vcov", "df", "data", "scale"}
+
+
+# ------------------------------------------------------------------ the rooms, for a report
+
+
+def report() -> str:
+    """Return the files and lines of each room, and how many imports go to which others."""
+    ways = Counter((room(m), room(n)) for m, found in edges().items() for n in found if room(m) != room(n))
+    rows = [f"{'rank':<6}{'room':<12}{'files':>6}{'lines':>8}  imports"]
+    for name in sorted({room(module) for module in FILES}, key=lambda one: (RANKS.get(one, _TOP), one)):
+        own = [path for module, path in FILES.items() if room(module) == name]
+        out = ", ".join(f"{other} {n}" for (here, other), n in sorted(ways.items()) if here == name)
+        size = f"{len(own):>6}{sum(map(lines, own)):>8}"
+        rows.append(f"{RANKS.get(name, _TOP):<6}{name or 'pymer4':<12}{size}  {out}".rstrip())
+    total = f"{len(FILES)} files, {sum(map(lines, FILES.values()))} lines"
+    return "\n".join([*rows, f"{total}, {len(ways)} ways between rooms, {sum(ways.values())} imports"])
+
+
+if __name__ == "__main__":
+    print(report())
