@@ -100,16 +100,6 @@ def test_a_regression_beside_a_mixed_model_is_r_s_anova(name, expected):
 
 
 @pytest.mark.r
-def test_a_known_comparison(sleep):
-    plain, mixed = Lm("Reaction ~ Days", sleep), Lmer("Reaction ~ Days + (1 | Subject)", sleep)
-    for model in (plain, mixed):
-        model.fit(summarize=False)
-    row = compare(plain, mixed).loc[1, ["Chisq", "Df", "P-val"]].astype(float)
-    np.testing.assert_allclose(row, [106.214413351, 1, 6.61735945828e-25], 1e-6)
-    assert mixed.coefs.loc["Days", "DF"] > 100 and mixed._by_reml, "the model stays as it was fitted"
-
-
-@pytest.mark.r
 def test_three_models_of_two_classes():
     models = [regression("y ~ 1"), regression("y ~ x"), fitted("y ~ x + (1 | g)"), fitted("y ~ x + (x | g)")]
     table = compare(*models[::-1])

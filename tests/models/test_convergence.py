@@ -57,35 +57,22 @@ _STAND_INS = {
 }
 coef.optimx <- function(object, ...) as.matrix(as.data.frame(unclass(object))[seq_len(attr(object, "npar"))])""",
 }
-_DESCRIPTION = """Package: {}
-Version: 9.9
-Title: Stands In
-Description: Stands in.
-License: MIT
-Author: x
-Maintainer: x <x@example.org>
-"""
-
-
-def install(package: str, library: Path, folder: Path) -> None:
-    """Install what stands in for a package."""
-    code, source = _STAND_INS[package], folder / package
-    (source / "R").mkdir(parents=True)
-    (source / "R" / "code.R").write_text(code + "\n")
-    (source / "DESCRIPTION").write_text(_DESCRIPTION.format(package))
-    methods = "S3method(stats::coef, optimx)\n" if "coef.optimx" in code else ""
-    (source / "NAMESPACE").write_text(f"export({code.partition(' ')[0]})\n{methods}")
-    command = ["R", "CMD", "INSTALL", "--no-docs", "--no-test-load", f"--library={library}", str(source)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="module")
 def stand_ins(tmp_path_factory) -> Path:
     """A library of what stands in for the optional packages."""
     library, folder = tmp_path_factory.mktemp("library"), tmp_path_factory.mktemp("source")
-    for package in _STAND_INS:
-        install(package, library, folder)
+    for package, code in _STAND_INS.items():
+        methods = "S3method(stats::coef, optimx)\n" if "coef.optimx" in code else ""
+        files = {"DESCRIPTION": f"Package: {package}\nVersion: 9.9\n", "R/code.R": f"{code}\n"}
+        files["NAMESPACE"] = f"export({code.partition(' ')[0]})\n{methods}"
+        (folder / package / "R").mkdir(parents=True)
+        for name, text in files.items():
+            (folder / package / name).write_text(text)
+        command = ["R", "CMD", "INSTALL", "--no-docs", "--no-test-load", f"--library={library}", str(folder / package)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
     return library
 
 

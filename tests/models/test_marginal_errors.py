@@ -2,39 +2,18 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
-import pandas as pd
 import pytest
+from samples import dataset, fitted
 
-from pymer4 import Lmer, load_dataset
+from pymer4 import Lmer
 from pymer4.errors import NotFittedError, OptionError, RError
 
 pytestmark = pytest.mark.r
 
-OATS = "yield ~ Variety * nitro + (1 | Block)"
 
-
-def fit(formula: str, data: pd.DataFrame, family: str = "gaussian") -> Lmer:
-    model = Lmer(formula, data, family)
-    model.fit(summarize=False, no_warnings=True)
-    return model
-
-
-@cache
-def oats() -> Lmer:
-    return fit(OATS, load_dataset("Oats"))
-
-
-@cache
 def doses() -> Lmer:
-    return fit("yield ~ factor(nitro) + (1 | Block)", load_dataset("Oats"))
-
-
-@cache
-def herds() -> Lmer:
-    return fit("incidence ~ period + (1 | herd)", load_dataset("cbpp"), "poisson")
+    return fitted("yield ~ factor(nitro) + (1 | Block)", dataset("Oats"))
 
 
 WRONG = [
@@ -70,24 +49,28 @@ WRONG = [
     (lambda m: m.joint_tests("Block"), "by names 'Block'"),
     (lambda m: m.joint_tests(["Variety", "nitro"]), "no variable to test"),
     (lambda m: doses().emmeans("nitro", at={"nitro": 1}), "1, not among the levels: 0, 0.2, 0.4, 0.6"),
-    (lambda m: herds().emmeans("period", ddf="Satterthwaite"), "leave ddf out"),
-]  # fmt: skip
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("ask", "text"), WRONG)
-def test_errors_say_what_was_given_and_what_is_allowed(ask, text):
+def test_errors_say_what_was_given_and_what_is_allowed(ask, text, oats_model):
     with pytest.raises(OptionError, match=text):
-        ask(oats())
+        ask(oats_model)
+
+
+def test_a_generalized_model_has_no_df_to_choose(herds_model):
+    with pytest.raises(OptionError, match="leave ddf out"):
+        herds_model.emmeans("period", ddf="Satterthwaite")
 
 
 @pytest.mark.parametrize("verb", ["post_hoc", "emmeans", "emtrends", "joint_tests"])
 def test_nothing_before_fit(verb):
     with pytest.raises(NotFittedError, match=verb):
-        getattr(Lmer(OATS, load_dataset("Oats")), verb)("nitro")
+        getattr(Lmer("yield ~ Variety * nitro + (1 | Block)", dataset("Oats")), verb)("nitro")
 
 
 def test_a_model_of_nothing_has_nothing_to_ask():
-    model = fit("yield ~ 1 + (1 | Block)", load_dataset("Oats"))
+    model = fitted("yield ~ 1 + (1 | Block)", dataset("Oats"))
     with pytest.raises(OptionError, match=r"no variable to test.*factors: none; covariates: none"):
         model.joint_tests()
     with pytest.raises(OptionError, match="factors: none"):
@@ -95,7 +78,7 @@ def test_a_model_of_nothing_has_nothing_to_ask():
 
 
 def test_what_r_refuses_comes_in_its_words():
-    data = load_dataset("Oats").assign(**{f"f{k}": lambda d, k=k: (d.index % (2 + k)).astype(str) for k in range(6)})
-    model = fit(f"yield ~ {' + '.join(f'f{k}' for k in range(6))} + factor(nitro) + (1 | Block)", data)
+    data = dataset("Oats").assign(**{f"f{k}": lambda d, k=k: (d.index % (2 + k)).astype(str) for k in range(6)})
+    model = fitted(f"yield ~ {' + '.join(f'f{k}' for k in range(6))} + factor(nitro) + (1 | Block)", data)
     with pytest.raises(RError, match="reference grid"):
         model.emmeans("f0")

@@ -13,13 +13,12 @@ import samples
 from against_r import rinterface
 from scipy import special, stats
 
-from pymer4 import Lmer, load_dataset
+from pymer4 import Lmer
 from pymer4.errors import ModelWarning
 
 pytestmark = pytest.mark.r
 
 
-# R's, written out, since cases are made of them before R is there.
 _CONC = (
     "27.8 23.7 31.5 28.5 32.8 34.0 28.3 30.6 32.7 33.7 39.3 34.8 29.8 39.8 40.0 39.1 38.5 39.2 40.0 42.9 40.6 31.0 "
     "34.6 42.9 50.1 37.4 59.5 41.4 59.8"
@@ -27,11 +26,6 @@ _CONC = (
 CONC = np.array(_CONC.split(), dtype=float)
 PERCENT = np.repeat(np.tile([9.0, 12, 15, 18], 3), [2, 3, 2, 3, 3, 3, 3, 1, 3, 3, 2, 1])
 SOURCE = pd.Categorical(np.repeat(["fish", "soy", "skim"], [10, 10, 9]), ["fish", "soy", "skim"])
-
-
-def test_the_data_are_those_of_r():
-    written = pd.DataFrame({"source": SOURCE, "percent": PERCENT, "conc": CONC})
-    pd.testing.assert_frame_equal(written, load_dataset("pigs"), check_index_type=False)
 
 
 def pigs() -> pd.DataFrame:
