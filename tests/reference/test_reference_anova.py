@@ -1,7 +1,7 @@
 """Tests of terms by `Lmer` against numbers that lmerTest wrote to anova.csv.
 
-`anova_models.csv` names the models and `anova_contrasts.csv` contrasts of means. `tests/models/test_anova.py` asks the
-live R about other models, and generalized ones.
+`anova_models.csv` names the models and `anova_contrasts.csv` contrasts of means. `tests/models/test_anova.py` asks
+about generalized ones, and what refits.
 """
 
 from __future__ import annotations
