@@ -1,16 +1,6 @@
-"""One column or index as arrays that a file can hold, and back with its dtype.
+"""One column or index as arrays that a file can hold, and back with its dtype; docs/saving.md has a table of the forms.
 
-| dtype | its name | stored as |
-| --- | --- | --- |
-| NumPy numbers and booleans | NumPy's | themselves |
-| datetime, also with a zone, timedelta | pandas' | int64: counts of the unit, the smallest where missing |
-| nullable and Arrow numbers, Arrow timestamps | pandas' | numbers; where some are missing, `values` and `missing` |
-| text | `str`, `string[...]`, `arrow[...]` | text; where some is missing, `values` and `missing` |
-| object | `object` | text; where some values are none, `values` and `kinds` |
-| category | `category[...]`, around that of the categories | `codes`, `categories`, `ordered` |
-
-Text is an array of UTF-8 of fixed width; where one value is much longer than the others, or holds NUL, it is one run of
-`bytes` and where they end.
+Files know a dtype by its name, that of pandas but for text and categories; see `name_of`.
 """
 
 from __future__ import annotations
@@ -18,7 +8,7 @@ from __future__ import annotations
 import datetime
 import itertools
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,33 +19,27 @@ from pymer4.errors import DataError, ModelWarning
 _OBJECT = np.dtype(object)
 _WIDE = 2**22  # bytes of a text array from which on its padding is looked at
 
-_KINDS = {
+_KINDS: dict[type, tuple[Callable[[Any], str], Callable[[str], Any]]] = {
     str: (str, str),
     bool: (str, "True".__eq__),
     int: (str, int),
     float: (float.hex, float.fromhex),
     datetime.date: (datetime.date.isoformat, datetime.date.fromisoformat),
-    **{type(missing): (str, lambda _, missing=missing: missing) for missing in (None, pd.NA, pd.NaT)},
+    type(None): (str, lambda _: None),
+    type(pd.NA): (str, lambda _: pd.NA),
+    type(pd.NaT): (str, lambda _: pd.NaT),
 }
 """Types of values in an object column, how each is written as text, and read; files know them by their place here."""
 
 
 def stored(column: pd.Series | pd.Index) -> Any:
-    """Return the values of a column as an array, or a dict of arrays, that a file can hold.
-
-    Raises:
-        DataError: values that no file holds; the text goes on after the name of the column.
-    """
+    """Return the values of a column as an array, or a dict of arrays, or a DataError whose text follows a name."""
     dtype = column.dtype
     if isinstance(dtype, pd.CategoricalDtype):
         values = column.array
         return {"codes": values.codes, "categories": stored(values.categories), "ordered": bool(values.ordered)}
-    if is_text(dtype):
-        missing, texts = np.flatnonzero(column.isna()), np.array(column, dtype=object)
-        texts[missing] = ""
-        return _with_missing(_text(texts), missing)
-    if dtype == _OBJECT:
-        return _objects(column.to_numpy())
+    if _is_text(dtype) or dtype == _OBJECT:
+        return _objects(column.to_numpy(dtype=object))
     if isinstance(dtype, np.dtype) and (dtype.kind in "mM" or is_number(dtype)):
         return column.to_numpy().view(np.int64) if dtype.kind in "mM" else column.to_numpy()
     if dtype_named(name_of(dtype)) == dtype:
@@ -77,31 +61,25 @@ def restored(held: Any, name: str) -> Any:
         categories = restored(held["categories"], name[9:-1])
         categories = pd.Index(categories, dtype=categories.dtype)
         return pd.Categorical.from_codes(held["codes"], categories=categories, ordered=held["ordered"])
-    missing, kinds = (held.get(key, []) if isinstance(held, dict) else [] for key in ("missing", "kinds"))
-    held = held["values"] if isinstance(held, dict) and "values" in held else held
     dtype = dtype_named(name)
     if dtype is None:
         text = f"A column of dtype {name} is read as objects: this pandas has no such dtype, or lacks pyarrow for it."
         warnings.warn(text, ModelWarning, stacklevel=2)
         dtype = _OBJECT
-    if is_text(dtype) or dtype.kind in "OU":
-        values = _from_text(held)
-        values[missing] = None
-        readers = [read for _, read in _KINDS.values()]
-        for place in np.flatnonzero(kinds):
-            values[place] = readers[kinds[place]](values[place])
+    if _is_text(dtype) or dtype.kind in "OU":
+        values = _values(held)
         return values.astype(dtype) if isinstance(dtype, np.dtype) else pd.array(values, dtype=dtype)
     if isinstance(dtype, pd.DatetimeTZDtype):
         return pd.array(held.view(f"M8[{dtype.unit}]")).tz_localize("UTC").tz_convert(dtype.tz)
     if isinstance(dtype, np.dtype):
         return held.view(dtype) if dtype.kind in "mM" else held.astype(dtype, copy=False)
-    gone = np.isin(np.arange(len(held)), missing)
+    values, missing = (held["values"], held["missing"]) if isinstance(held, dict) else (held, [])
+    gone = np.isin(np.arange(len(values)), missing)
     if isinstance(dtype, pd.ArrowDtype):
         import pyarrow as pa
 
-        values = pa.array(held, mask=gone).cast(dtype.pyarrow_dtype)
-        return pd.arrays.ArrowExtensionArray(pa.chunked_array([values]))
-    return dtype.construct_array_type()(held.astype(dtype.numpy_dtype), gone)
+        return pd.arrays.ArrowExtensionArray(pa.chunked_array([pa.array(values, mask=gone).cast(dtype.pyarrow_dtype)]))
+    return dtype.construct_array_type()(values.astype(dtype.numpy_dtype), gone)
 
 
 def name_of(dtype: Any) -> str:
@@ -110,7 +88,7 @@ def name_of(dtype: Any) -> str:
         return f"category[{name_of(dtype.categories.dtype)}]"
     if isinstance(dtype, pd.StringDtype):
         return "str" if dtype.na_value is np.nan else f"string[{dtype.storage}]"
-    return f"arrow[{dtype.pyarrow_dtype}]" if isinstance(dtype, pd.ArrowDtype) and is_text(dtype) else str(dtype)
+    return f"arrow[{dtype.pyarrow_dtype}]" if isinstance(dtype, pd.ArrowDtype) and _is_text(dtype) else str(dtype)
 
 
 def dtype_named(name: str) -> Any:
@@ -120,9 +98,7 @@ def dtype_named(name: str) -> Any:
             import pyarrow as pa
 
             return pd.ArrowDtype({"string": pa.string, "large_string": pa.large_string}[name[6:-1]]())
-        if name == "str":
-            return pd.StringDtype(na_value=np.nan)
-        return pd.api.types.pandas_dtype(name)
+        return pd.StringDtype(na_value=np.nan) if name == "str" else pd.api.types.pandas_dtype(name)
     except (TypeError, ImportError, ValueError, LookupError, NotImplementedError):
         return _OBJECT if name == "str" else None
 
@@ -132,32 +108,16 @@ def is_number(dtype: np.dtype) -> bool:
     return dtype.kind in "biufc" and dtype.char not in "gG"
 
 
-def is_text(dtype: Any) -> bool:
-    """Whether a dtype is one of those that hold nothing but text."""
+def scalar(value: Any) -> Any:
+    """Return a number, truth value or text of NumPy as the Python value it is; others as they are."""
+    return value.item() if isinstance(value, np.generic) and value.dtype.kind in "biufU" else value
+
+
+def _is_text(dtype: Any) -> bool:
     return isinstance(dtype, pd.StringDtype) or (isinstance(dtype, pd.ArrowDtype) and dtype.type is str)
 
 
-# ------------------------------------------------------------------ text and objects
-
-
-def _text(values: Iterable[str]) -> Any:
-    coded = [value.encode("utf-8", "surrogatepass") for value in values]
-    run, width = b"".join(coded), max(map(len, coded), default=0)
-    if b"\0" in run or len(coded) * width > max(_WIDE, 4 * len(run)):
-        return {"bytes": np.frombuffer(run, dtype=np.uint8), "ends": np.cumsum(list(map(len, coded)), dtype=np.int64)}
-    return np.array(coded, dtype="S")
-
-
-def _from_text(held: Any) -> np.ndarray:
-    if isinstance(held, dict):
-        run, ends = held["bytes"].tobytes(), held["ends"].tolist()
-        coded = [run[a:b] for a, b in itertools.pairwise([0, *ends])]
-    elif held.dtype.kind == "S":
-        coded = held.tolist()
-    else:
-        return held.astype(object)
-    texts = [value.decode("utf-8", "surrogatepass") for value in coded]
-    return np.fromiter(texts, dtype=object, count=len(texts))
+# ------------------------------------------------------------------ text, objects, and what is missing
 
 
 def _objects(values: np.ndarray) -> Any:
@@ -170,20 +130,32 @@ def _objects(values: np.ndarray) -> Any:
                 "column out of the data of the model"
             )
         kinds[place], texts[place] = places[kind], _KINDS[kind][0](value)
-    return {"values": _text(texts), "kinds": kinds} if kinds.any() else _text(texts)
+    coded = [text.encode("utf-8", "surrogatepass") for text in texts]
+    run, width = b"".join(coded), max(map(len, coded), default=0)
+    held: Any = np.array(coded, dtype="S")
+    if b"\0" in run or len(coded) * width > max(_WIDE, 4 * len(run)):
+        ends = np.cumsum(list(map(len, coded)), dtype=np.int64)
+        held = {"bytes": np.frombuffer(run, dtype=np.uint8), "ends": ends}
+    return {"values": held, "kinds": kinds} if kinds.any() else held
 
 
-def scalar(value: Any) -> Any:
-    """Return a number, truth value or text of NumPy as the Python value it is; others as they are."""
-    return value.item() if isinstance(value, np.generic) and value.dtype.kind in "biufU" else value
+def _values(held: Any) -> np.ndarray:
+    kinds, missing = (held.get(key, []) if isinstance(held, dict) else [] for key in ("kinds", "missing"))
+    held = held["values"] if isinstance(held, dict) and "values" in held else held
+    if isinstance(held, dict):
+        run, ends = held["bytes"].tobytes(), held["ends"].tolist()
+        held = np.array([run[a:b] for a, b in itertools.pairwise([0, *ends])], dtype=object)
+    texts = [value.decode("utf-8", "surrogatepass") if isinstance(value, bytes) else value for value in held.tolist()]
+    values, readers = np.fromiter(texts, dtype=object, count=len(texts)), [read for _, read in _KINDS.values()]
+    values[missing] = None
+    for place in np.flatnonzero(kinds):
+        values[place] = readers[kinds[place]](values[place])
+    return values
 
 
 def _nullable(values: Any) -> Any:
     """Return nullable numbers, 0 or NaN where one is missing; NaN beside NA is a number of its own."""
     kind = values.dtype.numpy_dtype
     missing = np.array([i for i in np.flatnonzero(values.isna()) if values[int(i)] is pd.NA], dtype=np.int64)
-    return _with_missing(values.to_numpy(dtype=kind, na_value=np.nan if kind.kind == "f" else kind.type(0)), missing)
-
-
-def _with_missing(values: Any, missing: np.ndarray) -> Any:
-    return {"values": values, "missing": missing} if len(missing) else values
+    numbers = values.to_numpy(dtype=kind, na_value=np.nan if kind.kind == "f" else kind.type(0))
+    return {"values": numbers, "missing": missing} if len(missing) else numbers

@@ -21,36 +21,34 @@ from pymer4.errors import FileError, MissingFileError, ModelWarning, Pymer4Error
 from pymer4.models.base import Model, spread
 from pymer4.models.lmer_options import LmerOptions
 from pymer4.models.lmer_state import LmerFit, RObject
-from pymer4.storage import state
 from pymer4.storage.tree import DAMAGES, TreeError
 
+_ENTRY = re.compile(r"(?P<place>df|list_\d+)_(?P<entry>cols|idx|vals|dtypes)__(?P<name>.+)", re.DOTALL)
+_KEPT = ["formula", "family", "fitted", "warnings", "logLike", "sig_type", "ranked_data", "factors", "factors_prev_"]
+_KEPT += ["contrast_codes"]
+_ARGUMENTS = {n: n.lstrip("_") for n in ("_conf_int", "_permute", "_REML", "factors")} | {"ranked_data": "rank"}
+_TABLES = ("coefs", "ranef_corr", "anova_results", "marginal_estimates", "marginal_contrasts")
 _DTYPE = re.compile(r"[<>|=]?(O8?|[biufc]\d{1,2}|[?bBhHiIlLqQefdgFD]|[SU]\d{1,4})")
 _PLAIN = (str, bytes, int, float, bool, type(None))
+_DEPTH = 8
 _MULTIARRAY = "numpy.core.multiarray"
 _NAMES = {("numpy", "dtype"), ("numpy", "ndarray"), (_MULTIARRAY, "_reconstruct"), (_MULTIARRAY, "scalar")}
 
 
 def model(tree: Mapping[str, Any], path: Path, allow_missing_r: bool) -> Model:
-    """Return the model of a file of the 0.7 line.
+    """Return the model of a file of the 0.7 line, an `Lmer` also without its R object where `allow_missing_r`.
 
     What those files do not hold is None, such as `convergence`. AIC and BIC are R's, which that release had not. An
     `Lm` or `Lm2` is fitted again to know its design and covariance; its tables are those of the file.
-
-    Args:
-        tree: what the file holds.
-        path: the file.
-        allow_missing_r: return an `Lmer` also without its R object.
-
-    Raises:
-        FileError: it holds no model, or one that can't be made over.
     """
-    simple = dict(tree["simple_atts"])
-    name = simple.pop(state.CLASS, None)
-    found = {"Lmer": _lmer, "Lm": _lm, "Lm2": _lm}.get(str(name))
-    if found is None:
-        raise FileError(f"{path} holds a model of class {name!r}; there are {', '.join(models.__all__)}.")
+    simple, held = tree.get("simple_atts"), tree.get("data_atts")
+    if not isinstance(simple, dict) or not isinstance(held, dict):
+        raise TreeError("it lacks the groups simple_atts and data_atts")
+    kind = class_named(path, simple.get("model_class"))
     try:
-        return found(name, simple, state.tables_of(tree["data_atts"], {}), path, allow_missing_r)
+        if kind is models.Lmer:
+            return _lmer(simple, _tables(held), path, allow_missing_r)
+        return _lm(kind, simple, _tables(held), path)
     except FileError:
         raise
     except (*DAMAGES, Pymer4Error) as error:
@@ -60,63 +58,71 @@ def model(tree: Mapping[str, Any], path: Path, allow_missing_r: bool) -> Model:
         ) from error
 
 
-def _lmer(name: str, simple: dict[str, Any], held: dict[str, Any], path: Path, allow_missing_r: bool) -> Model:
-    kind = getattr(models, name)
-    fitted, family = simple["fitted"], simple["family"]
-    data = held["data"]
-    kept = {
-        "formula": simple["formula"],
-        "family": family,
-        "link": check_family(family, None),
-        "data": data,
-        "_frame": _added(data),
-        "_weights": None,
-        "_offset": None,
+def class_named(path: Path, name: Any) -> Any:
+    """Return the class of models of this name; a FileError where there is none."""
+    if name not in models.__all__:
+        raise FileError(f"{path} holds a model of class {name!r}; there are {', '.join(models.__all__)}.")
+    return getattr(models, name)
+
+
+def _tables(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tables of a file, frames and lists of frames, by the name of their attribute."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for key, value in entries.items():
+        match = _ENTRY.fullmatch(key)
+        if match is None:
+            raise TreeError(f"data_atts/{key} is no part of a table")
+        found.setdefault(match["name"], {}).setdefault(match["place"], {})[match["entry"]] = value
+    return {
+        name: _frame(**parts["df"]) if "df" in parts else [_frame(**parts[f"list_{i}"]) for i in range(len(parts))]
+        for name, parts in found.items()
     }
-    if fitted:
+
+
+def _frame(cols: np.ndarray, idx: np.ndarray, vals: np.ndarray, dtypes: Mapping[str, Any]) -> pd.DataFrame:
+    columns, index = (
+        pd.Index([label.decode() for label in labels], dtype=object) if labels.dtype.kind == "S" else pd.Index(labels)
+        for labels in (cols, idx)
+    )
+    return pd.DataFrame(vals, columns=columns, index=index).astype(dict(dtypes))
+
+
+def _lmer(simple: dict[str, Any], held: dict[str, Any], path: Path, allow_missing_r: bool) -> Model:
+    data = held["data"]
+    kept = {name: simple[name] for name in _KEPT if name in simple}
+    kept |= {"link": check_family(simple["family"], None), "_weights": None, "_offset": None}
+    kept |= {"data": data, "_frame": _added(data)}
+    if simple["fitted"]:
         kept |= _fit_of(simple, held)
-        kept["_options"] = _options(kind, simple, held["coefs"])
+        kept["_options"] = _options(simple, held["coefs"])
         kept["_saved"] = RObject(*_rds(path, allow_missing_r), is_foreign=True)
-    made = kind.__new__(kind)
+    made = models.Lmer.__new__(models.Lmer)
     made.__setstate__(kept)
     return made
 
 
 def _fit_of(simple: dict[str, Any], held: dict[str, Any]) -> dict[str, Any]:
-    """Return the results of a fit."""
+    """Return the results of a fit that are not as today."""
     data, fits = held["data"], simple[tables.FITS]
     is_whole = len(fits) == len(data)  # else the rows that were used are those of the design
     used = ~np.isnan(fits) if is_whole else data.index.isin(held["design_matrix"].index)
-    found = {
-        "fitted": True,
-        "warnings": list(simple["warnings"]),
-        "logLike": simple["logLike"],
-        "grps": {group: int(size) for group, size in simple["grps"].items()},
-        "ci_type": str(simple.get("_conf_int", "Wald")),
-        "sig_type": str(simple["sig_type"]),
-        "ranked_data": bool(simple.get("ranked_data", False)),
-        "_used": used,
-        "_design": held.get("design_matrix"),
-    }
-    found |= {name: simple.get(name) for name in ("factors", "contrast_codes", "factors_prev_")}
+    found = {name: held[name] for name in _TABLES if name in held}
+    found |= {"ranef_var": held["ranef_var"].fillna({tables.NAME: ""}), "_design": held.get("design_matrix")}
+    found |= {"grps": {group: int(size) for group, size in simple["grps"].items()}, "_used": used}
     for name in (tables.FITS, tables.RESIDUALS):
         found[name] = simple[name] if is_whole else spread(simple[name], used)
-    for table in ("coefs", "ranef_corr", "anova_results", "marginal_estimates", "marginal_contrasts"):
-        found[table] = held.get(table)
-    found["ranef_var"] = held["ranef_var"].fillna({tables.NAME: ""})
     for table in ("ranef", "fixef"):
         frames = held[table]
         found[table] = [_renamed(f) for f in frames] if isinstance(frames, list) else _renamed(frames)
-    found["_fit"] = _statistics(simple, found)
-    return found | {"AIC": found["_fit"].AIC, "BIC": found["_fit"].BIC}
+    found["_fit"] = _statistics(simple["logLike"], found)
+    return found | {"ci_type": simple.get("_conf_int", "Wald"), "AIC": found["_fit"].AIC, "BIC": found["_fit"].BIC}
 
 
-def _statistics(simple: dict[str, Any], found: dict[str, Any]) -> LmerFit:
+def _statistics(likelihood: float, found: dict[str, Any]) -> LmerFit:
     """Return what the summary tells; release 0.7 had the REML criterion in the place of AIC."""
-    likelihood, n_used = simple["logLike"], int(found["_used"].sum())
-    variances, correlations = found["ranef_var"], found["ranef_corr"]
-    n_parameters = len(found["coefs"]) + len(variances) + (0 if correlations is None else len(correlations))
-    sigma = variances.loc[variances.index == "Residual", tables.STD]
+    n_used = int(found["_used"].sum())
+    n_parameters = sum(len(found[name]) for name in ("coefs", "ranef_var", "ranef_corr") if name in found)
+    sigma = found["ranef_var"].loc[found["ranef_var"].index == "Residual", tables.STD]
     return LmerFit(
         AIC=-2 * likelihood + 2 * n_parameters,
         BIC=-2 * likelihood + n_parameters * float(np.log(n_used)),
@@ -129,19 +135,13 @@ def _statistics(simple: dict[str, Any], found: dict[str, Any]) -> LmerFit:
     )
 
 
-def _options(kind: type[Model], simple: dict[str, Any], coefs: pd.DataFrame) -> LmerOptions:
+def _options(simple: dict[str, Any], coefs: pd.DataFrame) -> LmerOptions:
     """Return the arguments of the fit, those that the file does not tell by their defaults."""
-    parameters = inspect.signature(kind.fit).parameters.values()
+    parameters = inspect.signature(models.Lmer.fit).parameters.values()
     given = {p.name: p.default for p in parameters if p.name != "self" and p.kind is not p.VAR_KEYWORD}
-    told = {
-        "conf_int": simple.get("_conf_int"),
-        "permute": simple.get("_permute"),
-        "REML": simple.get("_REML"),
-        "factors": simple.get("factors"),
-        "rank": simple.get("ranked_data"),
-        "ordered": bool(simple.get("factors")) and any(str(term).endswith(".L") for term in coefs.index),
-    }
-    return LmerOptions.of(**given | {argument: value for argument, value in told.items() if value is not None})
+    given |= {argument: simple[name] for name, argument in _ARGUMENTS.items() if simple.get(name) is not None}
+    given["ordered"] = bool(given["factors"]) and any(str(term).endswith(".L") for term in coefs.index)
+    return LmerOptions.of(**given)
 
 
 def _rds(path: Path, allow_missing_r: bool) -> tuple[bytes | None, str]:
@@ -158,8 +158,7 @@ def _rds(path: Path, allow_missing_r: bool) -> tuple[bytes | None, str]:
     return None, str(places[0])
 
 
-def _lm(name: str, simple: dict[str, Any], held: dict[str, Any], path: Path, allow_missing_r: bool) -> Model:
-    kind = getattr(models, name)
+def _lm(kind: Any, simple: dict[str, Any], held: dict[str, Any], path: Path) -> Model:
     data = held["data"]
     group = {"group": simple["group"]} if "group" in simple else {}
     made = kind(simple["formula"], data.drop(columns=list(_added(data))), family=simple["family"], **group)
@@ -170,11 +169,11 @@ def _lm(name: str, simple: dict[str, Any], held: dict[str, Any], path: Path, all
         made.fit(**_native_settings(simple), summarize=False)
     _require_agreement(made, held)
     if "cluster" in str(simple.get("se_type")):
-        text = (
+        issue(
             f"{path} does not say which column its standard errors are clustered by. Its table has them; what is "
-            "computed from now on does without. Fit the model again with cluster=."
+            "computed from now on does without. Fit the model again with cluster=.",
+            ModelWarning,
         )
-        issue(text, ModelWarning)
     told = {name: value for name, value in simple.items() if name not in ("AIC", "BIC", "logLike")}
     told |= {"warnings": list(dict.fromkeys([*simple["warnings"], *made.warnings]))}
     made.__dict__.update({key: value for key, value in told.items() if key in made.__dict__ and value is not None})
@@ -189,11 +188,9 @@ def _lm(name: str, simple: dict[str, Any], held: dict[str, Any], path: Path, all
 def _require_agreement(made: Model, held: dict[str, Any]) -> None:
     """Refuse a file whose data and formula do not give its numbers; groups without a regression today don't count."""
     table = "fixef" if isinstance(held.get("fixef"), pd.DataFrame) else "coefs"
-    ours, theirs = getattr(made, table), held[table]
-    if table == "coefs":
-        ours, theirs = ours[[tables.ESTIMATE]], theirs[[tables.ESTIMATE]]
-    there = ours.notna().all(axis=1).to_numpy()
-    a, b = (frame.to_numpy(dtype=float) for frame in (ours, theirs))
+    columns = slice(None) if table == "fixef" else [tables.ESTIMATE]
+    a, b = (frame[columns].to_numpy(dtype=float) for frame in (getattr(made, table), held[table]))
+    there = ~np.isnan(a).any(axis=1)
     if a.shape != b.shape or not np.allclose(a[there], b[there], rtol=1e-6, atol=1e-6 * np.abs(a[there]).max()):
         raise TreeError(f"its data and formula do not give the numbers of its table of {table}")
 
@@ -223,10 +220,7 @@ def unpickled(data: bytes) -> Any:
     """Return the value of a pickle of the 0.7 line: a dtype, an array of objects, or plain lists and dicts.
 
     A pickle can call whatever it names, so nothing here calls what it says: three names of NumPy stand for records,
-    from which values are made once their content was looked at.
-
-    Raises:
-        TreeError: the pickle holds anything else; what it was.
+    from which values are made once their content was looked at. A TreeError says what else it holds.
     """
     try:
         return _resolved(_Unpickler(io.BytesIO(data)).load())
@@ -240,7 +234,8 @@ class _Record:
     """What a name of NumPy was called with, and the state that was set."""
 
     def __init__(self, name: str, *given: Any):
-        self.name, self.given, self.state = name, given, ()
+        self.name, self.given = name, given
+        self.state: Any = ()
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
@@ -255,40 +250,33 @@ class _Unpickler(pickle.Unpickler):
 
 def _resolved(value: Any, depth: int = 0) -> Any:
     """Return plain values, dtypes and arrays in the place of the records."""
-    if isinstance(value, _Record) and value.name in _MAKERS:
-        return _MAKERS[value.name](value)
     if isinstance(value, _PLAIN):
         return value
-    if depth > 8 or not isinstance(value, (list, tuple, dict)):
-        raise TreeError(f"a pickle in it holds a {type(value).__name__}")
-    if isinstance(value, dict):
-        return {_resolved(key, depth + 1): _resolved(held, depth + 1) for key, held in value.items()}
-    return type(value)(_resolved(held, depth + 1) for held in value)
+    if isinstance(value, _Record) and value.name == "dtype":
+        return _dtype(value)
+    if isinstance(value, _Record) and value.name == "_reconstruct":
+        _, shape, dtype, _, values = value.state
+        held = [_scalar(part) if isinstance(part, _Record) else part for part in values]
+        if not _dtype(dtype).hasobject or not all(isinstance(part, (*_PLAIN, np.generic)) for part in held):
+            raise TreeError("a pickle in it holds an array of other objects than numbers and text")
+        # The flag of Fortran order is about memory: lists are in the order of rows either way.
+        return np.fromiter(held, dtype=object, count=len(held)).reshape(shape)
+    if isinstance(value, dict) and depth <= _DEPTH:
+        return {_resolved(key, depth + 1): _resolved(part, depth + 1) for key, part in value.items()}
+    if isinstance(value, (list, tuple)) and depth <= _DEPTH:
+        return type(value)(_resolved(part, depth + 1) for part in value)
+    raise TreeError(f"a pickle in it holds a {type(value).__name__}")
 
 
 def _dtype(record: _Record) -> np.dtype:
     code, order = record.given[0], record.state[1] if record.state else "="
     if record.name != "dtype" or not _DTYPE.fullmatch(code) or order not in ("<", ">", "|", "="):
         raise TreeError(f"a pickle in it holds the dtype {code!r}")
-    return np.dtype(code) if order in "|=" else np.dtype(code).newbyteorder(order)
-
-
-def _array(record: _Record) -> np.ndarray:
-    _, shape, dtype, _, values = record.state
-    if not _dtype(dtype).hasobject:
-        raise TreeError("a pickle in it holds an array that is not one of objects")
-    values = [_scalar(value) if isinstance(value, _Record) else value for value in values]
-    if not all(isinstance(value, (*_PLAIN, np.generic)) for value in values):
-        raise TreeError("a pickle in it holds an array of other objects than numbers and text")
-    # The flag of Fortran order is about memory: lists are in the order of rows either way.
-    return np.fromiter(values, dtype=object, count=len(values)).reshape(shape)
+    return np.dtype(code).newbyteorder(order)
 
 
 def _scalar(record: _Record) -> Any:
-    dtype, data = record.given
-    if record.name != "scalar" or _dtype(dtype).hasobject:
+    dtype = _dtype(record.given[0])
+    if record.name != "scalar" or dtype.hasobject:
         raise TreeError("a pickle in it holds a scalar of unknown form")
-    return np.frombuffer(data, dtype=_dtype(dtype), count=1)[0]
-
-
-_MAKERS = {"dtype": _dtype, "_reconstruct": _array, "scalar": _scalar}
+    return np.frombuffer(record.given[1], dtype=dtype, count=1)[0]

@@ -1,9 +1,8 @@
 """Two files that belong together, exchanged so that one good pair is there at every moment.
 
-`x.h5` ends with a seal, where readers of HDF5 do not look: size and SHA-256 of its `x.robj`, and the SHA-256 of all
-before. A save writes `x.robj.new` and `x.h5.new`, renames `x.h5.new` to `x.h5`, which is the commit, and then
-`x.robj.new` to `x.robj`. Wherever that stops, the `x.h5` that is there names one of `.robj` and `.robj.new`, and who
-comes next takes the last step. Saves into one directory wait for one another.
+`x.h5` ends with a seal, where readers of HDF5 do not look: the SHA-256 of its `x.robj`, and that of all before. A save
+writes `x.robj.new` and `x.h5.new`, renames the latter, which is the commit, then the former. Wherever that stops, the
+`x.h5` that is there names one of `.robj` and `.robj.new`, and who comes next takes the last step.
 """
 
 from __future__ import annotations
@@ -15,56 +14,41 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from pymer4.errors import FileError, MissingFileError, OptionError
 
 _PATIENCE = 60.0  # seconds that a save waits for another one
+_ATTEMPTS = 10  # to read a pair that others save meanwhile
 _SEAL = b"\npymer4-sha256"
-_NUMBER, _DIGEST = 8, 32  # bytes
+_DIGEST = 32  # bytes
 
 
-class Signature(NamedTuple):
-    """What tells a file from all others: its size in bytes, 0 for no file, and its SHA-256."""
-
-    size: int
-    sha256: bytes
+def digest(content: bytes) -> bytes:
+    """Return what tells a file of this content from all others; that of nothing stands for no file."""
+    return hashlib.sha256(content).digest()
 
 
-def signature(content: bytes) -> Signature:
-    """Return the signature of a file with this content."""
-    return Signature(len(content), hashlib.sha256(content).digest())
+NO_FILE = digest(b"")
 
 
 def sealed(content: bytes, robj: bytes) -> bytes:
     """Return the content of an `.h5` with its seal behind it; `robj` is empty where it has no R object."""
-    told = signature(robj)
-    content += _SEAL + told.size.to_bytes(_NUMBER, "big") + told.sha256
-    return content + hashlib.sha256(content).digest()
+    content += _SEAL + digest(robj)
+    return content + digest(content)
 
 
-def named(content: bytes) -> Signature | None:
-    """Return the signature of the R object that an `.h5` names; None where it bears no seal.
-
-    Raises:
-        ValueError: it is not as it was sealed.
-    """
-    seal = content[-len(_SEAL) - _NUMBER - 2 * _DIGEST :]
+def named(content: bytes) -> bytes | None:
+    """Return the digest of the R object that an `.h5` names, None where it bears no seal; or a ValueError."""
+    seal = content[-len(_SEAL) - 2 * _DIGEST :]
     if not seal.startswith(_SEAL):
         return None
-    if hashlib.sha256(content[:-_DIGEST]).digest() != seal[-_DIGEST:]:
+    if digest(content[:-_DIGEST]) != seal[-_DIGEST:]:
         raise ValueError("its check sum is another than that of what was saved")
-    told = seal[len(_SEAL) : -_DIGEST]
-    return Signature(int.from_bytes(told[:_NUMBER], "big"), told[_NUMBER:])
+    return seal[len(_SEAL) : -_DIGEST]
 
 
-def checked_path(filepath: str | os.PathLike) -> Path:
-    """Return the path of an `.h5` file.
-
-    Raises:
-        OptionError: it is no path, or has another suffix.
-        FileError: no file can have that name.
-    """
+def checked_path(filepath: str | os.PathLike[str]) -> Path:
+    """Return the path of an `.h5` file, or refuse it."""
     try:
         path = Path(os.fsdecode(filepath))
     except TypeError as error:
@@ -92,18 +76,19 @@ def new(path: Path) -> Path:
 # ------------------------------------------------------------------ saving
 
 
+def check_place(path: Path) -> None:
+    """Refuse a path that is a directory, or is in none."""
+    if not os.path.isdir(path.parent):
+        raise MissingFileError(
+            f"{path} can't be written: there is no directory {path.parent}. Make it first, with "
+            f"Path({str(path.parent)!r}).mkdir(parents=True)."
+        )
+    if os.path.isdir(path):
+        raise FileError(f"{path} can't be written: it is a directory. Choose another name.")
+
+
 def exchange(path: Path, content: bytes, robj: bytes | None) -> None:
-    """Put a pair in the place of the one that is there, or of nothing.
-
-    Args:
-        path: the `.h5`.
-        content: what it is to hold before its seal.
-        robj: what the `.robj` is to hold; None for an `.h5` on its own.
-
-    Raises:
-        FileError: it could not be written; what was there before is unharmed.
-    """
-    check_place(path)
+    """Put an `.h5` of this content, and its `.robj`, if any, in the place of the pair that is there, or of nothing."""
     kept, written = partner(path), partner(path, ".new")
     try:
         with _alone(path, _PATIENCE):
@@ -125,7 +110,7 @@ def exchange(path: Path, content: bytes, robj: bytes | None) -> None:
                 _sync(path.parent)
                 if robj is not None:
                     os.replace(written, kept)
-                elif before is not None and _content(kept, before) is not None:
+                elif before is not None and _content(kept, before):
                     _remove(kept)
                 _sync(path.parent)
     except FileError:
@@ -135,26 +120,6 @@ def exchange(path: Path, content: bytes, robj: bytes | None) -> None:
             f"{path} can't be written: {error.strerror or error}. {_advice(error)} What was saved there before is "
             "unharmed."
         ) from error
-
-
-def check_place(path: Path) -> None:
-    """Refuse a path where no file can be.
-
-    Raises:
-        FileError: it is a directory, or is in none, or its name is too long.
-    """
-    try:
-        new(path).stat()
-    except OSError as error:
-        if error.errno in (errno.ENAMETOOLONG, errno.EINVAL):
-            raise FileError(f"{path} can't be written: {error.strerror}. Choose a shorter name.") from error
-    if not path.parent.is_dir():
-        raise MissingFileError(
-            f"{path} can't be written: there is no directory {path.parent}. Make it first, with "
-            f"Path({str(path.parent)!r}).mkdir(parents=True)."
-        )
-    if path.is_dir():
-        raise FileError(f"{path} can't be written: it is a directory. Choose another name.")
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -178,45 +143,59 @@ def _advice(error: OSError) -> str:
 # ------------------------------------------------------------------ loading
 
 
-def robj_of(path: Path, wanted: Signature) -> bytes | None:
-    """Return the content of the file whose signature an `.h5` names; None where it is not there, empty for no file."""
-    if not wanted.size:
-        return b""
-    # In this order: while it is looked for, a save may rename the one to the other.
-    return _content(partner(path, ".new"), wanted) or _content(partner(path), wanted)
+def read(path: Path) -> tuple[bytes, bytes | None, bytes | None]:
+    """Return what an `.h5` holds, the digest that it names, and its R object: empty for none, None where not there."""
+    robj, content = None, b""
+    for _ in range(_ATTEMPTS):
+        before, content = content, _read(path)
+        wanted = named(content)
+        if wanted is None or content == before:
+            break
+        # In this order: while it is looked for, a save may rename the one to the other.
+        robj = b"" if wanted == NO_FILE else _content(partner(path, ".new"), wanted) or _content(partner(path), wanted)
+        if robj is not None:
+            break
+    if robj is not None and (partner(path, ".new").exists() or new(path).exists()):
+        # The pair is read: what can't be tidied up now does no harm, and is met again by the next save.
+        with contextlib.suppress(OSError), _alone(path, patience=0.0):
+            _settled(path)
+            _remove(partner(path, ".new"), new(path))
+    return content, wanted, robj
 
 
-def no_robj(path: Path, wanted: Signature) -> FileError:
-    """Return the error that says which file is in the place of the one that an `.h5` names."""
+def no_robj(path: Path) -> FileError:
+    """Return the error that says what is in the place of the R object that an `.h5` names."""
     kept = partner(path)
     load = "Load the tables alone with load_model(..., allow_missing_r=True)."
     if not kept.exists():
         return MissingFileError(f"{kept}, the R object that belongs to {path}, is not there. Put it back. {load}")
-    size = kept.stat().st_size
-    what = f"it has {size} bytes, not {wanted.size}" if size != wanted.size else "its SHA-256 is another"
     return FileError(
-        f"{kept} is foreign: it is not the R object that was saved with {path} ({what}). Put the right file in its "
-        f"place. {load}"
+        f"{kept} is foreign: it is not the R object that was saved with {path} (its SHA-256 is another). Put the right "
+        f"file in its place. {load}"
     )
 
 
-def settle(path: Path) -> None:
-    """Finish what an interrupted save left, unless a save is under way or the directory can't be written to."""
-    if partner(path, ".new").exists() or new(path).exists():
-        # The pair was read already: what can't be tidied up here does no harm, and is met again by the next save.
-        with contextlib.suppress(OSError), _alone(path, patience=0.0):
-            _settled(path)
-            _remove(partner(path, ".new"), new(path))
+def _read(path: Path) -> bytes:
+    if os.path.exists(path) and not os.path.isfile(path):
+        what = "a directory" if path.is_dir() else "no regular file"
+        raise FileError(f"{path} is {what}, not a model file. Give the .h5 that save_model() wrote.")
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        hint = " A first save of it was interrupted: save the model again." if new(path).exists() else ""
+        raise MissingFileError(f"There is no file {path}. Look for it with Path.glob('*.h5').{hint}") from error
+    except OSError as error:
+        raise FileError(f"{path} can't be read: {error.strerror or error}. See who may read it.") from error
 
 
-def _settled(path: Path) -> Signature | None:
-    """Take the last step of an interrupted save; returns the signature that the `.h5` names."""
+def _settled(path: Path) -> bytes | None:
+    """Take the last step of an interrupted save; returns the digest that the `.h5` names."""
     try:
         wanted = named(path.read_bytes())
     except (FileNotFoundError, ValueError):
         return None
     written = partner(path, ".new")
-    if wanted is not None and not written.is_symlink() and _content(written, wanted) is not None:
+    if wanted is not None and not written.is_symlink() and _content(written, wanted):
         os.replace(written, partner(path))
         _sync(path.parent)
     return wanted
@@ -225,11 +204,11 @@ def _settled(path: Path) -> Signature | None:
 # ------------------------------------------------------------------ files
 
 
-def _content(path: Path, wanted: Signature) -> bytes | None:
-    """Return the content of a file with this signature, None where it is not there or another."""
+def _content(path: Path, wanted: bytes) -> bytes | None:
+    """Return the content of a file with this digest, None where it is not there or another."""
     with contextlib.suppress(FileNotFoundError):
-        content = path.read_bytes() if wanted.size and path.stat().st_size == wanted.size else b""
-        if content and signature(content) == wanted:
+        content = path.read_bytes() if path.is_file() else b""
+        if digest(content) == wanted:
             return content
     return None
 
@@ -255,25 +234,28 @@ def _alone(path: Path, patience: float) -> Iterator[None]:
     if os.name != "posix":
         yield
         return
-    import fcntl
-
     handle, end = os.open(path.parent, os.O_RDONLY), time.monotonic() + patience
     try:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() >= end:
-                    raise FileError(
-                        f"{path} can't be written: another process has been saving into {path.parent} for "
-                        f"{patience:g} seconds. Wait for it, or save to another directory."
-                    ) from None
-                time.sleep(0.02)
-                continue
-            except OSError as error:
-                if error.errno not in (errno.ENOLCK, errno.EBADF, errno.EINVAL, errno.ENOTSUP):
-                    raise
-            break
+        while not _locked(handle):
+            if time.monotonic() >= end:
+                raise FileError(
+                    f"{path} can't be written: another process has been saving into {path.parent} for {patience:g} "
+                    "seconds. Wait for it, or save to another directory."
+                )
+            time.sleep(0.02)
         yield
     finally:
         os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.EBADF, errno.EINVAL, errno.ENOTSUP):
+            raise
+    return True

@@ -1,51 +1,42 @@
 """Plain trees in HDF5, in the layout that `deepdish.io.load` reads.
 
 Dicts, lists, tuples and None are groups, told apart by their `TITLE`: `dict:<n>`, `list:<n>`, `tuple:<n>`, `nonetype:`;
-text and scalars are attributes of the group, arrays are datasets, one that occurred before is a soft link. A `Tagged`
-is a group with the `TITLE` `<kind>:`, a dict for deepdish. An attribute that deepdish skips keeps the order of keys.
+text and scalars are attributes of the group, arrays are datasets, one that occurred before is a soft link.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import io
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+import pymer4
 from pymer4.errors import FileError
 
-LAYOUT = 12
-"""Version of deepdish's layout."""
-
-_SKIPPED = "DEEPDISH_IO"  # attributes that begin so are no entries
-_VERSION, _MARK = f"{_SKIPPED}_VERSION", f"{_SKIPPED}_PYMER4_"
-_ORDER = f"{_MARK}ORDER"
-_SYSTEM = ("CLASS", "TITLE", "VERSION", "FILTERS", "FLAVOR", "PYTABLES_FORMAT_VERSION", "NROWS", "EXTDIM")
-_RESERVED = re.compile(rf"^$|/|^\.+$|^_[a-z]_|[\0\ud800-\udfff]|^{_SKIPPED}|^({'|'.join(_SYSTEM)})$|^pandas_")
-_MANY = 10_000  # keys whose order does not fit an attribute
-_CHUNK = 2**16  # bytes of a column that are compressed, and read, at once
-_SMALL = 300  # elements up to which an array is not compressed
-_SHRUNK = 1100  # no compression makes data smaller by more: deflate reaches 1,032
-
+FORMAT = 1
+"""Version of what stands in a tree, its entry `format`."""
 
 DAMAGES = (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError, ArithmeticError, MemoryError)
 """What reading a damaged file can end in."""
 
+_SKIPPED = "DEEPDISH_IO"  # attributes that begin so are no entries
+_VERSION, _LAYOUT = f"{_SKIPPED}_VERSION", 12  # of deepdish's layout
+_NEWEST = {_VERSION: _LAYOUT, "format": FORMAT}
+_SYSTEM = ("CLASS", "TITLE", "VERSION", "FILTERS", "FLAVOR", "PYTABLES_FORMAT_VERSION", "NROWS", "EXTDIM")
+_RESERVED = re.compile(rf"^$|/|^\.+$|^_[a-z]_|[\0\ud800-\udfff]|^{_SKIPPED}|^({'|'.join(_SYSTEM)})$|^pandas_")
+_CHUNK = 2**16  # bytes of a column that are compressed, and read, at once
+_SMALL = 300  # elements up to which an array is neither compressed nor looked for among those before
+_SHRUNK = 1100  # no compression makes data smaller by more: deflate reaches 1,032
+
 
 class TreeError(ValueError):
     """A file that does not follow the layout; says where."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tagged:
-    """A dict of entries with the name of the kind of thing it stands for."""
-
-    kind: str
-    entries: Mapping[str, Any]
 
 
 def is_name(key: Any) -> bool:
@@ -56,72 +47,55 @@ def is_name(key: Any) -> bool:
 # ------------------------------------------------------------------ writing
 
 
-def write(tree: Mapping[str, Any], marks: Mapping[str, str | int], compression: Mapping[str, Any]) -> bytes:
-    """Return the content of an HDF5 file that holds a tree.
-
-    Args:
-        tree: a dict, whose entries stand in the root group.
-        marks: attributes of the root group that are no entries.
-        compression: arguments of h5py's `create_dataset`.
-    """
+def write(tree: Mapping[str, Any], compression: Mapping[str, Any]) -> bytes:
+    """Return the content of an HDF5 file that holds a tree; `compression` goes to h5py's `create_dataset`."""
     import h5py
 
     with h5py.File("tree.h5", "w", driver="core", backing_store=False) as file:
-        for name, value in {_VERSION: LAYOUT, **{_MARK + name: value for name, value in marks.items()}}.items():
-            _set(file, name, value)
-        _Writer(compression).entries(file, tree)
+        _set(file, _VERSION, _LAYOUT)
+        _write(file, tree, compression, {})
         file.flush()
         return file.id.get_file_image()
 
 
-class _Writer:
-    def __init__(self, compression: Mapping[str, Any]):
-        self.compression = compression
-        self.written: dict[int, tuple[Any, str]] = {}
+def _write(group: Any, entries: Mapping[str, Any], compression: Mapping[str, Any], written: dict[Any, str]) -> None:
+    """Write entries into a group; `written` is where arrays of the same values stand."""
+    for name, value in entries.items():
+        if isinstance(value, np.ndarray):
+            _write_array(group, name, value, compression, written)
+        elif value is None or isinstance(value, (Mapping, list, tuple)):
+            kind = "nonetype" if value is None else "dict" if isinstance(value, Mapping) else type(value).__name__
+            held = value or {}
+            made = group.create_group(name)
+            _set(made, "TITLE", f"{kind}:{len(held)}")
+            named = held if isinstance(held, Mapping) else {f"i{i}": part for i, part in enumerate(held)}
+            _write(made, named, compression, written)
+        else:
+            _set(group, name, value)
 
-    def entries(self, group: Any, entries: Mapping[str, Any]) -> None:
-        for name, value in entries.items():
-            if isinstance(value, np.ndarray):
-                self.array(group, name, value)
-            elif value is None:
-                self.group(group, name, "nonetype:", {})
-            elif isinstance(value, Tagged):
-                self.group(group, name, f"{value.kind}:", value.entries)
-            elif isinstance(value, (list, tuple)):
-                kind = "list" if isinstance(value, list) else "tuple"
-                self.group(group, name, f"{kind}:{len(value)}", {f"i{i}": held for i, held in enumerate(value)})
-            elif isinstance(value, Mapping):
-                made = self.group(group, name, f"dict:{len(value)}", value)
-                places = {key: place for place, key in enumerate(sorted(value))}
-                if list(places) != list(value) and len(places) < _MANY:
-                    made.attrs[_ORDER] = np.array([places[key] for key in value], dtype="<i4")
-            else:
-                _set(group, name, value)
 
-    def group(self, parent: Any, name: str, title: str, entries: Mapping[str, Any]) -> Any:
-        made = parent.create_group(name)
-        _set(made, "TITLE", title)
-        self.entries(made, entries)
-        return made
+def _write_array(
+    group: Any, name: str, values: np.ndarray, compression: Mapping[str, Any], written: dict[Any, str]
+) -> None:
+    import h5py
 
-    def array(self, group: Any, name: str, values: np.ndarray) -> None:
-        import h5py
-
-        if id(values) in self.written:
-            group[name] = h5py.SoftLink(self.written[id(values)][1])
-            return
-        held = np.ascontiguousarray(values) if values.size else np.array(values.shape, dtype="<i8")
-        is_truth = held.dtype.kind == "b"
-        chunks = (max(1, min(_CHUNK // held.itemsize, len(held))), *(1 for _ in held.shape[1:]))
-        made = group.create_dataset(
-            name,
-            data=held.view(np.uint8) if is_truth else held,
-            dtype=h5py.Datatype(h5py.h5t.NATIVE_B8) if is_truth else None,
-            **({"chunks": chunks, **self.compression} if held.size > _SMALL and self.compression else {}),
-        )
-        self.written[id(values)] = values, made.name
-        if not values.size:
-            made.attrs["zeroarray_dtype"] = np.bytes_(values.dtype.str)
+    held = np.ascontiguousarray(values) if values.size else np.array(values.shape, dtype="<i8")
+    is_large, is_truth = held.size > _SMALL, held.dtype.kind == "b"
+    same = (held.dtype.str, held.shape, hashlib.sha256(held).digest()) if is_large else None
+    if same in written:
+        group[name] = h5py.SoftLink(written[same])
+        return
+    chunks = (max(1, min(_CHUNK // held.itemsize, len(held))), *(1 for _ in held.shape[1:]))
+    made = group.create_dataset(
+        name,
+        data=held.view(np.uint8) if is_truth else held,
+        dtype=h5py.Datatype(h5py.h5t.NATIVE_B8) if is_truth else None,
+        **({"chunks": chunks, **compression} if is_large and compression else {}),
+    )
+    if is_large:
+        written[same] = made.name
+    if not values.size:
+        made.attrs["zeroarray_dtype"] = np.bytes_(values.dtype.str)
 
 
 def _set(node: Any, name: str, value: str | bool | int | float) -> None:
@@ -141,25 +115,30 @@ def _set(node: Any, name: str, value: str | bool | int | float) -> None:
 # ------------------------------------------------------------------ reading
 
 
-def marks(file: Any) -> dict[str, Any]:
-    """Return the marks of an open HDF5 file, and `VERSION`, that of deepdish's layout; None where it has none."""
-    found = {name[len(_MARK) :]: _attribute(file, name) for name in file.attrs if name.startswith(_MARK)}
-    return found | {"VERSION": _attribute(file, _VERSION) if _VERSION in file.attrs else None}
-
-
-def read(file: Any, path: Path, unpickled: Callable[[bytes], Any] | None = None) -> dict[str, Any]:
-    """Return the tree of an open HDF5 file.
-
-    Args:
-        file: an `h5py.File`.
-        path: what it is called, for messages.
-        unpickled: turns the pickles of old files into values; None refuses them.
+def read(content: bytes, path: Path, unpickled: Callable[[bytes], Any] | None = None) -> dict[str, Any]:
+    """Return the tree of a file; `unpickled` turns the pickles of old ones into values, None refuses them.
 
     Raises:
-        TreeError: the file does not follow the layout.
-        FileError: it is compressed in a way that is not known here.
+        TreeError: the file does not follow the layout; a damaged one ends in any of `DAMAGES`.
+        FileError: it is of another kind, newer, or compressed in a way that is not known here.
     """
-    return _Reader(path, unpickled).group(file["/"])
+    import h5py
+
+    another = FileError(
+        f"{path} is no model file: it is not HDF5, or not in the layout of one. Give the .h5 that save_model() wrote, "
+        "or one of release 0.7."
+    )
+    if not content.startswith(b"\x89HDF\r\n\x1a\n"):
+        raise another
+    with h5py.File(io.BytesIO(content), "r") as file:
+        if _VERSION not in file.attrs:
+            raise another
+        if any(name in file.attrs and file.attrs[name] > most for name, most in _NEWEST.items()):
+            raise FileError(
+                f"{path} was written by a newer version, in a format that pymer4 {pymer4.__version__} does not know. "
+                "Upgrade pymer4: pip install -U pymer4."
+            )
+        return _Reader(path, unpickled).group(file["/"])
 
 
 class _Reader:
@@ -185,12 +164,7 @@ class _Reader:
         entries = {name: self.child(group, name) for name in group} | {name: _attribute(group, name) for name in told}
         if kind in ("list", "tuple"):
             return (list if kind == "list" else tuple)(entries[f"i{i}"] for i in range(int(size)))
-        if kind == "nonetype":
-            return None
-        names = sorted(entries)
-        order = group.attrs[_ORDER] if _ORDER in group.attrs else range(len(names))
-        entries = {names[place]: entries[names[place]] for place in order}
-        return entries if kind in ("dict", "") else Tagged(kind, entries)
+        return None if kind == "nonetype" else {name: entries[name] for name in sorted(entries)}
 
     def array(self, node: Any) -> Any:
         import h5py
@@ -215,20 +189,17 @@ class _Reader:
 
     def require_filters(self, node: Any) -> None:
         """Refuse an array whose compression HDF5 does not know here."""
-        import h5py
+        from h5py.h5z import filter_avail
 
         plist = node.id.get_create_plist()
         needed = [plist.get_filter(i)[0] for i in range(plist.get_nfilters())]
-        if all(map(h5py.h5z.filter_avail, needed)):
-            return
-        step = "Install the package that brings them: pip install hdf5plugin."
-        with contextlib.suppress(ImportError):
-            import hdf5plugin  # noqa: F401
-
-            step = "hdf5plugin, which is here, does not bring it. Save the model again with compression='zlib'."
-        if not all(map(h5py.h5z.filter_avail, needed)):
+        if not all(map(filter_avail, needed)):
+            with contextlib.suppress(ImportError):
+                import hdf5plugin  # noqa: F401
+        if not all(map(filter_avail, needed)):
             raise FileError(
-                f"{self.path} can't be read: it is compressed by blosc or another filter that HDF5 has not here. {step}"
+                f"{self.path} can't be read: it is compressed by blosc or another filter that HDF5 has not here. "
+                "Install hdf5plugin, if it is not there, or save the model again with compression='zlib'."
             )
 
 
@@ -236,11 +207,10 @@ def _attribute(node: Any, name: str) -> Any:
     """Return an attribute as the Python value it stands for."""
     import h5py
 
-    kind, value = node.attrs.get_id(name).get_type(), node.attrs[name]
-    if kind.get_class() == h5py.h5t.STRING:
-        coded = b"" if isinstance(value, h5py.Empty) else value.encode() if isinstance(value, str) else bytes(value)
-        is_text = name == "TITLE" or kind.get_cset() == h5py.h5t.CSET_UTF8
-        return coded.decode("utf-8", "surrogatepass") if is_text else coded
-    if kind.get_class() == h5py.h5t.BITFIELD:
-        return bool(value)
-    return value.item() if isinstance(value, np.generic) else value
+    value = node.attrs[name]
+    if isinstance(value, h5py.Empty):
+        return ""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogatepass")
+    is_truth = node.attrs.get_id(name).get_type().get_class() == h5py.h5t.BITFIELD
+    return bool(value) if is_truth else value.item() if isinstance(value, np.generic) else value
