@@ -12,9 +12,9 @@ import pandas as pd
 
 from pymer4.data.columns import LARGEST_FLOAT, real_array
 from pymer4.errors import ModelWarning, OptionError, also_spelled, count, issue, one_of, shown, truth
-from pymer4.statistics.psd import isPSD, nearest_psd, symmetric_matrix
+from pymer4.statistics.psd import isPSD, nearestPSD, symmetric_matrix
 from pymer4.statistics.samples import numbers
-from pymer4.work import generator
+from pymer4.work import Seed, generator
 
 __all__ = ["easy_multivariate_normal", "simulate_lm", "simulate_lmm"]
 
@@ -32,7 +32,7 @@ def easy_multivariate_normal(
     corrs: Any,
     mu: Any = 0.0,
     sigma: Any = 1.0,
-    seed: int | np.random.Generator | None = None,
+    seed: Seed = None,
     forcePSD: bool = True,
     return_new_corrs: bool = False,
     nit: int = 100,
@@ -70,7 +70,7 @@ def easy_multivariate_normal(
         ((500, 2), True)
     """
     num_obs, num_features = count("num_obs", num_obs, most=_MOST), count("num_features", num_features)
-    _require_room(num_obs=num_obs, num_features=num_features)
+    _require_room(num_obs, "num_features", num_features)
     force, return_corrs = truth("forcePSD", forcePSD), truth("return_new_corrs", return_new_corrs)
     R = _possible(_correlations(corrs, num_features), force, nit)
     means, sds = _per_column("mu", mu, num_features), _spreads("sigma", sigma, num_features)
@@ -90,7 +90,7 @@ def simulate_lm(
     sigmas: Any = 1.0,
     noise_params: tuple[float, float] = (0, 1),
     family: Family = "gaussian",
-    seed: int | np.random.Generator | None = None,
+    seed: Seed = None,
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """Simulate the data of a linear or logistic regression.
 
@@ -124,14 +124,12 @@ def simulate_lm(
         >>> list(data.columns), b.tolist()
         (['DV', 'IV1', 'IV2'], [10.0, 2.0, -1.0])
     """
-    num_obs, num_coef = count("num_obs", num_obs, most=_MOST), count("num_coef", num_coef, 0)
-    _require_room(num_obs=num_obs, num_coef=num_coef)
-    one_of("family", family, get_args(Family))
-    location, scale = _noise(noise_params)
+    rows, num_coef = _size(num_obs, num_coef)
+    location, scale = _noise(noise_params, family)
     rng = generator(seed)
-    X = _predictors(rng, num_obs, num_coef, corrs, mus, sigmas)
+    X = _predictors(rng, rows, num_coef, corrs, mus, sigmas)
     b = _coefficients(rng, coef_vals, num_coef)
-    noise = _drawn_noise(rng, num_obs, location, scale, family)
+    noise = location + scale * _standard(rng, rows, family)
     return _frame(b[0] + X @ b[1:] + noise, X, family), b
 
 
@@ -146,7 +144,7 @@ def simulate_lmm(
     sigmas: Any = 1.0,
     noise_params: tuple[float, float] = (0, 1),
     family: Family = "gaussian",
-    seed: int | np.random.Generator | None = None,
+    seed: Seed = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
     """Simulate the data of a linear or logistic mixed model with random intercepts and slopes.
 
@@ -159,13 +157,13 @@ def simulate_lmm(
         num_grps: groups.
         coef_vals: intercept and one coefficient a predictor, of the population; None draws them from the standard
             normal distribution.
-        corrs: correlations of the predictors, as in `easy_multivariate_normal`; None for independent ones.
+        corrs: correlations of the predictors, as in `simulate_lm`; the arguments from `mus` on are those of it too.
         grp_sigmas: standard deviations of the groups' coefficients, one for all or one a coefficient, intercept first.
-        mus: means of the predictors, one for all or one a predictor.
-        sigmas: standard deviations of the predictors, likewise.
-        noise_params: mean and standard deviation of the noise; location and scale in the binomial family.
-        family: `"gaussian"` or `"binomial"`; see `simulate_lm`.
-        seed: a whole number, or a NumPy Generator, for data that can be repeated.
+        mus: means of the predictors.
+        sigmas: standard deviations of the predictors.
+        noise_params: mean and standard deviation of the noise.
+        family: `"gaussian"` or `"binomial"`.
+        seed: a whole number, or a NumPy Generator.
 
     Returns:
         Data with the columns DV, IV1, IV2, ..., Group (1, 2, ...), rows in the order of the groups; the groups'
@@ -183,21 +181,17 @@ def simulate_lmm(
         >>> data.shape, list(blups.columns), blups.index[0]
         ((200, 4), ['Intercept', 'IV1', 'IV2'], 'Grp1')
     """
-    num_obs, num_coef = count("num_obs", num_obs, most=_MOST), count("num_coef", num_coef, 0)
-    num_grps = count("num_grps", num_grps)
-    _require_room(num_obs=num_obs, num_coef=num_coef, num_grps=num_grps)
-    one_of("family", family, get_args(Family))
-    location, scale = _noise(noise_params)
-    between = _spreads("grp_sigmas", grp_sigmas, num_coef + 1)
-    rng, rows = generator(seed), num_obs * num_grps
+    rows, num_coef = _size(num_obs, num_coef, num_grps)
+    location, scale = _noise(noise_params, family)
+    between, rng = _spreads("grp_sigmas", grp_sigmas, num_coef + 1), generator(seed)
     X = _predictors(rng, rows, num_coef, corrs, mus, sigmas)
     b = _coefficients(rng, coef_vals, num_coef)
-    blups = b + rng.standard_normal((num_grps, num_coef + 1)) * between
-    noise = _drawn_noise(rng, rows, location, scale, family)
-    group = np.repeat(np.arange(num_grps), num_obs)
+    blups = b + rng.standard_normal((int(num_grps), num_coef + 1)) * between
+    noise = location + scale * _standard(rng, rows, family)
+    group = np.arange(rows) // (rows // len(blups))
     data = _frame(blups[group, 0] + (X * blups[group, 1:]).sum(axis=1) + noise, X, family)
     data["Group"] = group + 1
-    index = pd.Index([f"Grp{i + 1}" for i in range(num_grps)], dtype=object)
+    index = pd.Index([f"Grp{i + 1}" for i in range(len(blups))], dtype=object)
     return data, pd.DataFrame(blups, columns=["Intercept", *_names(num_coef)], index=index), b
 
 
@@ -226,10 +220,16 @@ def discrete_inverse_logit(arr: Any) -> np.ndarray:
     return np.where(missing, np.nan, classes) if missing.any() else classes
 
 
-def _require_room(num_obs: int, num_grps: int = 1, **columns: int) -> None:
-    """Refuse data that no memory holds: more than a billion numbers, or correlations of so many predictors."""
-    (name, k) = next(iter(columns.items()))
-    rows = num_obs * num_grps
+def _size(num_obs: Any, num_coef: Any, num_grps: Any = 1) -> tuple[int, int]:
+    """Return the numbers of rows, in all groups, and of predictors, unless no memory holds them."""
+    num_obs, num_coef = count("num_obs", num_obs, most=_MOST), count("num_coef", num_coef, 0)
+    rows = num_obs * count("num_grps", num_grps)
+    _require_room(rows, "num_coef", num_coef)
+    return rows, num_coef
+
+
+def _require_room(rows: int, name: str, k: int) -> None:
+    """Refuse more than a billion numbers, or correlations of so many predictors."""
     if max(rows * (k + 1), k * k) > _MOST:
         raise OptionError(
             f"{rows:,} rows and {name}={k:,} make more than the {_MOST:,} numbers that data may have here. Give fewer, "
@@ -239,18 +239,15 @@ def _require_room(num_obs: int, num_grps: int = 1, **columns: int) -> None:
 
 def _correlations(corrs: Any, k: int) -> np.ndarray:
     """Return a correlation matrix, shape (k, k), from one correlation, those above the diagonal, or the matrix."""
-    given = _reals(corrs)
-    above = k * (k - 1) // 2
+    given, above = _reals(corrs), k * (k - 1) // 2
     if given.shape == (k, k):
         matrix = symmetric_matrix("corrs", given)
         if (np.abs(np.diag(matrix) - 1) > 1e-8).any():
             raise OptionError("corrs has to have 1 all along its diagonal. Standard deviations go into sigma.")
         np.fill_diagonal(matrix, 1.0)
     elif given.ndim == 0 or given.shape == (above,):
-        matrix = np.eye(k)
-        upper = np.triu_indices(k, 1)
-        matrix[upper] = given
-        matrix.T[upper] = given
+        matrix, upper = np.eye(k), np.triu_indices(k, 1)
+        matrix[upper] = matrix.T[upper] = given
     else:
         raise OptionError(
             f"corrs has shape {given.shape}. For {k} columns give one number for all pairs, the {above} above the "
@@ -265,14 +262,13 @@ def _possible(R: np.ndarray, force: bool, nit: int) -> np.ndarray:
     """Return the nearest correlation matrix, and say how far it is from the one asked for."""
     if isPSD(R):
         return R
-    smallest = np.linalg.eigvalsh(R)[0]
-    told = f"The correlations asked for are impossible together (smallest eigenvalue {smallest:.3g})."
+    told = f"The correlations asked for are impossible together (smallest eigenvalue {np.linalg.eigvalsh(R)[0]:.3g})."
     if not force:
         raise OptionError(f"{told} Use forcePSD=True for the nearest that are possible.")
-    nearest = nearest_psd(R, nit)
-    moved = np.abs(nearest - R).max()
-    distance = np.linalg.norm(nearest - R)
-    text = f"{told} The nearest possible ones are used: up to {moved:.3g} away, {distance:.3g} in the Frobenius norm."
+    nearest = nearestPSD(R, nit)
+    moved = nearest - R
+    far, distance = np.abs(moved).max(), np.linalg.norm(moved)
+    text = f"{told} The nearest possible ones are used: up to {far:.3g} away, {distance:.3g} in the Frobenius norm."
     issue(text, ModelWarning)
     return nearest
 
@@ -284,7 +280,7 @@ def _reals(values: Any) -> np.ndarray:
 
 
 def _per_column(argument: str, values: Any, k: int) -> np.ndarray:
-    """Return one finite number a column, shape (k,)."""
+    """Return one finite number a column."""
     found = _reals(values)
     if found.ndim and found.shape != (k,):
         raise OptionError(f"{argument} has shape {found.shape}; give one number, or {k} of them.")
@@ -301,7 +297,8 @@ def _spreads(argument: str, values: Any, k: int) -> np.ndarray:
     return found
 
 
-def _noise(noise_params: Any) -> tuple[float, float]:
+def _noise(noise_params: Any, family: str) -> tuple[float, float]:
+    one_of("family", family, get_args(Family))
     found = _reals(noise_params)
     location, scale = found if found.shape == (2,) else (np.nan, np.nan)
     if not (np.abs([location, scale]) <= LARGEST_FLOAT).all() or scale < 0:
@@ -316,9 +313,8 @@ def _predictors(rng: np.random.Generator, rows: int, k: int, corrs: Any, mus: An
     return easy_multivariate_normal(rows, k, 0.0 if corrs is None else corrs, means, sds, rng)
 
 
-def _drawn_noise(rng: np.random.Generator, rows: int, location: float, scale: float, family: str) -> np.ndarray:
-    drawn = rng.standard_normal(rows) if family == "gaussian" else rng.logistic(size=rows)
-    return location + scale * drawn
+def _standard(rng: np.random.Generator, rows: int, family: str) -> np.ndarray:
+    return rng.standard_normal(rows) if family == "gaussian" else rng.logistic(size=rows)
 
 
 def _coefficients(rng: np.random.Generator, given: Any, k: int) -> np.ndarray:

@@ -16,13 +16,12 @@ from typing import Any
 
 from pymer4.infer.compare import lrt
 from pymer4.simulate import discrete_inverse_logit
-from pymer4.statistics import moments
 from pymer4.statistics.bootstrap import boot_func, cohens_d
 from pymer4.statistics.equivalence import tost_equivalence
 from pymer4.statistics.fit_measures import rsquared, rsquared_adj, vif
 from pymer4.statistics.permutation import perm_test
 from pymer4.statistics.pvalues import correct_pvals
-from pymer4.statistics.samples import sample
+from pymer4.statistics.samples import degrees_of_freedom, require_spread, sample
 
 __all__ = [
     "boot_func",
@@ -56,5 +55,5 @@ def welch_dof(x: Any, y: Any) -> float:
         5.5208
     """
     first, second = sample("x", x), sample("y", y)
-    moments.require_spread(first, second, "Welch's df")
-    return moments.degrees_of_freedom(first, second, equal_var=False)
+    require_spread(first, second, "Welch's df")
+    return degrees_of_freedom(first, second, equal_var=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -11,12 +12,17 @@ import pandas as pd
 
 from pymer4.data.columns import real_array
 from pymer4.errors import DataError, ModelWarning, OptionError, also_spelled, count, issue, shown, truth, workers
-from pymer4.statistics import moments
-from pymer4.statistics.samples import number, pairs, sample
-from pymer4.work import BLOCK, blocks, each_chunk, map_chunks
+from pymer4.infer.draws import quantiles
+from pymer4.statistics import samples
+from pymer4.statistics.samples import number
+from pymer4.work import BLOCK, Seed, blocks, each_chunk, map_chunks
+
+Measure = Callable[[Any, Any], np.ndarray]
+"""A statistic of one sample, or of two, a row each: shapes (draws, n) and (draws, m) or None to (draws,)."""
 
 _NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
 
+_LEVEL = 0.95
 _CALLS = 10
 """Calls of a user's function in one block; it may be slow, and every worker should have some."""
 
@@ -30,7 +36,7 @@ def boot_func(
     paired: bool = False,
     n_boot: int = 500,
     n_jobs: int = 1,
-    seed: int | np.random.Generator | None = None,
+    seed: Seed = None,
 ) -> tuple[Any, np.ndarray]:
     """Return a function of one sample or of two, with limits by the percentile bootstrap.
 
@@ -69,14 +75,21 @@ def boot_func(
         raise OptionError(f"func_args={shown(func_args)} has to be a dict of keyword arguments, such as {{'axis': 0}}.")
     n_boot, n_jobs, paired = count("n_boot", n_boot), workers(n_jobs), truth("paired", paired)
     data = [_rows("x", x)] + ([] if y is None else [_rows("y", y)])
-    if paired:
-        _require_pairs(data)
+    if paired and y is None:
+        raise OptionError("paired=True needs y, the second sample.")
+    if paired and len(data[0]) != len(data[1]):
+        raise DataError(
+            f"With paired=True x and y have to be of one length: x has {len(data[0])} rows, y {len(data[1])}."
+        )
     with np.errstate(all="ignore"):
         value = _numeric(func(*(values.copy() for values in data), **func_args))
     work = blocks(seed, n_boot, BLOCK // _CALLS)
     parts = each_chunk(_called, work, n_jobs, data, func, dict(func_args), paired)
-    drawn = _stacked([values for part in parts for values in part])
-    return (value.item() if value.ndim == 0 else value), moments.limits(_usable(drawn, "func"))
+    drawn = [values for part in parts for values in part]
+    shapes = {values.shape for values in drawn}
+    if len(shapes) > 1:
+        raise DataError(f"func returns arrays of changing shape: {', '.join(map(str, sorted(shapes)))}.")
+    return (value.item() if value.ndim == 0 else value), _limits(np.stack(drawn), "func")
 
 
 def cohens_d(
@@ -87,7 +100,7 @@ def cohens_d(
     equal_var: bool = False,
     value: float = 0,
     n_jobs: int = 1,
-    seed: int | np.random.Generator | None = None,
+    seed: Seed = None,
 ) -> float | tuple[float, np.ndarray]:
     """Return Cohen's d of one sample, of two, or of pairs, with limits by the percentile bootstrap.
 
@@ -127,40 +140,37 @@ def cohens_d(
     """
     paired, equal_var, value = truth("paired", paired), truth("equal_var", equal_var), number("value", value)
     n_boot, n_jobs = count("n_boot", n_boot, 0), workers(n_jobs)
-    if paired:
-        if y is None:
-            raise OptionError("paired=True needs y, the second number of each pair.")
-        first, second = pairs(x, y)
-        first, second = first - second, None
-    else:
-        first, second = sample("x", x), None if y is None else sample("y", y)
-    moments.require_spread(first, second, "Cohen's d")
-    d = float(moments.cohen(first, second, equal_var, value))
-    if not n_boot:
-        return d
-    work = blocks(seed, n_boot, len(first) + (0 if second is None else len(second)))
-    drawn = map_chunks(_drawn_d, work, n_jobs, first, second, equal_var, value)
-    return d, moments.limits(_usable(drawn, "d"))
+    first, second = samples.compared(x, y, paired, "paired=True")
+    samples.require_spread(first, second, "Cohen's d")
+    measure = partial(samples.cohen, equal_var=equal_var, value=value)
+    d = float(measure(first, second))
+    return (d, bootstrap_limits(first, second, measure, n_boot, n_jobs, seed, "d")) if n_boot else d
 
 
-def resampled(rng: np.random.Generator, values: np.ndarray, draws: int) -> np.ndarray:
-    """Return resamples of `values` with replacement, shape (draws, n)."""
-    return values[rng.integers(0, len(values), size=(draws, len(values)))]
-
-
-def _drawn_d(
-    first: np.ndarray, second: np.ndarray | None, equal_var: bool, value: float, work: np.ndarray
+def bootstrap_limits(
+    first: np.ndarray, second: np.ndarray | None, measure: Measure, n_boot: int, n_jobs: int, seed: Seed, what: str
 ) -> np.ndarray:
+    """Return percentile limits of a statistic of one sample, or of two, shape (2,)."""
+    work = blocks(seed, n_boot, len(first) + (0 if second is None else len(second)))
+    return _limits(map_chunks(_measured, work, n_jobs, first, second, measure), what)
+
+
+def _measured(first: np.ndarray, second: np.ndarray | None, measure: Measure, work: np.ndarray) -> np.ndarray:
+    """Return the statistics of the resamples of some blocks."""
     found = []
     for seed, draws in work:
         rng = np.random.default_rng(seed)
-        x = resampled(rng, first, draws)
-        y = None if second is None else resampled(rng, second, draws)
-        found.append(moments.cohen(x, y, equal_var, value))
+        x, y = (
+            None if values is None else values[rng.integers(0, len(values), size=(draws, len(values)))]
+            for values in (first, second)
+        )
+        found.append(measure(x, y))
     return np.concatenate(found)
 
 
-def _called(data: list, func: Callable, func_args: dict, paired: bool, work: np.ndarray) -> list[np.ndarray]:
+def _called(
+    data: list[np.ndarray], func: Callable[..., Any], func_args: dict[str, Any], paired: bool, work: np.ndarray
+) -> list[np.ndarray]:
     """Return the function's values of the resamples of some blocks."""
     found = []
     for seed, draws in work:
@@ -173,27 +183,11 @@ def _called(data: list, func: Callable, func_args: dict, paired: bool, work: np.
     return found
 
 
-def _stacked(found: list[np.ndarray]) -> np.ndarray:
-    shapes = {values.shape for values in found}
-    if len(shapes) > 1:
-        raise DataError(f"func returns arrays of changing shape: {', '.join(map(str, sorted(shapes)))}.")
-    return np.stack(found)
-
-
 def _rows(argument: str, values: Any) -> np.ndarray:
     found = values.to_numpy() if isinstance(values, (pd.Series, pd.DataFrame)) else np.asarray(values)
     if found.ndim == 0 or not len(found):
         raise DataError(f"{argument} has to hold observations, one a row: a list, array, Series or frame.")
     return found
-
-
-def _require_pairs(data: list[np.ndarray]) -> None:
-    if len(data) == 1:
-        raise OptionError("paired=True needs y, the second sample.")
-    if len(data[0]) != len(data[1]):
-        raise DataError(
-            f"With paired=True x and y have to be of one length: x has {len(data[0])} rows, y {len(data[1])}."
-        )
 
 
 def _numeric(value: Any) -> np.ndarray:
@@ -203,11 +197,12 @@ def _numeric(value: Any) -> np.ndarray:
     return found
 
 
-def _usable(drawn: np.ndarray, what: str) -> np.ndarray:
-    """Return the draws that are finite, and warn of the others."""
+def _limits(drawn: np.ndarray, what: str) -> np.ndarray:
+    """Return 95 % percentile limits of the draws that are finite, shape (2, ...), and warn of the others."""
     finite = np.isfinite(drawn).reshape(len(drawn), -1).all(axis=1)
     lost = len(drawn) - int(finite.sum())
     if lost:
         text = f"In {lost} of {len(drawn)} resamples {what} is NaN or infinite; the limits are those of the others."
         issue(text, ModelWarning)
-    return drawn[finite] if finite.any() else np.full_like(drawn[:1], np.nan)
+    kept = drawn[finite] if finite.any() else np.full_like(drawn[:1], np.nan)
+    return quantiles(kept, np.array([(1 - _LEVEL) / 2, (1 + _LEVEL) / 2]))

@@ -9,13 +9,20 @@ import numpy as np
 from pymer4.errors import OptionError, also_spelled, count, truth
 from pymer4.infer.asymptotic import p_value, t_quantile
 from pymer4.plots import forest
-from pymer4.statistics import moments
-from pymer4.statistics.bootstrap import resampled
-from pymer4.statistics.permutation import perm_test
-from pymer4.statistics.samples import number, pairs, sample
-from pymer4.work import blocks, seed_stream
+from pymer4.statistics import samples
+from pymer4.statistics.bootstrap import bootstrap_limits
+from pymer4.statistics.permutation import Stat, perm_test
+from pymer4.statistics.samples import number
+from pymer4.work import Seed, seed_stream
 
 _ALPHA = 0.05
+_VERDICTS = {
+    (True, True): "Equivalent, and different from 0",
+    (True, False): "Equivalent",
+    (False, True): "Different",
+    (False, False): "Undecided",
+}
+"""What to call a pair of means that are equivalent, and that differ."""
 
 
 @also_spelled(return_dists="return_dist")
@@ -29,7 +36,7 @@ def tost_equivalence(
     n_perm: int = 1000,
     n_boot: int = 5000,
     plot: bool = False,
-    seed: int | np.random.Generator | None = None,
+    seed: Seed = None,
     *,
     return_dist: bool = False,
 ) -> dict[str, Any]:
@@ -80,32 +87,33 @@ def tost_equivalence(
     n_perm, n_boot = count("n_perm", n_perm, 0), count("n_boot", n_boot, 0)
     if y is None:
         raise OptionError("tost_equivalence() compares two samples, so it needs y.")
-    x, y = pairs(x, y) if paired else (sample("x", x), sample("y", y))
-    first, second = (x - y, None) if paired else (x, y)
-    moments.require_spread(first, second, "a t test")
+    first, second = samples.compared(x, y, paired, "paired=True")
+    samples.require_spread(first, second, "a t test")
 
-    difference = float(moments.mean_difference(first, second))
-    error = float(moments.standard_error(first, second, equal_var))
-    df = moments.degrees_of_freedom(first, second, equal_var)
+    difference = float(samples.mean_difference(first, second))
+    error = float(samples.standard_error(first, second, equal_var))
+    df = samples.degrees_of_freedom(first, second, equal_var)
     test_seed, interval_seed = seed_stream(seed, 2)
-    stat = "tstat-paired" if paired else "tstat"
+    stat: Stat = "tstat-paired" if paired else "tstat"
     _, p, *drawn = perm_test(x, y, stat, n_perm, equal_var, return_dist=return_dist, seed=test_seed)
     found = _tests(difference, error, df, (lower, upper), p)
-    found["CI"] = _interval(first, second, n_boot, interval_seed) if n_boot else _t_limits(difference, error, df, 0.95)
+    if n_boot:
+        found["CI"] = bootstrap_limits(
+            first, second, samples.mean_difference, n_boot, 1, interval_seed, "the difference"
+        )
+    else:
+        found["CI"] = _t_limits(difference, error, df, 0.95)
     if plot:
-        inner = _t_limits(difference, error, df, 1 - 2 * _ALPHA)
-        verdict = _verdict(found["In_Equivalence_Range"], found["Means_Are_Different"])
+        equivalent, different = found["In_Equivalence_Range"], found["Means_Are_Different"]
         found["axes"] = forest.equivalence(
             difference,
-            inner,
+            _t_limits(difference, error, df, 1 - 2 * _ALPHA),
             found["CI"],
             (lower, upper),
-            verdict=verdict,
+            verdict=_VERDICTS[equivalent, different],
             outer_label="95 % bootstrap interval" if n_boot else "95 % t interval",
         )
-    if drawn:
-        (found["perm_dist"],) = drawn
-    return found
+    return found | ({"perm_dist": drawn[0]} if drawn else {})
 
 
 def _tests(difference: float, error: float, df: float, bounds: tuple[float, float], p: float) -> dict[str, Any]:
@@ -114,27 +122,9 @@ def _tests(difference: float, error: float, df: float, bounds: tuple[float, floa
     found: dict[str, Any] = {"original": {"m": difference, "t": difference / error, "p": p}}
     for name, m, one in zip(("lower", "upper"), above, one_sided, strict=True):
         found[name] = {"m": m, "t": m / error, "p": one}
-    found["In_Equivalence_Range"] = max(one_sided) < _ALPHA
-    found["Means_Are_Different"] = p < _ALPHA
-    return found
-
-
-def _interval(first: np.ndarray, second: np.ndarray | None, n_boot: int, seed: Any) -> np.ndarray:
-    """Return percentile limits of the difference of means."""
-    drawn = []
-    for block_seed, draws in blocks(seed, n_boot, len(first) + (0 if second is None else len(second))):
-        rng = np.random.default_rng(block_seed)
-        x = resampled(rng, first, draws)
-        drawn.append(moments.mean_difference(x, None if second is None else resampled(rng, second, draws)))
-    return moments.limits(np.concatenate(drawn))
+    return found | {"In_Equivalence_Range": max(one_sided) < _ALPHA, "Means_Are_Different": p < _ALPHA}
 
 
 def _t_limits(difference: float, error: float, df: float, level: float) -> np.ndarray:
     half = float(t_quantile((1 - level) / 2, df)) * error
     return np.array([difference - half, difference + half])
-
-
-def _verdict(equivalent: bool, different: bool) -> str:
-    if equivalent:
-        return "Equivalent, and different from 0" if different else "Equivalent"
-    return "Different" if different else "Undecided"

@@ -65,10 +65,10 @@ def vif(
     flat = [name for name, is_flat in zip(design.columns, constant, strict=True) if is_flat][int(has_intercept) :]
     if flat:
         raise DataError(f"{', '.join(map(repr, flat))} is constant, so it has no correlations. Drop the column.")
-    predictors = design.columns[int(has_intercept) :]
-    found = dict(zip(predictors, _factors(_scaled(X[:, int(has_intercept) :], centred=True)), strict=True))
+    predictors = X[:, int(has_intercept) :]
+    found = dict(zip(design.columns[int(has_intercept) :], _factors(predictors - predictors.mean(axis=0)), strict=True))
     if has_intercept and not exclude_intercept:
-        found = {design.columns[0]: _factors(_scaled(X, centred=False))[0]} | found
+        found = {design.columns[0]: _factors(X)[0]} | found
     high = {name: value for name, value in found.items() if value >= tol}
     if high:
         told = ", ".join(f"{name} {value:.3g}" for name, value in high.items())
@@ -147,18 +147,12 @@ def _design(given: Any) -> tuple[pd.DataFrame, np.ndarray]:
     return design, np.column_stack([column.values.astype(float) for column in columns.values()])
 
 
-def _scaled(X: np.ndarray, centred: bool) -> np.ndarray:
-    """Return columns of length 1; about their means where `centred`."""
-    X = X - X.mean(axis=0) if centred else X
-    return X / np.sqrt((X**2).sum(axis=0))
-
-
-def _factors(Z: np.ndarray) -> list[float]:
-    """Return 1 / (1 - R²) of each column of length 1 regressed on the others."""
-    # The triangle of QR has the lengths and angles of Z, and k rows.
-    triangle = np.linalg.qr(Z, mode="r")
+def _factors(X: np.ndarray) -> list[float]:
+    """Return 1 / (1 - R²) of each column regressed on the others."""
+    # The triangle of QR has the lengths and angles of the columns, scaled to length 1, and k rows.
+    triangle = np.linalg.qr(X / np.sqrt((X**2).sum(axis=0)), mode="r")
     found = []
-    for j in range(Z.shape[1]):
+    for j in range(X.shape[1]):
         others = np.delete(triangle, j, axis=1)
         weights = np.linalg.lstsq(others, triangle[:, j], rcond=_SINGULAR)[0]
         rest = triangle[:, j] - others @ weights

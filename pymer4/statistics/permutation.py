@@ -13,14 +13,15 @@ from pymer4.errors import DataError, OptionError, also_spelled, count, one_of, t
 from pymer4.infer.asymptotic import Alternative, p_value
 from pymer4.infer.draws import TIE, from_null
 from pymer4.infer.resample import flips, shuffles
-from pymer4.statistics import moments
-from pymer4.statistics.samples import pairs, sample
-from pymer4.work import blocks, map_chunks
+from pymer4.statistics import samples
+from pymer4.statistics.bootstrap import Measure
+from pymer4.work import Seed, blocks, map_chunks
 
 Stat = Literal["tstat", "tstat-paired", "mean", "cohensd", "pearsonr", "spearmanr"]
 """What a permutation test can be about."""
 
 _CORRELATIONS = ("pearsonr", "spearmanr")
+_SPELLED: dict[str, Stat] = {"tstatpaired": "tstat-paired"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,13 +32,13 @@ class _Test:
         values: what is rearranged, shape (n,): both samples one after the other, differences, or one of two variables.
         signs: whether a permutation turns signs; else it changes the order.
         measure: rearrangements, shape (draws, n), to statistics, shape (draws,).
-        parametric: p of the parametric test, for one tail or two.
+        parametric: the statistic of the parametric test, and its df.
     """
 
     values: np.ndarray
     signs: bool
     measure: Callable[[np.ndarray], np.ndarray]
-    parametric: Callable[[int], float]
+    parametric: Callable[[], tuple[float, float]]
 
 
 @also_spelled(return_dists="return_dist")
@@ -50,7 +51,7 @@ def perm_test(
     tails: Literal[1, 2] = 2,
     return_dist: bool = False,
     n_jobs: int = 1,
-    seed: int | np.random.Generator | None = None,
+    seed: Seed = None,
 ) -> tuple[float, float] | tuple[float, float, np.ndarray]:
     """Test one sample, the difference of two, or the correlation of pairs by permutation.
 
@@ -91,7 +92,7 @@ def perm_test(
         >>> round(t, 3), 0.02 < p < 0.05
         (3.669, True)
     """
-    stat = "tstat-paired" if isinstance(stat, str) and stat == "tstatpaired" else stat
+    stat = _SPELLED.get(stat, stat) if isinstance(stat, str) else stat
     one_of("stat", stat, get_args(Stat))
     one_of("tails", tails, (1, 2))
     n_perm, n_jobs = count("n_perm", n_perm, 0), workers(n_jobs)
@@ -101,7 +102,8 @@ def perm_test(
     test = _correlation(x, y, stat) if stat in _CORRELATIONS else _means(x, y, stat, equal_var)
     observed = float(test.measure(test.values[None, :])[0])
     if not n_perm:
-        return observed, test.parametric(tails)
+        t, df = test.parametric()
+        return observed, float(p_value(t, df, _alternative(t, tails)))
     work = blocks(seed, n_perm, len(test.values))
     drawn = map_chunks(_permuted, work, n_jobs, test.values, test.signs, test.measure)
     scale = np.abs(test.values).max() if stat == "mean" else 1.0
@@ -109,7 +111,9 @@ def perm_test(
     return (observed, p, drawn) if return_dist else (observed, p)
 
 
-def _permuted(values: np.ndarray, signs: bool, measure: Callable, work: np.ndarray) -> np.ndarray:
+def _permuted(
+    values: np.ndarray, signs: bool, measure: Callable[[np.ndarray], np.ndarray], work: np.ndarray
+) -> np.ndarray:
     """Return the statistics of the permutations of some blocks."""
     n = len(values)
     rows = (values * flips(n, draws, seed) if signs else values[shuffles(n, draws, seed)] for seed, draws in work)
@@ -117,56 +121,41 @@ def _permuted(values: np.ndarray, signs: bool, measure: Callable, work: np.ndarr
 
 
 def _means(x: Any, y: Any, stat: str, equal_var: bool) -> _Test:
-    if stat == "tstat-paired":
-        if y is None:
-            raise OptionError("stat='tstat-paired' needs y, the second number of each pair.")
-        first, second = pairs(x, y)
-        first, second = first - second, None
-    else:
-        first, second = sample("x", x), None if y is None else sample("y", y)
+    first, second = samples.compared(x, y, stat == "tstat-paired", "stat='tstat-paired'")
     if stat != "mean":
-        moments.require_spread(first, second, f"stat={stat!r}")
+        samples.require_spread(first, second, f"stat={stat!r}")
     # What is common to both samples bears no information, and costs digits.
     centre = 0.0 if second is None else np.concatenate([first, second]).mean()
     values = first if second is None else np.concatenate([first, second]) - centre
-    cut = None if second is None else len(first)
-    measure = {"mean": partial(_mean, cut), "cohensd": partial(_cohen, cut, equal_var)}.get(
-        stat, partial(_t, cut, equal_var)
-    )
-    return _Test(values, second is None, measure, partial(_p_of_t, first, second, equal_var))
+    of_samples: Measure = partial(samples.cohen if stat == "cohensd" else samples.student, equal_var=equal_var)
+    of_samples = samples.mean_difference if stat == "mean" else of_samples
+    measure = partial(_of_rows, of_samples, None if second is None else len(first))
+    return _Test(values, second is None, measure, partial(_t_of_means, first, second, equal_var))
+
+
+def _of_rows(of_samples: Measure, cut: int | None, rows: np.ndarray) -> np.ndarray:
+    return of_samples(rows, None) if cut is None else of_samples(rows[:, :cut], rows[:, cut:])
+
+
+def _t_of_means(x: np.ndarray, y: np.ndarray | None, equal_var: bool) -> tuple[float, float]:
+    samples.require_spread(x, y, "a t test")
+    return float(samples.student(x, y, equal_var)), samples.degrees_of_freedom(x, y, equal_var)
 
 
 def _correlation(x: Any, y: Any, stat: str) -> _Test:
     if y is None:
         raise OptionError(f"stat={stat!r} is about pairs. Give y, the second number of each.")
-    first, second = pairs(x, y, least=3)
+    first, second = samples.pairs(x, y, least=3)
     if stat == "spearmanr":
         from scipy.stats import rankdata
 
         first, second = rankdata(first), rankdata(second)
     for name, values in (("x", first), ("y", second)):
-        if not moments.variance(values):
+        if not samples.variance(values):
             raise DataError(f"{name} is constant, and has no correlation with anything.")
-    first, second = _unit_length(first), _unit_length(second)
-    measure = partial(_product, first)
-    r = float(measure(second[None, :])[0])
-    return _Test(second, False, measure, partial(_p_of_r, r, len(first)))
-
-
-def _split(rows: np.ndarray, cut: int | None) -> tuple[np.ndarray, np.ndarray | None]:
-    return (rows, None) if cut is None else (rows[:, :cut], rows[:, cut:])
-
-
-def _mean(cut: int | None, rows: np.ndarray) -> np.ndarray:
-    return moments.mean_difference(*_split(rows, cut))
-
-
-def _t(cut: int | None, equal_var: bool, rows: np.ndarray) -> np.ndarray:
-    return moments.student(*_split(rows, cut), equal_var)
-
-
-def _cohen(cut: int | None, equal_var: bool, rows: np.ndarray) -> np.ndarray:
-    return moments.cohen(*_split(rows, cut), equal_var)
+    centred = [values - values.mean() for values in (first, second)]
+    first, second = (values / np.sqrt((values**2).sum()) for values in centred)
+    return _Test(second, False, partial(_product, first), partial(_t_of_r, first, second))
 
 
 def _product(first: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -174,21 +163,10 @@ def _product(first: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return np.clip(np.einsum("ij,j->i", rows, first), -1.0, 1.0)
 
 
-def _unit_length(values: np.ndarray) -> np.ndarray:
-    centred = values - values.mean()
-    return centred / np.sqrt((centred**2).sum())
-
-
-def _p_of_t(x: np.ndarray, y: np.ndarray | None, equal_var: bool, tails: int) -> float:
-    moments.require_spread(x, y, "a t test")
-    t = float(moments.student(x, y, equal_var))
-    return float(p_value(t, moments.degrees_of_freedom(x, y, equal_var), _alternative(t, tails)))
-
-
-def _p_of_r(r: float, n: int, tails: int) -> float:
+def _t_of_r(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
+    r, df = _product(first, second[None, :])[0], len(first) - 2
     with np.errstate(divide="ignore"):
-        t = r * np.sqrt((n - 2) / ((1 - np.float64(r)) * (1 + r)))
-    return float(p_value(t, n - 2, _alternative(t, tails)))
+        return float(r * np.sqrt(df / ((1 - r) * (1 + r)))), float(df)
 
 
 def _alternative(observed: float, tails: int, scale: float = 1.0) -> Alternative:

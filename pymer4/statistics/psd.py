@@ -36,11 +36,11 @@ def isPSD(mat: Any, tol: float = 1e-8) -> bool:
         >>> isPSD([[1, 0.5], [0.5, 1]]), isPSD([[1, 2], [2, 1]])
         (True, False)
     """
-    matrix = square_matrix("mat", mat)
+    matrix = _square_matrix("mat", mat)
     share = None if isinstance(tol, (bool, str)) or np.ndim(tol) else real_array(tol)
     if share is None or not share >= 0:
         raise OptionError(f"tol={shown(tol)} has to be a number of at least 0, such as 1e-8.")
-    if not is_symmetric(matrix):
+    if not _is_symmetric(matrix):
         return False
     values = np.linalg.eigvalsh(matrix)
     return bool(values[0] >= -share * np.abs(values).max())
@@ -76,20 +76,7 @@ def nearestPSD(mat: Any, nit: int = 100) -> np.ndarray:
                [0.7607, 1.    , 0.7607],
                [0.1573, 0.7607, 1.    ]])
     """
-    return nearest_psd(symmetric_matrix("mat", mat), nit)
-
-
-def nearest_psd(matrix: np.ndarray, nit: int) -> np.ndarray:
-    """Return the nearest positive semi-definite matrix with the same diagonal; see `nearestPSD`.
-
-    Args:
-        matrix: symmetric, shape (k, k).
-        nit: most iterations.
-
-    Raises:
-        OptionError: a negative number in the diagonal, or an illegal `nit`.
-    """
-    nit = count("nit", nit)
+    matrix, nit = symmetric_matrix("mat", mat), count("nit", nit)
     diagonal = np.diag(matrix).copy()
     if (diagonal < 0).any():
         raise OptionError("The diagonal holds negative numbers, and no positive semi-definite matrix has such a one.")
@@ -109,19 +96,10 @@ def nearest_psd(matrix: np.ndarray, nit: int) -> np.ndarray:
     return nearest
 
 
-def is_symmetric(matrix: np.ndarray) -> bool:
-    """Return whether a matrix equals its transpose, up to rounding."""
-    return bool(np.abs(matrix - matrix.T).max() <= _SYMMETRIC * np.abs(matrix).max())
-
-
 def symmetric_matrix(argument: str, value: Any) -> np.ndarray:
-    """Return `value` as a symmetric matrix of floats, freed from asymmetry of the size of rounding.
-
-    Raises:
-        OptionError: it is not symmetric, or no matrix; `argument` names it.
-    """
-    matrix = square_matrix(argument, value)
-    if not is_symmetric(matrix):
+    """Return `value` as a symmetric matrix of floats, freed from asymmetry of the size of rounding, or refuse it."""
+    matrix = _square_matrix(argument, value)
+    if not _is_symmetric(matrix):
         i, j = np.unravel_index(np.abs(matrix - matrix.T).argmax(), matrix.shape)
         raise OptionError(
             f"{argument} is not symmetric: {matrix[i, j]:g} in row {i + 1}, column {j + 1}, but {matrix[j, i]:g} in "
@@ -130,12 +108,12 @@ def symmetric_matrix(argument: str, value: Any) -> np.ndarray:
     return (matrix + matrix.T) / 2
 
 
-def square_matrix(argument: str, value: Any) -> np.ndarray:
-    """Return `value` as a square matrix of finite floats.
+def _is_symmetric(matrix: np.ndarray) -> bool:
+    return bool(np.abs(matrix - matrix.T).max() <= _SYMMETRIC * np.abs(matrix).max())
 
-    Raises:
-        OptionError: it is none; `argument` names it.
-    """
+
+def _square_matrix(argument: str, value: Any) -> np.ndarray:
+    """Return `value` as a square matrix of finite floats, or refuse it."""
     matrix = real_array(value)
     if matrix is None:
         raise OptionError(f"{argument} has to be a matrix of numbers: a list of rows, an array or a frame.")
