@@ -39,6 +39,10 @@ class Intake:
         """Rows of the data, used or not."""
         return len(self.complete)
 
+    def kinds(self) -> dict[str, Column]:
+        """Return the columns without their rows: what new ones have to be."""
+        return {name: replace(column, values=column.values[:0]) for name, column in self.columns.items()}
+
 
 def take_in(
     formula: RFormula, data: pd.DataFrame, weights: str | np.ndarray | None, offset: str | np.ndarray | None

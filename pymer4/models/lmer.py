@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -55,9 +54,7 @@ class Lmer(LmerPictures, LmerResampling):
         model_obj: the live R model, an `rpy2.rinterface` object; None before `fit()`.
         ci_type: `"Wald"`, `"profile"` or `"boot (n)"`.
         sig_type: `"parametric"`, `"bootstrapped"` or `"permutation (n)"`.
-        factors: what `fit(factors=)` was given.
         contrast_codes: column to its coding matrix, shape (levels, levels - 1), as R's `contrasts()` has it.
-        ranked_data: whether ranks were fitted.
         anova_results: what `anova()` last returned.
         marginal_estimates: the means or slopes that `post_hoc()`, `emmeans()` or `emtrends()` last returned.
         marginal_contrasts: their contrasts.
@@ -173,26 +170,11 @@ class Lmer(LmerPictures, LmerResampling):
         """
         show = summary_wanted(kwargs, Lmer.fit)
         options = LmerOptions.of(
-            conf_int=conf_int,
-            n_boot=n_boot,
-            factors=factors,
-            permute=permute,
-            ordered=ordered,
-            verbose=verbose,
-            REML=REML,
-            rank=rank,
-            rank_group=rank_group,
-            rank_exclude_cols=rank_exclude_cols,
-            no_warnings=no_warnings,
-            control=control,
-            old_optimizer=old_optimizer,
-            conf_level=conf_level,
-            ddf=ddf,
-            nAGQ=nAGQ,
-            seed=seed,
-            n_jobs=n_jobs,
-            permute_within=permute_within,
-        )
+            conf_int=conf_int, n_boot=n_boot, factors=factors, permute=permute, ordered=ordered, verbose=verbose,
+            REML=REML, rank=rank, rank_group=rank_group, rank_exclude_cols=rank_exclude_cols, no_warnings=no_warnings,
+            control=control, old_optimizer=old_optimizer, conf_level=conf_level, ddf=ddf, nAGQ=nAGQ, seed=seed,
+            n_jobs=n_jobs, permute_within=permute_within,
+        )  # fmt: skip
         return self._fit_with(options, show)
 
     @property
@@ -200,8 +182,7 @@ class Lmer(LmerPictures, LmerResampling):
         return self._options is not None and self._options.no_warnings
 
     def _told(self, _: Any) -> str:
-        options = self._options
-        limits = f"{100 * options.conf_level:g}% {options.conf_int} limits"
+        limits = f"{100 * self._options.conf_level:g}% {self._options.conf_int} limits"
         return f"Fitting {self.formula} ({self.family}, {self.link}), {limits}"
 
     def _idle(self, _: Any) -> list[str]:
@@ -209,17 +190,16 @@ class Lmer(LmerPictures, LmerResampling):
 
     def _sample(self) -> tuple[intake.Intake, dict[str, Coding]]:
         """Return the data of a fit, screened and recoded, and the coding of each factor that was asked for."""
-        options = self._options
-        data = intake.take_in(self._reading, self._frame, self._weights, self._offset)
+        options, reading = self._options, self._reading
+        data = intake.take_in(reading, self._frame, self._weights, self._offset)
         if not self.fitted:
-            intake.check_groups(self._reading, data, options.set_by_user(), self._linear)
-        intake.check_levels(self._reading, data)
-        weighted = self._weights is not None
-        check_outcome(self.family, self._reading.response, data.columns, data.complete, weighted)
+            intake.check_groups(reading, data, options.set_by_user(), self._linear)
+        intake.check_levels(reading, data)
+        check_outcome(self.family, reading.response, data.columns, data.complete, self._weights is not None)
         coded = codings(data.columns, data.complete, options.factors, options.ordered)
-        data = without_unused(with_groups(with_factors(data, coded), self._reading))
+        data = without_unused(with_groups(with_factors(data, coded), reading))
         if options.rank:
-            data = with_ranks(data, self._reading, self._frame, options.rank_group, options.rank_exclude_cols)
+            data = with_ranks(data, reading, self._frame, options.rank_group, options.rank_exclude_cols)
         return data, coded
 
     def _estimate_from(self, sampled: tuple[intake.Intake, dict[str, Coding]]) -> None:
@@ -242,39 +222,35 @@ class Lmer(LmerPictures, LmerResampling):
             level=options.conf_level,
         )
         value = reply.value
-        self._handle = value["model"]
-        self._kinds = {name: replace(column, values=column.values[:0]) for name, column in data.columns.items()}
-        self._ranks = data.ranks
+        self._fit = found = LmerFit(vcov=value["vcov"], fixed=value["fixed"], **value["statistics"])
+        self._handle, self._kinds, self._ranks = value["model"], data.kinds(), data.ranks
         self._used = np.ones(data.n_rows, dtype=bool)
         if value["omitted"] is not None:
             self._used[value["omitted"] - 1] = False
-        self._fit = LmerFit(vcov=value["vcov"], fixed=value["fixed"], **value["statistics"])
-        self._keep_codings(self._codings)
-        self._keep(reply)
-
-    def _keep(self, reply: bridge.Reply) -> None:
-        """Store what a fit shows."""
-        value, found = reply.value, self._fit
         record: dict[str, Any] = {
             name: tuple(v) if isinstance(v, list) else v for name, v in value["convergence"].items()
         }
         self.convergence = Convergence(**record)
-        self._keep_warnings(reply, value["aliased"])
+        self._keep_warnings(reply)
         self._keep_fits(value["fits"], value["residuals"], self._used)
+        self._keep_codings(self._codings)
         self.AIC, self.BIC, self.logLike, self.theta = found.AIC, found.BIC, found.log_likelihood, found.theta
-        self.grps = dict(zip(value["groups"]["names"], map(int, value["groups"]["sizes"]), strict=True))
         self.coefs = self._coef_table(found.fixed)
+        self._keep_groups(value)
+
+    def _keep_groups(self, value: Mapping[str, Any]) -> None:
+        self.grps = dict(zip(value["groups"]["names"], map(int, value["groups"]["sizes"]), strict=True))
         self.ranef_var = tables.variance_table(value["variances"])
         self.ranef_corr = tables.correlation_table(value["correlations"])
         ranef = list(value["ranef"].values())
         fixef = tables.group_coefficients(self.coefs[tables.ESTIMATE], ranef)
         self.ranef, self.fixef = (ranef, fixef) if len(ranef) > 1 else (ranef[0], fixef[0])
 
-    def _keep_warnings(self, reply: bridge.Reply, aliased: list[str] | None) -> None:
+    def _keep_warnings(self, reply: bridge.Reply) -> None:
         parts = part_counts(self.family, reply.value["parts"], int(self._used.sum()))
         texts = [*parts, *reply.warnings, *reply.messages]
-        if aliased:
-            texts.append(f"Left out, since other terms add up to them: {', '.join(aliased)}")
+        if reply.value["aliased"]:
+            texts.append(f"Left out, since other terms add up to them: {', '.join(reply.value['aliased'])}")
         for text in texts:
             kind = ConvergenceWarning if text in self.convergence.messages or "converge" in text else ModelWarning
             self._warn([text], kind, next_step(text, self.convergence))

@@ -9,20 +9,12 @@ from typing import Any, ClassVar, Literal, get_args
 
 from pymer4.data.families import has_scale, is_linear
 from pymer4.data.rformula import RFormula
-from pymer4.errors import (
-    OptionError,
-    among,
-    count,
-    items,
-    near,
-    shown,
-)
+from pymer4.errors import OptionError, among, count, items, near, shown
 from pymer4.models.base import Ddf
 from pymer4.models.lmer_formula import argument_names, readable
 from pymer4.models.options import FitOptions
 
-_POINTS = 100
-"""Quadrature points that lme4 has rules for."""
+_POINTS = 100  # of quadrature, that lme4 has rules for
 
 Method = Literal["Wald", "profile", "boot"]
 """How confidence limits are computed."""
@@ -38,19 +30,7 @@ def _listed(names: Any) -> list[Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LmerOptions(FitOptions):
-    """What `Lmer.fit` takes.
-
-    Attributes:
-        REML: whether a linear model is fitted by restricted maximum likelihood.
-        rank_group: the column within whose groups ranks are taken, if any.
-        rank_exclude_cols: columns that are not ranked, a list.
-        no_warnings: whether warnings are kept only.
-        control: R's control arguments, as text or dict; empty for the default.
-        old_optimizer: whether the optimizer is bobyqa.
-        ddf: kind of denominator df.
-        nAGQ: quadrature points.
-        permute_within: grouping factor that outcomes are shuffled in; None for the first.
-    """
+    """What `Lmer.fit` takes, whose docstring says what each is; `rank_exclude_cols` is a list here."""
 
     REML: bool
     rank_group: str | None
@@ -73,23 +53,66 @@ class LmerOptions(FitOptions):
     def check(self, model: Any) -> None:
         """Refuse what does not go with a model; see `FitOptions.check`."""
         FitOptions.check(self, model)
-        family, formula, linear = model.family, model._reading, is_linear(model.family, model.link)
-        check_profile("conf_int", self.conf_int, family, model.link)
-        if self.ddf == "Kenward-Roger":
-            _check_kenward_roger(linear and self.REML, model._weights is not None)
+        check_profile("conf_int", self.conf_int, model.family, model.link)
+        linear = is_linear(model.family, model.link)
+        if self.ddf == "Kenward-Roger" and not (linear and self.REML):
+            raise OptionError(
+                "ddf='Kenward-Roger' is defined for linear models fitted with REML=True. Use ddf='Satterthwaite'."
+            )
+        if self.ddf == "Kenward-Roger" and model._weights is not None:
+            raise OptionError(
+                "ddf='Kenward-Roger' is computed by pbkrtest, which leaves weights out. Use ddf='Satterthwaite'."
+            )
         if linear and self.nAGQ != 1:
             raise OptionError(f"nAGQ={self.nAGQ} is for generalized models; a linear mixed model needs no quadrature.")
-        if family == "nbinom" and self.nAGQ > 1:
+        if model.family == "nbinom" and self.nAGQ > 1:
             raise OptionError(
                 f"nAGQ={self.nAGQ} can't be used for family 'nbinom', whose theta is estimated: use 0 or 1."
             )
-        _check_within(self.permute_within, formula)
-        _check_ranked(self.rank_group, self.rank_exclude_cols, formula, list(model._frame.columns))
+        self._check_columns(model._reading, list(model._frame.columns))
         self.optimizer()
 
+    def _check_columns(self, formula: RFormula, columns: Sequence[Any]) -> None:
+        """Refuse names of groupings and columns that the model does not have. A crossing may be named in any order."""
+        within, known = self.permute_within, [grouping.label for grouping in formula.groupings]
+        if within is not None and not (
+            isinstance(within, str) and any(grouping.is_called(within) for grouping in formula.groupings)
+        ):
+            raise OptionError(
+                f"permute_within={shown(within)} is not a grouping factor of the model.{near(within, known)} "
+                f"Use one of: {', '.join(map(repr, known))}."
+            )
+        if not among(self.rank_group, (None, "", *columns)):
+            raise OptionError(
+                f"rank_group={shown(self.rank_group)} is not a column of the data.{near(self.rank_group, columns)}"
+            )
+        for name in self.rank_exclude_cols:
+            if not among(name, formula.columns):
+                raise OptionError(
+                    f"rank_exclude_cols names {shown(name)}, which the formula does not use."
+                    f"{near(name, formula.columns)} It uses: {', '.join(formula.columns)}."
+                )
+
     def optimizer(self) -> str | dict[str, Any] | None:
-        """Return R's control arguments, None for the default; see `optimizer_control`."""
-        return optimizer_control(self.control, self.old_optimizer)
+        """Return R's control arguments, None for the default.
+
+        Raises:
+            OptionError: neither text nor a dict, entries of another kind than R's, or one beside `old_optimizer`.
+        """
+        control = self.control
+        if not isinstance(control, (str, Mapping)):
+            raise OptionError(
+                f"control has to be R text such as \"optimizer='bobyqa'\" or a dict, not a {type(control).__name__}."
+            )
+        if isinstance(control, Mapping):
+            _check_entries(control)
+        if self.old_optimizer:
+            if control:
+                raise OptionError(
+                    "old_optimizer=True is short for control=\"optimizer='bobyqa'\"; give one of the two."
+                )
+            return {"optimizer": "bobyqa"}
+        return (readable(control.strip()) if isinstance(control, str) else dict(control)) or None
 
     def set_by_user(self) -> set[str]:
         """Return the names of R's control arguments that are set.
@@ -117,74 +140,13 @@ class LmerOptions(FitOptions):
         return FitOptions.idle(self, method, **acting)
 
 
-def _check_kenward_roger(defined: bool, weighted: bool) -> None:
-    if not defined:
-        raise OptionError(
-            "ddf='Kenward-Roger' is defined for linear models fitted with REML=True. Use ddf='Satterthwaite'."
-        )
-    if weighted:
-        raise OptionError(
-            "ddf='Kenward-Roger' is computed by pbkrtest, which leaves weights out. Use ddf='Satterthwaite'."
-        )
-
-
 def check_profile(argument: str, method: str, family: str, link: str) -> None:
-    """Refuse a profile where lme4 has none.
-
-    Args:
-        argument: `conf_int` or `method`, for the message.
-        method: how limits are computed.
-        family: of the model.
-        link: of the model.
-    """
+    """Refuse a profile where lme4 has none; `argument`, `conf_int` or `method`, asked for limits by this method."""
     if method == "profile" and not is_linear(family, link) and has_scale(family):
         raise OptionError(
             f"{argument}='profile' can't be had for family {family!r} with link {link!r}: lme4 profiles "
             f"no generalized model whose family has a scale. Use {argument}='boot' or 'Wald'."
         )
-
-
-def _check_within(within: Any, formula: RFormula) -> None:
-    """Refuse a grouping factor that the formula does not have. A crossing may be named in any order."""
-    if within is None:
-        return
-    if isinstance(within, str) and any(grouping.is_called(within) for grouping in formula.groupings):
-        return
-    known = [grouping.label for grouping in formula.groupings]
-    raise OptionError(
-        f"permute_within={shown(within)} is not a grouping factor of the model.{near(within, known)} "
-        f"Use one of: {', '.join(map(repr, known))}."
-    )
-
-
-def _check_ranked(within: Any, without: list[Any], formula: RFormula, columns: Sequence[Any]) -> None:
-    if not among(within, (None, "", *columns)):
-        raise OptionError(f"rank_group={shown(within)} is not a column of the data.{near(within, columns)}")
-    for name in without:
-        if not among(name, formula.columns):
-            raise OptionError(
-                f"rank_exclude_cols names {shown(name)}, which the formula does not use.{near(name, formula.columns)} "
-                f"It uses: {', '.join(formula.columns)}."
-            )
-
-
-def optimizer_control(control: Any, old_optimizer: bool) -> str | dict[str, Any] | None:
-    """Return R's control arguments, None for the default.
-
-    Raises:
-        OptionError: neither text nor a dict, entries of another kind than R's, or one beside `old_optimizer`.
-    """
-    if not isinstance(control, (str, Mapping)):
-        raise OptionError(
-            f"control has to be R text such as \"optimizer='bobyqa'\" or a dict, not a {type(control).__name__}."
-        )
-    if isinstance(control, Mapping):
-        _check_entries(control)
-    if old_optimizer:
-        if control:
-            raise OptionError("old_optimizer=True is short for control=\"optimizer='bobyqa'\"; give one of the two.")
-        return {"optimizer": "bobyqa"}
-    return (readable(control.strip()) if isinstance(control, str) else dict(control)) or None
 
 
 def _check_entries(control: Mapping[str, Any]) -> None:

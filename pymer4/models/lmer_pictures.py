@@ -283,7 +283,7 @@ class LmerPictures(LmerMarginal, LmerDiagnosis):
         """Return places along a predictor, and new data there with the others held."""
         names = list(dict.fromkeys(self._predictors(use_rfx=False, varying=True)))
         if self._ranks:
-            taken = self._taken_in()[0].columns
+            taken = self._sample()[0].columns
             columns = intake.subset({name: taken[name] for name in names}, self._used)
         else:
             columns = intake.rows_for(names, self._frame[self._used], "plot()")[0]

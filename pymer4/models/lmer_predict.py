@@ -33,7 +33,6 @@ from pymer4.work import Seed, seed_stream
 Interval = Literal["confidence", "prediction"]
 
 _DRAWS = 2000  # of a simulated prediction interval
-_LISTED = 5
 
 
 class LmerPredictions(LmerState):
@@ -116,12 +115,12 @@ class LmerPredictions(LmerState):
             complete &= ~np.isnan(offset)
         if asked is not None and interval == "prediction":
             asked |= self._of_new_outcomes(data, complete)
-        found: dict[str, np.ndarray] = {}
+        used, found = intake.subset(columns, complete), {}
         if complete.any():
             reply = bridge.call(
                 "predict_mixed",
                 model=self._for_new_rows,
-                data=self._as_fitted(needed, intake.subset(columns, complete)),
+                data=on_ranks(self._conformed({name: used[name] for name in needed}), used, self._ranks),
                 n=int(complete.sum()),
                 conditional=use_rfx,
                 type=pred_type,
@@ -132,7 +131,13 @@ class LmerPredictions(LmerState):
             found = reply.value
             _refuse(found)
             _say(reply, verbose, aloud=interval is not None)
-            _say_undefined(np.flatnonzero(complete)[np.isnan(found["prediction"])])
+            undefined = np.flatnonzero(complete)[np.isnan(found["prediction"])]
+            if len(undefined):
+                issue(
+                    f"A term has no value in row(s) {_few(undefined, 5, ', and')}, counted from 0, such as cut() "
+                    "beyond its breaks or log() below 0: these predict NaN.",
+                    ModelWarning,
+                )
         values = [spread(found.get(name, np.nan), complete) for name in ("prediction", "se", "lower", "upper")]
         if asked is None:
             return values[0]
@@ -143,7 +148,7 @@ class LmerPredictions(LmerState):
     def _limits_asked(
         self, interval: Interval | None, conf_level: float | None, use_rfx: bool, pred_type: str, seed: Seed
     ) -> dict[str, Any] | None:
-        """Return the argument `interval` of R's verb, but for what the rows say; None where no limits are asked for."""
+        """Return the argument `interval` of R's verb, but for what the rows say; None for no limits."""
         one_of("interval", interval, (None, *get_args(Interval)))
         level = self._options.conf_level if conf_level is None else confidence_level(conf_level)
         (seed,) = seed_stream(seed, 1)
@@ -178,21 +183,10 @@ class LmerPredictions(LmerState):
         return {"weights": None if weights is None else weights[rows], "outcome": outcome}
 
     def _predictors(self, use_rfx: bool, varying: bool = False) -> list[str]:
-        """Return the columns that a prediction needs: those on the right of `~`, groups only where they count.
-
-        Args:
-            use_rfx: whether the random effects of groups count.
-            varying: whether the variables that have random effects count.
-        """
-        found = self._reading
-        random: Sequence[str] = found.varying if varying else ()
-        if use_rfx:
-            random = [name for term in found.random for name in term.columns]
-        return list(dict.fromkeys([*found.fixed, *random]))
-
-    def _as_fitted(self, needed: list[str], columns: Mapping[str, Column]) -> dict[str, Column]:
-        """Return the columns needed of new ones as the model was fitted to them, numbers as ranks where it was."""
-        return on_ranks(self._conformed({name: columns[name] for name in needed}), columns, self._ranks)
+        """Return the columns right of `~` that a prediction needs, of random terms all, or those that vary, or none."""
+        terms = self._reading.random if use_rfx else ()
+        random = self._reading.varying if varying else ()
+        return list(dict.fromkeys([*self._reading.fixed, *(name for term in terms for name in term.columns), *random]))
 
     def _conformed(self, columns: Mapping[str, Column]) -> dict[str, Column]:
         """Return new columns as the kinds of column that the model was fitted to."""
@@ -200,13 +194,7 @@ class LmerPredictions(LmerState):
         return {name: conform(c, self._kinds[name], name, name in groups) for name, c in columns.items()}
 
     def _per_row(self, argument: str, given: str | np.ndarray | None, data: pd.DataFrame) -> np.ndarray | None:
-        """Return the model's weights or offset for new rows, NaN where missing.
-
-        Args:
-            argument: "weights" or "offset", for the messages.
-            given: a column's name, or numbers that belong to the rows of the fit.
-            data: the new rows.
-        """
+        """Return the model's "weights" or "offset", a column's name or the numbers of the fit, for new rows."""
         if isinstance(given, str):
             if given not in data.columns:
                 raise DataError(f"predict() needs the column {given!r} of the {argument}, which the data do not have.")
@@ -265,23 +253,20 @@ def _say(reply: bridge.Reply, verbose: int, aloud: bool = False) -> None:
         print(text)
 
 
-def _say_undefined(rows: np.ndarray) -> None:
-    """Warn of rows without a prediction though nothing is missing in them."""
-    if len(rows):
-        shown = ", ".join(map(str, rows[:_LISTED])) + (
-            f", and {len(rows) - _LISTED} more" if len(rows) > _LISTED else ""
-        )
-        issue(
-            f"A term has no value in row(s) {shown}, counted from 0, such as cut() beyond its breaks or log() below 0: "
-            "these predict NaN.",
-            ModelWarning,
-        )
+def _few(values: Sequence[Any], most: int, joint: str) -> str:
+    """Return the first values as a list, and how many more there are."""
+    more = f"{joint} {len(values) - most} more" if len(values) > most else ""
+    return ", ".join(map(str, values[:most])) + more
 
 
 def _refuse(found: Mapping[str, Any]) -> None:
     """Raise what an answer says is in the way of a prediction."""
     if "unseen" in found:
-        raise _unseen(found["unseen"])
+        groups = "; ".join(f"{group}: {_few(levels, 8, ' and')}" for group, levels in found["unseen"].items())
+        raise DataError(
+            f"The model was not fitted to these groups ({groups}), so it has no random effects for them. Predict them "
+            "for the population with new_levels='population', or all rows with use_rfx=False."
+        )
     if found.get("refused") == "binary":
         raise OptionError(
             "An outcome of 0 or 1 has no prediction interval but these two numbers. interval='confidence' gives limits "
@@ -294,14 +279,3 @@ def _refuse(found: Mapping[str, Any]) -> None:
             "A prediction interval needs the number of trials of each row: give the column(s) "
             f"{', '.join(map(repr, found['columns']))}, whose sum in cbind() they are."
         )
-
-
-def _unseen(groups: Mapping[str, list[str]]) -> DataError:
-    shown = "; ".join(
-        f"{group}: {', '.join(levels[:8])}{f' and {len(levels) - 8} more' if len(levels) > 8 else ''}"
-        for group, levels in groups.items()
-    )
-    return DataError(
-        f"The model was not fitted to these groups ({shown}), so it has no random effects for them. Predict them for "
-        "the population with new_levels='population', or all rows with use_rfx=False."
-    )

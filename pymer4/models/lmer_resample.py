@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
@@ -21,14 +19,8 @@ from pymer4.rbridge import bridge
 from pymer4.work import Seed, each_chunk, progress, seed_stream
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Sent:
-    """A model on its way to workers.
-
-    Attributes:
-        name: no other has it.
-        content: what R's `serialize` makes of it, as uint8: an array, since joblib has workers share large ones.
-    """
+class _Sent(NamedTuple):
+    """A model on its way to workers: a name that no other has, and bytes of R's, which joblib has workers share."""
 
     name: str
     content: np.ndarray
@@ -87,8 +79,7 @@ class LmerResampling(LmerState):
         check_profile("method", method, self.family, self.link)
         level = self._options.conf_level if conf_level is None else confidence_level(conf_level)
         if method == "boot":
-            made = self._draws("bootstrap draws", _bootstrap_chunk, seed_stream(seed, n_boot), n_jobs, shown)
-            values, told = self._fitted_draws(made, "bootstrap")
+            values, told = self._draws("bootstrap", seed_stream(seed, n_boot), n_jobs, shown)
             issue_all(told)
             names = bridge.call("parameter_names", model=self._handle).value["names"]
             return tables.confint_table(*percentiles(values, level), names, level)
@@ -118,7 +109,7 @@ class LmerResampling(LmerState):
         fixed: pd.DataFrame = self._fit.fixed
         if options.conf_int == "Wald" and not options.permute:
             return
-        how = (options.n_jobs, options.verbose)
+        how = options.n_jobs, options.verbose
         seeds = seed_stream(options.seed, options.n_boot + options.permute)
         found: dict[str, Any] = {}
         if options.conf_int == "profile":
@@ -127,90 +118,66 @@ class LmerResampling(LmerState):
             self._warn((*reply.warnings, *reply.messages))
             found = dict(reply.value)
         elif options.conf_int == "boot":
-            made = self._draws("bootstrap draws", _bootstrap_chunk, seeds[: options.n_boot], *how)
-            values = self._kept_draws(made, "bootstrap")[:, -len(fixed) :]
+            draws, told = self._draws("bootstrap", seeds[: options.n_boot], *how)
+            self._warn(told)
+            values = draws[:, -len(fixed) :]
             lower, upper = percentiles(values, options.conf_level)
             found = {"lower": lower, "upper": upper, "p": inverted_p(values)}
         if options.permute:
             found["p"] = self._permuted_p(seeds[options.n_boot :], how)
         self.coefs = self._coef_table(fixed.assign(**found))
-        if options.permute:
-            self._warn_of_untested()
 
     def _permuted_p(self, seeds: np.ndarray, how: tuple[int, int]) -> np.ndarray:
-        """Return p from shuffles, shape (p,); NaN for what they can't test."""
-        within = self._options.permute_within
-        made = self._draws("permutations", _permute_chunk, seeds, *how, within)
-        fixed: pd.DataFrame = self._fit.fixed
-        p = from_null(fixed["statistic"].to_numpy(dtype=float), self._kept_draws(made, "permuted"))
-        untested = bridge.call("untested_mixed", model=self._handle, within=within).value["untested"]
-        return np.where(untested, np.nan, p)
-
-    def _kept_draws(self, made: dict[str, Any], kind: str) -> np.ndarray:
-        """Return the draws that could be fitted, after a warning of the others."""
-        values, told = self._fitted_draws(made, kind)
-        self._warn(told)
-        return values
-
-    def _fitted_draws(self, made: dict[str, Any], kind: str) -> tuple[np.ndarray, list[str]]:
-        """Return the draws that could be fitted, and what there is to tell: what R said, and why others could not.
-
-        Raises:
-            RError: none could.
-        """
-        values = made["values"]
-        # A correlation is missing too where a variance is drawn as 0.
-        failed, n = np.isnan(values).all(axis=1), len(values)
-        if not failed.any():
-            return values, made["said"]
-        why = counted([reason for reason, lost in zip(made["reasons"], failed, strict=True) if lost], n)
-        if failed.all():
-            raise RError(f"none of the {n} {kind} fits succeeded. {why}", f"{kind} draws", self.formula)
-        text = f"{failed.sum()} of {n} {kind} fits failed and were left out. {why}"
-        return values[~failed], [*made["said"], text]
-
-    def _warn_of_untested(self) -> None:
-        untested = list(self.coefs.index[self.coefs[tables.PERM_P_VAL].isna()])
-        if untested:
-            text = (
-                f"No p for {', '.join(untested)}: constant within the clusters, where the outcome is shuffled. "
-                "To test such a term fit the model without it, and compare() the two."
+        """Return p from shuffles, shape (p,); NaN, and a warning, for what they can't test."""
+        within, fixed = self._options.permute_within, self._fit.fixed
+        statistics, told = self._draws("permuted", seeds, *how, within)
+        p = from_null(fixed["statistic"].to_numpy(dtype=float), statistics)
+        untested = np.asarray(bridge.call("untested_mixed", model=self._handle, within=within).value["untested"])
+        p = np.where(untested, np.nan, p)
+        if np.isnan(p).any():
+            told.append(
+                f"No p for {', '.join(fixed.index[np.isnan(p)])}: constant within the clusters, where the outcome is "
+                "shuffled. To test such a term fit the model without it, and compare() the two."
             )
-            self._warn([text])
+        self._warn(told)
+        return p
 
     def _draws(
-        self, what: str, work: Callable[..., Any], seeds: np.ndarray, n_jobs: int, shown: int, *fixed: Any
-    ) -> dict[str, Any]:
-        """Return draws: `values`, one row a seed, `reasons` of those that failed, and what was `said`."""
+        self, kind: str, seeds: np.ndarray, n_jobs: int, shown: int, within: str | None = None
+    ) -> tuple[np.ndarray, list[str]]:
+        """Return the "bootstrap" or "permuted" draws that could be fitted, one a row, and what there is to tell."""
         model: bridge.Handle | _Sent = self._handle
         if n_jobs != 1:
             sent = bridge.call("serialize_model", model=self._handle).value["bytes"]
             model = _Sent(uuid.uuid4().hex, np.frombuffer(sent, dtype=np.uint8))
+        what, n = "bootstrap draws" if kind == "bootstrap" else "permutations", len(seeds)
         # What waits for workers hears Ctrl-C by itself.
         here = bridge.in_parts() if n_jobs == 1 else contextlib.nullcontext()
-        with here, progress(what, len(seeds), shown) as advance:
-            parts = each_chunk(
-                work,
-                seeds,
-                n_jobs,
-                model,
-                *fixed,
-                note=lambda part: advance(len(part["reasons"]), sum(map(bool, part["reasons"]))),
-            )
-        return {
-            "values": np.concatenate([part["values"] for part in parts]),
-            "reasons": [reason for part in parts for reason in part["reasons"]],
-            "said": list(dict.fromkeys(text for part in parts for text in part["said"])),
-        }
+        with here, progress(what, n, shown) as advance:
+
+            def note(part: dict[str, Any]) -> None:
+                advance(len(part["reasons"]), sum(map(bool, part["reasons"])))
+
+            parts = each_chunk(_drawn, seeds, n_jobs, model, kind, within, note=note)
+        values, reasons = (np.concatenate([part[key] for part in parts]) for key in ("values", "reasons"))
+        told = list(dict.fromkeys(text for part in parts for text in part["said"]))
+        # A correlation is missing too where a variance is drawn as 0.
+        failed = np.isnan(values).all(axis=1)
+        if failed.any():
+            why = counted(list(reasons[failed]), n)
+            if failed.all():
+                raise RError(f"none of the {n} {kind} fits succeeded. {why}", f"{kind} draws", self.formula)
+            told.append(f"{failed.sum()} of {n} {kind} fits failed and were left out. {why}")
+        return values[~failed], told
 
 
-def _bootstrap_chunk(model: bridge.Handle | _Sent, seeds: np.ndarray) -> dict[str, Any]:
-    reply = bridge.call("bootstrap_mixed", model=_here(model), seeds=seeds)
-    return {**reply.value, "said": reply.warnings}
-
-
-def _permute_chunk(model: bridge.Handle | _Sent, within: str | None, seeds: np.ndarray) -> dict[str, Any]:
-    reply = bridge.call("permute_mixed", model=_here(model), within=within, seeds=seeds)
+def _drawn(model: bridge.Handle | _Sent, kind: str, within: str | None, seeds: np.ndarray) -> dict[str, Any]:
+    """Return the draws of some seeds, `values`, `reasons` of those that failed, and what was `said`."""
+    here = _here(model)
+    if kind == "bootstrap":
+        reply = bridge.call("bootstrap_mixed", model=here, seeds=seeds)
+    else:
+        reply = bridge.call("permute_mixed", model=here, within=within, seeds=seeds)
     return {**reply.value, "said": reply.warnings}
 
 

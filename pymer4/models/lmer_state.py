@@ -35,11 +35,11 @@ _READY: WeakKeyDictionary[bridge.Handle, bridge.Handle] = WeakKeyDictionary()
 
 @dataclass(frozen=True, slots=True)
 class RObject:
-    """A fitted R model outside of R.
+    """A fitted R model outside of R: what `saveRDS` writes, compressed or not, or None where it is not there.
 
     Attributes:
-        content: what `saveRDS` writes, compressed or not; None where it is not there.
-        source: where it comes from, for messages.
+        content: these bytes.
+        source: where they come from, for messages.
         is_foreign: whether another program fitted it, so that it is to be adopted.
     """
 
@@ -47,13 +47,16 @@ class RObject:
     source: str
     is_foreign: bool = False
 
-    def bytes(self) -> bytes:
-        """Return the content without compression.
+    def unpacked(self) -> bridge.Handle:
+        """Return the live model.
 
         Raises:
             MissingFileError: there is none.
-            FileError: it is damaged.
+            FileError: its bytes are damaged.
         """
+        return bridge.call("unpack_model", bytes=self._plain()).value["model"]
+
+    def _plain(self) -> bytes:
         if self.content is None:
             raise MissingFileError(
                 f"This needs the R object of the model, and {self.source} is not there. Put the file back beside the "
@@ -80,8 +83,8 @@ class LmerFit:
         n_parameters: coefficients, variances, correlations and sigma.
         n_used: rows.
         sigma: residual standard deviation, or its like.
+        vcov: covariance of the coefficients, shape (p, p); None where only R's object tells.
         theta: of a negative binomial model, else None.
-        vcov: covariance of the coefficients; None where only R's object tells.
         fixed: estimates, limits, standard errors, df, statistics and p of the coefficients as R gave them; None where a
             file does not tell.
     """
@@ -139,21 +142,12 @@ class LmerState(Pictures):
         vars(self).update(dict.fromkeys(_FOUND))
         self._codings, self._kinds, self._ranks = {}, {}, {}
 
-    @property
-    def _by_reml(self) -> bool:
-        """Whether the fit is by restricted maximum likelihood."""
-        return self._options.REML and self._linear
-
     def _coef_table(self, fixed: pd.DataFrame) -> pd.DataFrame:
         options = self._options
         return tables.mixed_coefs(fixed, options.conf_level, self.family, self.link, options.permute)
 
     def _r_object(self, own: bool = False) -> RObject | None:
-        """Return the R object as bytes; R is asked for it only where it has the object.
-
-        Args:
-            own: adopt an object of another program first.
-        """
+        """Return the R object as bytes, adopted first where `own`; R is asked only where it has the object."""
         if not self.fitted:
             return None
         saved = self.__dict__.get("_saved")
@@ -171,15 +165,15 @@ class LmerState(Pictures):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a file keeps."""
-        kept = {name: value for name, value in vars(self).items() if name == "_reading"}
-        return super().__getstate__() | kept | {"_saved": self._r_object()}
+        reading = {"_reading": self._reading} if "_reading" in vars(self) else {}
+        return super().__getstate__() | reading | {"_saved": self._r_object()}
 
     def _handle_anew(self) -> bridge.Handle | None:
         """Return the live R model of a copy, once it is asked for."""
         saved = self.__dict__.get("_saved")
         if saved is None:
             return None
-        handle = self._adopted(saved) if saved.is_foreign else _unpacked(saved)
+        handle = self._adopted(saved) if saved.is_foreign else saved.unpacked()
         self._saved = None
         return handle
 
@@ -194,7 +188,7 @@ class LmerState(Pictures):
         return _READY[model]
 
     def _adopted(self, saved: RObject) -> bridge.Handle:
-        data, model = self._taken_in()[0], _unpacked(saved)
+        data, model = self._sample()[0], saved.unpacked()
         fitted = _levels(model, own=False)
         found = bridge.call(
             "adopt_model",
@@ -222,22 +216,18 @@ class LmerState(Pictures):
     def _kinds_anew(self) -> dict[str, Column]:
         if self._options is None:
             return {}
-        kinds = {name: replace(c, values=c.values[:0]) for name, c in self._taken_in()[0].columns.items()}
+        kinds = self._sample()[0].kinds()
         try:
             return kinds | {name: c for name, c in _levels(self._handle, own=True).items() if name in kinds}
         except (MissingFileError, RUnavailable):
             return kinds
 
-    def _taken_in(self) -> tuple[Any, dict[str, Any]]:
-        """Return the data of the last fit, screened and recoded, and the codings of its factors."""
-        return self._sample()
-
     _ANEW: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
         "_handle": _handle_anew,
         "_reading": lambda self: read_formula(self.formula, list(self._frame.columns)),
         "_kinds": _kinds_anew,
-        "_codings": lambda self: self._taken_in()[1] if self._options else {},
-        "_ranks": lambda self: self._taken_in()[0].ranks if self.ranked_data else {},
+        "_codings": lambda self: self._sample()[1] if self._options else {},
+        "_ranks": lambda self: self._sample()[0].ranks if self.ranked_data else {},
         "_design": lambda self: None,
         "_grids": lambda self: {},
         "_grid_variables": lambda self: None,
@@ -246,10 +236,6 @@ class LmerState(Pictures):
         Convergence, LmerFit, LmerOptions, RFormula, Response, FixedTerm, RandomTerm, Grouping,
     )  # fmt: skip
     _SHOWN: ClassVar[Mapping[str, str]] = {"design_matrix": "_design"}
-
-
-def _unpacked(saved: RObject) -> bridge.Handle:
-    return bridge.call("unpack_model", bytes=saved.bytes()).value["model"]
 
 
 def _levels(model: bridge.Handle, own: bool) -> dict[str, Column]:

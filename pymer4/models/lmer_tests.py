@@ -102,7 +102,7 @@ class LmerTests(LmerPredictions):
             return "asymptotic"
         ddf = self._options.ddf if ddf is None else ddf
         if ddf == "Kenward-Roger":
-            if not self._by_reml:
+            if not self._options.REML:
                 raise OptionError(
                     "ddf='Kenward-Roger' is defined for REML fits. Fit with REML=True, or use ddf='Satterthwaite'."
                 )
