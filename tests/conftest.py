@@ -93,14 +93,14 @@ def holes() -> pd.DataFrame:
 @pytest.fixture(scope="session")
 def sleep_model() -> Lmer:
     """A linear model with correlated slopes."""
-    return samples.fitted("Reaction ~ Days + (Days | Subject)", samples.dataset("sleepstudy"))
+    return samples.case("slopes")
 
 
 @pytest.fixture(scope="session")
 def herds_model() -> Lmer:
     """A binomial model of proportions, weighted by their sizes."""
-    data, given = samples.dataset("cbpp"), {"family": "binomial", "weights": "size"}
-    return samples.fitted("incidence / size ~ period + (1 | herd)", data, given=given)
+    formula = "incidence / size ~ period + (1 | herd)"
+    return samples.fitted(formula, samples.dataset("cbpp"), family="binomial", weights="size")
 
 
 @pytest.fixture(scope="session")
@@ -112,4 +112,4 @@ def oats_model() -> Lmer:
 @pytest.fixture(scope="session")
 def trial_model() -> Lmer:
     """A linear model with text, bool and ordered predictors, slopes, and two crossed grouping factors."""
-    return samples.fitted("y ~ x * cond + flag + dose + (x | g) + (1 | h)")
+    return samples.case("factors")

@@ -106,17 +106,18 @@ def inside(data: pd.DataFrame) -> pd.DataFrame:
     return new.assign(**{name: 0.5 * (new[name] + data[name].mean()) for name in numbers})
 
 
-def fitted(formula: str, data: pd.DataFrame | None = None, *, given: dict[str, Any] | None = None, **fit: Any) -> Lmer:
+def fitted(formula: str, data: pd.DataFrame | None = None, *, given: dict[str, Any] | None = None, **more: Any) -> Lmer:
     """Return a model fitted without a word; its warnings are in `.warnings`.
 
     Args:
         formula: of a mixed model.
         data: by default the trial.
         given: further arguments of `Lmer`.
-        **fit: arguments of `fit`.
+        **more: arguments of `fit`, and of `Lmer`.
     """
-    model = Lmer(formula, trial() if data is None else data, **(given or {}))
-    model.fit(summarize=False, no_warnings=True, **fit)
+    own = {name: more.pop(name) for name in ("family", "link", "weights", "offset") if name in more}
+    model = Lmer(formula, trial() if data is None else data, **(given or {}), **own)
+    model.fit(**{"summarize": False, "no_warnings": True, **more})
     return model
 
 
@@ -140,6 +141,43 @@ def fit(model: Any, **how: Any) -> Any:
 def lost(values: np.ndarray) -> list[int]:
     """Return the rows without a value."""
     return np.flatnonzero(np.isnan(values)).tolist()
+
+
+CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "slopes": ("Reaction ~ Days + (Days | Subject)", "sleepstudy", {}),
+    "ml": ("Reaction ~ Days + (Days | Subject)", "sleepstudy", {"REML": False}),
+    "uncorrelated": ("Reaction ~ Days + (Days || Subject)", "sleepstudy", {}),
+    "random only": ("Reaction ~ 1 + (Days | Subject)", "sleepstudy", {}),
+    "nested": ("strength ~ 1 + (1 | batch / cask)", "Pastes", {}),
+    "factors": ("y ~ x * cond + flag + dose + (x | g) + (1 | h)", "trial", {}),
+    "no intercept": ("y ~ 0 + cond + x + (1 | g)", "trial", {}),
+    "weighted": ("y ~ x + cond + (1 | g)", "trial", {"weights": "w", "offset": "o"}),
+    "offset term": ("y ~ x + offset(o) + (1 | g)", "trial", {}),
+    "holes": ("y ~ x + (1 | g)", "holes", {}),
+    "transformed": ("log(pos) ~ poly(x, 2) + scale(z) + I(s^2) + (scale(x) | g)", "trial", {}),
+    "aliased": ("y ~ x + I(2 * x) + (1 | g)", "trial", {}),
+    "stopped": ("y ~ x + (x | g)", "trial", {"control": {"optCtrl": {"maxeval": 8}}}),
+    "singular": ("s ~ x + (x + z | h)", "trial", {}),
+}
+"""Linear models by what they are of: formula, data, arguments."""
+
+
+def rows_of(data: str) -> pd.DataFrame:
+    """Return the trial, the trial with holes, or one of R's data sets."""
+    return trial() if data == "trial" else with_holes() if data == "holes" else dataset(data)
+
+
+@cache
+def case(name: str) -> Lmer:
+    """Return one of the cases, fitted once for the whole run: tests read it."""
+    formula, data, given = CASES[name]
+    return fitted(formula, rows_of(data), **given)
+
+
+def refit(name: str, **given: Any) -> Lmer:
+    """Return one of the cases fitted anew, with other arguments."""
+    formula, data, its_own = CASES[name]
+    return fitted(formula, rows_of(data), **{**its_own, **given})
 
 
 def close(found: Any, expected: Any, rtol: float = 1e-9, scale: float | None = None) -> None:
