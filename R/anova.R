@@ -142,7 +142,7 @@ is_categorical <- function(column) is.factor(column) || is.character(column) || 
 # The variables of the fixed part under their names in the model's frame, in the order of `terms`.
 fixed_variables <- function(model) {
   variables <- as.list(attr(stats::terms(model), "variables"))[-1]
-  vapply(variables, function(variable) paste(deparse(variable, 500L), collapse = " "), "")
+  vapply(variables, one_line, "")
 }
 
 # For each term those that have all its variables and more; with `same_covariates` only factors more.

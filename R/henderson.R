@@ -25,7 +25,7 @@ random_designs <- function(model, names, data) {
   designs <- vector("list", length(names))
   for (bar in random_bars(model)) {
     design <- term_design(model, bar[[2]], data)
-    group <- paste(deparse(bar[[3]], 500L), collapse = " ")
+    group <- one_line(bar[[3]])
     fits <- vapply(names, identical, NA, colnames(design)) & names(names) == group & vapply(designs, is.null, NA)
     if (!any(fits)) stop("the random-effects term (", deparse(bar, 500L)[1], ") can't be made again for new rows")
     designs[[which(fits)[1]]] <- design
@@ -61,7 +61,7 @@ term_design <- function(model, expression, data) {
 }
 
 variable_names <- function(terms) {
-  vapply(as.list(attr(terms, "variables"))[-1], function(variable) paste(deparse(variable, 500L), collapse = " "), "")
+  vapply(as.list(attr(terms, "variables"))[-1], one_line, "")
 }
 
 # What the precision of a fit takes. The factor that a generalized fit keeps is that of the last weights but one,

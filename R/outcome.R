@@ -14,7 +14,7 @@ fitted_outcome <- function(model) {
   steps <- undoing_steps(written, as.vector(fitted), fitted_data(model), environment(stats::formula(model)))
   if (identical(steps, list())) return(outcome)
   family <- if (lme4::isGLMM(model)) model@resp$family else stats::gaussian()
-  outcome$text <- paste(deparse(written, 500L), collapse = " ")
+  outcome$text <- one_line(written)
   if (family$link != "identity") outcome$text <- paste(family$link, "of", outcome$text)
   outcome$known <- !is.null(steps)
   if (outcome$known) utils::modifyList(outcome, undoing_form(steps, written, family, outcome$text)) else outcome

@@ -116,7 +116,7 @@ group_labels <- function(name, data, model) {
   terms <- stats::terms(model, random.only = TRUE)
   known <- setNames(new_row_calls(terms), variable_names(terms))
   labels <- lapply(crossed_parts(str2lang(name)), function(part) {
-    call <- known[[paste(deparse(part, 500L), collapse = " ")]]
+    call <- known[[one_line(part)]]
     as.character(eval(if (is.null(call)) part else call, data, environment(stats::formula(model))))
   })
   do.call(paste, c(labels, sep = ":"))

@@ -51,10 +51,14 @@ simulated_ranks <- function(model, n, seed) {
     equal <- equal + (!is.na(values) & values == outcome)
     drawn <- drawn + !is.na(values)
   }
-  mean <- as.vector(lme4::getME(model, "X") %*% lme4::fixef(model)) + model@resp$offset
   list(
-    population = model@resp$family$linkinv(mean), less = less, equal = equal, drawn = replace(drawn, trials == 0, 0)
+    population = model@resp$family$linkinv(population_predictor(model)), less = less, equal = equal, drawn = replace(drawn, trials == 0, 0)
   )
+}
+
+# x b and the offset, of the rows used.
+population_predictor <- function(model) {
+  as.vector(lme4::getME(model, "X") %*% lme4::fixef(model)) + model@resp$offset
 }
 
 predictor_drawer <- function(model, conditional) {
@@ -62,7 +66,7 @@ predictor_drawer <- function(model, conditional) {
     fitted <- as.vector(if (lme4::isLMM(model)) model@resp$mu else model@resp$eta)
     return(function() fitted)
   }
-  mean <- as.vector(lme4::getME(model, "X") %*% lme4::fixef(model)) + model@resp$offset
+  mean <- population_predictor(model)
   loadings <- lme4::getME(model, "Lambdat") %*% lme4::getME(model, "Zt") * sqrt(effect_variance(model))
   function() mean + as.vector(Matrix::crossprod(loadings, stats::rnorm(nrow(loadings))))
 }

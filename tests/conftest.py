@@ -76,6 +76,12 @@ def oats() -> pd.DataFrame:
 
 
 @pytest.fixture
+def pigs() -> pd.DataFrame:
+    """emmeans' pigs: conc by source and percent; 29 rows."""
+    return samples.dataset("pigs")
+
+
+@pytest.fixture
 def trial() -> pd.DataFrame:
     """24 groups by 12 items with outcomes of every family; see `samples.trial`."""
     return samples.trial()

@@ -11,36 +11,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from against_r import rinterface
+from samples import with_holes
 
 from pymer4 import Lmer, compare
 from pymer4.errors import Pymer4Error
 
 
-def trial() -> pd.DataFrame:
-    """Return a design with text, booleans, an ordered factor, numbers that R writes in many ways, and gaps."""
-    rng = np.random.default_rng(11)
-    n = 240
-    frame = pd.DataFrame(
-        {
-            "g": rng.permutation(np.repeat(np.arange(1, 25), 10)) * 1e5,
-            "h": np.array([f"i{k}" for k in range(12)])[rng.permutation(np.tile(np.arange(12), 20))],
-            "x": rng.normal(1, 1, n),
-            "z": rng.normal(3, 1, n),
-            "cond": rng.choice(["b", "a", "C"], n),
-            "flag": rng.random(n) < 0.4,
-            "dose": pd.Categorical(rng.choice(["low", "mid", "high"], n), ["low", "mid", "high"], ordered=True),
-            "amount": rng.choice([1e-5, 0.1, 1e5], n),
-            "w": rng.uniform(0.5, 2, n),
-        }
-    )
-    b = rng.normal(0, 1, (3, 25))[:, (frame.g / 1e5).astype(int)]
-    frame["y"] = 2 + (1 + b[1]) * frame.x + 0.5 * (frame.cond == "a") + b[0] + rng.normal(0, 1, n)
-    frame["yes"] = (rng.random(n) < 1 / (1 + np.exp(-0.5 * frame.x - b[2]))).astype(int)
-    frame["count"] = rng.poisson(np.exp(0.3 * frame.x + 0.4 * b[2]))
-    frame.loc[[3, 50, 100], "y"] = np.nan
-    frame.loc[[7, 50], "x"] = np.nan
-    frame.loc[11, "cond"] = None
-    return frame
+def frame() -> pd.DataFrame:
+    """Return the trial with gaps, also in text, and with numbers that R writes in many ways."""
+    found = with_holes().assign(g=lambda d: d.g * 2e4, amount=np.resize([1e-5, 0.1, 1e5], 240))
+    found.loc[11, "cond"] = None
+    return found
 
 
 LINEAR = {
@@ -55,7 +36,7 @@ LINEAR = {
 GENERALIZED = {
     "binomial": ("yes ~ x * cond + (1 | g)", {"family": "binomial"}, {}),
     "poisson": ("count ~ x + dose + (1 | g) + offset(log(w))", {"family": "poisson"}, {}),
-    "gamma": ("exp(y / 5) ~ x + cond + (1 | h)", {"family": "gamma", "link": "log"}, {}),
+    "gamma": ("pos ~ x + cond + (1 | h)", {"family": "gamma", "link": "log"}, {}),
     "nbinom": ("count ~ x + (1 | g)", {"family": "nbinom"}, {"nAGQ": 0}),
 }
 FACTOR = {"weights": "amount", "poisson": "dose"}
@@ -63,7 +44,7 @@ FACTOR = {"weights": "amount", "poisson": "dose"}
 
 def tables(name: str, formula: str, model_arguments: dict[str, Any], fit_arguments: dict[str, Any]) -> dict[str, Any]:
     """Return what one model says in all of its tables, by what they are."""
-    data = trial()
+    data = frame()
     model = Lmer(formula, data, **model_arguments)
     model.fit(summarize=False, no_warnings=True, **fit_arguments)
     kept = ("coefs", "ranef", "fixef", "ranef_var", "ranef_corr", "fits", "residuals", "warnings", "grps", "AIC")

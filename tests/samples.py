@@ -180,6 +180,16 @@ def refit(name: str, **given: Any) -> Lmer:
     return fitted(formula, rows_of(data), **{**its_own, **given})
 
 
+def parameters(model: Lmer) -> dict[str, float]:
+    """Return the estimates of all parameters under the names that their limits have."""
+    found = {}
+    for group, term, _, std in model.ranef_var.itertuples():
+        found["sigma" if group == "Residual" else f"sd_{term}|{group.split('.')[0]}"] = std
+    if model.ranef_corr is not None:
+        found |= {f"cor_{second}.{first}|{group}": r for group, first, second, r in model.ranef_corr.itertuples()}
+    return found | model.coefs["Estimate"].to_dict()
+
+
 def close(found: Any, expected: Any, rtol: float = 1e-9, scale: float | None = None) -> None:
     """Compare to `rtol` of the size of the whole, by default its largest number, since single ones may be zero."""
     found, expected = np.asarray(found, dtype=float), np.asarray(expected, dtype=float)

@@ -41,11 +41,7 @@ _DEEPEST = 47  # brackets in one another; R reads 49 or 50, with the pair that i
 
 
 def read_formula(formula: Any, columns: Sequence[Any]) -> RFormula:
-    """Return R's reading of the formula of a mixed model.
-
-    Args:
-        formula: what a user gave.
-        columns: the names of the data's columns.
+    """Return R's reading of the formula of a mixed model for data of these columns.
 
     Raises:
         FormulaError: it is no text, no formula, has no random part, or names what is no column; a caret shows where.
@@ -64,11 +60,14 @@ def read_formula(formula: Any, columns: Sequence[Any]) -> RFormula:
             )
         return as_record(told)
     if told["fault"] == "no column":
-        error = error_at(_missing(told["word"], columns), text, _place(told, text))
-    elif told["fault"] == "unreadable" and "~" not in text:
-        error = _fault({"fault": "no tilde"}, text)
+        more = f", and {len(columns) - 12} more" if len(columns) > 12 else ""
+        have = f"The columns are: {', '.join(map(str, columns[:12]))}{more}."
+        word = told["word"]
+        message = f"{word!r} is not a column of the data.{near(word, columns)} {have}"
+        error = error_at(message, text, _place(told, text))
     else:
-        error = _fault(told, text)
+        no_tilde = told["fault"] == "unreadable" and "~" not in text
+        error = _fault({"fault": "no tilde"} if no_tilde else told, text)
     raise FormulaError(f"{error}{_quotes_advised(told['unquoted'], text)}")
 
 
@@ -77,10 +76,6 @@ def argument_names(text: str) -> list[str]:
 
     Raises:
         FormulaError: R can't read it, or an argument has no name, no value, or comes twice.
-
-    Examples:
-        >>> argument_names("optimizer = 'bobyqa', calc.derivs = FALSE")
-        ['optimizer', 'calc.derivs']
     """
     told = bridge.call("read_arguments", text=text).value
     if "fault" in told:
@@ -89,11 +84,7 @@ def argument_names(text: str) -> list[str]:
 
 
 def require_text(formula: Any) -> str:
-    """Return a formula without outer white space.
-
-    Raises:
-        FormulaError: it is no text, or empty.
-    """
+    """Return a formula without outer white space; one that is no text, or empty, is a `FormulaError`."""
     if not isinstance(formula, str):
         given = type(formula).__name__
         raise FormulaError(f"formula must be a str, got {given}. The formula comes first: Lmer(formula, data).")
@@ -129,10 +120,10 @@ def _fault(told: Mapping[str, Any], text: str) -> FormulaError:
 
 def _place(told: Mapping[str, Any], text: str) -> int:
     """Return the place in the text that R told of; its end where R told of none, or of one beyond."""
-    lines = text.split("\n")
-    if not 0 < told.get("line", 0) <= len(lines):
+    lines, line = text.split("\n"), told.get("line", 0)
+    if not 0 < line <= len(lines):
         return len(text)
-    return sum(len(line) + 1 for line in lines[: told["line"] - 1]) + told["column"] - 1
+    return sum(len(above) + 1 for above in lines[: line - 1]) + told["column"] - 1
 
 
 def _unexpected(text: str, at: int) -> FormulaError:
@@ -169,12 +160,6 @@ def _unpaired(text: str) -> FormulaError | None:
         if len(opened) > _DEEPEST:
             return error_at("The text is nested too deeply to be read.", text, at)
     return error_at(f"{opened[-1][0]!r} is never closed.", text, opened[-1][1]) if opened else None
-
-
-def _missing(name: str, columns: Sequence[Any]) -> str:
-    more = f", and {len(columns) - 12} more" if len(columns) > 12 else ""
-    have = f"The columns are: {', '.join(map(str, columns[:12]))}{more}."
-    return f"{name!r} is not a column of the data.{near(name, columns)} {have}"
 
 
 def _quotes_advised(names: Iterable[str], text: str) -> str:

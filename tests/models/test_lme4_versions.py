@@ -7,10 +7,12 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
+import samples
 from against_r import rinterface
+from samples import parameters
 
 from pymer4 import Lmer
-from pymer4.errors import OptionError, RError
+from pymer4.errors import RError
 from pymer4.rbridge import bridge
 
 pytestmark = pytest.mark.r
@@ -56,9 +58,7 @@ STRUCTURES = ("cs(x | g)", "diag(x | g)", "ar1(1 + x | g)", "us(x | g)")
 
 
 def fit(formula: str, given: dict, frame: pd.DataFrame | None = None, **how) -> Lmer:
-    model = Lmer(formula, trial() if frame is None else frame, **given)
-    model.fit(summarize=False, **how)
-    return model
+    return samples.fitted(formula, trial() if frame is None else frame, **given, **how)
 
 
 @cache
@@ -74,16 +74,6 @@ def structured(term: str) -> Lmer:
     return fit(f"y ~ x + {term}", {})
 
 
-def parameters(model: Lmer) -> dict[str, float]:
-    """Return the estimates of all parameters under the names that their limits have."""
-    variances = model.ranef_var.assign(group=[name.split(".")[0] for name in model.ranef_var.index])
-    found = {f"sd_{row.Name}|{row.group}": row.Std for row in variances.itertuples() if row.group != "Residual"}
-    found["sigma"] = model.ranef_var.loc["Residual", "Std"]
-    for group, row in () if model.ranef_corr is None else model.ranef_corr.iterrows():
-        found[f"cor_{row['IV2']}.{row['IV1']}|{group}"] = row["Corr"]
-    return found | model.coefs["Estimate"].to_dict()
-
-
 # ---------------------------------------------------------------- limits stand at their names
 
 
@@ -91,20 +81,9 @@ def test_limits_have_one_order():
     """By the columns of the covariance matrix, term by term; lme4 2 lists the standard deviations first."""
     frame = trial()
     frame["z"] = np.random.default_rng(1).normal(size=len(frame))
-    model = Lmer("y ~ x + (1 + x + z | g) + (0 + o | g)", frame)
-    model.fit(summarize=False, no_warnings=True)
+    model = fit("y ~ x + (1 + x + z | g) + (0 + o | g)", {}, frame)
     random = ["sd_(Intercept)", "cor_x.(Intercept)", "cor_z.(Intercept)", "sd_x", "cor_z.x", "sd_z", "sd_o"]
     assert list(model.confint().index) == [*(f"{name}|g" for name in random), "sigma", "(Intercept)", "x"]
-
-
-@pytest.mark.parametrize("method", ["profile", "boot"])
-@pytest.mark.parametrize("case", ["slopes", "apart"])
-def test_limits_are_about_the_parameter_that_they_name(case, method):
-    limits = fitted(case).confint(method, n_boot=60, seed=1)
-    estimates = parameters(fitted(case))
-    assert set(limits.index) == set(estimates)
-    for name, (lower, upper) in zip(limits.index, limits.to_numpy(), strict=True):
-        assert lower < estimates[name] < upper, name
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -114,7 +93,7 @@ def test_draws_are_fits_to_simulated_outcomes(case):
     for seed in (3,) if "family" in given else (3, 4):
         call = {"model": model._handle, "n": 1, "conditional": False, "seed": seed}
         simulated = bridge.call("simulate_mixed", **call).value["simulations"][:, 0]
-        fresh = parameters(fit(formula, given, trial().assign(**{outcome: simulated}), no_warnings=True))
+        fresh = parameters(fit(formula, given, trial().assign(**{outcome: simulated})))
         draw = bridge.call("bootstrap_mixed", model=model._handle, seeds=np.array([seed])).value["values"][0]
         expected = np.array([fresh[name] for name in names])
         tolerance = LOOSE if "family" in given else OPTIMUM
@@ -244,15 +223,6 @@ def test_structures_of_copies_stay():
         for m in (model._handle, again["model"])
     ]
     np.testing.assert_array_equal(*draws)
-
-
-# ---------------------------------------------------------------- control
-
-
-@pytest.mark.parametrize("control", ["autoscale = TRUE", {"autoscale": True}])
-def test_autoscale_is_refused(control):
-    with pytest.raises(OptionError, match="scale\\(x\\)"):
-        Lmer("y ~ x + (1 | g)", trial()).fit(control=control)
 
 
 # ---------------------------------------------------------------- weights and offset that are arrays

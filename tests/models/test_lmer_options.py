@@ -1,7 +1,8 @@
-"""The arguments of `Lmer.fit()`: checked before anything is forgotten, and told where they do nothing."""
+"""The arguments of `Lmer.fit()`: told where they do nothing; and warnings, which come once."""
 
 from __future__ import annotations
 
+import inspect
 import pickle
 import warnings
 from functools import cache
@@ -10,9 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from against_r import ask
+from samples import fitted
+from samples import trial as plain_trial
 
 from pymer4 import Lmer, load_dataset, load_model, save_model
-from pymer4.errors import ModelWarning, OptionError
+from pymer4.errors import ConvergenceWarning, ModelWarning, OptionError
 
 pytestmark = pytest.mark.r
 
@@ -30,13 +33,12 @@ def trial() -> pd.DataFrame:
 
 
 FORMULA = "y ~ x + z + (1 | g / h) + (1 | `the item`)"
+PLAIN = "y ~ x + (1 | g)"
 
 
 @cache
-def fitted() -> Lmer:
-    model = Lmer(FORMULA, trial())
-    model.fit(summarize=False)
-    return model
+def nested() -> Lmer:
+    return fitted(FORMULA, trial())
 
 
 BAD = {
@@ -61,7 +63,7 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_bad_arguments_are_told_and_the_fit_stays(case):
     arguments, told = BAD[case]
-    model = fitted()
+    model = nested()
     before = model.coefs
     with pytest.raises(OptionError, match=told):
         model.fit(summarize=False, **arguments)
@@ -102,30 +104,25 @@ def test_defaults_are_silent_and_so_is_what_does_something():
 
 
 def test_a_crossing_has_one_name_in_any_order():
-    model, found = fitted(), []
-    for name in ("g:h", "h:g"):
-        model = Lmer(FORMULA, trial())
-        model.fit(permute=19, permute_within=name, seed=3, summarize=False, no_warnings=True)
-        found.append(model.coefs)
-    pd.testing.assert_frame_equal(*found)
-    model.fit(permute=19, permute_within="the item", seed=3, summarize=False, no_warnings=True)
-    assert model.coefs["Perm-P-val"].notna().tolist() == [False, True, True]
+    how = {"permute": 19, "seed": 3}
+    found, again, other = (
+        fitted(FORMULA, trial(), permute_within=name, **how).coefs for name in ("g:h", "h:g", "the item")
+    )
+    pd.testing.assert_frame_equal(found, again)
+    assert other["Perm-P-val"].notna().tolist() == [False, True, True]
 
 
-def test_what_shuffling_can_not_test_is_named_with_what_can():
-    for formula, family in ((FORMULA, "gaussian"), ("count ~ x + z + (1 | g)", "poisson")):
-        model = Lmer(formula, trial(), family=family)
-        model.fit(permute=9, seed=1, summarize=False, no_warnings=True)
-        (told,) = [text for text in model.warnings if text.startswith("No p")]
-        assert told.startswith("No p for (Intercept), z: constant within the clusters") and "compare()" in told
+@pytest.mark.parametrize(("formula", "family"), [(FORMULA, "gaussian"), ("count ~ x + z + (1 | g)", "poisson")])
+def test_what_shuffling_can_not_test_is_named_with_what_can(formula, family):
+    model = fitted(formula, trial(), family=family, permute=9, seed=1)
+    (told,) = [text for text in model.warnings if text.startswith("No p")]
+    assert told.startswith("No p for (Intercept), z: constant within the clusters") and "compare()" in told
 
 
 def test_whole_floats_and_no_permutations():
-    model = Lmer("y ~ x + (1 | g)", trial())
-    model.fit(conf_int="boot", n_boot=2e1, permute=None, seed=1, summarize=False)
+    model = fitted(PLAIN, trial(), conf_int="boot", n_boot=2e1, permute=None, seed=1)
     assert model.ci_type == "boot (20)" and "P-val" in model.coefs
-    again = Lmer("y ~ x + (1 | g)", trial())
-    again.fit(conf_int="boot", n_boot=20, permute=False, seed=np.int64(1), summarize=False)
+    again = fitted(PLAIN, trial(), conf_int="boot", n_boot=20, permute=False, seed=np.int64(1))
     pd.testing.assert_frame_equal(model.coefs, again.coefs)
     model.fit(permute=9.0, summarize=False, no_warnings=True)
     assert model.sig_type == "permutation (9)"
@@ -133,8 +130,8 @@ def test_whole_floats_and_no_permutations():
 
 def test_a_generator_is_a_seed(tmp_path):
     def drawn(seed) -> tuple[Lmer, list[pd.DataFrame]]:
-        model = Lmer("count ~ x + (1 | g)", trial(), family="poisson")
-        model.fit(conf_int="boot", n_boot=6, seed=seed, summarize=False, no_warnings=True)
+        how = {"family": "poisson", "conf_int": "boot", "n_boot": 6}
+        model = fitted("count ~ x + (1 | g)", trial(), seed=seed, **how)
         found = [model.coefs, model.confint("boot", n_boot=6, seed=seed), model.simulate(2, seed=seed)]
         return model, [*found, model.predict(trial().head(3), interval="prediction", seed=seed)]
 
@@ -150,8 +147,7 @@ def test_a_generator_is_a_seed(tmp_path):
 
 
 def test_the_level_of_the_fit_is_that_of_later_limits():
-    model, data = Lmer("y ~ x + (1 | g)", trial()), trial().head(3)
-    model.fit(conf_level=0.9, summarize=False)
+    model, data = fitted(PLAIN, trial(), conf_level=0.9), trial().head(3)
     assert list(model.confint().columns) == ["5 %", "95 %"]
     assert list(model.confint(conf_level=95).columns) == ["2.5 %", "97.5 %"]
     np.testing.assert_allclose(model.confint().loc["x"], model.coefs.loc["x", ["5_ci", "95_ci"]].astype(float))
@@ -165,20 +161,10 @@ def test_theta_is_kept_and_printed(tmp_path, capsys):
     model = Lmer("count ~ x + (1 | g)", trial(), family="nbinom")
     assert model.theta is None
     model.fit(no_warnings=True)
-    asked = ask(
-        """
-        suppressMessages(suppressWarnings({
-          model <- lme4::glmer.nb(count ~ x + (1 | g), data.frame(count, x, g))
-        }))
-        answer$theta <- lme4::getME(model, "glmer.nb.theta")
-        """,
-        **{name: trial()[name] for name in ("count", "x", "g")},
-    )
-    assert model.theta == pytest.approx(asked["theta"][0], rel=1e-8)
     assert f"Theta: {model.theta:.3f}" in capsys.readouterr().out
     save_model(model, tmp_path / "model.h5")
     assert load_model(tmp_path / "model.h5").theta == pickle.loads(pickle.dumps(model)).theta == model.theta
-    other = fitted()
+    other = nested()
     assert other.theta is None
     other.summary()
     assert "Theta" not in capsys.readouterr().out
@@ -189,7 +175,6 @@ GROUPED = {
     "an intercept elsewhere": "y ~ 0 + (1 + x | g) + (1 | k)",
     "slopes elsewhere": "y ~ 1 + (0 + x | g) + (1 + z | k)",
     "slopes of their own": "y ~ x + (0 + z | g) + (1 | k) + (0 + w | k)",
-    "fixed alone": "y ~ x + z + (1 | g) + (1 | k)",
     "one grouping": "y ~ z + (x | g) + (0 + w | g)",
 }
 
@@ -197,8 +182,7 @@ GROUPED = {
 @pytest.mark.parametrize("case", GROUPED)
 def test_coefficients_of_groups_are_r_s(case):
     data = trial().rename(columns={"the item": "k"}).assign(w=np.random.default_rng(2).normal(size=240))
-    model = Lmer(GROUPED[case], data)
-    model.fit(summarize=False, no_warnings=True)
+    model = fitted(GROUPED[case], data)
     found = model.fixef if isinstance(model.fixef, list) else [model.fixef]
     asked = ask(
         f"""
@@ -217,7 +201,72 @@ def test_coefficients_of_groups_are_r_s(case):
 
 
 def test_coefficients_of_crossed_groups():
-    model = Lmer("DV_l ~ 0 + (IV1|Group) + (1|IV3)", load_dataset("sample_data"), family="binomial")
-    model.fit(summarize=False, no_warnings=True)
+    model = fitted("DV_l ~ 0 + (IV1|Group) + (1|IV3)", load_dataset("sample_data"), family="binomial")
     assert [frame.shape for frame in model.fixef] == [(47, 2), (3, 2)]
     assert (model.fixef[1]["IV1"] == 0).all() and (model.fixef[0]["IV1"] != 0).all()
+
+
+# Warnings
+
+LEVEL = plain_trial().assign(y=lambda d: d.y - d.groupby("g")["y"].transform("mean"))  # no variance between groups
+WARNING = {
+    "singular": (PLAIN, LEVEL, {}, ConvergenceWarning, "singular"),
+    "rank deficient": ("y ~ x + I(2 * x) + (1 | g)", plain_trial(), {}, ModelWarning, "I(2 * x)"),
+    "aliased factor": (
+        "y ~ cond + k + (1 | g)",
+        plain_trial().assign(k=lambda d: d.cond + "2"),
+        {},
+        ModelWarning,
+        "kb2",
+    ),
+    "stopped": (
+        "y ~ x + (x | g)",
+        plain_trial(),
+        {"control": "optCtrl=list(maxeval=2)"},
+        ConvergenceWarning,
+        "maxeval",
+    ),
+    "scales": ("y ~ big + z + (1 | g)", plain_trial().assign(big=lambda d: 1e7 * d.x), {}, ModelWarning, "scale"),
+    "own columns": ("y ~ fits + (1 | g)", plain_trial().rename(columns={"x": "fits"}), {}, ModelWarning, "'fits'"),
+    "computed": ("y ~ log(s) + (1 | g)", plain_trial(), {}, ModelWarning, "NaNs produced"),
+}
+
+
+@pytest.mark.parametrize("case", WARNING)
+def test_a_warning_comes_once_on_the_users_line_and_is_kept(case, capfd):
+    formula, data, options, kind, words = WARNING[case]
+    model = Lmer(formula, data)
+    for _ in range(2):  # as often at the second fit
+        with warnings.catch_warnings(record=True) as issued:
+            warnings.simplefilter("always")
+            model.fit(summarize=False, **options)
+            line = inspect.currentframe().f_lineno - 1
+        texts = [str(w.message) for w in issued]
+        assert [text.partition("\nNext: ")[0] for text in texts] == model.warnings  # R's words, then ours
+        assert len(texts) == len(set(texts)) > 0
+        (said,) = [w for w in issued if words in str(w.message)]
+        assert said.category is kind
+        assert all(issubclass(w.category, ModelWarning) and issubclass(w.category, UserWarning) for w in issued)
+        assert {(w.filename, w.lineno) for w in issued} == {(__file__, line)}
+    assert model.fitted
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit(summarize=False, no_warnings=True, **options)
+    assert any(words in text for text in model.warnings)
+    assert tuple(capfd.readouterr()) == ("", "")
+    if options:  # the next fit has nothing to say of the last
+        model.fit(control="optimizer='bobyqa', calc.derivs=FALSE", summarize=False)
+        assert model.warnings == []
+
+
+def test_warnings_of_limits_come_once_each_and_are_not_those_of_the_fit():
+    """lme4 says the same of every point of a profile; with weights, 200 times."""
+    model = fitted(PLAIN, weights="w")
+    with warnings.catch_warnings(record=True) as issued:
+        warnings.simplefilter("always")
+        model.confint("profile")
+        line = inspect.currentframe().f_lineno - 1
+    texts = [str(w.message) for w in issued]
+    assert len(texts) == len(set(texts))
+    assert {(w.filename, w.lineno) for w in issued} <= {(__file__, line)}
+    assert model.warnings == []

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from samples import fitted
 
-from pymer4 import Lmer, load_dataset
+from pymer4 import Lmer
 from pymer4.errors import ModelWarning, RError
 from pymer4.rbridge import bridge
 
@@ -65,12 +66,6 @@ def with_holes() -> pd.DataFrame:
     return frame
 
 
-def fitted(formula: str, frame: pd.DataFrame, given: dict[str, Any], **how: Any) -> Lmer:
-    model = Lmer(formula, frame, **given)
-    model.fit(summarize=False, no_warnings=True, **how)
-    return model
-
-
 @functools.cache
 def pair(name: str, arrays: bool = False) -> tuple[Lmer, Lmer]:
     """Return a model of the data with holes, and that of the rows which it used alone; bootstrapped and permuted."""
@@ -78,7 +73,7 @@ def pair(name: str, arrays: bool = False) -> tuple[Lmer, Lmer]:
 
     def made(frame: pd.DataFrame) -> Lmer:
         own = {k: frame[v].to_numpy() if arrays and k in SIZES else v for k, v in given.items()}
-        return fitted(formula, frame, own, conf_int="boot", n_boot=3, permute=3, seed=2)
+        return fitted(formula, frame, **own, conf_int="boot", n_boot=3, permute=3, seed=2)
 
     holes = made(with_holes())
     used = np.isfinite(holes.fits)
@@ -170,7 +165,7 @@ def test_weights_and_offset_may_be_arrays(name, verb):
 @pytest.mark.parametrize(("outcome", "family"), [("y", "gaussian"), ("count", "poisson")])
 def test_profiles_take_the_rows_used(outcome, family):
     frame = with_holes()[[outcome, "x", "g"]].head(75)
-    holes, whole = (fitted(f"{outcome} ~ x + (1 | g)", f, {"family": family}) for f in (frame, frame.dropna()))
+    holes, whole = (fitted(f"{outcome} ~ x + (1 | g)", f, family=family) for f in (frame, frame.dropna()))
     assert_same(holes.confint("profile"), whole.confint("profile"))
 
 
@@ -178,21 +173,8 @@ def test_profiles_take_the_rows_used(outcome, family):
 def test_workers_draw_what_one_process_draws(family):
     formula = f"{'y' if family == 'gaussian' else 'count'} ~ x + (1 | g)"
     how = {"conf_int": "boot", "n_boot": 6, "permute": 6, "seed": 4}
-    one, two = (fitted(formula, with_holes(), {"family": family}, n_jobs=jobs, **how) for jobs in (1, 2))
+    one, two = (fitted(formula, with_holes(), family=family, n_jobs=jobs, **how) for jobs in (1, 2))
     pd.testing.assert_frame_equal(one.coefs, two.coefs)
-
-
-def test_a_fit_to_holes_is_r_s_and_so_are_its_limits():
-    """The intercepts and limits of cbpp without row 4, by glmer() and the same draws."""
-    holes = load_dataset("cbpp").astype({"incidence": float})
-    holes.loc[3, "incidence"] = np.nan
-    how = {"conf_int": "boot", "n_boot": 20, "seed": 1}
-    formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
-    model = fitted(formula, holes, {"family": "binomial"}, **how)
-    wanted = [-1.400768054830, -0.991271425197, -1.126686272234, -1.503638525388]
-    np.testing.assert_allclose(model.coefs["Estimate"], wanted, rtol=1e-3)
-    whole = fitted(formula, holes.drop(index=3), {"family": "binomial"}, **how)
-    assert_same(model.coefs, whole.coefs)
 
 
 # Another formula, the same rows
@@ -202,17 +184,17 @@ def test_a_smaller_random_part_keeps_the_rows_that_it_has_no_reason_to_drop():
     """Without its slope the model would use the rows where only x is missing."""
     frame = trial()
     frame.loc[[17, 40, 80], "x"] = np.nan
-    model = fitted("y ~ cond + (1 + x | g)", frame, {})
+    model = fitted("y ~ cond + (1 + x | g)", frame)
     found = model.ranova()
-    smaller = fitted("y ~ cond + (1 | g)", frame.dropna(subset="x"), {})
+    smaller = fitted("y ~ cond + (1 | g)", frame.dropna(subset="x"))
     assert found["log-likelihood"].iloc[1] == pytest.approx(smaller.logLike, rel=1e-8)
-    assert found["log-likelihood"].iloc[1] != pytest.approx(fitted("y ~ cond + (1 | g)", frame, {}).logLike, rel=1e-4)
+    assert found["log-likelihood"].iloc[1] != pytest.approx(fitted("y ~ cond + (1 | g)", frame).logLike, rel=1e-4)
 
 
 def test_without_random_effects_the_rows_are_the_same():
     """y ~ cond by lm(), whose likelihood lmerTest's ranova() compares with."""
     frame = with_holes()
-    found = fitted("y ~ cond + (1 | g)", frame, {"weights": "w"}).ranova()
+    found = fitted("y ~ cond + (1 | g)", frame, weights="w").ranova()
     rows = frame.dropna(subset=["y", "cond", "g", "w"])
     X, y, w = pd.get_dummies(rows["cond"]).to_numpy(float), rows["y"].to_numpy(), rows["w"].to_numpy()
     root = np.sqrt(w)[:, None] * X
@@ -229,18 +211,18 @@ def test_variables_of_a_smaller_model_are_computed_on_the_rows_of_the_fit():
     frame.loc[:20, "y"] = np.nan
     known = fitted("y ~ cond + (1 | h) + (0 + scale(x) | g)", frame, {}).ranova()
     made = frame.assign(z=(frame.x - frame.x.mean()) / frame.x.std())
-    by_hand = fitted("y ~ cond + (1 | h) + (0 + z | g)", made, {}).ranova()
+    by_hand = fitted("y ~ cond + (1 | h) + (0 + z | g)", made).ranova()
     assert_same(known, by_hand)
 
 
 def test_the_null_model_of_counts_keeps_the_rows():
     frame = trial()
     frame.loc[frame.index % 4 == 0, "x"] = np.nan
-    model = fitted("count ~ x + (1 | g)", frame, {"family": "poisson"})
-    whole = fitted("count ~ x + (1 | g)", frame.dropna(subset="x"), {"family": "poisson"})
+    model = fitted("count ~ x + (1 | g)", frame, family="poisson")
+    whole = fitted("count ~ x + (1 | g)", frame.dropna(subset="x"), family="poisson")
     assert model.r2().marginal == pytest.approx(whole.r2().marginal, rel=1e-6)
-    null = fitted("count ~ 1 + (1 | g)", frame.dropna(subset="x"), {"family": "poisson"})
-    all_rows = fitted("count ~ 1 + (1 | g)", frame, {"family": "poisson"})
+    null = fitted("count ~ 1 + (1 | g)", frame.dropna(subset="x"), family="poisson")
+    all_rows = fitted("count ~ 1 + (1 | g)", frame, family="poisson")
     parts = bridge.call("variance_parts", model=model._handle).value["null"]
     assert parts["intercept"] == pytest.approx(null.coefs["Estimate"].iloc[0], rel=1e-6)
     assert parts["intercept"] != pytest.approx(all_rows.coefs["Estimate"].iloc[0], rel=1e-3)
@@ -281,7 +263,7 @@ def test_reasons_of_failed_draws_are_counted(kind, n_jobs):
     lost, most, least = map(int, told.groups())
     assert most + least == lost < 15 and most >= least > 0
     assert model.warnings[0] in {str(warning.message) for warning in issued}
-    other = fitted("y ~ x + (1 | g)", few(), {}, control=OPTIMIZER, seed=1, n_jobs=3 - n_jobs, **how)
+    other = fitted("y ~ x + (1 | g)", few(), control=OPTIMIZER, seed=1, n_jobs=3 - n_jobs, **how)
     assert other.warnings[0] == model.warnings[0]
     pd.testing.assert_frame_equal(other.coefs, model.coefs)
 
@@ -298,7 +280,7 @@ def test_a_fit_without_one_good_draw_says_why_and_leaves_the_model_as_it_was(kin
     how, words = FAILING[kind]
     frame = few()
     control = ONLY_THE_DATA % float((frame.y * np.arange(1, 81)).sum())
-    model = fitted("y ~ x + (1 | g)", frame, {}, control=control)
+    model = fitted("y ~ x + (1 | g)", frame, control=control)
     before = dict(vars(model))
     with pytest.raises(RError, match=rf"{words}\. 4 of 4: not the outcome of the data"):
         model.fit(control=control, n_jobs=n_jobs, seed=1, summarize=False, no_warnings=True, **how)
@@ -309,7 +291,7 @@ def test_a_fit_without_one_good_draw_says_why_and_leaves_the_model_as_it_was(kin
 
 def test_weights_that_are_no_trials_draw_nothing():
     frame = few().assign(w=np.tile([0.5, 1.5], 40), hit=lambda d: (d.y > 0).astype(float))
-    model = fitted("hit ~ x + (1 | g)", frame, {"family": "binomial", "weights": "w"})
+    model = fitted("hit ~ x + (1 | g)", frame, family="binomial", weights="w")
     boot = {"conf_int": "boot", "n_boot": 4}
     for ask in (lambda: model.fit(**boot), lambda: model.fit(n_jobs=2, **boot), lambda: model.simulate(1)):
         with pytest.raises(RError, match="prior weights of a binomial model have to be whole numbers of trials"):
@@ -320,14 +302,14 @@ def test_weights_that_are_no_trials_draw_nothing():
 def test_a_mean_that_the_family_does_not_have_is_a_reason():
     rng = np.random.default_rng(3)
     frame = few().assign(k=lambda d: rng.poisson(np.clip(1.2 + rng.normal(size=10)[d.g], 0.1, None)).astype(float))
-    model = fitted("k ~ 1 + (1 | g)", frame, {"family": "poisson", "link": "identity"})
+    model = fitted("k ~ 1 + (1 | g)", frame, family="poisson", link="identity")
     with pytest.warns(ModelWarning, match=r"of 12 bootstrap fits failed .* of 12: the link gives means"):
         model.confint("boot", n_boot=12, seed=1)
 
 
 def test_rows_without_trials_have_no_successes():
     frame = trial().assign(hits=lambda d: d.hits.where(d.index != 3, 0), n=lambda d: d.n.where(d.index != 3, 0))
-    model = fitted("cbind(hits, n - hits) ~ x + (1 | g)", frame, {"family": "binomial"})
+    model = fitted("cbind(hits, n - hits) ~ x + (1 | g)", frame, family="binomial")
     drawn = model.simulate(3, use_rfx=False, seed=1)
     assert (drawn.loc[3] == 0).all() and (drawn.drop(index=3) > 0).any(axis=None)
     assert model.confint("boot", n_boot=4, seed=1).notna().all(axis=None)
