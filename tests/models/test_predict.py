@@ -122,7 +122,7 @@ def test_the_population_needs_no_groups_and_for_predictions_the_varying_predicto
 def test_the_limits_of_one_point_are_the_contrast_of_lmertest():
     for day in (0.0, 4.5, 9.0):
         contest = "function(m, x) unlist(lmerTest::contest1D(m, c(1, x), confint = TRUE))"
-        estimate, se, df, *_ = of_r(contest, model("slopes").model_obj, day).values()
+        estimate, se, df, *_ = of_r(contest, model("slopes").model_obj, day)
         table = model("slopes").predict(pd.DataFrame({"Days": [day]}), interval="confidence").iloc[0]
         np.testing.assert_allclose(table, [estimate, se, *stats.t.interval(0.95, df, estimate, se)], rtol=SOLVED)
 
@@ -215,11 +215,11 @@ def test_an_array_of_weights_belongs_to_the_rows_of_the_fit(trial):
 
 
 def test_limits_cross_once_and_change_nothing(monkeypatch, trial):
-    both, calls, call, before = model("both"), [], bridge.call, trial.copy()
+    both, trials, calls, call, before = model("both"), model("trials"), [], bridge.call, trial.copy()
     coefs, fits = both.coefs.copy(), both.fits.copy()
     monkeypatch.setattr(bridge, "call", lambda verb, **given: calls.append(verb) or call(verb, **given))
     table, again = (both.predict(trial, use_rfx=True, interval="prediction") for _ in range(2))
-    model("trials").predict(trial, interval="prediction", seed=1)
+    trials.predict(trial, interval="prediction", seed=1)
     assert calls == ["predict_mixed"] * 3
     pd.testing.assert_frame_equal(again, table)
     pd.testing.assert_frame_equal(trial, before)
