@@ -209,7 +209,7 @@ def test_variables_of_a_smaller_model_are_computed_on_the_rows_of_the_fit():
     """scale() takes the mean of all values that there are, also of those whose row is left out."""
     frame = trial()
     frame.loc[:20, "y"] = np.nan
-    known = fitted("y ~ cond + (1 | h) + (0 + scale(x) | g)", frame, {}).ranova()
+    known = fitted("y ~ cond + (1 | h) + (0 + scale(x) | g)", frame).ranova()
     made = frame.assign(z=(frame.x - frame.x.mean()) / frame.x.std())
     by_hand = fitted("y ~ cond + (1 | h) + (0 + z | g)", made).ranova()
     assert_same(known, by_hand)
