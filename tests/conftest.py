@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import cases
 import hermetic
 import hypothesis
 import no_r
@@ -99,7 +100,7 @@ def holes() -> pd.DataFrame:
 @pytest.fixture(scope="session")
 def sleep_model() -> Lmer:
     """A linear model with correlated slopes."""
-    return samples.case("slopes")
+    return cases.case("slopes")
 
 
 @pytest.fixture(scope="session")
@@ -118,4 +119,4 @@ def oats_model() -> Lmer:
 @pytest.fixture(scope="session")
 def trial_model() -> Lmer:
     """A linear model with text, bool and ordered predictors, slopes, and two crossed grouping factors."""
-    return samples.case("factors")
+    return cases.case("factors")

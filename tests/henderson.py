@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from against_r import rinterface
-from samples import fitted, rows_of, trial
+from cases import rows_of
+from samples import fitted, trial
 from scipy import stats
 
 from pymer4 import Lmer

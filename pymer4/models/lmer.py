@@ -269,4 +269,4 @@ class Lmer(LmerPictures, LmerResampling):
         return self._design
 
     def _summary(self) -> str:
-        return summaries.mixed_summary(self, self._by_reml, self._ranks)
+        return summaries.mixed_summary(self, self._options.REML and self._linear, self._ranks)

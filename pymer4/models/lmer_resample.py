@@ -124,12 +124,12 @@ class LmerResampling(LmerState):
             lower, upper = percentiles(values, options.conf_level)
             found = {"lower": lower, "upper": upper, "p": inverted_p(values)}
         if options.permute:
-            found["p"] = self._permuted_p(seeds[options.n_boot :], how)
+            found["p"] = self._permuted_p(fixed, seeds[options.n_boot :], how)
         self.coefs = self._coef_table(fixed.assign(**found))
 
-    def _permuted_p(self, seeds: np.ndarray, how: tuple[int, int]) -> np.ndarray:
+    def _permuted_p(self, fixed: pd.DataFrame, seeds: np.ndarray, how: tuple[int, int]) -> np.ndarray:
         """Return p from shuffles, shape (p,); NaN, and a warning, for what they can't test."""
-        within, fixed = self._options.permute_within, self._fit.fixed
+        within = self._options.permute_within
         statistics, told = self._draws("permuted", seeds, *how, within)
         p = from_null(fixed["statistic"].to_numpy(dtype=float), statistics)
         untested = np.asarray(bridge.call("untested_mixed", model=self._handle, within=within).value["untested"])

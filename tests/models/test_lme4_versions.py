@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import samples
 from against_r import rinterface
-from samples import parameters
+from cases import parameters
 
 from pymer4 import Lmer
 from pymer4.errors import RError

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from against_r import rinterface
+from cases import case, parameters, refit
 from joblib import parallel_config
-from samples import case, fitted, parameters, refit, trial, with_holes
+from samples import fitted, trial, with_holes
 from scipy import stats
 
 from pymer4.models.lmer import Method

@@ -8,7 +8,8 @@ import inspect
 import numpy as np
 import pandas as pd
 import pytest
-from samples import CASES, case, close, fitted, refit, trial, with_holes
+from cases import CASES, case, refit
+from samples import close, fitted, trial, with_holes
 
 from pymer4 import Lmer
 from pymer4.errors import DataError, NotFittedError, OptionError

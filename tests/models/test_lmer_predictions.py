@@ -7,7 +7,8 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from samples import CASES, case, close, dataset, fitted
+from cases import CASES, case
+from samples import close, dataset, fitted
 
 from pymer4.errors import DataError
 

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from against_r import rinterface
-from samples import CASES, case, close, fitted, refit, trial
+from cases import CASES, case, refit
+from samples import close, fitted, trial
 from scipy import stats
 
 from pymer4.errors import DataError, FormulaError

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from against_r import rinterface
+from cases import refit
 from henderson import LIMITS, LINEAR, SOLVED, check, data, dense, model, of_r, parts, rows_asked
-from samples import fitted, refit, trial
+from samples import fitted, trial
 from scipy import stats
 
 from pymer4.errors import DataError, OptionError
