@@ -100,6 +100,7 @@ crossed_groups <- function(side) {
 
 head_name <- function(part) if (is.call(part) && is.name(part[[1]])) as.character(part[[1]]) else ""
 is_bar <- function(part) head_name(part) %in% bar_operators && length(part) == 3
+one_line <- function(part) paste(deparse(part, 500L), collapse = " ")
 label_of <- function(part) if (is.name(part)) as.character(part) else as_text(part)
 
 # The random-effects terms as they are written: calls of a bar, or of a structure round one.
