@@ -234,9 +234,8 @@ class LmerPictures(LmerMarginal, LmerDiagnosis):
             # One line stands for all: the population's, which is the same, where that is drawn.
             curves, labels = (curves[:0], []) if fixef else (curves[:1], [f"{len(labels):,} groups"])
         text, columns = self._outcome()
-        how["ylabel"] = how["ylabel"] or (
-            f"Probability ({columns[0]})" if self.family == "binomial" and columns else text
-        )
+        outcome = f"Probability ({columns[0]})" if self.family == "binomial" and columns else text
+        how["ylabel"] = how["ylabel"] or outcome
         return group_lines(
             x,
             curves,
@@ -257,12 +256,9 @@ class LmerPictures(LmerMarginal, LmerDiagnosis):
             return [f"The {count:,} groups of {group} do not differ here: one line."]
         told = [f"Thin lines: {count:,} groups of {group}."] if count > NAMED else []
         if not any(param in term.varying for term in self._random_terms(group)):
-            told.append(
-                f"The effect of {param} does not vary between them"
-                if told
-                else f"The effect of {param} does not vary between groups of {group}"
-            )
-            told[-1] += ": their lines are parallel." if self._linear else f": parallel on the {self.link} scale."
+            them = "them" if told else f"groups of {group}"
+            seen = "their lines are parallel" if self._linear else f"parallel on the {self.link} scale"
+            told.append(f"The effect of {param} does not vary between {them}: {seen}.")
         return told
 
     def _outcome(self) -> tuple[str, list[str]]:

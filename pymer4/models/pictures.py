@@ -26,12 +26,7 @@ _INTERCEPTS = ("(Intercept)", "Intercept")
 
 
 class Pictures(Model):
-    """Plotting methods of all models.
-
-    They read `fits`, `residuals`, `design_matrix`, `coefs` and the marginal tables. What a model knows beyond that it
-    tells by `_outcome`, the left side of the formula and the columns that it names; `_quantile_residuals`, None where
-    its outcome has none; `_prior_weights`; and `_categories`.
-    """
+    """Plotting methods of all models, of what any fit has."""
 
     @picture
     def plot_residuals(
@@ -260,7 +255,7 @@ class Pictures(Model):
 
     @abstractmethod
     def _outcome(self) -> tuple[str, list[str]]:
-        """Return the left side of the formula as text, and the columns it names; empty where they are not known."""
+        """Return the left side of the formula as text, and the columns it names."""
 
     @abstractmethod
     def _quantile_residuals(self, seed: int | None) -> Residuals | None:

@@ -202,18 +202,10 @@ _CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
 
 
 def picture(method: Callable[..., Any], ax: Callable[[str, Any], Any] = one_axes) -> Callable[..., Any]:
-    """Let a plotting method have its arguments checked, and put in plain form, before it is called.
+    """Let a plotting method have its arguments checked, and put in plain form, once there is a fit.
 
-    An argument that is left out, or equal to its default, needs no check.
-
-    Args:
-        method: of a model.
-        ax: the check of the axes.
-
-    Raises:
-        NotFittedError: before `fit()`.
-        OptionError: an argument out of its range.
-        TypeError: an argument that the method does not have, or lacks.
+    An argument that is left out, or equal to its default, needs no check. One that the method does not have, or lacks,
+    is a TypeError.
     """
     checks, signature = {**_CHECKS, "ax": ax}, inspect.signature(method)
     known = {name: p for name, p in signature.parameters.items() if p.kind is not p.VAR_KEYWORD}

@@ -47,18 +47,9 @@ def panels(
     rows: str = "",
     **shared: bool,
 ) -> list[Axes]:
-    """Return axes for `count` panels, those of `ax` or new ones; those that hold nothing yet are dressed.
+    """Return axes for `count` panels, those of `ax`, in any shape, or new ones, as many as `columns` in a row.
 
-    Args:
-        ax: None, axes for a single panel, or as many as there are panels, in any shape.
-        count: number of panels.
-        figsize: inches of the whole figure, where one has to be made.
-        columns: the most panels in a row.
-        rows: the axis that is to be barest, "x" or "y".
-        **shared: `sharex`, `sharey` of new axes.
-
-    Raises:
-        OptionError: another number of axes than of panels.
+    Those that hold nothing yet are dressed, along `rows` ("x" or "y") barest. `shared` are `sharex` and `sharey`.
     """
     if ax is None:
         drawn = _made(count, figsize, columns, **shared)

@@ -81,13 +81,11 @@ def crowding(estimates: Series, lower: ArrayLike, upper: ArrayLike, points: Data
     """Return the term that takes so much of the value axis that the others, and zero, are a dot there; or None."""
     if len(estimates) < 2:
         return None
-    reach = []
-    for term, *values in zip(estimates.index, estimates, np.asarray(lower), np.asarray(upper), strict=True):
-        strewn = [points[term]] if points is not None and term in points.columns else []
-        reach.append(_reach(*values, *strewn))
-    low, high = np.transpose(reach)
+    strewn = np.zeros((len(estimates), 1)) if points is None else points.T.reindex(estimates.index)
+    drawn = _finite(np.column_stack([estimates, lower, upper, strewn]))
+    low, high = drawn.min(axis=1, initial=0), drawn.max(axis=1, initial=0)
     widest = int(np.argmax(high - low))
-    others = np.arange(len(reach)) != widest
+    others = np.arange(len(low)) != widest
     rest = high[others].max() - low[others].min()
     return str(estimates.index[widest]) if rest < _NARROW * (high.max() - low.min()) else None
 
@@ -135,16 +133,15 @@ def equivalence(
     return axes.label(ax, xlabel, "")
 
 
-def _reach(*drawn: Any) -> tuple[float, float]:
-    """Return ends that hold zero and every finite value."""
-    flat = np.hstack([*drawn, 0.0])
-    flat = flat[np.isfinite(flat)]
-    return float(flat.min()), float(flat.max())
+def _finite(drawn: np.ndarray) -> np.ndarray:
+    """Return numbers with zero, to which every axis reaches, in the place of those that are not finite."""
+    return np.where(np.isfinite(drawn), drawn, 0.0)
 
 
 def _span(*drawn: np.ndarray) -> tuple[float, float]:
-    """Return the reach of what is drawn, and a twentieth more on both sides."""
-    low, high = _reach(*drawn)
+    """Return ends that hold zero and every finite value drawn, and a twentieth more on both sides."""
+    flat = _finite(np.concatenate(drawn))
+    low, high = float(flat.min(initial=0)), float(flat.max(initial=0))
     margin = 0.05 * (high - low) or 1.0
     return low - margin, high + margin
 

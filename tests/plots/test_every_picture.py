@@ -9,8 +9,10 @@ import artists
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from test_groups import blups
 from test_marginal_pictures import cells
 
@@ -56,14 +58,10 @@ def test_figures_fit_a_page_or_are_older_and_nothing_global_changes(name, monkey
 
 
 @every_call
-def test_pictures_fit_a_panel_of_a_subfigure(draw):
+def test_a_subfigure_and_axes_without_room_can_be_drawn_on(draw):
     panel = plt.figure(layout="constrained").subfigures(1, 2)[1].subplots()
     assert draw(ax=panel) is panel
     panel.figure.figure.canvas.draw()
-
-
-@every_call
-def test_axes_without_room_can_be_drawn_on(draw):
     figure = draw(figsize=(0.2, 0.2)).figure
     with pytest.warns(UserWarning, match="constrained_layout not applied"):
         figure.canvas.draw()
@@ -80,6 +78,26 @@ def test_a_figure_of_the_user_is_left_alone(draw, layout):
     assert figure.get_layout_engine() is engine and figure.axes == [mine, other]
     assert not figure.texts and not figure.legends
     figure.canvas.draw()
+
+
+ODD = pd.Index(["_a$x$", "I(cost$ + tax$)"], name="b$")
+SQUARE = pd.DataFrame([[1.0, 2.0], [2.0, 1.0]], index=ODD, columns=ODD)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: forest(SQUARE.iloc[0], [0, 1], [2, 3], note="a\u00a0=\u00a0$2$"),
+        lambda: group_lines(ODD, SQUARE, labels=ODD, note="a\u00a0=\u00a0$2$"),
+        lambda: caterpillars(SQUARE)[0],
+        lambda: marginal(cells(**{"c $": list(ODD), "t $": list(ODD), "s $": ["$1$", "2"]}))[0],
+    ],
+    ids=["forest", "group_lines", "caterpillars", "marginal"],
+)
+def test_names_are_taken_literally(draw):
+    texts = [text for text in draw().figure.findobj(Text) if "$" in text.get_text()]
+    assert {*ODD} <= {text.get_text() for text in texts}
+    assert not any(text.get_parse_math() for text in texts if text.get_text() != "c $")  # a label is the caller's
 
 
 def test_matplotlib_and_scipy_wait_until_a_picture_is_asked_for():

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from pymer4.errors import DataError, OptionError
 from pymer4.plots.axes import INK, MANY
-from pymer4.plots.forest import _spread, crowding, forest
+from pymer4.plots.forest import crowding, forest
 
 B = pd.Series({"(Intercept)": 251.405, "Days": 10.467})
 LOW, HIGH = np.array([238.029, 7.437]), np.array([264.781, 13.498])
@@ -94,13 +94,6 @@ def test_strips_are_as_deep_as_their_points_need(ax, count, deepest, tied):
     assert cloud(ax).get_rasterized() == (count > MANY)
 
 
-@pytest.mark.parametrize("values", [[], [3.0], [3.0, 3.0, 3.0], [251.0, 251.0 + 4e-14], list(range(3000))])
-def test_offsets_stay_within_their_row(values):
-    offsets = _spread(np.asarray(values, dtype=float))
-    assert offsets.shape == (len(values),)
-    assert np.isfinite(offsets).all() and np.all(np.abs(offsets) <= 0.5)
-
-
 @pytest.mark.parametrize(
     ("fmt", "marker", "color"),
     [
@@ -113,11 +106,8 @@ def test_the_format_rules_mark_and_colour(ax, fmt, marker, color):
     assert ax.lines[1].get_marker() == marker
     assert to_hex(ax.lines[1].get_color()) == color.lower() == to_hex(ax.collections[-1].get_colors()[0])
     assert to_hex(ax.lines[1].get_markeredgecolor()) == ("#ffffff" if marker in "osD" else color.lower())
-
-
-def test_the_format_none_draws_bars_alone(ax):
-    forest(B, LOW, HIGH, fmt="none", ax=ax)
-    assert len(ax.lines) == 1 and len(bars(ax)) == 2
+    bare = forest(B, LOW, HIGH, fmt="none", ax=Figure().subplots())
+    assert len(bare.lines) == 1 and len(bars(bare)) == 2
 
 
 @turns
@@ -150,11 +140,10 @@ def test_a_term_that_crowds_the_others_out_is_named(b, given, term):
     assert crowding(b, b - 1, b + 1, None if given is None else pd.DataFrame(given)) == term
 
 
-def test_names_are_broken_where_they_may_and_taken_literally(ax):
+def test_names_are_broken_where_they_may(ax):
     long = "conditionTreated:timeAfterTraining:groupControl"
-    forest(pd.Series({long: 1.0, "I(cost$ + tax$)": 2.0, 7: 3.0}), [0, 1, 2], [2, 3, 4], ax=ax)
-    assert names(ax, "y") == ["conditionTreated:\ntimeAfterTraining:groupControl", "I(cost$ + tax$)", "7"]
-    assert not any(tick.get_parse_math() for tick in ax.get_yticklabels())
+    forest(pd.Series({long: 1.0, 7: 3.0}), [0, 2], [2, 4], ax=ax)
+    assert names(ax, "y") == ["conditionTreated:\ntimeAfterTraining:groupControl", "7"]
 
 
 FACTOR = "C(condition, Treatment('control'))[T.level {}]:scale(baseline_anxiety)"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import artists
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +11,7 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 from scipy import stats
 
-from pymer4.errors import DataError, OptionError
+from pymer4.errors import DataError
 from pymer4.plots.axes import MANY
 from pymer4.plots.groups import caterpillar, caterpillars, group_lines
 
@@ -81,15 +80,15 @@ def test_lines_of_many_groups_are_one_artist(ax, count):
     assert 0 < more.collections[0].get_alpha() < bundle.get_alpha()
 
 
-def test_categories_are_joined_and_marked(ax):
-    x = ["placebo", "low", "high"]
-    curves, population = CURVES[:, :3], POPULATION[:3]
+@pytest.mark.parametrize(("x", "at"), [(["placebo", "low", "high"], [0, 1, 2]), ([3.0], [3.0])])
+def test_categories_and_single_places_have_marks_that_are_joined(ax, x, at):
+    curves, population = CURVES[:, : len(x)], POPULATION[: len(x)]
     limits = population - 5, population + 7
     group_lines(x, curves, labels=GROUPS.index, population=population, limits=limits, ax=ax)
-    np.testing.assert_array_equal(labelled(ax, "309").get_xydata(), np.column_stack([[0, 1, 2], curves[1]]))
-    assert labelled(ax, "309").get_marker() == "o" and labelled(ax, "309").get_linestyle() == "-"
-    assert names(ax) == x
-    np.testing.assert_array_equal(bars(ax), [[[i, p - 5], [i, p + 7]] for i, p in enumerate(population)])
+    np.testing.assert_array_equal(labelled(ax, "309").get_xydata(), np.column_stack([at, curves[1]]))
+    assert {line.get_marker() for line in ax.lines} == {"o"} and labelled(ax, "309").get_linestyle() == "-"
+    np.testing.assert_array_equal(bars(ax), [[[i, p - 5], [i, p + 7]] for i, p in zip(at, population, strict=True)])
+    assert names(ax) == x or len(x) == 1
 
 
 def test_categories_of_many_groups_are_joined_and_marked(ax):
@@ -108,12 +107,6 @@ def test_categories_meet_those_that_are_there(ax):
     assert names(ax) == ["high", "placebo", "low"]
 
 
-def test_one_place_has_marks(ax):
-    group_lines([3.0], CURVES[:, :1], labels=GROUPS.index, population=[250], limits=([240], [260]), ax=ax)
-    assert {line.get_marker() for line in ax.lines} == {"o"}
-    np.testing.assert_array_equal(bars(ax), [[[3, 240], [3, 260]]])
-
-
 @pytest.mark.parametrize("count", [1, 18])
 def test_missing_values_leave_gaps(ax, count):
     curves = np.tile(CURVES[:1], (count, 1))
@@ -123,19 +116,6 @@ def test_missing_values_leave_gaps(ax, count):
     ax.figure.canvas.draw()
     assert np.isfinite([*ax.get_xlim(), *ax.get_ylim()]).all()
     assert ax.get_ylim()[1] >= np.nanmax(curves)
-
-
-def test_names_and_notes_are_taken_literally_and_a_note_is_written_once(ax):
-    said = "Others at: a\u00a0=\u00a01, b\u00a0=\u00a0$2$"
-    group_lines(X, CURVES[:2], labels=["_a$b$", 7], xlabel="Days", note=said, ax=ax)
-    texts = ax.get_legend().get_texts()
-    assert sorted(text.get_text() for text in texts) == ["7", "_a$b$"]
-    assert not any(text.get_parse_math() for text in (*texts, *ax.texts))
-    assert artists.note(ax) == "Others at: a = 1, b = $2$"
-    ax.figure.canvas.draw()
-    assert ax.texts[0].get_window_extent().y1 <= ax.xaxis.label.get_window_extent().y0
-    group_lines(X, CURVES[:2], labels=["a", "b"], note="again", ax=ax)
-    assert artists.note(ax) == "Others at: a = 1, b = $2$"
 
 
 @pytest.mark.parametrize("figsize", [(4, 3), (12, 6)])
@@ -228,15 +208,11 @@ def test_groups_are_named_while_their_names_can_be_read(count):
     + [(["(Intercept)", "baseline anxiety of the group", "x"], 5, "s{}", figsize) for figsize in ((5, 3), None)],
 )
 def test_texts_of_panels_do_not_meet(terms, count, name, figsize):
-    panels = np.ravel(
-        caterpillars(*blups(count, terms, name), xlabel="Deviation from it", ylabel="School", figsize=figsize)
-    )
+    how = {"xlabel": "Deviation from it", "ylabel": "School", "figsize": figsize}
+    panels = np.ravel(caterpillars(*blups(count, terms, name), **how))
     artists.check_texts(panels[0].figure)
-    whole = panels[0].figure.bbox.width
-    assert all(
-        panel.get_window_extent().width > (0.3 if figsize is None else 0.2) * whole / min(len(panels), 4)
-        for panel in panels
-    )
+    least = (0.3 if figsize is None else 0.2) * panels[0].figure.bbox.width / min(len(panels), 4)
+    assert min(panel.get_window_extent().width for panel in panels) > least
 
 
 def test_a_single_term_needs_no_panels_and_no_intervals(ax):
@@ -244,17 +220,6 @@ def test_a_single_term_needs_no_panels_and_no_intervals(ax):
     assert caterpillars(values, xlabel="Deviation", ax=ax) is ax
     assert (ax.get_title(), *artists.labels(ax)) == ("", "Deviation", "")
     assert not ax.collections
-
-
-def test_panels_take_the_axes_that_are_given():
-    values, se = blups(6, ["a", "b", "c", "d"])
-    given = Figure().subplots(2, 2)
-    assert list(caterpillars(values, se, ax=given)) == list(given.flat)
-    with pytest.raises(OptionError, match="3 axes for 4 panels"):
-        caterpillars(values, se, ax=given.flat[:3])
-    with pytest.raises(OptionError, match="order='up'"):
-        caterpillars(values, se, order="up", ax=given)
-    assert plt.get_fignums() == []
 
 
 # on what is there

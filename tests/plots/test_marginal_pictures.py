@@ -194,15 +194,6 @@ def test_variables_may_have_the_names_of_our_columns(ax):
     np.testing.assert_array_equal(drawn_estimates(ax)[0][:, 1], table.iloc[:, 1])
 
 
-def test_names_are_taken_literally():
-    table = cells(**{"cost $": ["a_$x$", "b"], "tax $": ["_u$v$", "w"], "site $": ["$1$", "2"]})
-    panels = marginal(table)
-    key = panels[0].figure.legends[0]
-    texts = [*key.get_texts(), key.get_title(), *panels[0].get_xticklabels(), panels[0].title]
-    assert not any(text.get_parse_math() for text in texts)
-    assert [text.get_text() for text in key.get_texts()] == ["_u$v$", "w"]
-
-
 LONG = ["cognitive behavioural therapy after 12 months", "control group with the usual care, baseline"]
 VERSUS = [f"{a} - {b} ({i})" for i, (a, b) in enumerate([LONG, LONG[::-1]] * 5)]
 

@@ -13,7 +13,6 @@ from scipy import stats
 
 from pymer4.errors import DataError
 from pymer4.fit.lowess import lowess
-from pymer4.plots import residuals
 from pymer4.plots.residuals import POINTS, partial_regression, quantiles, residuals_against_fitted
 
 pytestmark = pytest.mark.numeric
@@ -113,7 +112,7 @@ def test_one_fitted_value_has_no_line(ax, count):
 
 
 @pytest.mark.parametrize("kind", ["spread", "columns", "flat", "single"])
-def test_many_residuals_are_counted(kind):
+def test_many_residuals_are_counted_with_a_key_unless_axes_are_given(ax, kind):
     rng, n = np.random.default_rng(5), POINTS + 1000
     spread, ones = rng.normal(size=(2, n)), np.ones(n)
     x, y = {
@@ -129,11 +128,7 @@ def test_many_residuals_are_counted(kind):
     assert not any(isinstance(c, PathCollection) for c in axes.collections)
     assert [each.get_ylabel() for each in axes.figure.axes[1:]] == ["Rows"]
     axes.figure.canvas.draw()
-
-
-def test_a_key_takes_no_room_from_axes_that_are_given(ax):
-    x = np.random.default_rng(6).normal(size=POINTS + 1)
-    residuals_against_fitted(x, x[::-1], ax=ax)
+    residuals_against_fitted(x, y, ax=ax)
     assert ax.figure.axes == [ax]
 
 
@@ -181,14 +176,6 @@ def test_line_and_band_are_those_of_order_statistics(ax, level, is_standard):
     ends = (stats.beta.ppf(p, i, n - i + 1) for p in ((1 - level) / 2, (1 + level) / 2))
     expected = [middle + slope(line) * stats.norm.ppf(end) for end in ends]
     np.testing.assert_allclose(band(ax, x), expected, rtol=1e-9)
-
-
-def test_the_band_holds_each_ordered_value_at_its_level():
-    n, level, rounds = 15, 0.8, 8000
-    draws = np.sort(np.random.default_rng(9).normal(size=(rounds, n)), axis=1)
-    low, high = residuals._envelope(np.arange(1, n + 1), n, level)
-    share = ((draws >= low) & (draws <= high)).mean(axis=0)
-    assert np.abs(share - level).max() < 4 * np.sqrt(level * (1 - level) / rounds)  # four standard errors
 
 
 def test_many_quantiles_are_thinned_between_their_tails(ax):
