@@ -45,77 +45,39 @@ _watching = False
 
 
 def whole_seed(seed: Seed) -> int | None:
-    """Return a seed as a whole number, which says all of it, or as None for fresh entropy.
-
-    Args:
-        seed: a whole number of at least 0, a NumPy Generator, of which one number is drawn, or None.
-
-    Raises:
-        OptionError: `seed` is none of these.
-    """
+    """Return a seed as a whole number, which says all of it, or None; of a Generator one number is drawn."""
     if isinstance(seed, np.random.Generator):
         return int(seed.integers(2**63))
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0):
-        raise OptionError(
-            f"seed={shown(seed)} is not a whole number of at least 0, a numpy.random.Generator, or None for fresh "
-            "draws."
-        )
+        allowed = "a whole number of at least 0, a numpy.random.Generator, or None for fresh draws"
+        raise OptionError(f"seed={shown(seed)} is not {allowed}.")
     return None if seed is None else int(seed)
 
 
 def seed_stream(seed: Seed, n: int) -> np.ndarray:
-    """Return `n` independent seeds, shape (n,), each one that R and NumPy accept.
-
-    Args:
-        seed: as in `whole_seed`.
-        n: how many.
-
-    Raises:
-        OptionError: `seed` is none.
-
-    Examples:
-        >>> bool((seed_stream(1, 3) == seed_stream(1, 3)).all())
-        True
-    """
+    """Return `n` independent seeds, shape (n,), each one that R and NumPy accept."""
     words = np.random.SeedSequence(whole_seed(seed)).generate_state(n, dtype=np.uint32)
     return (words >> 1).astype(np.int32)
 
 
-def blocks(seed: Any, n: int, size: int) -> np.ndarray:
-    """Return how `n` draws are cut into blocks: one row a block, its seed and its number of draws.
+def blocks(seed: Seed, n: int, size: int) -> np.ndarray:
+    """Return how `n` draws of `size` numbers each are cut into blocks: one row a block, its seed and its draws.
 
     The cut depends on `n` and `size` alone, so results do not depend on who works off the blocks.
-
-    Args:
-        seed: a whole number, a NumPy Generator, or None for fresh entropy.
-        n: draws in all.
-        size: numbers that one draw takes.
-
-    Raises:
-        OptionError: `seed` is none of these.
     """
     most = max(1, BLOCK // max(1, size))
     counts = np.diff(np.append(np.arange(0, n, most), n))
     return np.column_stack([seed_stream(seed, len(counts)), counts]).astype(np.int64)
 
 
-def generator(seed: Any) -> np.random.Generator:
-    """Return a generator of random numbers; NumPy's global one is never used.
-
-    Args:
-        seed: a whole number, a Generator, which is used as it is and moves on, or None for fresh entropy.
-
-    Raises:
-        OptionError: `seed` is none of these.
-    """
+def generator(seed: Seed) -> np.random.Generator:
+    """Return a generator of random numbers; one that is given is used as it is, and moves on."""
     if isinstance(seed, np.random.Generator):
         return seed
-    if seed is None:
-        return np.random.default_rng()
-    return np.random.default_rng(seed_stream(seed, 4))
+    return np.random.default_rng(None if seed is None else seed_stream(seed, 4))
 
 
-def told_rows(advance: Callable[[int, int], None]) -> Note:
+def told_rows(advance: Advance) -> Note:
     """Return what tells `advance` of the rows of each chunk, and how many of them have no number."""
     return lambda part: advance(len(part), int(np.isnan(part).reshape(len(part), -1).all(axis=1).sum()))
 
@@ -220,11 +182,7 @@ def _timed(work: Callable[..., Any], fixed: tuple[Any, ...], chunk: np.ndarray) 
 
 
 def end_with(parent: int) -> None:
-    """Have this process end as soon as its parent has, if joblib started it; threads and clusters have their own ways.
-
-    Args:
-        parent: number of the process that asks, which has started this one.
-    """
+    """Have this process end as soon as `parent` has, which asks, if joblib started it; clusters have their own ways."""
     global _watching
     if "loky" not in type(multiprocessing.current_process()).__module__:
         return
@@ -247,17 +205,7 @@ def _end_after(parent: int) -> None:
 
 @contextlib.contextmanager
 def progress(what: str, total: int, shown: bool | int) -> Iterator[Advance]:
-    """Show the progress of a block, with the number of failures so far; nothing unless `shown`.
-
-    Args:
-        what: the things that are counted, such as `"bootstrap draws"`.
-        total: how many there are to be.
-        shown: whether anything is shown.
-
-    Examples:
-        >>> with progress("draws", 10, shown=False) as advance:
-        ...     advance(10, 0)
-    """
+    """Show how many of `total` things, such as `"bootstrap draws"`, are done and failed; nothing unless `shown`."""
     if not shown:
         yield lambda _done, _failed: None
         return

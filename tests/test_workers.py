@@ -119,8 +119,8 @@ def test_products_keep_to_one_thread_until_the_last_who_asked_has_left():
         assert blas_threads() == before
         with one_blas_thread(size=100):  # a few numbers, which wake no threads
             assert blas_threads() == before
-        assert np.array_equal(each_chunk(_threads_of, np.arange(1), 1)[0], one)
-        assert np.array_equal(each_chunk(_threads_of, np.arange(2), 2)[0], one)
+        assert set(each_chunk(_threads_of, np.arange(1), 1)[0]) == {1}
+        assert set(each_chunk(_threads_of, np.arange(2), 2)[0]) == {1}  # a worker may have fewer libraries
         with pytest.raises(ZeroDivisionError):
             each_chunk(_divided, np.arange(3), 1)
         assert blas_threads() == before
