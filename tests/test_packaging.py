@@ -47,68 +47,54 @@ def conda_packages() -> dict[str, str]:
 # ------------------------------------------------------------------ requirements
 
 
-@pytest.mark.parametrize(
-    "requirement", [*PROJECT["dependencies"], *(x for e in ("r", "test") for x in PROJECT["optional-dependencies"][e])]
-)
-def test_conda_asks_for_the_same(requirement):
-    name, bounds = split(requirement)
-    assert conda_packages()[CONDA_NAMES.get(name, name)] == bounds
+SETUP = (ROOT / "scripts/setup.sh").read_text()
+WORKFLOW = (ROOT / ".github/workflows/tests.yml").read_text()
+EXTRAS = PROJECT["optional-dependencies"]
 
 
-def test_conda_asks_for_the_same_python():
-    assert conda_packages()["python"] == PROJECT["requires-python"]
+def test_conda_asks_for_the_same():
+    asked = dict(map(split, [*PROJECT["dependencies"], *EXTRAS["r"], *EXTRAS["test"]]))
+    asked = {CONDA_NAMES.get(name, name): bounds for name, bounds in asked.items()}
+    found = conda_packages()
+    assert asked | {"python": PROJECT["requires-python"]} == {name: found.get(name) for name in [*asked, "python"]}
 
 
 def test_every_requirement_has_a_lower_bound():
-    groups = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
+    groups = [PROJECT["dependencies"], *EXTRAS.values()]
     assert [x for group in groups for x in group if ">=" not in x] == []
 
 
-@pytest.mark.parametrize("package", machine.REQUIRED)
-def test_the_r_packages_are_asked_for_everywhere(package):
-    assert f"r-{package.lower()}" in conda_packages()
-    assert package in re.search(r"r_packages='(.*)'", (ROOT / "scripts/setup.sh").read_text()).group(1).split()
+def test_the_r_packages_are_asked_for_everywhere():
+    assert {f"r-{package.lower()}" for package in machine.REQUIRED} <= set(conda_packages())
+    assert set(machine.REQUIRED) <= set(re.search(r"r_packages='(.*)'", SETUP)[1].split())
+    named = {name for kind in ("packages", "compared") for name in re.search(rf"r_{kind}='(.*)'", SETUP)[1].split()}
+    assert set(re.findall(r'"(\w+)"', re.search(r"install\.packages\((.*)\)", WORKFLOW)[1])) == named
 
 
-def test_the_setup_pins_rpy2_as_the_package_does():
-    text = (ROOT / "scripts/setup.sh").read_text()
+@pytest.mark.parametrize("text", [SETUP, WORKFLOW], ids=["set-up", "workflow"])
+def test_rpy2_is_pinned_as_the_package_does(text):
     assert f'"{machine.RPY2_FOR_OLD_R}"' in text
     assert f'< "{".".join(map(str, machine.R_WITH_GETVAR))}"' in text
 
 
-def matrix(name: str) -> list[str]:
-    """Return the versions that the workflow tests, oldest first."""
-    text = (ROOT / ".github/workflows/tests.yml").read_text()
-    return re.findall(r'"([\d.]+)"', re.search(rf"^ +{name}: \[(.*)\]$", text, re.MULTILINE).group(1))
-
-
 def test_the_workflow_tests_the_versions_that_are_named():
+    def matrix(name: str) -> list[str]:
+        return re.findall(r'"([\d.]+)"', re.search(rf"^ +{name}: \[(.*)\]$", WORKFLOW, re.MULTILINE)[1])
+
     classifiers = [c.rpartition(" ")[2] for c in PROJECT["classifiers"] if re.search(r"Python :: 3\.", c)]
     assert matrix("python") == classifiers and PROJECT["requires-python"] == f">={classifiers[0]}"
     assert f"r-base>={matrix('r')[0]}" in (ROOT / "environment.yml").read_text()
     assert any(c.endswith("Windows") for c in PROJECT["classifiers"])
 
 
-def test_the_workflow_asks_for_the_same():
-    text = (ROOT / ".github/workflows/tests.yml").read_text()
-    setup = (ROOT / "scripts/setup.sh").read_text()
-    named = {name for kind in ("packages", "compared") for name in re.search(rf"r_{kind}='(.*)'", setup)[1].split()}
-    assert set(re.findall(r'"(\w+)"', re.search(r"install\.packages\((.*)\)", text)[1])) == named
-    assert f'"{machine.RPY2_FOR_OLD_R}"' in text and f'< "{".".join(map(str, machine.R_WITH_GETVAR))}"' in text
-
-
-def test_lint_sets_up_what_it_runs():
+def test_lint_sets_up_what_it_runs_in_one_version_everywhere():
     """`scripts/setup.sh lint` reads both requirements from one line."""
     told = subprocess.run(["sed", "-n", r's/^test = .*"\(mypy[^"]*\)".*"\(ruff[^"]*\)".*/\1 \2/p', "pyproject.toml"],
                           cwd=ROOT, capture_output=True, text=True, check=True)  # fmt: skip
-    named = [x for x in PROJECT["optional-dependencies"]["test"] if x.startswith(("mypy", "ruff"))]
-    assert told.stdout.split() == named and len(named) == 2
-
-
-def test_ruff_is_one_version_everywhere():
-    lint = next(x for x in PROJECT["optional-dependencies"]["test"] if x.startswith("ruff"))
+    mypy, ruff = (x for x in EXTRAS["test"] if x.startswith(("mypy", "ruff")))
+    assert told.stdout.split() == [mypy, ruff]
     minor = re.search(r"rev: v(\d+\.\d+)\.", (ROOT / ".pre-commit-config.yaml").read_text())[1]
-    assert f">={minor}," in lint
+    assert f">={minor}," in ruff
 
 
 @pytest.mark.r
@@ -116,11 +102,10 @@ def test_ruff_is_one_version_everywhere():
 def test_the_pages_choose_rpy2_as_the_package_does(page):
     """The argument of pip in the lines for Debian and Ubuntu, computed by the R at hand."""
     code = re.search(r"""pip install "\.\[r\]" "\$\(Rscript -e '(.*)'\)\"""", (ROOT / page).read_text()).group(1)
-    told = subprocess.run(["Rscript", "-e", code], capture_output=True, text=True, check=True).stdout
-    assert told.replace(" ", "") == machine.rpy2_requirement(machine.find_r().version)
     old = code.replace("getRversion()", 'numeric_version("4.4.3")')
-    told = subprocess.run(["Rscript", "-e", old], capture_output=True, text=True, check=True).stdout
-    assert told.replace(" ", "") == machine.RPY2_FOR_OLD_R
+    for asked, expected in ((code, machine.rpy2_requirement(machine.find_r().version)), (old, machine.RPY2_FOR_OLD_R)):
+        told = subprocess.run(["Rscript", "-e", asked], capture_output=True, text=True, check=True).stdout
+        assert told.replace(" ", "") == expected
 
 
 # ------------------------------------------------------------------ wheel, sdist, editable install
@@ -147,24 +132,16 @@ def built(tmp_path_factory) -> dict[str, Path]:
     }
 
 
-@pytest.mark.parametrize("kind", ["wheel", "wheel of the sdist"])
-def test_a_wheel_carries_the_r_files_inside_the_package(built, kind):
-    names = zipfile.ZipFile(built[kind]).namelist()
-    assert sorted(Path(n).name for n in names if n.endswith(".R")) == R_FILES
-    assert all(n.startswith("pymer4/R/") for n in names if n.endswith(".R"))
-    assert {n.split("/")[0] for n in names} == {"pymer4", f"pymer4-{__version__}.dist-info"}
-
-
-def test_both_wheels_are_the_same(built):
-    first, second = (zipfile.ZipFile(built[kind]) for kind in ("wheel", "wheel of the sdist"))
-    assert first.namelist() == second.namelist()
-
-
-def test_the_wheel_carries_the_sample_data_and_the_licence(built):
-    names = zipfile.ZipFile(built["wheel"]).namelist()
+def test_both_wheels_carry_the_r_files_the_sample_data_and_the_licence(built):
+    names, others = (zipfile.ZipFile(built[kind]).namelist() for kind in ("wheel", "wheel of the sdist"))
+    assert names == others
+    assert sorted(n for n in names if n.endswith(".R")) == [f"pymer4/R/{name}" for name in R_FILES]
+    info = f"pymer4-{__version__}.dist-info"
+    assert {n.split("/")[0] for n in names} == {"pymer4", info}
     resources = [p.name for p in (ROOT / "pymer4/resources").glob("*") if p.is_file() and p.suffix != ".py"]
-    assert {f"pymer4/resources/{name}" for name in resources} | {"pymer4/py.typed"} <= set(names)
-    assert f"pymer4-{__version__}.dist-info/licenses/LICENSE" in names
+    assert {*(f"pymer4/resources/{name}" for name in resources), "pymer4/py.typed", f"{info}/licenses/LICENSE"} <= set(
+        names
+    )
 
 
 def test_the_sdist_carries_the_r_files_beside_the_package(built):
@@ -184,12 +161,8 @@ def test_an_editable_install_holds_no_copy_of_the_r_files(tmp_path):
     assert archive.read("_pymer4.pth").decode().strip() == str(ROOT)
 
 
-def test_the_source_tree_reads_its_own_r_files():
-    assert Path(bridge.__file__).parents[2] == ROOT
-    assert bridge.resource_path() == ROOT / "R"
-
-
-def test_the_installed_version_is_the_one_in_the_source():
+def test_the_source_tree_reads_its_own_r_files_and_version():
+    assert bridge.resource_path() == Path(bridge.__file__).parents[2] / "R" == ROOT / "R"
     assert metadata.version("pymer4") == __version__
 
 
@@ -261,26 +234,16 @@ def test_a_missing_r_package_without_apt_is_named(desk):
     assert run.stderr.splitlines()[-1].strip() == line
 
 
-def test_apt_brings_r_in_one_go_and_without_questions(desk):
-    fake(desk, "apt-get", UPDATES_ONLY)
-    fake(desk, "sudo", 'exec "$@"')
-    fake(desk, "cc")
-    set_up(desk)
-    commands = [line for line in asked(desk) if line.startswith("apt-get")]
-    assert len(commands) == 2
-    assert commands[0].endswith("update")
-    assert {"-y", "r-base-core", "r-base-dev", "r-cran-lme4", "r-cran-lmertest"} <= set(commands[1].split())
-
-
-def test_what_only_tests_compare_with_is_left_out_where_apt_has_none(desk):
+def test_apt_brings_r_in_one_go_and_leaves_out_what_it_has_not(desk):
+    """What only tests compare with may be absent; nothing is asked."""
     fake(desk, "apt-get", UPDATES_ONLY)
     fake(desk, "apt-cache", '[ "$2" = r-cran-performance ] || echo "Package: $2"')
     fake(desk, "sudo", 'exec "$@"')
     fake(desk, "cc")
     set_up(desk)
-    (installed,) = (line.split() for line in asked(desk) if line.startswith("apt-get") and "install" in line)
-    assert "r-cran-lme4" in installed
-    assert "r-cran-sandwich" in installed
+    update, installed = (line.split() for line in asked(desk) if line.startswith("apt-get"))
+    assert update[-1] == "update"
+    assert {"-y", "r-base-core", "r-base-dev", "r-cran-lme4", "r-cran-lmertest", "r-cran-sandwich"} <= set(installed)
     assert "r-cran-performance" not in installed
 
 
@@ -291,20 +254,13 @@ def test_root_needs_no_sudo(desk):
     assert asked(desk)[0].startswith("apt-get")
 
 
-@pytest.mark.parametrize(
-    ("tool", "line"),
-    [
-        ("mamba", "mamba env create -p {desk}/.conda -f environment.yml"),
-        ("conda", "conda env create -p {desk}/.conda -f environment.yml"),
-        ("micromamba", "micromamba create -p {desk}/.conda -f environment.yml"),
-    ],
-)
-def test_conda_goes_before_apt_and_is_asked_once(desk, tool, line):
+@pytest.mark.parametrize(("tool", "kind"), [("mamba", "env create"), ("conda", "env create"), ("micromamba", "create")])
+def test_conda_goes_before_apt_and_is_asked_once(desk, tool, kind):
     fake(desk, "apt-get")
     fake(desk, tool, 'mkdir -p .conda/bin; printf "#!/bin/sh\\n" >.conda/bin/python; /bin/chmod +x .conda/bin/python')
     for _ in range(2):
         assert set_up(desk).returncode == 0
-    assert asked(desk) == [line.format(desk=desk)]
+    assert asked(desk) == [f"{tool} {kind} -p {desk}/.conda -f environment.yml"]
 
 
 def test_a_conda_that_fails_names_the_other_way(desk):
