@@ -81,8 +81,6 @@ def distribution(name: str, theta: float | Array | None = None) -> Distribution:
     """
     if name != "nbinom":
         return _DISTRIBUTIONS[name]
-    if theta is None:
-        raise ValueError("The negative binomial distribution needs theta.")
     if np.ndim(theta) == 0 and np.isinf(theta):
         return _DISTRIBUTIONS["poisson"]
     return _negative_binomial(theta)

@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from against_r import ask, each, relative
+from against_r import each, relative
 from rounding import bounds
 
 from pymer4.fit.glm import generalized
@@ -52,20 +52,6 @@ def test_each_group_is_a_fit_of_its_own(weighted, has_intercept):
         assert (found.n[g], found.df_resid[g]) == (here.sum(), fit.df_resid)
         assert found.n_parameters[g] == fit.n_parameters
     assert (found.reason == OK).all() and not found.separated.any()
-
-
-@pytest.mark.r
-def test_groups_of_lm():
-    X, y, w, codes = data()
-    script = r"""
-    fits <- lapply(0:11, function(g) { k <- codes == g; lm(y[k] ~ X[k, -1], weights = w[k]) })
-    answer$b <- t(sapply(fits, coef)); answer$se <- t(sapply(fits, function(m) summary(m)$coefficients[, 2]))
-    answer$r2 <- sapply(fits, function(m) summary(m)$r.squared)
-    answer$adjusted <- sapply(fits, function(m) summary(m)$adj.r.squared)
-    """
-    wanted, found = ask(script, X=X, y=y, w=w, codes=codes), grouped_least_squares(X, y, codes, 12, w)
-    for values, name in ((found.b, "b"), (found.se, "se"), (found.rsquared, "r2"), (found.rsquared_adj, "adjusted")):
-        assert each(values, wanted[name]) < R
 
 
 def test_sums_of_squares():

@@ -12,7 +12,6 @@ from rounding import bounds
 from pymer4.data.families import NATIVE_LINKS
 from pymer4.errors import DataError
 from pymer4.fit import basis as basis_module
-from pymer4.fit import batched
 from pymer4.fit.basis import Basis, Meat
 from pymer4.fit.glm import generalized
 from pymer4.fit.irls import STILL
@@ -108,14 +107,6 @@ def test_outcomes_with_weights_of_their_own():
     for k, order in enumerate(orders):
         fit = least_squares(d["X"], d["y"][order], d["w"][order])
         assert relative(t[k], fit.b / np.sqrt(np.diag(covariance(fit, d["X"], "hc3")))) < LOOP
-
-
-def test_without_an_intercept():
-    d = data()
-    X, Y = d["X"][:, 1:], d["y"][shuffles(80, 5, 5)]
-    t, _ = t_of(X, Y)
-    fits = [least_squares(X, y, has_intercept=False) for y in Y]
-    assert relative(t, np.array([fit.b / fit.se for fit in fits])) < LOOP
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -339,34 +330,3 @@ def test_generalized_draws_depend_on_the_seed_alone(family):
 
 
 # ------------------------------------------------------------------ small systems
-
-
-def test_systems_side_by_side():
-    rng = np.random.default_rng(3)
-    A = rng.normal(size=(50, 7, 4))
-    matrices, right = A.transpose(0, 2, 1) @ A, rng.normal(size=(50, 4))
-    matrices[7] = np.outer(np.arange(4.0), np.arange(4.0))
-    lower, pivots = batched.cholesky(matrices)
-    sound = np.arange(50) != 7
-    assert (pivots[7] <= 1e-12).any() and (pivots[sound] > 0).all()
-    assert relative(lower[sound], np.linalg.cholesky(matrices[sound])) < LOOP
-    assert (
-        relative(batched.solve(lower, right)[sound], np.linalg.solve(matrices[sound], right[sound][..., None])[..., 0])
-        < LOOP
-    )
-    assert relative(batched.inverse(lower)[sound], np.linalg.inv(matrices[sound])) < LOOP
-    assert np.array_equal(batched.unpacked(batched.packed(matrices), 4), matrices)
-    root = rng.normal(size=(4, 4))
-    wanted = np.einsum("ij,bjk,ik->bi", root, matrices, root)
-    assert relative(batched.packed(matrices) @ batched.quadratic(root), wanted) < LOOP
-
-
-def test_basis_leverages():
-    d = data()
-    basis, counts = Basis.of(d["X"], d["w"]), boot_counts(80, 3, 1)
-    lower, _ = batched.cholesky(batched.unpacked(basis.grams(counts), 4))
-    found = counts * basis.leverages(batched.inverse(lower))
-    for k in range(3):
-        used = counts[k] > 0
-        fit = least_squares(d["X"][used], d["y"][used], (counts[k] * d["w"])[used])
-        assert relative(found[k][used], fit.leverages(d["X"][used])) < LOOP
