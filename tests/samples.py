@@ -143,6 +143,65 @@ def lost(values: np.ndarray) -> list[int]:
     return np.flatnonzero(np.isnan(values)).tolist()
 
 
+@cache
+def _patchy() -> pd.DataFrame:
+    rng = np.random.default_rng(11)
+    n = 140
+    frame = pd.DataFrame({"x": rng.normal(size=n), "z": rng.uniform(0, 2, n), "u": rng.normal(3, 2, n)})
+    frame["g"] = rng.choice(["a", "b", "c"], n)
+    frame["h"] = rng.choice(["k", "l"], n)
+    frame["cl"] = rng.integers(0, 18, n)
+    frame["w"] = rng.uniform(0.3, 3, n)
+    frame["trials"] = rng.integers(1, 9, n)
+    frame["shift"] = rng.normal(0, 0.3, n)
+    spread = np.where(frame.g == "a", 0.5, np.where(frame.g == "b", 1.5, 3.0))
+    frame["y"] = 2 + 0.7 * frame.x - 0.4 * frame.z + (frame.g == "b") + spread * rng.normal(size=n)
+    rate = np.exp(0.4 + 0.3 * frame.x - 0.2 * frame.z)
+    frame["counts"] = rng.poisson(rate)
+    frame["many"] = rng.negative_binomial(1.7, 1.7 / (1.7 + 3 * rate))
+    frame["hits"] = rng.binomial(frame.trials, special.expit(0.5 * frame.x))
+    frame["share"] = frame.hits / frame.trials
+    frame["binary"] = rng.binomial(1, special.expit(0.8 * frame.x - 0.3))
+    frame["positive"] = rng.gamma(3, rate / 3)
+    frame["waiting"] = rng.wald(rate, 2.0)
+    for name, divisor, rest in (("y", 31, 4), ("x", 37, 2), ("g", 41, 7)):
+        frame.loc[frame.index % divisor == rest, name] = None
+    return frame
+
+
+def patchy() -> pd.DataFrame:
+    """Return 140 rows with gaps in y, x and g, in 18 clusters `cl`, with outcomes of every family.
+
+    The variance of y differs between the levels of g. Outcomes: `y`, `counts`, `many` (nbinom), `hits` of `trials`,
+    `share`, `binary`, `positive` (gamma), `waiting` (inverse gaussian); `w` are weights, `shift` an offset.
+    """
+    return _patchy().copy()
+
+
+NATIVE = {
+    "plain": ("y ~ x + z", {}, {}),
+    "sloped weighted": ("y ~ g * x", {}, {"weights": "w"}),
+    "spline": ("y ~ bs(z, df=5) + x", {}, {}),
+    "binary": ("binary ~ g + x", {"family": "binomial"}, {}),
+    "counted": ("cbind(hits, trials - hits) ~ g + x", {"family": "binomial"}, {}),
+    "share": ("share ~ g + x", {"family": "binomial"}, {"weights": "trials"}),
+    "poisson": ("counts ~ x + z", {"family": "poisson", "offset": "shift"}, {}),
+    "weighted poisson": ("counts ~ h + x", {"family": "poisson"}, {"weights": "w"}),
+    "nbinom": ("many ~ x + z", {"family": "nbinom"}, {}),
+    "gamma": ("positive ~ g + x", {"family": "gamma", "link": "log"}, {}),
+    "wald": ("waiting ~ x", {"family": "inverse_gaussian", "link": "log"}, {}),
+    "gaussian log": ("positive ~ x + z", {"link": "log"}, {"weights": "w"}),
+}
+"""Name to a regression over the patchy rows: formula, arguments of `Lm`, of `fit`; weights are a column's numbers."""
+
+
+def native(name: str, **fit: Any) -> Lm:
+    """Return a regression of the table, fitted without a word."""
+    formula, given, how = NATIVE[name]
+    how = {key: patchy()[column] for key, column in how.items()}
+    return regression(formula, patchy(), given=given, **how, **fit)
+
+
 def close(found: Any, expected: Any, rtol: float = 1e-9, scale: float | None = None) -> None:
     """Compare to `rtol` of the size of the whole, by default its largest number, since single ones may be zero."""
     found, expected = np.asarray(found, dtype=float), np.asarray(expected, dtype=float)

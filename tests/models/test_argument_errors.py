@@ -130,13 +130,6 @@ def test_groups_of_lists_are_refused_and_half_floats_are_groups():
     assert model.grps == {"half": 4}
 
 
-def test_hypotheses_hold_finite_numbers():
-    model = Lm("y ~ x", trial())
-    model.fit(summarize=False)
-    with pytest.raises(OptionError, match="missing or infinite"):
-        model.test("x = 1 / 0")
-
-
 def test_the_table_of_checks_takes_checks():
     with pytest.raises(TypeError, match=r"what checks\(\) finds"):
         doctor.table(1)

@@ -7,10 +7,9 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from against_r import ask, relative
 
 from pymer4 import Lm, Lmer, load_dataset
-from pymer4.errors import ModelWarning, OptionError
+from pymer4.errors import OptionError
 
 
 @pytest.fixture
@@ -66,47 +65,3 @@ def test_ranks_within_a_column_that_the_formula_does_not_use(dosed, capsys):
     pd.testing.assert_frame_equal(model.coefs, plain.coefs, rtol=1e-6)
     with pytest.raises(OptionError, match="rank_group"):
         model.fit(rank=True, rank_group="blok")
-
-
-@pytest.mark.r
-def test_variances_by_column_are_those_of_the_errors():
-    """With a covariate the outcome varies for more reasons than its error."""
-    rng = np.random.default_rng(2)
-    data = pd.DataFrame({"g": np.repeat(["a", "b"], [40, 15]), "x": rng.normal(size=55)})
-    data["y"] = 3 * data["x"] + np.where(data["g"] == "a", 0.5, 2) * rng.normal(size=55)
-    model = Lm("y ~ g + x", data)
-    model.fit(weights="g", summarize=False)
-    found = ask(
-        """
-        first <- lm(y ~ g + x)
-        v <- tapply(resid(first)^2, g, sum) / tapply(1 - hatvalues(first), g, sum)
-        answer$b <- coef(summary(lm(y ~ g + x, weights = 1 / v[as.character(g)])))[, 1]
-        """,
-        y=data["y"],
-        g=(data["g"] == "b").to_numpy(),
-        x=data["x"],
-    )
-    assert relative(model.coefs["Estimate"], found["b"]) < 1e-9
-    shuffled = Lm("y ~ g + x", data)
-    shuffled.fit(weights="g", permute=200, seed=1, summarize=False)
-    np.testing.assert_allclose(shuffled.coefs["T-stat"], model.coefs["T-stat"], rtol=1e-12)
-
-
-@pytest.mark.parametrize("rows", [slice(0, 3), slice(None)])
-def test_draws_make_no_significance_where_there_is_no_information(rows):
-    rng = np.random.default_rng(3)
-    data = pd.DataFrame(rng.normal(size=(20, 3)), columns=["y", "x", "z"])[rows]
-    if len(data) > 3:
-        data["y"] = 2.0
-    model = Lm("y ~ x + z", data)
-    with pytest.warns(ModelWarning, match="no tests|nothing to explain"):
-        model.fit(conf_int="boot", n_boot=50, seed=1, summarize=False)
-    assert model.coefs[["2.5_ci", "97.5_ci", "P-val"]].isna().all(axis=None)
-    assert (model.coefs["Sig"] == "").all()
-
-
-def test_separation_is_said_whatever_the_errors():
-    data = pd.DataFrame({"g": np.repeat(["a", "b"], 30), "hit": np.r_[np.arange(30) % 2, np.ones(30)]})
-    model = Lm("hit ~ g", data, family="binomial")
-    with pytest.warns(ModelWarning, match="Separation|fitted probabilities"):
-        model.fit(robust="hc3", summarize=False)

@@ -7,9 +7,10 @@ import copy
 import numpy as np
 import pandas as pd
 import pytest
-from against_r import ask
+from samples import patchy, regression
 
 from pymer4 import Lm, Lm2, Lmer, load_dataset
+from pymer4.errors import ModelWarning
 
 KINDS = [{}, {"robust": "hc0"}, {"robust": "hc1"}, {"robust": "hc2"}, {"robust": "hc3"}, {"robust": "hac", "n_lags": 2}]
 CLUSTERED = {"robust": "cluster", "cluster": "region"}
@@ -62,21 +63,19 @@ def test_means_of_groups_covary_as_their_sums_and_differences_vary(how):
     assert model.df_resid == 11
 
 
-@pytest.mark.r
-def test_regressions_have_those_of_r():
-    data = rows().dropna()
-    told = ask(
-        "d <- data.frame(y = y, x = x, z = z, hits = hits); fit <- lm(y ~ x + z, d); "
-        "glm <- glm(hits ~ x, poisson, d, epsilon = 1e-14); "
-        "answer <- list(V = vcov(fit), W = vcov(glm), n = c(nobs(fit), nobs(glm)), "
-        "df = c(df.residual(fit), df.residual(glm)))",
-        **{name: data[name].to_numpy() for name in ("y", "x", "z", "hits")},
-    )
-    linear, counts = Lm("y ~ x + z", rows()), Lm("hits ~ x", rows(), family="poisson")
-    for model, V, n, df in zip((linear, counts), (told["V"], told["W"]), told["n"], told["df"], strict=True):
-        model.fit(summarize=False)
-        np.testing.assert_allclose(model.vcov, V, rtol=1e-7)
-        assert (model.nobs, model.df_resid) == (n, df)
+@pytest.mark.parametrize("short", ["HC1", True])
+def test_robust_errors_have_short_forms(short):
+    long, short = (regression("y ~ x", patchy(), robust=robust).coefs for robust in ("hc1", short))
+    pd.testing.assert_frame_equal(short, long)
+
+
+def test_the_robust_error_of_a_cell_of_one_row_is_missing_and_told():
+    data = pd.DataFrame({"f": ["a"] * 10 + ["b"] * 10 + ["c"], "y": np.random.default_rng(8).normal(size=21)})
+    model = Lm("y ~ 0 + C(f)", data)
+    with pytest.warns(ModelWarning, match=r"No residual tells the error of C\(f\)\[c\]"):
+        model.fit(robust="hc0", permute=20, seed=1, summarize=False)
+    assert np.isnan(model.coefs.loc["C(f)[c]", ["SE", "T-stat", "Perm-P-val"]].astype(float)).all()
+    assert (model.coefs.loc[["C(f)[a]", "C(f)[b]"], "SE"] > 0.1).all()
 
 
 @pytest.mark.r
