@@ -1,19 +1,4 @@
-"""Normalise data-frame columns to the four kinds that a model knows.
-
-R and patsy alike get their data through `normalise`, so a column means the
-same thing whichever engine fits it:
-
-| pandas | kind | values |
-| --- | --- | --- |
-| float, nullable or Arrow number | double | float64, NaN where missing |
-| integer | integer; double where it needs more than 32 bits or has gaps | int32 |
-| bool, nullable boolean | logical | int32: 0, 1, `NA` |
-| text, Categorical | factor | int32 codes from 1, `NA`; levels as text |
-
-The levels of a text column are sorted by code point, on every machine alike;
-a Categorical keeps its order. Whole numbers name one level whether they are
-stored as `1` or as `1.0`, and levels that spell one number are found as one.
-"""
+"""The columns of a frame in the four kinds that a model knows, for R and patsy alike; levels and their names."""
 
 from __future__ import annotations
 
@@ -29,15 +14,9 @@ import pandas as pd
 
 from pymer4.errors import DataError
 
-NA = -(2**31)
-"""R's missing value in integer, logical and factor vectors."""
-
-LARGEST_FLOAT = 1e150
-"""Size beyond which the squares of numbers are infinite."""
-
-NUMBERS = ("double", "integer")
-"""The kinds of column that hold numbers."""
-
+NA = -(2**31)  # R's missing value in integer, logical and factor vectors
+LARGEST_FLOAT = 1e150  # beyond which the squares of numbers are infinite
+NUMBERS = ("double", "integer")  # the kinds of column that hold numbers
 _INT32_MAX = 2**31 - 1
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -66,18 +45,15 @@ class Column:
 
 
 def normalise(data: pd.DataFrame, names: Iterable[str]) -> dict[str, Column]:
-    """Return the named columns of a frame in normal form, in the order given.
+    """Return the named columns of a frame in normal form, in the order given; each has to be there once.
 
-    Args:
-        data: the user's frame; it is read, never changed.
-        names: columns to take; each has to be there once.
-
-    Returns:
-        Column name to `Column`.
+    Numbers are doubles, whole ones that fit into 32 bits and have no gaps integers, booleans logicals, text and
+    Categoricals factors. Levels of text are sorted by code point, on every machine alike; a Categorical has its
+    order.
 
     Raises:
-        DataError: for duplicate columns, and for values that have no meaning in a
-            model (dates, nested values, text mixed with numbers).
+        DataError: for duplicate columns, and for values that have no meaning in a model (dates, nested values, text
+            mixed with numbers).
 
     Examples:
         >>> import pandas as pd
@@ -117,11 +93,7 @@ def normalise_column(column: pd.Series, name: str) -> Column:
 
 
 def floats(argument: str, values: Any) -> np.ndarray:
-    """Return a list, array or Series of numbers or booleans as floats, shape (n,), NaN where missing.
-
-    Raises:
-        DataError: what is not one number after the other, such as text, dates or rows; `argument` names it.
-    """
+    """Return a list, array or Series of numbers or booleans as floats, shape (n,), NaN where missing."""
     if isinstance(values, Iterable) and not isinstance(values, (str, bytes)) and not hasattr(values, "ndim"):
         values = pd.Series(list(values))
     if np.ndim(values) != 1:
@@ -164,15 +136,9 @@ def have_squares(values: np.ndarray) -> bool:
 
 
 def require_squares(what: str, values: np.ndarray, unit: str = "it") -> None:
-    """Refuse numbers that are there and whose squares are infinite.
+    """Refuse numbers, in whatever shape, that are there and whose squares are infinite, naming the largest.
 
-    Args:
-        what: what holds them, for the message.
-        values: in whatever shape.
-        unit: what is to be divided.
-
-    Raises:
-        DataError: naming the largest.
+    `what` holds them, and `unit` is to be divided.
     """
     if have_squares(values):
         return
@@ -214,14 +180,9 @@ def level_name(value: object) -> str:
 
 
 def places(levels: Iterable[str], known: Sequence[str], as_numbers: bool = True) -> list[int]:
-    """Return the place of each level among those that are known, -1 for none.
+    """Return the place of each level among those that are known, which differ; -1 for none.
 
-    A level is the one that is spelled so; where there is none, the only one that spells the same number.
-
-    Args:
-        levels: names of levels.
-        known: names that each differ from the others.
-        as_numbers: whether text may be the number that it spells.
+    A level is the one that is spelled so; where there is none, `as_numbers` the only one that spells the same number.
 
     Examples:
         >>> places(["1", "0.50", "b"], ["0.5", "1.0"])
@@ -279,12 +240,8 @@ def _categorical(values: pd.Categorical, name: str) -> Column:
     if not levels and len(values):
         return Column("double", np.full(len(values), np.nan))
     codes = np.asarray(values.codes, dtype=np.int32)
-    return Column(
-        "factor",
-        np.where(codes < 0, NA, codes + 1).astype(np.int32),
-        _checked_levels(levels, name),
-        bool(values.ordered),
-    )
+    codes = np.where(codes < 0, NA, codes + 1).astype(np.int32)
+    return Column("factor", codes, _checked_levels(levels, name), bool(values.ordered))
 
 
 def _objects(column: pd.Series, name: str) -> Column:

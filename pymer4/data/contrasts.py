@@ -1,31 +1,6 @@
-"""Turn the comparisons that a user writes into the coding matrix that a model is fitted with, and back.
+"""From the comparisons that a user writes to the coding matrix that a model is fitted with, and back.
 
-A *contrast* says what a coefficient estimates: one weight for each level, with
-sum 0. A *coding matrix* says what enters the design: a row for each level, a
-column for each coefficient. With the intercept beside them, each is the inverse
-of the other:
-
-| contrasts, as people write them | coding, as R's `contrasts()` prints it |
-| --- | --- |
-| one row a contrast, one column a level | one row a level, one column a contrast |
-| the mean row, `1/k` throughout, comes first | the intercept's column of ones comes first |
-| `R2con(coding)` | `con2R(contrasts)` |
-
-So in a balanced design a coefficient is exactly the weighted sum of cell means
-that was written down, whatever the scale of its weights.
-
-When fewer than k − 1 contrasts are given for k levels, the others are solved
-for. They have unit length and are orthogonal to the mean row, to the contrasts
-given and to each other: the last columns of Q in the Householder QR
-decomposition of `[1, pinv(contrasts)]`. Numbers and signs are thus those of
-`make.contrasts()` in the R package gmodels. They complete the model; their own
-coefficients seldom mean much.
-
-Each step of that decomposition takes the sign of the leading element of what is
-left of a column, and another sign gives another rotation of the contrasts solved
-for. Where that element is zero, as in `-3, -1, 1, 3`, rounding would decide: one
-below 1e-6 of the column's length counts as +0. `make.contrasts()` has no such
-rule, so there its answer, one of the two, depends on the machine.
+Contrasts, a row each below the mean row, and coding, a column each beside the intercept's ones, are inverse matrices.
 """
 
 from __future__ import annotations
@@ -39,21 +14,22 @@ import pandas as pd
 from pymer4.data.columns import level_name, real_array
 from pymer4.errors import OptionError, shown
 
-_ZERO = 1e-8
-"""Largest sum of weights, and shortest independent part of a contrast, taken for zero (relative to the weights)."""
-
-_TIE = 1e-6
-"""Largest leading element taken for zero (relative to its column): more than weights within `_ZERO` can make of one."""
+_ZERO = 1e-8  # largest sum of weights, and shortest independent part of a contrast, taken for zero (of the weights)
+_TIE = 1e-6  # largest leading element taken for zero (of its column): more than weights within _ZERO can make of one
 
 
 def con2R(arr: object, names: Iterable[str] | None = None) -> np.ndarray | pd.DataFrame:
     """Return the coding matrix whose coefficients estimate the given contrasts.
 
+    In a balanced design each is exactly the weighted sum of cell means that was written, whatever the scale of its
+    weights. Where fewer than k − 1 are given, the others are solved for: of unit length, orthogonal to the mean row,
+    to those given and to each other, as the last columns of Q in the Householder QR of `[1, pinv(contrasts)]`. Numbers
+    and signs are those of `make.contrasts()` in the R package gmodels, but for a tie: a step whose leading element is
+    below 1e-6 of the column's length takes it for +0, where there rounding decides.
+
     Args:
-        arr: contrasts, shape (m, k) or (k,) for a single one: a row for each
-            contrast, a column for each of the k levels, m < k.
-        names: names of the contrasts, to get a frame; between m and k - 1 of them. The
-            others are called by their position.
+        arr: contrasts, shape (m, k) or (k,) for a single one: a row for each, a column for each of the k levels, m < k.
+        names: names of the contrasts, to get a frame; between m and k - 1. The others are called by their position.
 
     Returns:
         Coding matrix, shape (k, k - 1): for the contrasts in their order, then for those solved for.
@@ -91,10 +67,9 @@ def R2con(arr: object) -> np.ndarray:
         arr: coding matrix, shape (k, k - 1), as R's `contrasts()` prints it.
 
     Returns:
-        Shape (k, k): weights of the cell means, a column for each level. The first row belongs
-        to the intercept: it is the mean row, `1/k` throughout, for each coding whose columns sum to
-        zero (sum, Helmert, polynomial, all of `con2R`), and picks out the reference level for a
-        treatment coding. The contrasts follow.
+        Shape (k, k): weights of the cell means, a column for each level. The first row belongs to the intercept: the
+        mean row, `1/k` throughout, for each coding whose columns sum to zero (sum, Helmert, polynomial, all of
+        `con2R`), the reference level alone for a treatment coding. The contrasts follow.
 
     Raises:
         OptionError: for a matrix of another shape, or one that can't be inverted.
@@ -129,10 +104,8 @@ def treatment(k: int) -> np.ndarray:
 def polynomial(k: int) -> np.ndarray:
     """Return orthonormal polynomials over k equally spaced levels, shape (k, k - 1).
 
-    The columns rise in degree from linear on and end on a positive value; they equal R's
-    `contr.poly(k)`. The values are the eigenvectors of the Jacobi matrix of the discrete
-    Chebyshev polynomials (Golub and Welsch, 1969, Mathematics of Computation 23), which keeps
-    full precision where a QR decomposition of raw powers loses it.
+    They rise in degree from linear on and end above 0, as R's `contr.poly(k)`: eigenvectors of the Jacobi matrix of the
+    discrete Chebyshev polynomials (Golub and Welsch, 1969, Mathematics of Computation 23), precise for each k.
 
     Examples:
         >>> polynomial(3).round(4) + 0.0
@@ -153,9 +126,6 @@ def as_list(given: Any, where: str, wanted: str) -> list[Any]:
     if no_list or getattr(given, "ndim", 1) != 1:
         raise OptionError(f"{where} is {shown(given)}. Give a list: {wanted}.")
     return list(given)
-
-
-# --- contrasts ---
 
 
 def checked_names(names: Iterable[object], where: str) -> tuple[str, ...]:

@@ -35,7 +35,6 @@ class Matrices:
         levels: levels of an outcome that makes categories, else empty.
         X: right side, shape (n, p).
         names: names of its columns, as patsy has them.
-        terms: name of a term to its columns.
         used: which rows of the data these are, shape (rows,).
     """
 
@@ -43,7 +42,6 @@ class Matrices:
     levels: tuple[Any, ...]
     X: np.ndarray
     names: tuple[str, ...]
-    terms: Mapping[str, slice]
     used: np.ndarray
 
 
@@ -67,16 +65,7 @@ class _Learned:
 
 
 class Design:
-    """A formula fitted to data.
-
-    Args:
-        terms: the formula.
-        frame: the user's data; read, never changed.
-        scope: names that the formula takes from the user's code.
-        factors: column to levels or contrasts, as in `fit(factors=)`.
-        ordered: give levels in a list orthogonal polynomials.
-        rank: put the ranks of numeric columns in their place.
-        missing: rows left out for reasons of their own, shape (rows,).
+    """A formula fitted to data, with options of `fit()`, but for rows that are `missing` on another account, (rows,).
 
     Raises:
         DataError: no row is complete, or a column that is no predictor.
@@ -137,14 +126,7 @@ class Design:
         return self._learned
 
     def matrix(self, data: pd.DataFrame, purpose: str = "predict()") -> np.ndarray:
-        """Return the right side for new data, as the fit coded it.
-
-        Args:
-            data: the columns in `predictors`, any number of rows.
-            purpose: what needs them, for messages.
-
-        Returns:
-            Shape (rows, p); rows with a missing value are NaN.
+        """Return the right side for new data, as the fit coded it, shape (rows, p); NaN in rows with a missing value.
 
         Raises:
             DataError: a column is not there, is of another kind, or has a level that the fit has not seen.
@@ -169,8 +151,6 @@ class Design:
                 issue(text, ModelWarning)
         return X
 
-    # --- learning ---
-
     def _learn(self, looked_up: list[Any]) -> _Learned:
         """Learn from the data; `looked_up` are columns that factors of the user's own turned out to use."""
         self.scope.find_lost(self.terms.text)
@@ -192,8 +172,8 @@ class Design:
             return self._learn([*looked_up, *more])
         (outcome, X), kept, within = self._build(infos, rows, known, complete)
         require_levels(infos[1])
-        names, terms = tuple(infos[1].column_names), dict(infos[1].term_name_slices)
-        matrices = Matrices(np.asarray(outcome), _levels_of(infos[0]), np.asarray(X), names, terms, kept)
+        names = tuple(infos[1].column_names)
+        matrices = Matrices(np.asarray(outcome), _levels_of(infos[0]), np.asarray(X), names, kept)
         _require_finite(matrices, infos[0].column_names)
         return _Learned(known, infos[1], matrices, tuple(looked_up), within)
 

@@ -33,16 +33,13 @@ class Evaluated:
         self.name: Callable[[], str] = factor.name
         self.value: Callable[[State, Any], Any] = factor.eval
         self.memorize_passes_needed = factor.memorize_passes_needed
+        self.memorize_chunk = getattr(factor, "memorize_chunk", None)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Evaluated) and self._factor == other._factor
 
     def __hash__(self) -> int:
         return hash(self._factor)
-
-    def memorize_chunk(self, state: State, which_pass: int, data: View) -> None:
-        """Let stateful transforms see the data."""
-        self._factor.memorize_chunk(state, which_pass, data)
 
     def memorize_finish(self, state: State, which_pass: int) -> None:
         """Let stateful transforms draw their conclusions."""

@@ -22,7 +22,6 @@ from pymer4.data.contrasts import (
 from pymer4.errors import DataError, OptionError, near, shown
 
 _LISTED = 12
-"""How many levels an error message lists."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,20 +57,12 @@ class Coding:
 
 
 def coding(column_name: str, spec: object, column: Column, ordered: bool = False) -> Coding:
-    """Return the coding that one entry of `fit(factors=...)` asks for.
+    """Return the coding of a column that one entry of `fit(factors=...)` asks for.
 
-    Args:
-        column_name: the column's name, for messages.
-        spec: levels in a list, for treatment coding against the first of them; or weights:
-            `{level: weight}` for one contrast, `{level: [weight, ..]}` for several, `{name: {level:
-            weight}}` for several with names. Each names every level in the data once, as text or as the
-            number it is; the order in which levels are written is the order they get.
-        column: the data.
-        ordered: give a list of levels orthogonal polynomials, as R gives an ordered factor.
-
-    Returns:
-        The coding. Contrasts that were not written are solved for; those without a name are
-        called by their position.
+    `spec` is a list of levels, for treatment coding against the first, or polynomials where `ordered`; or weights:
+    `{level: weight}` for one contrast, `{level: [weight, ..]}` for several, `{name: {level: weight}}` for several with
+    names. Each names every level in the data once, as text or as the number it is, in the order that they get.
+    Contrasts that were not written are solved for; those without a name are called by their position.
 
     Raises:
         OptionError: for levels or contrasts that do not fit the data.
@@ -159,9 +150,6 @@ def _truths(column: Column, name: str) -> Column:
         raise DataError(f"Column {name!r} holds {listed}; the model was fitted to booleans there.")
     codes = np.array([truth.get(level, NA) for level in factor.levels] + [NA], dtype=np.int32)
     return Column("logical", codes[np.where(factor.missing, -1, factor.values - 1)])
-
-
-# --- levels ---
 
 
 @dataclass(frozen=True, slots=True)

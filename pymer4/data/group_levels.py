@@ -33,22 +33,14 @@ class Level:
         return len(self.index)
 
     def named(self, which: np.ndarray, most: int = 8) -> str:
-        """Return the names of some groups in a list for the eye.
-
-        Args:
-            which: truth values, shape (groups,).
-            most: names to be shown.
-        """
+        """Return the names of some groups, truth values of shape (groups,), in a list for the eye."""
         names = [":".join(map(str, name)) if isinstance(name, tuple) else str(name) for name in self.index[which]]
         more = f" and {len(names) - most} more" if len(names) > most else ""
         return ", ".join(names[:most]) + more
 
 
 def nest(columns: Sequence[pd.Series]) -> list[Level]:
-    """Return the levels that columns make, the outermost first; groups of one name in two others are two groups.
-
-    Args:
-        columns: one a level, without missing values.
+    """Return the levels that complete columns make, the outermost first; a name in two groups is two groups.
 
     Examples:
         >>> schools, classes = nest([pd.Series(["s", "s", "t"], name="school"), pd.Series([2, 1, 2], name="class")])
@@ -73,15 +65,9 @@ def nest(columns: Sequence[pd.Series]) -> list[Level]:
 
 
 def clusters_of(level: Level, of_rows: np.ndarray | None, name: str | None) -> np.ndarray | None:
-    """Return the cluster of each group, shape (groups,), or None where there are no clusters.
+    """Return the cluster of each group, shape (groups,), from those of its rows, shape (n,), which are one.
 
-    Args:
-        level: the groups.
-        of_rows: cluster of each row that the groups are made of, shape (n,), or None.
-        name: the column that clusters are made of, for the message.
-
-    Raises:
-        DataError: a group in several clusters.
+    `name` is the column that clusters are made of. None where there are no clusters.
     """
     if of_rows is None:
         return None
@@ -98,13 +84,7 @@ def clusters_of(level: Level, of_rows: np.ndarray | None, name: str | None) -> n
 
 
 def averaged(values: np.ndarray, parent: np.ndarray, n: int) -> np.ndarray:
-    """Return the means of the groups of each group above, NaN left out, shape (n, p).
-
-    Args:
-        values: shape (groups, p).
-        parent: the group above that each belongs to, shape (groups,).
-        n: number of groups above.
-    """
+    """Return the means of the groups (groups, p) of each of n groups above, NaN left out, shape (n, p)."""
     there = ~np.isnan(values)
     sums, counts = np.zeros((n, values.shape[1])), np.zeros((n, values.shape[1]))
     np.add.at(sums, parent, np.where(there, values, 0.0))
@@ -143,13 +123,9 @@ def upward(values: np.ndarray, levels: list[Level]) -> list[np.ndarray]:
 
 def ranks_within(data: pd.DataFrame, columns: Sequence[Any], groups: list[Any], missing: np.ndarray) -> pd.DataFrame:
     """Return the data with ranks within groups in the place of numbers, ties averaged, among the complete rows."""
-    numeric = [
-        name
-        for name in columns
-        if name not in groups
-        and pd.api.types.is_numeric_dtype(data[name].dtype)
-        and not pd.api.types.is_bool_dtype(data[name].dtype)
-    ]
+    kinds = {name: data[name].dtype for name in columns if name not in groups}
+    is_number, is_bool = pd.api.types.is_numeric_dtype, pd.api.types.is_bool_dtype
+    numeric = [name for name, dtype in kinds.items() if is_number(dtype) and not is_bool(dtype)]
     complete = ~missing & data[list(columns)].notna().all(axis=1).to_numpy()
     ranked = data.copy()
     found = data.loc[complete, numeric].astype(float).groupby([data.loc[complete, name] for name in groups]).rank()
@@ -161,12 +137,7 @@ def ranks_within(data: pd.DataFrame, columns: Sequence[Any], groups: list[Any], 
 
 
 def grouping_columns(group: Any, data: pd.DataFrame) -> list[str]:
-    """Return the names of the grouping columns, the outermost first.
-
-    Raises:
-        OptionError: no name, one that is no column, or one twice.
-        DataError: a column that holds nothing groups can be made of.
-    """
+    """Return the names of the grouping columns, the outermost first, each of which can be grouped by."""
     names = list(group) if isinstance(group, (list, tuple)) else [group]
     if not names:
         raise OptionError("group=[] names no column. Give one, or several from the outermost level inwards.")
@@ -182,11 +153,7 @@ def grouping_columns(group: Any, data: pd.DataFrame) -> list[str]:
 
 
 def chosen(groups: pd.DataFrame, labels: Sequence[Any]) -> pd.DataFrame:
-    """Return the rows of the groups that `grps` asks for, all where it asks for none.
-
-    Raises:
-        OptionError: a label of no group, or a group given twice.
-    """
+    """Return the rows of the groups that `grps` asks for, each once; all where it asks for none."""
     names = [level_name(label) for label in labels]
     found = places(names, list(groups.index))
     unknown = [name for name, place in zip(names, found, strict=True) if place < 0]

@@ -47,11 +47,7 @@ class Intake:
 def take_in(
     formula: RFormula, data: pd.DataFrame, weights: str | np.ndarray | None, offset: str | np.ndarray | None
 ) -> Intake:
-    """Return the columns that formula, weights and offset use, in normal form and screened.
-
-    Raises:
-        DataError: infinite values, no row without a missing value, or a name that R can't give to a column.
-    """
+    """Return the columns that formula, weights and offset use: of names that R can give, finite, some row complete."""
     names = list(dict.fromkeys([*formula.columns, *(name for name in (weights, offset) if isinstance(name, str))]))
     _refuse_reserved(names)
     columns = normalise(data, names)
@@ -110,9 +106,6 @@ def first_rows(rows: np.ndarray, most: int = 5) -> str:
     return ", ".join(map(str, rows[:most])) + (", ..." if len(rows) > most else "") + " counted from 0"
 
 
-# --- one value a row: weights, offset, groups ---
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class RowValues:
     """What the arguments of a regression say about each row of the data.
@@ -166,13 +159,7 @@ def checked(argument: str, given: Any, data: pd.DataFrame, positive: bool = Fals
 
 
 def per_row(argument: str, given: Any, data: pd.DataFrame, positive: bool = False) -> np.ndarray:
-    """Return weights or an offset as floats, NaN where missing, shape (n,).
-
-    Args:
-        argument: "weights" or "offset", for the messages.
-        given: a column's name, or one number a row.
-        data: the user's frame.
-        positive: whether each has to be above 0.
+    """Return weights or an offset, a column's name or one number a row, as floats, NaN where missing, shape (n,).
 
     Raises:
         OptionError: no such column.
@@ -210,12 +197,7 @@ def numbers_of(argument: str, name: str, data: pd.DataFrame) -> np.ndarray:
 
 
 def group_codes(argument: str, name: Any, data: pd.DataFrame) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return the group of each row, shape (n,), −1 where it is missing, and the names of the groups.
-
-    Raises:
-        OptionError: no such column.
-        DataError: a column that holds nothing groups can be made of.
-    """
+    """Return the group of each row, shape (n,), −1 where it is missing, and the names of the groups."""
     if not isinstance(name, str) or name not in data.columns:
         raise OptionError(
             f"{argument}={shown(name)} is not a column of the data.{near(name, data.columns)} Give the name of a "
@@ -225,9 +207,6 @@ def group_codes(argument: str, name: Any, data: pd.DataFrame) -> tuple[np.ndarra
     if not len(factor.levels):
         raise DataError(f"{argument}={name!r} is a column without a value.")
     return np.where(factor.missing, -1, factor.values - 1).astype(np.int64), factor.levels
-
-
-# --- what identifies no mixed model ---
 
 
 def check_groups(formula: RFormula, intake: Intake, skipped: Iterable[str], linear: bool = True) -> None:
@@ -274,9 +253,6 @@ def one_level(name: str, level: str) -> DataError:
         f"The predictor {name!r} is a factor with one level, {level!r}, in the rows used. Take it out of the formula: "
         "it has nothing to compare."
     )
-
-
-# --- new rows ---
 
 
 def rows_for(names: Iterable[str], data: pd.DataFrame, purpose: str) -> tuple[dict[str, Column], np.ndarray]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,50 +12,31 @@ from pymer4.data.rformula import Response
 from pymer4.errors import DataError, FormulaError
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Outcome:
-    """What is modelled.
+def outcome(
+    values: np.ndarray, levels: Sequence[Any], family: str, label: str, weighted: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the outcome of a family from the left side of a formula, shape (n, k); of `cbind()` shares, and trials.
 
-    Attributes:
-        y: numbers, shape (n,); of a binomial model 0 and 1, or the share of successes.
-        trials: number of trials of each row of `cbind(successes, failures)`, shape (n,), else None.
-        levels: failure and success, where the outcome is of two levels; else empty.
-    """
-
-    y: np.ndarray
-    trials: np.ndarray | None = None
-    levels: tuple[Any, ...] = ()
-
-
-def outcome(values: np.ndarray, levels: Sequence[Any], family: str, label: str, weighted: bool) -> Outcome:
-    """Return the outcome of a family.
-
-    A gaussian model takes booleans as 0 and 1, as R does. Of two levels, the first is failure.
-
-    Args:
-        values: left side of the formula, shape (n, k): numbers, or 0 and 1 in a column for each level.
-        levels: the levels, empty where the values are numbers.
-        family: error distribution.
-        label: what the outcome is called.
-        weighted: whether there are prior weights, which make a proportion an outcome of several trials.
+    These are numbers, or 0 and 1 in a column for each level, the first of two being failure. A gaussian model takes
+    booleans as 0 and 1, as R does. Prior weights make a proportion an outcome of several trials.
 
     Raises:
         DataError: numbers or levels that the family does not take.
         FormulaError: several outcomes.
     """
     if all(isinstance(level, bool) for level in levels) and 0 < len(levels) < 3 - (family != "gaussian"):
-        return Outcome(values @ np.array(levels, dtype=float), levels=tuple(levels))
+        return values @ np.array(levels, dtype=float), None
     if levels:
         codes = values.argmax(axis=1).astype(np.int32) + 1
         _check_values(family, label, Column("factor", codes, tuple(map(str, levels))), True, weighted)
-        return Outcome(values[:, 1].copy(), levels=tuple(levels))
+        return values[:, 1].copy(), None
     if values.shape[1] == 2 and family == "binomial":
         for i, part in enumerate(("successes", "failures")):
             _check_values(family, part, Column("double", values[:, i]), False, False)
         trials = values.sum(axis=1)
         if not trials.any():
             raise FormulaError(f"The outcome {label!r} has no trials: successes and failures are 0 in every row.")
-        return Outcome(values[:, 0] / np.where(trials > 0, trials, 1.0), trials)
+        return values[:, 0] / np.where(trials > 0, trials, 1.0), trials
     if values.shape[1] != 1:
         told = " Family 'binomial' takes cbind(successes, failures)." if family == "binomial" else ""
         raise FormulaError(
@@ -65,7 +45,7 @@ def outcome(values: np.ndarray, levels: Sequence[Any], family: str, label: str, 
         )
     y = values[:, 0].copy()
     _check_values(family, label, Column("double", y), True, weighted)
-    return Outcome(y)
+    return y, None
 
 
 def check_outcome(
@@ -73,15 +53,7 @@ def check_outcome(
 ) -> None:
     """Refuse an outcome of a mixed model that the family can't have; what is computed is left to R, but for `cbind()`.
 
-    Args:
-        family: the error distribution.
-        response: left side of the formula.
-        columns: the data, by name.
-        complete: rows that are used, shape (n,).
-        weighted: whether there are prior weights, which make a proportion an outcome of several trials.
-
-    Raises:
-        DataError: naming the outcome, what it holds, and what the family takes.
+    `complete` are the rows used, shape (n,); a DataError tells what the outcome holds, and what the family takes.
     """
     if family != "binomial" and response.counts is not None:
         raise DataError(

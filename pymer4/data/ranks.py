@@ -61,12 +61,9 @@ def learned_ranks(
 
 
 def on_ranks(columns: Mapping[str, Column], new: Mapping[str, Column], ranks: Mapping[str, Ranks]) -> dict[str, Column]:
-    """Return columns with values put on the ranks of a fit.
+    """Return columns, of the kinds that were fitted, put on the ranks of a fit.
 
-    Args:
-        columns: new columns, of the kinds that were fitted.
-        new: new columns as they were given; the one whose levels were ranked apart is among them.
-        ranks: of the fit, by column.
+    Among `new`, the columns as they were given, is the one whose levels were ranked apart.
     """
     put = dict(columns)
     for name in columns.keys() & ranks.keys():

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pymer4.data.columns import NA, NUMBERS, Column, as_factor, normalise
-from pymer4.data.factors import Coding, coding, with_levels
+from pymer4.data.factors import Coding, coding, present_levels, with_levels
 from pymer4.data.intake import Intake, at_rows
 from pymer4.data.ranks import learned_ranks
 from pymer4.data.rformula import RFormula
@@ -20,11 +20,7 @@ from pymer4.errors import DataError, OptionError, near, shown
 def codings(
     columns: Mapping[str, Column], complete: np.ndarray, factors: Mapping[str, Any] | None, ordered: bool
 ) -> dict[str, Coding]:
-    """Return how each factor of `fit(factors=, ordered=)` is coded, from the rows that are used.
-
-    Raises:
-        OptionError: a column that the model does not use, or levels and contrasts that do not fit the data.
-    """
+    """Return how each factor of `fit(factors=, ordered=)` is coded, from the rows that are used."""
     if factors is None:
         return {}
     if not isinstance(factors, Mapping):
@@ -42,34 +38,32 @@ def codings(
 
 
 def with_factors(data: Intake, codings: Mapping[str, Coding]) -> Intake:
-    """Return the data with the columns of `codings` as factors; rows that are left out lose their level."""
-    columns = dict(data.columns)
-    for name, how in codings.items():
-        used = with_levels(at_rows(columns[name], data.complete), how.levels, how.ordered, name)
-        values = np.full(data.n_rows, NA, dtype=np.int32)
-        values[data.complete] = used.values
-        columns[name] = replace(used, values=values)
-    return replace(data, columns=columns)
+    """Return the data with the columns of `codings` as factors."""
+    made = {name: _factor(data, name, how.levels, how.ordered) for name, how in codings.items()}
+    return replace(data, columns={**data.columns, **made})
+
+
+def without_unused(data: Intake) -> Intake:
+    """Return the data with the levels that no used row has dropped, as R drops them."""
+    factors = {name: column for name, column in data.columns.items() if column.kind == "factor"}
+    kept = {name: present_levels(at_rows(column, data.complete)) for name, column in factors.items()}
+    fewer = {name: levels for name, levels in kept.items() if len(levels) < len(factors[name].levels)}
+    made = {name: _factor(data, name, levels, factors[name].ordered) for name, levels in fewer.items()}
+    return replace(data, columns={**data.columns, **made})
+
+
+def _factor(data: Intake, name: str, levels: tuple[str, ...], ordered: bool) -> Column:
+    """Return a column as a factor with these levels; rows that are left out lose theirs."""
+    used = with_levels(at_rows(data.columns[name], data.complete), levels, ordered, name)
+    values = np.full(data.n_rows, NA, dtype=np.int32)
+    values[data.complete] = used.values
+    return replace(used, values=values)
 
 
 def contrast_matrices(codings: Mapping[str, Coding]) -> dict[str, dict[str, Any]]:
     """Return the coding matrices that R does not make by itself: those of contrasts that were written."""
     written = {name: how for name, how in codings.items() if how.requested is not None}
     return {name: {"matrix": how.matrix, "names": list(how.names)} for name, how in written.items()}
-
-
-def without_unused(data: Intake) -> Intake:
-    """Return the data with the levels that no used row has dropped, as R drops them."""
-    columns = dict(data.columns)
-    for name, column in data.columns.items():
-        if column.kind == "factor":
-            kept = np.unique(column.values[data.complete])
-            if len(kept) < len(column.levels):
-                place = np.full(len(column.levels) + 1, NA, dtype=np.int32)
-                place[kept - 1] = np.arange(1, len(kept) + 1)
-                values = place[np.where(column.missing, -1, column.values - 1)]
-                columns[name] = replace(column, values=values, levels=tuple(column.levels[code - 1] for code in kept))
-    return replace(data, columns=columns)
 
 
 def with_groups(data: Intake, formula: RFormula) -> Intake:
@@ -85,18 +79,8 @@ def with_ranks(
 ) -> Intake:
     """Return the data with the outcome and the fixed numeric predictors as ranks, and these ranks by column.
 
-    A predictor that groups rows as well keeps its values, which are the labels of its groups.
-
-    Args:
-        data: the data of the fit.
-        formula: its formula.
-        frame: the user's frame.
-        within: column of it whose levels are ranked apart, or nothing for all rows at once.
-        excluded: columns that stay as they are.
-
-    Raises:
-        DataError: a row that is used has no level.
-        OptionError: the column whose levels are ranked apart is ranked itself.
+    A predictor that groups rows as well keeps its values, which are the labels of its groups. The levels of `within`,
+    a column of the user's frame, are ranked apart; it may neither be ranked itself nor lack a level in a row used.
     """
     predictors = set(formula.predictors).difference(formula.groups)
     named = {*formula.response.columns, *predictors}.difference(excluded)

@@ -16,11 +16,9 @@ _PART = re.compile(r"`(?:\\.|[^`\\])+`|[^\s:()`]+")
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """The left side of a formula.
+    """The left side of a formula as R writes it, columns without backticks.
 
     Attributes:
-        text: as R writes it; a column without backticks.
-        columns: those it uses.
         is_column: whether it is a column as it stands.
         counts: of `cbind()` the arguments that are names; None for all else.
     """
@@ -33,12 +31,7 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class FixedTerm:
-    """One term of the fixed part, as R's `terms()` has it.
-
-    Attributes:
-        label: such as `Days` or `log(x):g`.
-        columns: those of its variables.
-    """
+    """One term of the fixed part, as R's `terms()` has it, such as `Days` or `log(x):g`."""
 
     label: str
     columns: tuple[str, ...]
@@ -46,13 +39,7 @@ class FixedTerm:
 
 @dataclass(frozen=True, slots=True)
 class Grouping:
-    """One grouping of a random-effects term; `a/b` has two, `a` and `a:b`.
-
-    Attributes:
-        label: as R writes it; a column without backticks.
-        columns: those it is made of.
-        is_crossing: whether it crosses columns as they stand, and computes nothing.
-    """
+    """One grouping of a random-effects term; `a/b` has two, `a` and `a:b`. Crossing, it computes nothing."""
 
     label: str
     columns: tuple[str, ...]
@@ -75,10 +62,8 @@ class RandomTerm:
 
     Attributes:
         text: such as `1 + x | g`, or `cs(1 + x | g)`.
-        effects: left of the bar.
+        effects: left of the bar, which are `correlated` but for `||` and `diag()`.
         varying: the columns there.
-        columns: those of the whole term.
-        correlated: False for `||` and `diag()`.
         groupings: right of the bar.
     """
 
@@ -96,14 +81,10 @@ class RFormula:
 
     Attributes:
         written: what R fits: the formula as it was given, or with the columns that `.` stands for written out.
-        response: left of `~`.
         fixed: columns of the fixed part, those that are taken out again with `-` too.
-        terms: the terms of the fixed part.
         offset: columns of `offset()` in the formula.
-        random: the random-effects terms in order.
         functions: what is applied to a predictor, such as `log` or `splines::ns`, operators beyond those of formulas
             included.
-        columns: all that the formula uses.
     """
 
     written: str

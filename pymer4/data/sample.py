@@ -10,7 +10,7 @@ from pymer4.data.columns import have_squares, require_squares
 from pymer4.data.design import Design
 from pymer4.data.families import is_linear
 from pymer4.data.intake import RowValues, first_rows
-from pymer4.data.outcomes import Outcome, outcome, part_counts
+from pymer4.data.outcomes import outcome, part_counts
 from pymer4.errors import DataError, OptionError
 from pymer4.fit.glm import GeneralizedFit
 from pymer4.fit.influence import self_fitted, untold_by_others
@@ -28,7 +28,8 @@ class Sample:
         X: design, shape (n, p).
         names: its columns.
         kept: which columns of the formula's design these are.
-        outcome: what is modelled, of n rows.
+        y: what is modelled, shape (n,); of a binomial model 0 and 1, or the share of successes.
+        trials: number of trials of `cbind(successes, failures)`, shape (n,); or None.
         weights: inverse variances, or prior weights times trials, shape (n,); or None.
         offset: shape (n,), or None.
         groups: codes of the groups that have a variance each, shape (n,); or None.
@@ -43,7 +44,8 @@ class Sample:
     X: np.ndarray
     names: tuple[str, ...]
     kept: np.ndarray
-    outcome: Outcome
+    y: np.ndarray
+    trials: np.ndarray | None
     weights: np.ndarray | None
     offset: np.ndarray | None
     groups: np.ndarray | None
@@ -55,45 +57,36 @@ class Sample:
     notes: tuple[str, ...]
 
     @property
-    def y(self) -> np.ndarray:
-        """Numbers that are modelled, shape (n,)."""
-        return self.outcome.y
-
-    @property
     def free(self) -> np.ndarray:
         """The outcome of a linear model less the offset, shape (n,)."""
         return self.y if self.offset is None else self.y - self.offset
 
 
 def sample(design: Design, rows: RowValues, family: str, link: str) -> Sample:
-    """Return what a fit is made from.
-
-    Raises:
-        DataError: outcome, weights or groups that no model can be fitted to.
-    """
+    """Return what a fit is made from; a DataError tells of outcome, weights or groups that allow none."""
     matrices = design.matrices
     used, linear, label = matrices.used, is_linear(family, link), design.terms.label
-    found = outcome(matrices.outcome, matrices.levels, family, label, rows.weights is not None)
+    y, trials = outcome(matrices.outcome, matrices.levels, family, label, rows.weights is not None)
     X, notes = matrices.X, []
-    require_squares(f"The outcome {label!r}", found.y)
+    require_squares(f"The outcome {label!r}", y)
     for name, column in () if have_squares(X) else zip(matrices.names, X.T, strict=True):
         require_squares(f"The term {name!r}", column)
     if rows.offset is not None:
         require_squares("offset", rows.offset[used])
-    if found.trials is not None and (found.trials == 0).any():
-        some = found.trials > 0
+    if trials is not None and (trials == 0).any():
+        some = trials > 0
         notes.append(f"Left out: {int((~some).sum())} row(s) without trials")
-        found, X, used = Outcome(found.y[some], found.trials[some]), X[some], used.copy()
+        y, trials, X, used = y[some], trials[some], X[some], used.copy()
         used[np.flatnonzero(used)[~some]] = False
     weights = None if rows.weights is None else rows.weights[used]
     groups, variances = None, None
     offset = None if rows.offset is None else rows.offset[used]
     if rows.groups is not None:
         groups, present = compact(rows.groups[used])
-        variances = _variances(X, found.y, offset, groups, [rows.group_names[i] for i in present])
+        variances = _variances(X, y, offset, groups, [rows.group_names[i] for i in present])
         weights = 1 / variances[groups]
-    if found.trials is not None:
-        weights = found.trials if weights is None else weights * found.trials
+    if trials is not None:
+        weights = trials if weights is None else weights * trials
     factored = factor(X, weights) if linear else None
     kept = independent_columns(X, tol=GLM_TOLERANCE) if factored is None else factored.kept
     if not kept.any():
@@ -106,7 +99,8 @@ def sample(design: Design, rows: RowValues, family: str, link: str) -> Sample:
         X=X,
         names=tuple(names[kept]),
         kept=kept,
-        outcome=found,
+        y=y,
+        trials=trials,
         weights=weights,
         offset=offset,
         groups=groups,
@@ -146,13 +140,7 @@ def _variances(
 
 
 def doubts(found: Sample, fit: LinearFit | GeneralizedFit, kind: str) -> list[str]:
-    """Return what makes the numbers of a fit doubtful, in R's words where it has some.
-
-    Args:
-        found: what was fitted.
-        fit: the fit.
-        kind: which standard errors, as in `sandwich.covariance`.
-    """
+    """Return what makes the numbers of a fit doubtful, in R's words where it has some; `kind` is of standard errors."""
     texts = _generalized_doubts(found, fit) if isinstance(fit, GeneralizedFit) else []
     linear = isinstance(fit, LinearFit)
     if fit.df_resid == 0 and np.isnan(fit.se).all():

@@ -98,12 +98,8 @@ class Rows:
 class View:
     """Rows as patsy looks things up in them, under the names and kinds that a fit has learned.
 
-    Args:
-        rows: the columns.
-        known: what the fit has learned.
-        complete: rows whose values count, shape (n,); the others may hold anything.
-        hidden: names that are functions of the formula, whatever the columns are called.
-        new: the `NewRows` that these are; None for rows of the fit.
+    Values count where `complete`, shape (n,); elsewhere they may be anything. Names in `hidden` are functions of the
+    formula, whatever the columns are called. `new` are the `NewRows` that these are, None for rows of the fit.
     """
 
     def __init__(
@@ -190,17 +186,9 @@ def learn(
     codings: Mapping[Any, Coding],
     ranked: Collection[Any],
 ) -> dict[Any, Variable]:
-    """Return what a fit learns about its columns from the rows that it uses.
+    """Return what a fit learns about its columns from the rows that it uses, shape (n,).
 
-    Args:
-        rows: the data of the fit.
-        complete: rows that are used, shape (n,).
-        marked: columns that stand in a `C()`.
-        codings: how columns of `fit(factors=)` are coded.
-        ranked: columns of which ranks are fitted.
-
-    Raises:
-        DataError: categories of which there is one only.
+    Columns that are `marked` stand in a `C()`; `codings` are those of `fit(factors=)`.
     """
     known = {}
     for name, column in rows.columns.items():

@@ -29,11 +29,9 @@ _OPAQUE = (ast.Name, ast.Constant, ast.Lambda, ast.ListComp, ast.SetComp, ast.Di
 
 
 def carried(info: Any, columns: Any) -> dict[Any, Compute]:
-    """Return what computes, for new rows, the factors that depend on the rows beside them.
+    """Return what computes, for new rows, the factors of patsy's `DesignInfo` that depend on the rows beside them.
 
-    Args:
-        info: patsy's `DesignInfo` of factors that are `evaluation.Evaluated`.
-        columns: the rows of the fit, as a `View`; those that are complete count.
+    `columns` are a `View` of the rows of the fit, of which those that are complete count.
     """
     fits = {f: _Fit(f, facts.state, columns) for f, facts in info.factor_infos.items() if f.to is None}
     return {

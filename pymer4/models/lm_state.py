@@ -78,7 +78,7 @@ class LmState(NativeModel):
             found.weights,
             found.offset,
             has_intercept=found.has_intercept,
-            trials=found.outcome.trials,
+            trials=found.trials,
         )
 
     def _estimate_from(self, found: Sample) -> None:

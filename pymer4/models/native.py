@@ -202,7 +202,7 @@ class NativeModel(Pictures):
     def _quantile_residuals(self, seed: int | None) -> Residuals | None:
         """Return the quantile residuals of the fitted distributions; see `plot_residuals()`."""
         found = self._sample()
-        mu, trials = self.fits[found.used], found.outcome.trials
+        mu, trials = self.fits[found.used], found.trials
         weights = np.ones_like(mu) if found.weights is None else found.weights
         if self.family == "binomial":
             trials = weights if trials is None else trials
