@@ -55,14 +55,8 @@ class LmerOptions(FitOptions):
         FitOptions.check(self, model)
         check_profile("conf_int", self.conf_int, model.family, model.link)
         linear = is_linear(model.family, model.link)
-        if self.ddf == "Kenward-Roger" and not (linear and self.REML):
-            raise OptionError(
-                "ddf='Kenward-Roger' is defined for linear models fitted with REML=True. Use ddf='Satterthwaite'."
-            )
-        if self.ddf == "Kenward-Roger" and model._weights is not None:
-            raise OptionError(
-                "ddf='Kenward-Roger' is computed by pbkrtest, which leaves weights out. Use ddf='Satterthwaite'."
-            )
+        if self.ddf == "Kenward-Roger":
+            check_kenward_roger(linear and self.REML, model._weights is not None)
         if linear and self.nAGQ != 1:
             raise OptionError(f"nAGQ={self.nAGQ} is for generalized models; a linear mixed model needs no quadrature.")
         if model.family == "nbinom" and self.nAGQ > 1:
@@ -138,6 +132,18 @@ class LmerOptions(FitOptions):
             "rank_exclude_cols": (self.rank or not self.rank_exclude_cols, "rank=True"),
         }
         return FitOptions.idle(self, method, **acting)
+
+
+def check_kenward_roger(defined: bool, weighted: bool) -> None:
+    """Refuse these df where they are not defined, or where R's package would compute others."""
+    if not defined:
+        raise OptionError(
+            "ddf='Kenward-Roger' is defined for linear models fitted with REML=True. Use ddf='Satterthwaite'."
+        )
+    if weighted:
+        raise OptionError(
+            "ddf='Kenward-Roger' is computed by pbkrtest, which leaves weights out. Use ddf='Satterthwaite'."
+        )
 
 
 def check_profile(argument: str, method: str, family: str, link: str) -> None:

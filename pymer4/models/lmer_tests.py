@@ -13,6 +13,7 @@ from pymer4.data.factors import present_levels
 from pymer4.errors import OptionError, issue_all, one_of, shown
 from pymer4.infer.compare import Likelihood
 from pymer4.models.base import Ddf
+from pymer4.models.lmer_options import check_kenward_roger
 from pymer4.models.lmer_predict import LmerPredictions
 from pymer4.rbridge import bridge
 
@@ -102,14 +103,7 @@ class LmerTests(LmerPredictions):
             return "asymptotic"
         ddf = self._options.ddf if ddf is None else ddf
         if ddf == "Kenward-Roger":
-            if not self._options.REML:
-                raise OptionError(
-                    "ddf='Kenward-Roger' is defined for REML fits. Fit with REML=True, or use ddf='Satterthwaite'."
-                )
-            if self._weights is not None:
-                raise OptionError(
-                    "ddf='Kenward-Roger' is computed by pbkrtest, which leaves weights out. Use ddf='Satterthwaite'."
-                )
+            check_kenward_roger(self._options.REML, self._weights is not None)
         return ddf
 
     def ranova(self) -> pd.DataFrame:
