@@ -12,7 +12,7 @@ import samples
 from against_r import inside
 from scipy import special
 
-from pymer4 import Lmer, load_dataset
+from pymer4 import Lmer, compare, load_dataset
 from pymer4.data.families import LINKS
 from pymer4.errors import ModelWarning, NotFittedError, OptionError
 from pymer4.models.lmer_diagnosis import ICC, R2
@@ -213,10 +213,12 @@ def test_questions_leave_the_model_alone(outcome, family):
     given = {"family": family, "weights": frame["w"].to_numpy(), "offset": "o"}
     model = samples.fitted(f"{outcome} ~ x + (1 | g)", frame, given=given)
     before, known = inside(_NUMBERS, model.model_obj), inside(_KNOWN, model.model_obj)
-    for ask in (model.icc, model.r2, model.allfit):
+    coefs, smaller = model.coefs.copy(), samples.fitted(f"{outcome} ~ 1 + (1 | g)", frame, given=given)
+    asked = [model.icc, model.r2, model.allfit, model.anova, lambda: compare(smaller, model)]
+    for ask in [*asked, *([model.ranova] if family == "gaussian" else [])]:
         ask()
     assert model.ranef_se.notna().all(axis=None)
-    assert inside(_KNOWN, model.model_obj) == known
+    assert inside(_KNOWN, model.model_obj) == known and model.coefs.equals(coefs)
     np.testing.assert_array_equal(inside(_NUMBERS, model.model_obj), before)
 
 
