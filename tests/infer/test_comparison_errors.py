@@ -85,10 +85,8 @@ MIXED = {
     "weights": (DataError, "different weights", lambda: compare(plain(), mixed(weights="w"))),
     "offset": (DataError, "different offsets", lambda: compare(plain(), mixed(offset="o"))),
     "outcome": (DataError, "values of the outcome", lambda: compare(plain(outcome="pos"), mixed(outcome="log(pos)"))),
-    "two stages": (OptionError, "not Lm2", lambda: compare(mixed(), two_stage())),
     "not fitted": (NotFittedError, "y ~ x", lambda: compare(mixed("z"), Lmer("y ~ x + (1 | g)", trial()))),
     "rows": (DataError, "239.*240|240.*239", lambda: compare(mixed(), mixed("x + z", frame=trial()[1:]))),
-    "outcomes": (DataError, "outcome", lambda: compare(mixed(), mixed("x + z", "I(2 * y)"))),
     "families": (
         OptionError, "gaussian.*poisson",
         lambda: compare(mixed("x", "count"), mixed("x + z", "count", family="poisson", how={"nAGQ": 0})),

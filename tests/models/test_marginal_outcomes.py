@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -101,13 +102,18 @@ UNDONE = {
 }  # fmt: skip
 
 
+@cache
+def modelled(outcome: str) -> Lmer:
+    return fitted(outcome)
+
+
 def fitted(outcome: str, data: pd.DataFrame | None = None) -> Lmer:
     return samples.fitted(f"{outcome} ~ source * percent + (1 | pen)", pigs() if data is None else data)
 
 
 @pytest.mark.parametrize("outcome", UNDONE)
 def test_functions_of_the_outcome_are_undone(outcome):
-    undone, model = UNDONE[outcome], fitted(outcome)
+    undone, model = UNDONE[outcome], modelled(outcome)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         means, contrasts = model.emmeans("source")
@@ -139,7 +145,7 @@ def test_functions_of_the_outcome_are_undone(outcome):
 
 @pytest.mark.parametrize("outcome", UNDONE)
 def test_slopes_are_behind_the_function_of_the_outcome(outcome):
-    undone, model = UNDONE[outcome], fitted(outcome)
+    undone, model = UNDONE[outcome], modelled(outcome)
     step = 1e-3 * np.ptp(ROWS["percent"])
     at = [{"percent": value} for value in (ROWS["percent"].mean(), ROWS["percent"].mean() + step)]
     ends = [undone.inverse(model.emmeans("source", at=x, type="link")[0]["Estimate"].to_numpy()) for x in at]
@@ -161,7 +167,7 @@ UNKNOWN = [
 @pytest.mark.parametrize("outcome", UNKNOWN)
 @pytest.mark.parametrize("ask", [lambda m, **k: m.emmeans("source", **k), lambda m, **k: m.emtrends("percent", **k)])
 def test_what_is_not_undone_is_told(outcome, ask):
-    model = fitted(outcome)
+    model = modelled(outcome)
     with pytest.warns(ModelWarning, match="on the link scale, that of .*no inverse is known"):
         tables = ask(model, type="response")
     with warnings.catch_warnings():

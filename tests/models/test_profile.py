@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import pytest
 import samples
-from against_r import ask
 from scipy import optimize, stats
 
 from pymer4 import Lmer, load_dataset
@@ -44,11 +44,14 @@ def slopes(p: np.ndarray) -> np.ndarray:
     return np.array([[p[0] ** 2, p[0] * p[1] * p[2]], [p[0] * p[1] * p[2], p[2] ** 2]])
 
 
-class Model:
-    """A model written out: which blocks of which groups its random part has."""
+class Model(NamedTuple):
+    """A model written out: for each grouping, whether its random part has slopes; outcome, offset, fixed part."""
 
-    def __init__(self, formula: str, groups: list[tuple[str, bool]], outcome: str, offset: bool, fixed: list[str]):
-        self.formula, self.groups, self.outcome, self.offset, self.fixed = formula, groups, outcome, offset, fixed
+    formula: str
+    groups: list[tuple[str, bool]]
+    outcome: str
+    offset: bool
+    fixed: list[str]
 
     def deviance(self, p: np.ndarray, held: tuple[int, float] | None = None) -> float:
         """Return the deviance, least in the coefficients but for one that is held.
@@ -152,32 +155,6 @@ def test_limits_of_the_fit_are_those_of_confint(case):
     assert model.ci_type == "profile"
     limits = model.confint("profile").tail(len(model.coefs))
     np.testing.assert_allclose(model.coefs[["5_ci", "95_ci"]], limits, rtol=1e-6)
-
-
-def test_limits_of_a_coefficient_are_where_refits_say():
-    data = load_dataset("sleepstudy").assign(w=lambda d: 1 / (1 + np.arange(180) % 4))
-    how = {"given": {"weights": "w"}, "REML": False, "conf_int": "profile"}
-    model = samples.fitted("Reaction ~ Days + (1 | Subject)", data, **how)
-    asked = ask(
-        """
-        data <- data.frame(y, days, subject, w)
-        refit <- function(o) {
-          data$o <- o
-          as.numeric(logLik(lme4::lmer(y ~ 1 + (1 | subject) + offset(o), data, weights = w, REML = FALSE)))
-        }
-        full <- lme4::lmer(y ~ days + (1 | subject), data, weights = w, REML = FALSE)
-        rise <- function(b) 2 * (as.numeric(logLik(full)) - refit(b * days)) - qchisq(0.95, 1)
-        b <- lme4::fixef(full)[["days"]]
-        answer$limits <- c(uniroot(rise, c(b - 4, b), tol = 1e-9)$root, uniroot(rise, c(b, b + 4), tol = 1e-9)$root)
-        """,
-        y=data["Reaction"],
-        days=data["Days"],
-        subject=data["Subject"].astype(int),
-        w=data["w"],
-    )
-    found = model.coefs.loc["Days", ["2.5_ci", "97.5_ci"]].astype(float)
-    np.testing.assert_allclose(found, asked["limits"], rtol=1e-6)
-    np.testing.assert_allclose(found, [8.8535392728, 12.0255880771], rtol=1e-6)
 
 
 EQUAL = {
