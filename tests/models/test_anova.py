@@ -255,7 +255,7 @@ def test_orthogonal_contrasts_are_for_factors_of_the_fixed_part(how):
     assert model.factors == {"cond": ["C", "a", "b"], "flag": ["FALSE", "TRUE"]} and model.factors_prev_ is None
     assert {"cond.L", "cond.Q", "flag.L", "cond.L:flag.L"} < set(model.coefs.index)
     close(table["F-stat"], before["F-stat"], ELSEWHERE)
-    assert model._by_reml is how.get("REML", True) and model.ranked_data is how.get("rank", False)
+    assert model._options.REML is how.get("REML", True) and model.ranked_data is how.get("rank", False)
     assert table.attrs["ddf"] == how.get("ddf", "Satterthwaite")
 
 
