@@ -18,8 +18,6 @@ fixed_limits <- function(model, interval) {
   list(lower = as.vector(limits[, 1]), upper = as.vector(limits[, 2]))
 }
 
-parameter_names <- function(model) list(names = limit_names(model))
-
 # None for the random part, as in R.
 wald_limits <- function(model, level, names) {
   estimate <- lme4::fixef(model)

@@ -1,6 +1,7 @@
 # Permutation tests of the coefficients: the outcome is shuffled within clusters.
 
-# Statistics of each coefficient, a row for each seed. `within` is a grouping factor, NULL for the first.
+# Statistics of each coefficient, a row for each seed, and which of them shuffling leaves untested. `within` is a grouping
+# factor, NULL for the first.
 permute_mixed <- function(model, within, seeds) {
   response <- stats::model.response(stats::model.frame(model))
   cluster <- clusters(model, within)
@@ -14,7 +15,8 @@ permute_mixed <- function(model, within, seeds) {
     }
     response
   }
-  replicates(model, seeds, length(lme4::fixef(model)), draw, function(fit) fit$beta / fit$se)
+  made <- replicates(model, seeds, length(lme4::fixef(model)), draw, function(fit) fit$beta / fit$se)
+  c(made, list(untested = unname(constant_within(model, cluster))))
 }
 
 clusters <- function(model, within) {
@@ -32,11 +34,8 @@ clusters <- function(model, within) {
 grouped_by <- function(name) sort(all.vars(tryCatch(str2lang(name), error = function(e) as.name(name))))
 
 # The coefficients whose predictor is constant within every cluster: shuffling there leaves their hypothesis untested.
-untested_mixed <- function(model, within) list(untested = unname(constant_within(model, within)))
-
-constant_within <- function(model, within) {
+constant_within <- function(model, cluster) {
   X <- lme4::getME(model, "X")
-  cluster <- clusters(model, within)
   first <- match(cluster, cluster)
   apply(X, 2, function(x) all(abs(x - x[first]) <= 1e-12 * max(abs(x))))
 }

@@ -74,15 +74,17 @@ predictor_drawer <- function(model, conditional) {
 # For other processes, which need no more of it than lme4 does.
 serialize_model <- function(model) list(bytes = serialize(as_lme4(model), NULL))
 
-# Parametric bootstrap: a row for each seed, one column a parameter in the order of confint().
+# Parametric bootstrap: a row for each seed, one column a parameter in the order of confint(); and their names.
 bootstrap_mixed <- function(model, seeds) {
   drawn <- response_drawer(model, FALSE)
   trials <- if (is.matrix(model@frame[[1]])) whole_trials(model@resp$weights)
   draw <- function() if (is.null(trials)) drawn() else counted_trials(drawn(), trials)
   random <- random_parameters(model)
-  replicates(model, seeds, length(limit_names(model)), draw, function(fit) {
+  names <- limit_names(model)
+  made <- replicates(model, seeds, length(names), draw, function(fit) {
     c(random(fit$theta, fit$spread), if (has_sigma(model)) fit$sigma, fit$beta)
   })
+  c(made, list(names = names))
 }
 
 # Successes and failures.

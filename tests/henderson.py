@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from against_r import rinterface
+from against_r import inside
 from cases import rows_of
 from samples import fitted, trial
 from scipy import stats
 
 from pymer4 import Lmer
-from pymer4.rbridge import bridge
 
 SOLVED = 1e-10  # relative, SE: two ways to solve one system
 LIMITS = 1e-7  # in SE: df come from derivatives by differences, here from complex steps
@@ -77,15 +76,10 @@ def model(name: str) -> Lmer:
     return fitted(formula, data(name), **given)
 
 
-def of_r(code: str, *given: Any) -> Any:
-    """Return what an R function says of the R objects given, as plain values."""
-    return bridge._started().values.from_r(rinterface.evalr(code)(*given))
-
-
 @cache
 def parts(name: str) -> dict[str, Any]:
     """Return the model matrices and parameters of a fitted case."""
-    found = of_r(_PARTS, model(name).model_obj)
+    found = inside(_PARTS, model(name).model_obj)
     found["sigma"], found["scale"] = (float(found[key][0]) for key in ("sigma", "scale"))
     found["X"] = found["X"].reshape(len(found["Z"]), -1)
     return found

@@ -79,10 +79,9 @@ class LmerResampling(LmerState):
         check_profile("method", method, self.family, self.link)
         level = self._options.conf_level if conf_level is None else confidence_level(conf_level)
         if method == "boot":
-            values, told = self._draws("bootstrap", seed_stream(seed, n_boot), n_jobs, shown)
-            issue_all(told)
-            names = bridge.call("parameter_names", model=self._handle).value["names"]
-            return tables.confint_table(*percentiles(values, level), names, level)
+            drawn = self._draws("bootstrap", seed_stream(seed, n_boot), n_jobs, shown)
+            issue_all(drawn["told"])
+            return tables.confint_table(*percentiles(drawn["values"], level), drawn["names"], level)
         reply = bridge.call("confint_mixed", model=self._handle, interval=self._interval(method, level, shown))
         issue_all((*reply.warnings, *reply.messages))
         return tables.confint_table(reply.value["lower"], reply.value["upper"], reply.value["names"], level)
@@ -118,9 +117,9 @@ class LmerResampling(LmerState):
             self._warn((*reply.warnings, *reply.messages))
             found = dict(reply.value)
         elif options.conf_int == "boot":
-            draws, told = self._draws("bootstrap", seeds[: options.n_boot], *how)
-            self._warn(told)
-            values = draws[:, -len(fixed) :]
+            drawn = self._draws("bootstrap", seeds[: options.n_boot], *how)
+            self._warn(drawn["told"])
+            values = drawn["values"][:, -len(fixed) :]
             lower, upper = percentiles(values, options.conf_level)
             found = {"lower": lower, "upper": upper, "p": inverted_p(values)}
         if options.permute:
@@ -129,11 +128,9 @@ class LmerResampling(LmerState):
 
     def _permuted_p(self, fixed: pd.DataFrame, seeds: np.ndarray, how: tuple[int, int]) -> np.ndarray:
         """Return p from shuffles, shape (p,); NaN, and a warning, for what they can't test."""
-        within = self._options.permute_within
-        statistics, told = self._draws("permuted", seeds, *how, within)
-        p = from_null(fixed["statistic"].to_numpy(dtype=float), statistics)
-        untested = np.asarray(bridge.call("untested_mixed", model=self._handle, within=within).value["untested"])
-        p = np.where(untested, np.nan, p)
+        drawn = self._draws("permuted", seeds, *how)
+        told, p = drawn["told"], from_null(fixed["statistic"].to_numpy(dtype=float), drawn["values"])
+        p = np.where(np.asarray(drawn["untested"]), np.nan, p)
         if np.isnan(p).any():
             told.append(
                 f"No p for {', '.join(fixed.index[np.isnan(p)])}: constant within the clusters, where the outcome is "
@@ -142,10 +139,8 @@ class LmerResampling(LmerState):
         self._warn(told)
         return p
 
-    def _draws(
-        self, kind: str, seeds: np.ndarray, n_jobs: int, shown: int, within: str | None = None
-    ) -> tuple[np.ndarray, list[str]]:
-        """Return the "bootstrap" or "permuted" draws that could be fitted, one a row, and what there is to tell."""
+    def _draws(self, kind: str, seeds: np.ndarray, n_jobs: int, shown: int) -> dict[str, Any]:
+        """Return "bootstrap" or "permuted" draws: `values`, a row each, what is `told`, and `names` or `untested`."""
         model: bridge.Handle | _Sent = self._handle
         if n_jobs != 1:
             sent = bridge.call("serialize_model", model=self._handle).value["bytes"]
@@ -158,7 +153,7 @@ class LmerResampling(LmerState):
             def note(part: dict[str, Any]) -> None:
                 advance(len(part["reasons"]), sum(map(bool, part["reasons"])))
 
-            parts = each_chunk(_drawn, seeds, n_jobs, model, kind, within, note=note)
+            parts = each_chunk(_drawn, seeds, n_jobs, model, kind, self._options.permute_within, note=note)
         values, reasons = (np.concatenate([part[key] for part in parts]) for key in ("values", "reasons"))
         told = list(dict.fromkeys(text for part in parts for text in part["said"]))
         # A correlation is missing too where a variance is drawn as 0.
@@ -168,11 +163,11 @@ class LmerResampling(LmerState):
             if failed.all():
                 raise RError(f"none of the {n} {kind} fits succeeded. {why}", f"{kind} draws", self.formula)
             told.append(f"{failed.sum()} of {n} {kind} fits failed and were left out. {why}")
-        return values[~failed], told
+        return parts[0] | {"values": values[~failed], "told": told}
 
 
 def _drawn(model: bridge.Handle | _Sent, kind: str, within: str | None, seeds: np.ndarray) -> dict[str, Any]:
-    """Return the draws of some seeds, `values`, `reasons` of those that failed, and what was `said`."""
+    """Return draws of some seeds, `values`, `reasons` of those that failed, and what was `said`."""
     here = _here(model)
     if kind == "bootstrap":
         reply = bridge.call("bootstrap_mixed", model=here, seeds=seeds)

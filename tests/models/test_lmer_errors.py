@@ -164,6 +164,7 @@ BAD_OPTIONS = {
     "n_boot": [0, -1, 2.5, "9", None, True],
     "conf_level": [0, 1, -0.5, 100, 150, "a", None, np.nan, True, [0.9]],
     "ddf": ["KR", "satterthwaite", None, 3],
+    "permute": ["9", 2.5],
     "seed": [-1, "a", 1.5, True],
     "n_jobs": [0, "2", 1.5, "all"],
     "REML": ["ML"],

@@ -53,10 +53,7 @@ BAD = {
     "no rank_exclude_cols": ({"rank_exclude_cols": "xx"}, "rank_exclude_cols names 'xx'.*Did you mean 'x'"),
     "unused": ({"rank_exclude_cols": ["x", "cond"], "rank": True}, "rank_exclude_cols names 'cond'.*does not use"),
     "a number": ({"rank_exclude_cols": 5}, "rank_exclude_cols=5 has to be a column's name, or a list"),
-    "half a draw": ({"n_boot": 20.5}, "n_boot=20.5 is not a whole number"),
     "half a point": ({"nAGQ": 1.5}, "nAGQ=1.5 is not a whole number"),
-    "text for permute": ({"permute": "9"}, "permute='9' is not a whole number"),
-    "no seed": ({"seed": 1.5}, "seed=1.5 is not a whole number of at least 0, a numpy"),
 }
 
 

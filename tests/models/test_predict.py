@@ -7,9 +7,9 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from against_r import rinterface
+from against_r import inside, rinterface
 from cases import refit
-from henderson import LIMITS, LINEAR, SOLVED, check, data, dense, model, of_r, parts, rows_asked
+from henderson import LIMITS, LINEAR, SOLVED, check, data, dense, model, parts, rows_asked
 from samples import fitted, trial
 from scipy import stats
 
@@ -123,7 +123,7 @@ def test_the_population_needs_no_groups_and_for_predictions_the_varying_predicto
 def test_the_limits_of_one_point_are_the_contrast_of_lmertest():
     for day in (0.0, 4.5, 9.0):
         contest = "function(m, x) unlist(lmerTest::contest1D(m, c(1, x), confint = TRUE))"
-        estimate, se, df, *_ = of_r(contest, model("slopes").model_obj, day)
+        estimate, se, df, *_ = inside(contest, model("slopes").model_obj, day)
         table = model("slopes").predict(pd.DataFrame({"Days": [day]}), interval="confidence").iloc[0]
         np.testing.assert_allclose(table, [estimate, se, *stats.t.interval(0.95, df, estimate, se)], rtol=SOLVED)
 
@@ -136,7 +136,7 @@ def test_kenward_and_roger():
     adjusted = fitted(LINEAR["both"][0], ddf="Kenward-Roger")
     table = adjusted.predict(frame, interval="confidence")
     assert table.attrs["ddf"] == "Kenward-Roger"
-    told = of_r(
+    told = inside(
         """function(m, n) {
           V <- as.matrix(vcov(m)); A <- pbkrtest::vcovAdj(m); X <- as.matrix(lme4::getME(m, "X"))[seq_len(n), ]
           list(se = sqrt(rowSums((X %*% as.matrix(A)) * X)), df = apply(X, 1, pbkrtest::Lb_ddf, V0 = V, Vadj = A))
@@ -181,7 +181,7 @@ def test_with_no_variance_between_groups_limits_are_those_of_lm(weighted):
     }"""
     vectors = (frame["x"], frame["y"], frame["w"] if weighted else np.ones(len(frame)))
     for kind in ("confidence", "prediction"):
-        told = np.asarray(of_r(code, *map(rinterface.FloatSexpVector, vectors), kind, 0.9))
+        told = np.asarray(inside(code, *map(rinterface.FloatSexpVector, vectors), kind, 0.9))
         for use_rfx in (False, True):
             table = flat.predict(frame, use_rfx=use_rfx, interval=kind, conf_level=0.9)
             np.testing.assert_allclose(table[["Estimate", "5_ci", "95_ci"]], told[:, :3], rtol=1e-6, atol=1e-8)

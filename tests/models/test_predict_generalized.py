@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from henderson import GENERALIZED, data, lambda_, model, of_r, parts, variances
+from against_r import inside
+from henderson import GENERALIZED, data, lambda_, model, parts, variances
 from samples import fitted
 from scipy import special, stats
 
@@ -26,7 +27,7 @@ INVERSE = {  # the mean and its derivative
 
 
 def size_of_nbinom() -> float:
-    return float(of_r("function(m) lme4::getME(m, 'glmer.nb.theta')", model("nbinom").model_obj)[0])
+    return float(inside("function(m) lme4::getME(m, 'glmer.nb.theta')", model("nbinom").model_obj)[0])
 
 
 # w (d mu / d eta)^2 / V(mu) of the rows of the fit
