@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -18,7 +17,7 @@ Ddf = Literal["Satterthwaite", "Kenward-Roger", "asymptotic"]
 """Where denominator degrees of freedom come from."""
 
 
-class Model(ABC):
+class Model:
     """A formula and the data it is fitted to.
 
     The frame given is copied and never changed; `data` is another copy, to which
@@ -37,10 +36,11 @@ class Model(ABC):
         BIC: Schwarz's information criterion.
         logLike: log-likelihood (restricted, where the fit is by REML).
         factors: what `fit(factors=)` was given.
-        contrast_codes: column to its coding matrix.
+        contrast_codes: column to its coding matrix, shape (levels, levels - 1), as R's `contrasts()` has it.
         ranked_data: whether ranks were fitted.
-        sig_type: where p comes from.
-        ci_type: where limits come from.
+        sig_type: where p comes from: `"parametric"`, `"bootstrapped"` or `"permutation (n)"`.
+        ci_type: where limits come from: the method of `fit(conf_int=)`, or `"boot (n)"`.
+        model_obj: the live R model of an `Lmer`; None where no R is involved.
         vcov: covariance of the coefficients, a frame with their names; of the kind that the standard errors are.
         nobs: rows that were fitted.
         df_resid: residual degrees of freedom, rows less parameters; of an `Lm2` groups less one.
@@ -128,37 +128,17 @@ class Model(ABC):
         return None if self._fit is None else float(self._fit.df_resid)
 
     @property
-    @abstractmethod
     def design_matrix(self) -> pd.DataFrame:
         """The design of the rows used, a column a coefficient, with the user's index; None before `fit()`."""
 
-    @abstractmethod
-    def fit(self, *args: Any, **kwargs: Any) -> pd.DataFrame | None:
-        """Fit the model, print a summary and return its rounded table."""
-
-    @abstractmethod
-    def _summary(self) -> str:
-        """Return what `summary()` prints."""
-
-    @abstractmethod
-    def _sample(self) -> Any:
-        """Return the rows and columns that a fit with these options is made from."""
-
-    @abstractmethod
-    def _told(self, found: Any) -> str:
-        """Return what is fitted, as `verbose` says it."""
-
-    @abstractmethod
-    def _estimate_from(self, found: Any) -> None:
-        """Store the estimates, and the tests that follow from them."""
-
-    @abstractmethod
-    def _infer_from(self, found: Any) -> None:
-        """Put the limits and p that were asked for into the coefficient table."""
-
-    @abstractmethod
-    def _idle(self, found: Any) -> list[str]:
-        """Return a warning for each argument that has no effect."""
+    # What a fit is, for each class: which rows and columns, the estimates, limits and p, and how it is told.
+    fit: Callable[..., Any]
+    _sample: Callable[[], Any]
+    _told: Callable[[Any], str]
+    _estimate_from: Callable[[Any], None]
+    _infer_from: Callable[[Any], None]
+    _idle: Callable[[Any], list[str]]
+    _summary: Callable[[], str]
 
     def _fit_with(self, options: FitOptions, show: bool) -> pd.DataFrame | None:
         """Fit the model in one step: options, sample, estimates, inference; return what `fit()` does.

@@ -32,7 +32,7 @@ class Lm(LmPredictions, LmTests, LmResampling):
     Formulas are patsy's, and may use every function and variable that is visible where the model is made. Text and
     booleans are categories, a Categorical keeps its order, an ordered one has polynomial contrasts. Rows with a
     missing value are left out and come back as NaN in `fits`. A column that others add up to is left out, with a
-    warning that names it, as in R.
+    warning that names it, as in R. Attributes that every model has are told of in `models.base.Model`.
 
     Args:
         formula: a patsy formula, such as `"y ~ x * C(g)"`, or a `patsy.ModelDesc`.
@@ -48,13 +48,7 @@ class Lm(LmPredictions, LmTests, LmResampling):
         rsquared_adj: adjusted R².
         estimator: `"OLS"`, `"WLS"`, or `"ML"` for a generalized model.
         se_type: `"non-robust"` or `"robust (hc3)"`.
-        sig_type: `"parametric"`, `"bootstrapped"` or `"permutation (n)"`.
-        ci_type: `"standard"` or `"boot (n)"`.
         theta: size of a negative binomial model, else None.
-        factors: what `fit(factors=)` was given.
-        contrast_codes: column to its coding matrix, shape (levels, levels - 1).
-        ranked_data: whether ranks were fitted.
-        model_obj: None; no R is involved.
 
     Raises:
         FormulaError: the formula can't be read, names what is not there, has no outcome, or has a random part.

@@ -40,7 +40,7 @@ class Lm2(Lm2Groups):
     This is the summary-statistics approach to data with repeated measures: intercept and slopes differ freely between
     groups, without the shrinkage of a mixed model. Formulas are patsy's, as in `Lm`. A group whose rows do not identify
     the coefficients (too few, or a predictor or factor level that does not vary there) has none, with a warning that
-    names it.
+    names it. Attributes that every model has are told of in `models.base.Model`.
 
     Args:
         formula: a patsy formula, such as `"y ~ x * C(g)"`, or a `patsy.ModelDesc`.
@@ -61,12 +61,6 @@ class Lm2(Lm2Groups):
         logLike: sum of the log-likelihoods of the regressions; AIC and BIC count all their parameters.
         iscorrs: whether `coefs` are correlations, and which: False, `"semi"` or `"partial"`.
         se_type: `"non-robust"` or `"robust (hc0)"`.
-        sig_type: `"parametric"`, `"bootstrapped"` or `"permutation (n)"`.
-        ci_type: `"standard"` or `"boot (n)"`.
-        factors: what `fit(factors=)` was given.
-        contrast_codes: column to its coding matrix, shape (levels, levels - 1).
-        ranked_data: whether ranks were fitted.
-        model_obj: None; no R is involved.
 
     Raises:
         FormulaError: the formula can't be read, names what is not there, has no outcome, or has a random part.

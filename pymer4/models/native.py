@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -115,13 +114,8 @@ class NativeModel(Pictures):
 
     # What a fit is made from.
 
-    @abstractmethod
-    def _row_values(self) -> RowValues:
-        """Return what the options say about each row of the data."""
-
-    @abstractmethod
-    def _learn(self, missing: np.ndarray | None) -> Design:
-        """Return the design for these options, of the rows that are not missing."""
+    _row_values: Callable[[], RowValues]
+    _learn: Callable[[np.ndarray | None], Design]
 
     def _design_of(self, frame: pd.DataFrame, missing: np.ndarray | None, rank: bool = False) -> Design:
         factors, ordered = self._options.factors, self._options.ordered
@@ -151,13 +145,8 @@ class NativeModel(Pictures):
 
     # What a fit shows.
 
-    @abstractmethod
-    def _draws(self, found: Sample, seed: int) -> np.ndarray:
-        """Return bootstrap draws of what is tested, shape (n_boot, p)."""
-
-    @abstractmethod
-    def _permuted_p(self, found: Sample, seed: int) -> np.ndarray:
-        """Return p from permutations, shape (p,); NaN for what they can't test."""
+    _draws: Callable[[Sample, int], np.ndarray]
+    _permuted_p: Callable[[Sample, int], np.ndarray]
 
     def _keep(self, found: Sample, fit: LinearFit | GeneralizedFit | GroupedFit, *notes: str) -> None:
         """Store what all fits show beside their measures."""
@@ -221,11 +210,8 @@ class NativeModel(Pictures):
         drawn = spread(values, found.used)
         return Residuals("Quantile residuals", self.fits, self._fits_named(), drawn, is_standard=True)
 
-    @abstractmethod
-    def _dispersions(
-        self, found: Sample, mu: np.ndarray, weights: np.ndarray
-    ) -> tuple[float | np.ndarray, float | np.ndarray | None]:
-        """Return the dispersion of each row, 1 for a family without one, and its theta, if any."""
+    # Dispersions of the rows, 1 for a family without one, and its theta, if any.
+    _dispersions: Callable[[Sample, np.ndarray, np.ndarray], tuple[Any, Any]]
 
     # Copies and files.
 

@@ -57,21 +57,7 @@ _PLAIN: dict[str, Callable[[Any], Any]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitOptions:
-    """What all models take.
-
-    Attributes:
-        conf_int: how limits are computed.
-        n_boot: number of bootstrap draws.
-        permute: number of permutations, 0 for none.
-        rank: whether ranks are fitted.
-        verbose: 0, 1 or 2.
-        factors: column to levels or contrasts, or None.
-        ordered: whether a list of levels means polynomials.
-        conf_level: between 0 and 1.
-        seed: a whole number, or None.
-        n_jobs: workers, as joblib counts them.
-
-    """
+    """What all models take: the arguments of `fit()`, each checked once and in plain form; no permutation is 0."""
 
     conf_int: str
     n_boot: int
@@ -146,13 +132,7 @@ def _covariance(plainly: Robust, robust: Any) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NativeOptions(FitOptions):
-    """What `Lm` and `Lm2` take.
-
-    Attributes:
-        robust: kind of covariance, False for the plain one.
-        n_lags: of `"hac"`.
-        cluster: a column's name, or None.
-    """
+    """What `Lm` and `Lm2` take beside it; a plain covariance is False."""
 
     robust: Robust | Literal[False]
     n_lags: int
@@ -199,13 +179,7 @@ class NativeOptions(FitOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LmOptions(NativeOptions):
-    """What `Lm.fit` takes.
-
-    Attributes:
-        weights: a column's name, numbers, or None; a copy.
-        wls_dof_correction: whether df follow the variances of groups.
-        scheme: what is shuffled.
-    """
+    """What `Lm.fit` takes; its weights are a copy."""
 
     weights: Any
     wls_dof_correction: bool
@@ -224,13 +198,7 @@ class LmOptions(NativeOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lm2Options(NativeOptions):
-    """What `Lm2.fit` takes.
-
-    Attributes:
-        perm_on: what sign flips are compared on.
-        to_corrs: which correlations are tested, True for `"semi"`, False for coefficients.
-        ztrans_corrs: whether their Fisher z are.
-    """
+    """What `Lm2.fit` takes."""
 
     perm_on: PermOn
     to_corrs: bool | Kind

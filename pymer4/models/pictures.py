@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -253,13 +252,9 @@ class Pictures(Model):
             ax=ax,
         )
 
-    @abstractmethod
-    def _outcome(self) -> tuple[str, list[str]]:
-        """Return the left side of the formula as text, and the columns it names."""
-
-    @abstractmethod
-    def _quantile_residuals(self, seed: int | None) -> Residuals | None:
-        """Return the quantile residuals of a generalized model; None where its outcome has none."""
+    # The left side of the formula as text and the columns it names; quantile residuals, if the outcome has some.
+    _outcome: Callable[[], tuple[str, list[str]]]
+    _quantile_residuals: Callable[[int | None], Residuals | None]
 
     def _prior_weights(self) -> np.ndarray | None:
         """Return the weight of each row of the data, shape (n,), or None."""
