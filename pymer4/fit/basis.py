@@ -112,13 +112,7 @@ class Meat:
         return cls(kind, codes, n_clusters, n_lags)
 
     def elements(self, basis: Basis, scale: Array, h: Array) -> Array:
-        """Return the elements of the meat, shape (B, p(p + 1)/2), of scores q_i r_i.
-
-        Args:
-            basis: of the design.
-            scale: r, shape (B, n).
-            h: leverages, shape (n,) or (B, n).
-        """
+        """Return the elements of the meat, shape (B, p(p + 1)/2), of scores q_i r_i (r the scale) and leverages h."""
         n, p = basis.Q.shape
         if self.kind == "cluster":
             return self._clustered(basis, scale)

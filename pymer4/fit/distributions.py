@@ -86,10 +86,6 @@ def distribution(name: str, theta: float | Array | None = None) -> Distribution:
     return _negative_binomial(theta)
 
 
-def _clipped(eta: Array, bound: float) -> Array:
-    return np.clip(eta, -bound, bound)
-
-
 def _logistic_both(eta: Array) -> tuple[Array, Array]:
     size = np.abs(eta)
     small = np.exp(-size)
@@ -103,18 +99,10 @@ def _logistic_both(eta: Array) -> tuple[Array, Array]:
     return mu, slope
 
 
-def _logistic(eta: Array) -> Array:
-    return _logistic_both(eta)[0]
-
-
-def _logistic_slope(eta: Array) -> Array:
-    return _logistic_both(eta)[1]
-
-
 def _normal(eta: Array) -> Array:
     from scipy.special import ndtr
 
-    return ndtr(_clipped(eta, _PROBIT_BOUND))
+    return ndtr(np.clip(eta, -_PROBIT_BOUND, _PROBIT_BOUND))
 
 
 def _normal_quantile(mu: Array) -> Array:
@@ -123,12 +111,8 @@ def _normal_quantile(mu: Array) -> Array:
     return ndtri(mu)
 
 
-def _normal_density(eta: Array) -> Array:
-    return np.maximum(np.exp(-0.5 * eta**2) / np.sqrt(2 * np.pi), EPS)
-
-
 def _cauchy(eta: Array) -> Array:
-    eta = _clipped(eta, _CAUCHIT_BOUND)
+    eta = np.clip(eta, -_CAUCHIT_BOUND, _CAUCHIT_BOUND)
     with np.errstate(divide="ignore"):
         tail = np.arctan(1 / np.abs(eta)) / np.pi
     return np.where(eta > 0, 1 - tail, tail)
@@ -161,8 +145,13 @@ _LINKS = {
     ),
     "sqrt": Link(np.sqrt, np.square, lambda eta: 2 * eta, _positive),
     "1/mu^2": Link(lambda mu: 1 / mu**2, lambda eta: 1 / np.sqrt(eta), lambda eta: -0.5 * eta**-1.5, _positive),
-    "logit": Link(lambda mu: np.log(mu / (1 - mu)), _logistic, _logistic_slope, joint=_logistic_both),
-    "probit": Link(_normal_quantile, _normal, _normal_density),
+    "logit": Link(
+        lambda mu: np.log(mu / (1 - mu)),
+        lambda eta: _logistic_both(eta)[0],
+        lambda eta: _logistic_both(eta)[1],
+        joint=_logistic_both,
+    ),
+    "probit": Link(_normal_quantile, _normal, lambda eta: np.maximum(np.exp(-0.5 * eta**2) / np.sqrt(2 * np.pi), EPS)),
     "cloglog": Link(lambda mu: np.log(-np.log1p(-mu)), _gompertz, _gompertz_slope),
     "cauchit": Link(
         lambda mu: np.tan(np.pi * (mu - 0.5)), _cauchy, lambda eta: np.maximum(1 / (np.pi * (1 + eta**2)), EPS)
@@ -191,17 +180,6 @@ def stirling_error(x: Array) -> Array:
     return np.where(x > 16, series, direct)
 
 
-def _all_whole(y: Array) -> bool:
-    return bool((np.abs(y - np.round(y)) <= 1e-9 * np.maximum(1, np.abs(y))).all())
-
-
-# ------------------------------------------------------------------ deviances of rows
-
-
-def _gaussian_deviance(y: Array, mu: Array) -> Array:
-    return (y - mu) ** 2
-
-
 def _binomial_deviance(y: Array, mu: Array) -> Array:
     return 2 * (_y_log(y, y / mu) + _y_log(1 - y, (1 - y) / (1 - mu)))
 
@@ -212,13 +190,6 @@ def _poisson_deviance(y: Array, mu: Array) -> Array:
 
 def _gamma_deviance(y: Array, mu: Array) -> Array:
     return -2 * (np.log(np.where(y == 0, 1.0, y / mu)) - (y - mu) / mu)
-
-
-def _inverse_gaussian_deviance(y: Array, mu: Array) -> Array:
-    return (y - mu) ** 2 / (y * mu**2)
-
-
-# ------------------------------------------------------------------ log-likelihoods
 
 
 def _gaussian_log_likelihood(y: Array, mu: Array, weights: Array, deviance: float) -> float:
@@ -240,7 +211,7 @@ def binomial_log_likelihood(y: Array, mu: Array, weights: Array, trials: Array) 
 
 
 def _poisson_log_likelihood(y: Array, mu: Array, weights: Array, deviance: float) -> float:
-    if not _all_whole(y):
+    if (np.abs(y - np.round(y)) > 1e-9 * np.maximum(1, np.abs(y))).any():
         return -np.inf
     saturated = np.where(y > 0, -stirling_error(y) - 0.5 * np.log(2 * np.pi * np.maximum(y, 1)), 0.0)
     return float((weights * (saturated - 0.5 * _poisson_deviance(y, mu))).sum())
@@ -285,7 +256,7 @@ def _negative_binomial(theta: float | Array) -> Distribution:
 
 _DISTRIBUTIONS = {
     "gaussian": Distribution(
-        np.ones_like, _gaussian_deviance, lambda y, weights: y, np.isfinite, _gaussian_log_likelihood, True
+        np.ones_like, lambda y, mu: (y - mu) ** 2, lambda y, weights: y, np.isfinite, _gaussian_log_likelihood, True
     ),
     "binomial": Distribution(
         variance=lambda mu: mu * (1 - mu),
@@ -306,7 +277,7 @@ _DISTRIBUTIONS = {
     "gamma": Distribution(np.square, _gamma_deviance, lambda y, weights: y, _positive, _gamma_log_likelihood, True),
     "inverse_gaussian": Distribution(
         variance=lambda mu: mu**3,
-        deviance=_inverse_gaussian_deviance,
+        deviance=lambda y, mu: (y - mu) ** 2 / (y * mu**2),
         start=lambda y, weights: y,
         legal=np.isfinite,
         log_likelihood=_inverse_gaussian_log_likelihood,

@@ -212,22 +212,22 @@ def _uninformed(system: OneDesign) -> DataError:
 def _alternate(system: OneDesign, start: Array | None) -> tuple[OneDesign, Path, float]:
     """Fit coefficients and theta in turn until neither moves, as MASS's `glm.nb`; return theta's error as well."""
     counts = overdispersion.Outcomes(system.y, system.weights)
+
+    def means() -> Array:
+        return system.link.inverse(system.predicted(path.c))
+
     path = _climb(system, _first(system, start))
-    theta = overdispersion.estimate(counts, _means(system, path))
+    theta = overdispersion.estimate(counts, means())
     for _ in range(_ALTERNATIONS):
         system = system.given(theta)
         path = _climb(system, Point.start(system, system.predicted(path.c), path.c))
         if np.isinf(theta[0]):
             return system, path, np.nan
-        last, theta = theta, overdispersion.estimate(counts, _means(system, path), theta)
+        last, theta = theta, overdispersion.estimate(counts, means(), theta)
         if abs(last[0] - theta[0]) <= STILL * theta[0]:
             break
-    information = counts.information(system.theta, _means(system, path))
+    information = counts.information(system.theta, means())
     return system, path, float(1 / np.sqrt(information[0]))
-
-
-def _means(system: OneDesign, path: Path) -> Array:
-    return system.link.inverse(system.predicted(path.c))
 
 
 def _described(

@@ -71,11 +71,6 @@ class GroupedFit:
         return noise & (self.reason == OK)
 
 
-def _sorted(codes: Array, n_groups: int) -> tuple[Array, Rows]:
-    """Return the positions of the rows, group after group, and how many each has."""
-    return np.argsort(codes, kind="stable"), Rows(np.bincount(codes, minlength=n_groups))
-
-
 def _back(order: Array, values: Array) -> Array:
     """Return values of sorted rows in the order of the rows given."""
     found = np.empty_like(values)
@@ -113,7 +108,7 @@ def grouped_least_squares(
         [[1.0, 2.0], [2.0, 0.0]]
     """
     keep_memory()
-    order, rows = _sorted(codes, n_groups)
+    order, rows = np.argsort(codes, kind="stable"), Rows(np.bincount(codes, minlength=n_groups))
     n, p = X.shape
     design, outcome = X[order].T, y[order]
     free = outcome if offset is None else outcome - offset[order]
@@ -178,19 +173,10 @@ def grouped_generalized(
     All groups iterate side by side. Those that leave the legal range or do not come to rest, and all those of the
     negative binomial, are fitted one by one by `generalized`.
 
-    Args:
-        X: see `grouped_least_squares` for this and what is not below.
-        y: outcome; for binomial the proportion of successes.
-        codes: groups.
-        n_groups: G.
-        family: as in `families.LINKS`.
-        link: its link.
-        weights: prior weights; for binomial the number of trials.
-        has_intercept: whether the formula has an intercept.
-        offset: shape (n,).
+    Args are those of `grouped_least_squares` and `generalized`.
     """
     keep_memory()
-    order, rows = _sorted(codes, n_groups)
+    order, rows = np.argsort(codes, kind="stable"), Rows(np.bincount(codes, minlength=n_groups))
     n, p = X.shape
     design, outcome = X[order].T, y[order]
     w = np.ones(n) if weights is None else weights[order]

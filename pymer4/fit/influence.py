@@ -79,10 +79,6 @@ def jackknife(fit: Fit, X: np.ndarray) -> np.ndarray:
     b less (X'WX)⁻¹ x_i w_i e_i / (1 − h_i), with the weights of the other rows as they are (Miller 1974, Annals of
     Statistics 2, 880-891); for a generalized model one step of the iterations (Pregibon 1981, Annals of Statistics 9,
     705-724). NaN for a row without which the coefficients can't be told.
-
-    Args:
-        fit: a fitted model.
-        X: its design, shape (n, p).
     """
     h = fit.leverages(X)
     left = np.where(h > ONE, np.nan, 1 - h)

@@ -77,10 +77,7 @@ class System:
     def solved(self, working: Array, target: Array, slack: Array | None) -> tuple[Array, Array, Array, Array]:
         """Return steps (K, p), squares of their lengths, factors of the information (K, p, p), and which are sound.
 
-        Args:
-            working: weights, rows.
-            target: working residuals, rows.
-            slack: by what the weights of the observed information are below those of the expected, where it is asked.
+        `slack` is by what the weights of the observed information are below those of the expected, where it is asked.
         """
         raise NotImplementedError
 
@@ -167,14 +164,7 @@ class Path:
 
 
 def climb(system: System, point: Point, p: int, rounds: int | None = None) -> Path:
-    """Iterate from a point until each problem is at rest, or given up.
-
-    Args:
-        system: the problems.
-        point: where they start.
-        p: coefficients of each.
-        rounds: at most.
-    """
+    """Iterate from a point until each problem, of p coefficients, is at rest or given up; no more rounds than asked."""
     path, rounds = Path(len(system.places), p), rounds or (_CAREFUL_ROUNDS if system.careful else _ROUNDS)
     stopped = 0  # the round in which R's glm would have stopped
     for iteration in range(1, rounds + 1):

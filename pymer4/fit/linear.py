@@ -126,12 +126,8 @@ def factor(X: np.ndarray, weights: np.ndarray | None = None, tol: float = ALIAS_
     the condition is far from 1/sqrt(eps) (Yamamoto et al. 2015, ETNA 44, 306-326), and else through the QR of the
     stacked factors of blocks of rows (Demmel et al. 2012, SIAM J. Sci. Comput. 34, A206-A239).
 
-    Args:
-        X: design, shape (n, p).
-        weights: shape (n,), above 0; None for equal ones.
-        tol: see `independent_columns`.
     """
-    R = _triangle(_weighted(X, weights))
+    R = _triangle(X if weights is None else X * np.sqrt(weights)[:, None])
     return Factor(R, _independent(R, tol))
 
 
@@ -193,9 +189,11 @@ def least_squares(
     around = X @ b
     residuals = free - around
     fitted = around if offset is None else around + offset
-    rss = _weighted_sum(residuals**2, weights)
-    log_likelihood = _log_likelihood(rss, n, weights)
-    r2, r2_adj = _rsquared(around, rss, weights, has_intercept, p)
+    w = np.ones(n) if weights is None else weights
+    rss, log_likelihood = float((w * residuals**2).sum()), np.inf
+    if rss:
+        log_likelihood = float(0.5 * (np.log(w).sum() - n * (np.log(2 * np.pi) + 1 - np.log(n) + np.log(rss))))
+    r2, r2_adj = _rsquared(around, rss, w, has_intercept, p)
     return LinearFit(
         b=b,
         unscaled=root @ root.T,
@@ -221,7 +219,7 @@ def orthonormal(
     Raises:
         DataError: aliased columns.
     """
-    Z = _weighted(X, weights)
+    Z = X if weights is None else X * np.sqrt(weights)[:, None]
     small = len(Z) < _TALL
     Q, R = np.linalg.qr(Z) if small else (None, _triangle(Z))
     _require_independent(_independent(R, tol))
@@ -251,10 +249,6 @@ def solve_corrected(X: np.ndarray, y: np.ndarray, root: np.ndarray, weights: np.
 def inverse_triangle(R: np.ndarray) -> np.ndarray:
     """Return the inverse of an upper triangle, itself an upper triangle, shape (p, p)."""
     return np.triu(np.linalg.inv(R))
-
-
-def _weighted(X: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    return X if weights is None else X * np.sqrt(weights)[:, None]
 
 
 def _triangle(Z: np.ndarray) -> np.ndarray:
@@ -311,25 +305,10 @@ def _require_independent(kept: np.ndarray) -> None:
         raise DataError("Columns of the design are combinations of others. Keep those of independent_columns().")
 
 
-def _weighted_sum(values: np.ndarray, weights: np.ndarray | None) -> float:
-    return float(values.sum() if weights is None else (weights * values).sum())
-
-
-def _log_likelihood(rss: float, n: int, weights: np.ndarray | None) -> float:
-    if rss == 0:
-        return np.inf
-    weighted = 0.0 if weights is None else float(np.log(weights).sum())
-    return float(0.5 * (weighted - n * (np.log(2 * np.pi) + 1 - np.log(n) + np.log(rss))))
-
-
-def _rsquared(
-    around: np.ndarray, rss: float, weights: np.ndarray | None, has_intercept: bool, p: int
-) -> tuple[float, float]:
+def _rsquared(around: np.ndarray, rss: float, w: np.ndarray, has_intercept: bool, p: int) -> tuple[float, float]:
     if p == int(has_intercept):
         return 0.0, 0.0
-    n = len(around)
-    total = n if weights is None else weights.sum()
-    center = _weighted_sum(around, weights) / total if has_intercept else 0.0
-    explained = _weighted_sum((around - center) ** 2, weights)
+    n, center = len(around), (w * around).sum() / w.sum() if has_intercept else 0.0
+    explained = float((w * (around - center) ** 2).sum())
     r2 = explained / (explained + rss) if explained + rss else np.nan
     return r2, 1 - (1 - r2) * (n - has_intercept) / (n - p) if n > p else np.nan

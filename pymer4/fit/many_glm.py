@@ -64,16 +64,8 @@ def fitted(
 ) -> GeneralizedBatch:
     """Fit one design to many outcomes, or one outcome with many sets of weights.
 
-    Args:
-        basis: of the design.
-        y: outcome, shape (n,) or (B, n).
-        family: as in `families.LINKS`.
-        link: its link.
-        weights: prior weights, shape (n,) or (B, n), where 0 leaves a row out; a bootstrap's are counts times weights.
-        offset: shape (n,) or (B, n).
-        theta: size of the negative binomial; None estimates it in each replicate.
-        start: coefficients to start from, shape (p,), such as those of the data.
-        meat: which standard errors.
+    Outcomes, weights and offsets are of shape (n,) or (B, n); weight 0 leaves a row out. A theta of None is estimated
+    in each replicate. `start` are coefficients to start from, shape (p,), such as those of the data.
     """
     system = OneDesign.of(basis, y, family, link, weights, offset, theta)
     with np.errstate(all="ignore"):

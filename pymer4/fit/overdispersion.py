@@ -14,12 +14,7 @@ _ROUNDS = 60
 
 
 class Outcomes:
-    """Counts prepared for `estimate`: polygammas are taken once for each value that occurs.
-
-    Args:
-        y: counts, shape (n,) or (B, n).
-        weights: shape (n,) or (B, n).
-    """
+    """Counts, (n,) or (B, n), prepared for `estimate`: polygammas are taken once for each value that occurs."""
 
     def __init__(self, y: Array, weights: Array):
         self.y, self.weights = np.atleast_2d(y), np.atleast_2d(weights)
@@ -57,14 +52,10 @@ class Outcomes:
 
 
 def estimate(outcomes: Outcomes, mu: Array, start: Array | None = None) -> Array:
-    """Return theta at given means, shape (B,); inf where the counts vary no more than Poisson counts do.
+    """Return theta at means of shape (n,) or (B, n), shape (B,); inf where counts vary no more than Poisson counts do.
 
-    Newton's method on log theta, held between bounds that close in on the maximum.
-
-    Args:
-        outcomes: the counts.
-        mu: means, shape (n,) or (B, n).
-        start: where to start, shape (B,); by default at the estimate by moments, as MASS's `theta.ml`.
+    Newton's method on log theta, held between bounds that close in on the maximum, from `start`, shape (B,), or the
+    estimate by moments, as MASS's `theta.ml`.
     """
     mu = np.atleast_2d(mu)
     count = len(outcomes.sums)

@@ -76,20 +76,21 @@ def meat(
     n_lags: int = 1,
     inflation: np.ndarray | float = 1.0,
 ) -> np.ndarray:
-    """Return the sum of products of scores that a kind of covariance is made with, shape (p, p).
+    """Return the sum of products of scores, (n, p), that a kind of covariance is made with, shape (p, p).
 
-    Args:
-        scores: shape (n, p).
-        kind: see `covariance`.
-        clusters: code of the cluster of each row, for `cluster`.
-        n_lags: for `hac`.
-        inflation: factors of the products of each row, for the others.
+    `inflation` holds factors of the products of each row, for hc0 to hc3.
     """
-    if kind == "hac":
-        return _lagged(scores, n_lags)
     if kind == "cluster":
-        return _clustered(scores, clusters)
-    return scores.T @ (scores * np.reshape(inflation, (-1, 1)))
+        codes, n_clusters = cluster_codes(clusters)
+        sums = np.stack([np.bincount(codes, column, minlength=n_clusters) for column in scores.T], axis=1)
+        return cluster_factor(n_clusters, *scores.shape) * (sums.T @ sums)
+    if kind != "hac":
+        return scores.T @ (scores * np.reshape(inflation, (-1, 1)))
+    found = scores.T @ scores
+    for lag, share in enumerate(bartlett(n_lags, len(scores)), start=1):
+        cross = scores[lag:].T @ scores[:-lag]
+        found += share * (cross + cross.T)
+    return found
 
 
 def hc_inflation(kind: Kind, h: np.ndarray, p: int) -> np.ndarray:
@@ -120,25 +121,9 @@ def df_of(kind: Kind, fit: Fit, clusters: np.ndarray | None = None) -> float:
     return float(found - p)
 
 
-def _lagged(scores: np.ndarray, n_lags: int) -> np.ndarray:
-    meat = scores.T @ scores
-    for lag, share in enumerate(bartlett(n_lags, len(scores)), start=1):
-        cross = scores[lag:].T @ scores[:-lag]
-        meat += share * (cross + cross.T)
-    return meat
-
-
 def bartlett(n_lags: int, n: int) -> np.ndarray:
     """Return the weights of lags 1, 2, ..., no more than n rows have."""
     return 1 - np.arange(1, min(n_lags, n - 1) + 1) / (n_lags + 1)
-
-
-def _clustered(scores: np.ndarray, clusters: np.ndarray) -> np.ndarray:
-    codes, n_clusters = cluster_codes(clusters)
-    sums = np.zeros((n_clusters, scores.shape[1]))
-    for j, column in enumerate(scores.T):
-        sums[:, j] = np.bincount(codes, column, minlength=n_clusters)
-    return cluster_factor(n_clusters, *scores.shape) * (sums.T @ sums)
 
 
 def cluster_codes(clusters: np.ndarray) -> tuple[np.ndarray, int]:
@@ -168,17 +153,8 @@ def group_variances(
 
     Squared residuals of ordinary least squares are summed in each group, and divided by the sum of 1 − h (Horn, Horn &
     Duncan 1975, JASA 70, 380-385). In `y ~ group` these are the sample variances of the outcome, as in Welch's t-test;
-    with covariates, variances of what the model leaves unexplained.
-
-    Args:
-        X: design, shape (n, p).
-        y: outcome, shape (n,).
-        codes: group of each row, 0 to G − 1, shape (n,).
-        n_groups: G.
-        offset: shape (n,).
-
-    Returns:
-        Variances; NaN where nothing is left to tell one (such as a group of one row), 0 where the fit is perfect.
+    with covariates, variances of what the model leaves unexplained. NaN where nothing is left to tell one (such as a
+    group of one row), 0 where the fit is perfect. Codes, shape (n,), are 0 to G − 1.
     """
     fit = least_squares(X, y, offset=offset)
     left = np.bincount(codes, 1 - fit.leverages(X), minlength=n_groups)

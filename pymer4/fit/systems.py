@@ -153,11 +153,7 @@ class Rows:
     def triangles(self, design: Array, outcome: Array, w: Array, tol: float) -> tuple[Array, Array, Array]:
         """Return triangles R of sqrt(W) X, shape (G, p, p), z = Q' sqrt(W) y, shape (G, p), and what is independent.
 
-        Args:
-            design: X', shape (p, n).
-            outcome: y, shape (n,).
-            w: shape (n,).
-            tol: see `linear.independent_columns`.
+        The design is X', shape (p, n); `tol` is that of `linear.independent_columns`.
         """
         p, G = len(design), len(self.sizes)
         left = np.sqrt(w) * np.vstack([design, outcome])

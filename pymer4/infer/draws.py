@@ -30,23 +30,14 @@ def from_draws(
     jackknife: np.ndarray | None = None,
     null: float | np.ndarray = 0.0,
 ) -> Inference:
-    """Return standard errors, limits and p from bootstrap draws.
+    """Return standard errors, limits and p of k estimates from bootstrap draws, (B, k), of which NaN are left out.
 
     Limits are quantiles of the draws by `quantiles`, or reflected in the estimate (`basic`), or at levels that mend
-    bias and skewness (`bca`; Efron 1987, JASA 82, 171-185). p inverts the percentile limits: it is the level at which
-    they would touch the null value, 2·min(1 + #{b* ≤ null}, 1 + #{b* ≥ null}) / (n + 1), at most 1. Draws within
-    `TIE` of their standard deviation from a value are equal to it.
-
-    Args:
-        estimate: from the data, shape (k,).
-        draws: shape (B, k); NaN where a replicate gave none, which are left out.
-        level: of the limits.
-        kind: how limits are taken.
-        jackknife: estimates without each row (or cluster) in turn, shape (m, k), for `bca`; NaN rows are left out.
-        null: value under the null hypothesis.
-
-    Returns:
-        All numbers NaN where there are fewer than two draws. `statistic` has the bootstrap's standard error.
+    bias and skewness (`bca`; Efron 1987, JASA 82, 171-185), which takes estimates without each row (or cluster) in
+    turn, shape (m, k). p inverts the percentile limits: it is the level at which they would touch the null value,
+    2·min(1 + #{b* ≤ null}, 1 + #{b* ≥ null}) / (n + 1), at most 1. Draws within `TIE` of their standard deviation from
+    a value are equal to it. All numbers are NaN where there are fewer than two draws; `statistic` has the bootstrap's
+    error.
 
     Raises:
         OptionError: `bca` without jackknife estimates.
@@ -75,14 +66,10 @@ def from_draws(
 
 
 def quantiles(draws: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Return the values below which shares of a distribution lie, of n draws from it, shape (m, ...).
+    """Return the values below which shares of a distribution lie, shape (m, ...), of n finite draws from it, (n, ...).
 
     A share a is the (n + 1)a-th draw in ascending order. Between two draws it is found on a straight line over normal
     quantiles (Davison & Hinkley 1997, Bootstrap Methods and their Application, 5.8); beyond them it is the last.
-
-    Args:
-        draws: finite, shape (n, ...), n of at least 1.
-        shares: between 0 and 1, shape (m,).
 
     Examples:
         >>> quantiles(np.arange(1.0, 20.0), np.array([0.05, 0.5])).tolist()
@@ -105,12 +92,7 @@ def quantiles(draws: np.ndarray, shares: np.ndarray) -> np.ndarray:
 
 
 def percentiles(draws: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return lower and upper percentile limits of draws, each shape (k,), NaN where there are fewer than two.
-
-    Args:
-        draws: shape (B, k); those that are not finite are left out.
-        level: of the limits.
-    """
+    """Return lower and upper percentile limits of draws (B, k), each shape (k,); NaN of fewer than two finite ones."""
     return _limits(draws, np.tile([(1 - level) / 2, (1 + level) / 2], (draws.shape[1], 1)))
 
 
@@ -143,19 +125,12 @@ def shifted_p(
 
 
 def from_null(observed: np.ndarray, null: np.ndarray, alternative: Alternative = "two-sided") -> np.ndarray:
-    """Return p = (1 + hits) / (n + 1) from draws under the null hypothesis, shape (k,).
+    """Return p = (1 + hits) / (n + 1) of statistics (k,) from draws under the null hypothesis (B, k), shape (k,).
 
     A hit is a draw at least as extreme as what was observed, so p is never 0 (Phipson & Smyth 2010, Stat. Appl. Genet.
-    Mol. Biol. 9, 39). Ties count: a permutation that leaves the data as they are sums the same terms in another order,
-    and differs by rounding (`TIE`).
-
-    Args:
-        observed: statistics, shape (k,).
-        null: draws, shape (B, k); those that are NaN are left out.
-        alternative: `"greater"` counts draws as large, `"less"` those as small, `"two-sided"` those as far from 0.
-
-    Returns:
-        p; NaN where nothing was observed or no draw is left.
+    Mol. Biol. 9, 39): as large (`"greater"`), as small (`"less"`), or as far from 0. Ties count: a permutation that
+    leaves the data as they are sums the same terms in another order, and differs by rounding (`TIE`). Draws that are
+    NaN are left out; p is NaN where nothing was observed or no draw is left.
 
     Examples:
         >>> from_null(np.array([2.0]), np.array([[0.5], [-2.0], [1.0]])).tolist()

@@ -123,14 +123,9 @@ class Predictors:
 
 
 def along(column: Column, levels: np.ndarray | None) -> tuple[np.ndarray | list[str], Column]:
-    """Return places from end to end of a predictor, and the column that has them.
+    """Return places from end to end of a predictor, numbers or names of levels, and the column that has them.
 
-    Args:
-        column: as it was fitted, without missing values.
-        levels: its values, where the formula makes a factor of a number.
-
-    Returns:
-        Numbers, or names of levels; and one row a place.
+    The column has no missing values; `levels` are its values where the formula makes a factor of a number.
     """
     if column.kind == "factor":
         return list(column.levels), replace(column, values=np.arange(1, len(column.levels) + 1, dtype=np.int32))
@@ -216,13 +211,9 @@ def comparisons(contrasts: object) -> str | dict[str, dict[str, Any]] | None:
 def unfit(
     contrasts: Mapping[str, Mapping[str, Any]], contrast: str, cell: int, cells: Mapping[str, Sequence[Any]]
 ) -> OptionError:
-    """Return the error for weights that do not fit the cells.
+    """Return the error for weights of `comparisons()` that do not fit the cells, a sequence of levels a variable.
 
-    Args:
-        contrasts: what `comparisons()` returned.
-        contrast: the one that does not fit.
-        cell: place from 1 of the weight that belongs to no cell; 0 where their number is wrong.
-        cells: the levels of the cells, a sequence a variable.
+    `cell` is the place from 1 of the weight that belongs to no cell; 0 where their number is wrong.
     """
     names = [_cell_name([level_name(level) for level in levels]) for levels in zip(*cells.values(), strict=True)]
     wanted = contrasts[contrast]

@@ -20,16 +20,10 @@ r = 0.3 on."""
 
 
 def boot_counts(n: int, n_rep: int, seed: int, clusters: np.ndarray | None = None) -> np.ndarray:
-    """Return how often each row is drawn in `n_rep` bootstrap samples, shape (n_rep, n), as floats.
+    """Return how often each of n rows is drawn in `n_rep` bootstrap samples, shape (n_rep, n), as floats.
 
-    One seed gives one block of replicates, of which the first k do not depend on `n_rep`; `work.blocks` makes
-    the seeds.
-
-    Args:
-        n: rows.
-        n_rep: samples.
-        seed: of the block.
-        clusters: codes 0, 1, ... of the cluster of each row, shape (n,): whole clusters are drawn.
+    One seed gives one block of replicates, of which the first k do not depend on `n_rep`; `work.blocks` makes the
+    seeds. With codes 0, 1, ... of the cluster of each row, shape (n,), whole clusters are drawn.
 
     Examples:
         >>> boot_counts(5, 2, seed=1).sum(axis=1).tolist()
@@ -44,14 +38,10 @@ def boot_counts(n: int, n_rep: int, seed: int, clusters: np.ndarray | None = Non
 
 
 def shuffles(n: int, n_rep: int, seed: int, within: np.ndarray | None = None) -> np.ndarray:
-    """Return `n_rep` random orders of the rows 0 to n − 1, shape (n_rep, n), each equally likely.
+    """Return random orders of the rows 0 to n − 1, shape (n_rep, n), each equally likely; seeds as in `boot_counts`.
 
-    Args:
-        n: rows.
-        n_rep: orders.
-        seed: of the block, as in `boot_counts`.
-        within: code of the group of each row, shape (n,): rows change places in their group only. Rows that draw one
-            number keep their order.
+    With codes of groups, shape (n,), rows change places in their group only; those that draw one number keep their
+    order.
 
     Examples:
         >>> np.sort(shuffles(4, 1, seed=1)).tolist()
@@ -91,11 +81,8 @@ def untestable(X: np.ndarray, within: np.ndarray | None) -> np.ndarray:
     """Return of which coefficients shuffled outcomes say nothing, shape (p,).
 
     A row l says something of b only if l b = 0 for all b whose X b is constant within the clusters: shuffling adds
-    such an X b to every outcome alike. So a mean is not tested, and a contrast of means is.
-
-    Args:
-        X: design, shape (n, p), its columns independent.
-        within: codes of shape (n,), within which rows change places; None for all rows.
+    such an X b to every outcome alike. So a mean is not tested, and a contrast of means is. Rows change places among
+    those of one code in `within`, shape (n,), or among all.
 
     Examples:
         >>> X = np.array([[1.0, 0], [1, 1], [1, 2], [1, 3]])
@@ -110,16 +97,7 @@ def untestable(X: np.ndarray, within: np.ndarray | None) -> np.ndarray:
 
 
 def kept(X: np.ndarray, weights: np.ndarray | None, within: np.ndarray | None) -> np.ndarray:
-    """Return which share of each estimate does not change when the residuals without its column are shuffled.
-
-    Args:
-        X: design, shape (n, p), its columns independent.
-        weights: of the rows, shape (n,), or None.
-        within: as in `untestable`.
-
-    Returns:
-        Shares from 0 to 1, shape (p,).
-    """
+    """Return which share of each estimate stays when the residuals without its column are shuffled, shape (p,)."""
     basis = Basis.of(X, weights)
     alone = basis.Q @ _directions(basis).T
     return (_means(alone, within) ** 2).sum(axis=0)

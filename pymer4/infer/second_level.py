@@ -78,15 +78,11 @@ def _mean(
 
 
 def covariance_of_means(stage: SecondLevel, se: np.ndarray) -> np.ndarray:
-    """Return the covariance of the means, shape (p, p), whose diagonal is that of their standard errors.
+    """Return the covariance of the means, shape (p, p), whose diagonal is that of their standard errors, shape (p,).
 
     The scores of a group are its deviations from the means, over the number of groups; what stands between their
     products and a covariance is one factor for each kind, that of the diagonal. Where some groups lack a coefficient
     the covariance of a pair is of those that have both.
-
-    Args:
-        stage: coefficients of the groups.
-        se: standard errors of their means, shape (p,).
     """
     there = ~np.isnan(stage.values)
     n = np.maximum(there.sum(axis=0), 1)
