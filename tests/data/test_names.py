@@ -7,8 +7,8 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
+from samples import fitted
 
-from pymer4 import Lmer
 from pymer4.errors import DataError
 
 pytestmark = pytest.mark.r
@@ -72,15 +72,13 @@ def quoted(name: str) -> str:
 
 def numbers(formula: str, options: dict, frame: pd.DataFrame) -> dict[str, np.ndarray]:
     """Return what each verb says, without names."""
-    model = Lmer(formula, frame, **options)
-    model.fit(summarize=False, no_warnings=True)
+    model = fitted(formula, frame, given=options)
     new = frame.iloc[[3, 40, 100]].copy()
-    found = {
+    effects = model.ranef if isinstance(model.ranef, list) else [model.ranef]
+    return {
         "coefficients": model.coefs.select_dtypes("number").to_numpy(),
         "variances": model.ranef_var[["Var", "Std"]].to_numpy(),
-        "effects": np.concatenate(
-            [np.ravel(f) for f in (model.ranef if isinstance(model.ranef, list) else [model.ranef])]
-        ),
+        "effects": np.concatenate([np.ravel(frame) for frame in effects]),
         "predictions": model.predict(new, use_rfx=True),
         "a row alone": model.predict(new.iloc[[1]], use_rfx=True),
         "intervals": model.predict(new, interval="confidence").to_numpy(),
@@ -88,7 +86,6 @@ def numbers(formula: str, options: dict, frame: pd.DataFrame) -> dict[str, np.nd
         "limits": model.confint().to_numpy(),
         "terms": model.anova().select_dtypes("number").to_numpy(),
     }
-    return found
 
 
 @cache
@@ -120,19 +117,16 @@ def test_numbers_do_not_depend_on_names(name, place):
 )
 def test_slopes_apart_are_a_term_each(written, apart):
     frame = data().assign(kf=data().k.map({0: "a", 1: "b", 2: "c"}))
-    logs = []
-    for random in (written, apart):
-        model = Lmer(f"y ~ x + {random}", frame)
-        model.fit(REML=False, summarize=False, no_warnings=True)
-        logs.append((model.grps, model.ranef_var.index.tolist(), model.ranef_var.Name.tolist(), model.logLike))
-    assert logs[0][:3] == logs[1][:3]
-    assert logs[0][3] == pytest.approx(logs[1][3], abs=1e-7)
+    one, other = (fitted(f"y ~ x + {random}", frame, REML=False) for random in (written, apart))
+    assert one.grps == other.grps
+    pd.testing.assert_index_equal(one.ranef_var.index, other.ranef_var.index)
+    assert one.ranef_var.Name.tolist() == other.ranef_var.Name.tolist()
+    assert one.logLike == pytest.approx(other.logLike, abs=1e-7)
 
 
 def test_the_group_of_a_column_is_not_that_of_an_interaction():
     frame = data().assign(**{"a:b": data().g})
-    model = Lmer("y ~ x + (x || `a:b`)", frame)
-    model.fit(summarize=False, no_warnings=True)
+    model = fitted("y ~ x + (x || `a:b`)", frame)
     assert model.grps == {"a:b": 12}
     assert model.ranef_var.index.tolist() == ["a:b", "a:b.1", "Residual"]
 
@@ -141,8 +135,6 @@ def test_the_group_of_a_column_is_not_that_of_an_interaction():
 @pytest.mark.parametrize("place", ["predictor", "group", "weights", "in a function"])
 def test_names_that_r_keeps_for_itself_are_told(name, place):
     formula, column, options = PLACES[place]
-    model = Lmer(
-        formula.replace("P", quoted(name)), data().rename(columns={column: name}), **dict.fromkeys(options, name)
-    )
+    named = data().rename(columns={column: name})
     with pytest.raises(DataError, match=r"R keeps the name .*rename"):
-        model.fit(summarize=False)
+        fitted(formula.replace("P", quoted(name)), named, given=dict.fromkeys(options, name))
