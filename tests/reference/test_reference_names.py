@@ -88,26 +88,32 @@ def same_but_for_labels(found: object, plain: object, names: tuple[str, ...]) ->
             assert [bare(str(v)) for v in mine] == [bare(relabelled(str(v), names)) for v in theirs]
 
 
-ASKED: dict[str, Callable[[Lmer, tuple[str, ...]], object]] = {
-    "coefs": lambda m, names: m.coefs,
-    "Wald": lambda m, names: m.confint(),
-    "boot": lambda m, names: m.confint("boot", n_boot=3, seed=1),
-    "ranef_var": lambda m, names: m.ranef_var,
-    "ranef_corr": lambda m, names: m.ranef_corr,
-    "ranef": lambda m, names: m.ranef,
-    "fixef": lambda m, names: m.fixef,
-    "design_matrix": lambda m, names: m.design_matrix,
-    "anova 1": lambda m, names: m.anova(type=1),
-    "anova 2": lambda m, names: m.anova(type=2),
-    "anova 3": lambda m, names: m.anova(),
-    "ranova": lambda m, names: m.ranova(),
-    "emmeans": lambda m, names: list(m.emmeans(names[2], at={names[0]: 0.5})),
-    "emmeans of a covariate": lambda m, names: list(m.emmeans(names[0], names[2], at={names[0]: [0, 1]})),
-    "emtrends": lambda m, names: list(m.emtrends(names[0], names[2])),
-    "joint_tests": lambda m, names: m.joint_tests(),
-    "joint_tests by": lambda m, names: m.joint_tests(names[2]),
-    "predictions": lambda m, names: pd.DataFrame({"p": m.predict(renamed(names), use_rfx=True)}),
+ASKED: dict[str, Callable[..., object]] = {
+    "coefs": lambda m, *names: m.coefs,
+    "Wald": lambda m, *names: m.confint(),
+    "boot": lambda m, *names: m.confint("boot", n_boot=3, seed=1),
+    "ranef_var": lambda m, *names: m.ranef_var,
+    "ranef_corr": lambda m, *names: m.ranef_corr,
+    "ranef": lambda m, *names: m.ranef,
+    "fixef": lambda m, *names: m.fixef,
+    "design_matrix": lambda m, *names: m.design_matrix,
+    **{f"anova {type}": lambda m, *names, type=type: m.anova(type=type) for type in (1, 2, 3)},
+    "ranova": lambda m, *names: m.ranova(),
+    "emmeans": lambda m, x, z, f, g: list(m.emmeans(f, at={x: 0.5})),
+    "emmeans of a covariate": lambda m, x, z, f, g: list(m.emmeans(x, f, at={x: [0, 1]})),
+    "emtrends": lambda m, x, z, f, g: list(m.emtrends(x, f)),
+    "joint_tests": lambda m, *names: m.joint_tests(),
+    "joint_tests by": lambda m, x, z, f, g: m.joint_tests(f),
+    "predictions": lambda m, *names: pd.DataFrame({"p": m.predict(renamed(names), use_rfx=True)}),
 }
+GENERALIZED = ["coefs", "Wald", "ranef_var", "ranef", "anova 2", "anova 3", "emmeans", "emtrends", "joint_tests"]
+
+
+def require_same(table: str, names: str, found: Lmer, plain: Lmer) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ModelWarning)
+        tables = ASKED[table](found, *NAMES[names]), ASKED[table](plain, *NEUTRAL)
+    same_but_for_labels(*tables, NAMES[names])
 
 
 every = pytest.mark.parametrize(
@@ -118,27 +124,19 @@ every = pytest.mark.parametrize(
 @every
 @pytest.mark.parametrize("table", ASKED)
 def test_tables_of_a_linear_model(table, names):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ModelWarning)
-        found, plain = (ASKED[table](fitted(key), NAMES.get(key, NEUTRAL)) for key in (names, "plain"))
-    same_but_for_labels(found, plain, NAMES[names])
-
-
-GENERALIZED = ["coefs", "Wald", "ranef_var", "ranef", "anova 2", "anova 3", "emmeans", "emtrends", "joint_tests"]
+    require_same(table, names, fitted(names), fitted("plain"))
 
 
 @every
-def test_tables_of_a_generalized_model(names):
-    found, plain = fitted(names, "poisson"), fitted("plain", "poisson")
-    for table in GENERALIZED:
-        same_but_for_labels(ASKED[table](found, NAMES[names]), ASKED[table](plain, NEUTRAL), NAMES[names])
+@pytest.mark.parametrize("table", GENERALIZED)
+def test_tables_of_a_generalized_model(table, names):
+    require_same(table, names, fitted(names, "poisson"), fitted("plain", "poisson"))
 
 
 @pytest.mark.parametrize("settings", [{"conf_int": "boot", "n_boot": 3, "seed": 1}, {"permute": 3, "seed": 1}], ids=str)
 @pytest.mark.parametrize("names", ["sigma", "slopes"])
 def test_resampled_tables(names, settings):
-    found, plain = fitted(names, **settings), fitted("plain", **settings)
-    same_but_for_labels(found.coefs, plain.coefs, NAMES[names])
+    require_same("coefs", names, fitted(names, **settings), fitted("plain", **settings))
 
 
 @cache
@@ -152,5 +150,5 @@ def few_terms(names: tuple[str, ...]) -> Lmer:
 @pytest.mark.parametrize("names", [pytest.param("slopes", marks=pytest.mark.slow), "sigma"])
 def test_profiles(names):
     found, plain = few_terms(NAMES[names]), few_terms(NEUTRAL)
-    same_but_for_labels(found.coefs, plain.coefs, NAMES[names])
-    same_but_for_labels(found.confint("profile"), plain.confint("profile"), NAMES[names])
+    for tables in ((found.coefs, plain.coefs), (found.confint("profile"), plain.confint("profile"))):
+        same_but_for_labels(*tables, NAMES[names])
