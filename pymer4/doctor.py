@@ -72,7 +72,9 @@ def _first_fit() -> Check:
     except Exception as error:
         state = machine.diagnose(str(error))
         if bridge.started() and state.kind == "no start":
-            return Check("a first model", "failed", str(error), machine.remedy_binary(("lme4",), machine.find_r()))
+            return Check(
+                "a first model", "failed", str(error), machine.remedy_packages(("lme4",), machine.find_r(), anew=True)
+            )
         return Check("a first model", "failed", state.what, state.remedy)
     return Check("a first model", "fitted")
 

@@ -142,6 +142,11 @@ def apt_r(r: RInstall | None) -> bool:
     return bool(shutil.which("apt-get")) and (r is None or r.home == Path("/usr/lib/R"))
 
 
+def _called(prefix: str, packages: tuple[str, ...]) -> list[str]:
+    """Return R packages by the names that conda ("r-") or Debian ("r-cran-") has for them."""
+    return [prefix + package.lower() for package in packages]
+
+
 def _conda(prefix: Path, *packages: str, options: str = "") -> str:
     tool = next((t for t in ("mamba", "conda", "micromamba") if shutil.which(t)), "conda")
     active = os.environ.get("CONDA_PREFIX") == str(prefix)
@@ -173,9 +178,9 @@ def remedy_r() -> str:
     """Return the line that installs R with the packages pymer4 uses."""
     active = os.environ.get("CONDA_PREFIX")
     if prefix := conda_of(Path(sys.prefix)) or (Path(active) if active else None):
-        return _conda(prefix, "r-base", *(f"r-{p.lower()}" for p in REQUIRED), "rpy2")
+        return _conda(prefix, "r-base", *_called("r-", REQUIRED), "rpy2")
     if apt_r(None):
-        return _apt("r-base-dev", *(f"r-cran-{p.lower()}" for p in REQUIRED))
+        return _apt("r-base-dev", *_called("r-cran-", REQUIRED))
     if shutil.which("brew"):
         return f"brew install r && {_rscript(None, REQUIRED)}"
     return f"install R from {CRAN}, then: {_rscript(None, REQUIRED)}"
@@ -195,20 +200,14 @@ def remedy_mismatch(r: RInstall | None) -> str:
     return _pip("--force-reinstall", "--no-cache-dir", f'"{rpy2_requirement(r.version if r else None)}"')
 
 
-def remedy_packages(packages: tuple[str, ...], r: RInstall | None) -> str:
-    """Return the line that installs R packages the way this R got its others."""
+def remedy_packages(packages: tuple[str, ...], r: RInstall | None, anew: bool = False) -> str:
+    """Return the line that installs R packages the way this R got its others; `anew`, builds of their source."""
     if r and (prefix := conda_of(r.home)):
-        return _conda(prefix, *(f"r-{p.lower()}" for p in packages))
-    if apt_r(r):
-        return _apt(*(f"r-cran-{p.lower()}" for p in packages))
-    return _rscript(r, packages)
-
-
-def remedy_binary(packages: tuple[str, ...], r: RInstall | None) -> str:
-    """Return the line that builds R packages anew, against the ones they link to."""
-    if r and (prefix := conda_of(r.home)):
-        return _conda(prefix, "r-matrix", *(f"r-{p.lower()}" for p in packages), options="--force-reinstall ")
-    return _rscript(r, packages, source=True)
+        names = _called("r-", packages)
+        return _conda(prefix, "r-matrix", *names, options="--force-reinstall ") if anew else _conda(prefix, *names)
+    if apt_r(r) and not anew:
+        return _apt(*_called("r-cran-", packages))
+    return _rscript(r, packages, source=anew)
 
 
 _NO_PACKAGE = re.compile(r"there is no package called\W+([A-Za-z][\w.]*)")
@@ -242,7 +241,7 @@ def diagnose(evidence: str = "") -> Diagnosis:
 
     if package := _broken_package(evidence):
         what = f"The compiled code of the R package {package} does not fit this R or its Matrix package."
-        return Diagnosis("broken binary", what, remedy_binary((package,), r))
+        return Diagnosis("broken binary", what, remedy_packages((package,), r, anew=True))
 
     paths = package_folders(r)
     missing = tuple(p for p in REQUIRED if package_version(p, paths) is None)
