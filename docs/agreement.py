@@ -76,7 +76,7 @@ def _marginal_pairs(data: str) -> Iterator[Pair]:
     for id, question in marginal.QUESTIONS.items():
         if question.model not in models:
             continue
-        found = question.ask(models[question.model])
+        found = marginal.ask(question, models[question.model])
         if question.verb == "joint_tests":
             expected = reference.numbers(id, "joint")
             yield Pair("p of joint tests", *_arrays(found[0]["P-val"], expected["p"]), 1.0)
@@ -102,7 +102,7 @@ def _term_pairs(data: str) -> Iterator[Pair]:
         yield from anova.random_pairs(model.ranova(), reference.numbers(id, "ranova"))
     for id, contest in anova.CONTESTS.items():
         if contest.model in models:
-            yield from anova.mean_pairs(contest.ask(models[contest.model]), reference.numbers(id, "contest"))
+            yield from anova.mean_pairs(anova.contest(contest, models[contest.model]), reference.numbers(id, "contest"))
 
 
 def _arrays(*values: Iterable[float]) -> Iterator[np.ndarray]:

@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 import pytest
 from reference.lib.files import PROMISED, PROMISED_LIMITS, Reference, compare, reference
-from reference.lib.marginal import MODELS, QUESTIONS, labels, marginal_pairs, spelled
+from reference.lib.marginal import MODELS, QUESTIONS, ask, labels, marginal_pairs, spelled
 from reference.lib.mixed import fit
 from reference.lib.quantities import pair
 from scipy import stats
@@ -45,7 +45,7 @@ def fitted(name: str) -> Lmer:
 
 @cache
 def answer(question: str) -> dict:
-    tables = QUESTIONS[question].ask(fitted(QUESTIONS[question].model))
+    tables = ask(QUESTIONS[question], fitted(QUESTIONS[question].model))
     return dict(zip(("estimates", "contrasts"), tables, strict=True))
 
 

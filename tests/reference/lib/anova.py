@@ -3,37 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pandas as pd
 
 from pymer4 import Lmer
 
-from .data import REFERENCE
-from .mixed import read_rows, read_table
+from .mixed import Row, read_rows
 from .quantities import Pair, pair
 
-MODELS = read_rows(REFERENCE / "anova_models.csv")
+MODELS, CONTESTS = read_rows("anova_models.csv"), read_rows("anova_contrasts.csv")
 
 
-@dataclass(frozen=True)
-class Contest:
-    """Contrasts of the means of a factor; all fields are text."""
-
-    id: str
-    model: str
-    variable: str
-    contrasts: str
-    ddf: str
-
-    def ask(self, model: Lmer) -> pd.DataFrame:
-        """Return the table of contrasts."""
-        halves = (part.partition(":") for part in self.contrasts.split("|"))
-        weights = {name: [float(weight) for weight in values.split(";")] for name, _, values in halves}
-        return model.emmeans(self.variable, contrasts=weights, adjust="none", ddf=self.ddf)[1]
-
-
-CONTESTS = {row["id"]: Contest(**row) for row in read_table(REFERENCE / "anova_contrasts.csv")}
+def contest(row: Row, model: Lmer) -> pd.DataFrame:
+    """Return the table of contrasts of the means of a factor that a row asks for."""
+    halves = (part.partition(":") for part in row.contrasts.split("|"))
+    weights = {name: [float(weight) for weight in values.split(";")] for name, _, values in halves}
+    return model.emmeans(row.variable, contrasts=weights, adjust="none", ddf=row.ddf)[1]
 
 
 def ddfs(case: str) -> tuple[str, ...]:

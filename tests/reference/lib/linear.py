@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -12,8 +11,7 @@ import pandas as pd
 
 from pymer4 import Lmer, load_dataset
 
-from .data import REFERENCE
-from .mixed import read_table
+from .mixed import Row, read_rows
 
 # Here the optimizer stops far from any optimum, with a slope's sd of exactly 0 and two negative curvatures. The
 # df of lmerTest are then what the steps of numDeriv make of it: up to 5 times as large with r = 6 in the place of
@@ -22,25 +20,7 @@ from .mixed import read_table
 NO_DF = {"huge_predictor"}
 
 
-@dataclass(frozen=True)
-class Case:
-    """One row of the case file; all fields are text, empty for none."""
-
-    id: str
-    data: str
-    formula: str
-    REML: str
-    weights: str
-    offset: str
-    missing: str
-    control: str
-    added: str
-    profile: str
-    moved: str
-    unseen: str
-
-
-CASES = {row["id"]: Case(**row) for row in read_table(REFERENCE / "linear_cases.csv")}
+CASES = read_rows("linear_cases.csv")
 
 
 def pieces(text: str) -> list[str]:
@@ -53,7 +33,7 @@ def _sampled(name: str) -> pd.DataFrame:
     return data if len(data) <= 5000 else data.iloc[np.arange(5000) * (len(data) // 5000)].reset_index(drop=True)
 
 
-def full_data(case: Case) -> pd.DataFrame:
+def full_data(case: Row) -> pd.DataFrame:
     data = _sampled(case.data).copy()
     i = np.arange(1, len(data) + 1)
     rules: dict[str, Callable[[], Any]] = {
@@ -71,7 +51,7 @@ def full_data(case: Case) -> pd.DataFrame:
     return data
 
 
-def case_data(case: Case) -> pd.DataFrame:
+def case_data(case: Row) -> pd.DataFrame:
     data = full_data(case)
     i = np.arange(1, len(data) + 1)
     for rule in pieces(case.missing):
@@ -80,7 +60,7 @@ def case_data(case: Case) -> pd.DataFrame:
     return data
 
 
-def new_data(case: Case) -> pd.DataFrame:
+def new_data(case: Row) -> pd.DataFrame:
     data = full_data(case)
     rows = data.iloc[np.arange(8) * (len(data) // 8)].copy()
     for name in pieces(case.moved):
@@ -88,14 +68,14 @@ def new_data(case: Case) -> pd.DataFrame:
     return rows
 
 
-def unseen_data(case: Case) -> pd.DataFrame:
+def unseen_data(case: Row) -> pd.DataFrame:
     rows = new_data(case)
     labels = rows[case.unseen].astype(str).to_numpy(dtype=object)
     labels[:4] = "unseen"
     return rows.assign(**{case.unseen: labels})
 
 
-def make(case: Case, **changes) -> Lmer:
+def make(case: Row, **changes) -> Lmer:
     given = {"weights": case.weights or None, "offset": case.offset or None} | changes
     return Lmer(case.formula, case_data(case), **given)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,41 +10,26 @@ import pandas as pd
 
 from pymer4 import Lmer
 
-from .data import REFERENCE
-from .mixed import read_rows, read_table
+from .mixed import Row, read_rows
 from .quantities import Pair, pair
 
+MODELS, QUESTIONS = read_rows("marginal_models.csv"), read_rows("marginal_cases.csv")
 
-@dataclass(frozen=True)
-class Question:
-    """One row of the case file; all fields are text, empty for none."""
 
-    id: str
-    model: str
-    verb: str
-    specs: str
-    by: str
-    var: str
-    at: str
-    contrasts: str
-    adjust: str
-    type: str
-    ddf: str
-
-    def ask(self, model: Lmer) -> tuple[pd.DataFrame, pd.DataFrame | None]:
-        """Return the tables that the verb returns, the second None where there is none."""
-        by, ddf = self.by.split(";") if self.by else None, self.ddf or None
-        if self.verb == "joint_tests":
-            return model.joint_tests(by, ddf=ddf), None
-        specs = self.specs.split(";") if self.specs else None
-        if self.verb == "post_hoc":
-            model.post_hoc(specs, by, self.adjust, summarize=False)
-            return model.marginal_estimates, model.marginal_contrasts
-        given = {"at": _parts(self.at) or None, "contrasts": _contrasts(self.contrasts), "adjust": self.adjust}
-        given |= {"type": self.type, "ddf": ddf}
-        if self.verb == "emtrends":
-            return model.emtrends(self.var, specs, by, **given)
-        return model.emmeans(specs, by, **given)
+def ask(row: Row, model: Lmer) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """Return the tables that the verb of a question returns, the second None where there is none."""
+    by, ddf = row.by.split(";") if row.by else None, row.ddf or None
+    if row.verb == "joint_tests":
+        return model.joint_tests(by, ddf=ddf), None
+    specs = row.specs.split(";") if row.specs else None
+    if row.verb == "post_hoc":
+        model.post_hoc(specs, by, row.adjust, summarize=False)
+        return model.marginal_estimates, model.marginal_contrasts
+    given = {"at": _parts(row.at) or None, "contrasts": _contrasts(row.contrasts), "adjust": row.adjust}
+    given |= {"type": row.type, "ddf": ddf}
+    if row.verb == "emtrends":
+        return model.emtrends(row.var, specs, by, **given)
+    return model.emmeans(specs, by, **given)
 
 
 def _parts(text: str) -> dict[str, list[Any]]:
@@ -63,12 +47,6 @@ def _value(text: str) -> float | str:
 
 def _contrasts(text: str) -> str | dict[str, list[float]] | None:
     return (_parts(text) if ":" in text else text) or None
-
-
-MODELS = read_rows(REFERENCE / "marginal_models.csv")
-QUESTIONS = {row["id"]: Question(**row) for row in read_table(REFERENCE / "marginal_cases.csv")}
-
-_COLUMNS = {"estimate": "Estimate", "se": "SE", "df": "DF"}
 
 
 def marginal_pairs(table: pd.DataFrame, expected: pd.DataFrame) -> Iterator[Pair]:

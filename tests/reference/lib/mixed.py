@@ -3,49 +3,33 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import make_dataclass
 from typing import Any
 
 from pymer4 import Lmer
 
 from .data import REFERENCE, named_data
 
+_COLUMNS = """id data formula family link weights offset nAGQ control unseen slow REML ddf kenward_roger missing added
+profile moved r_formula group kinds model verb specs by var at contrasts adjust type variable"""
 
-@dataclass(frozen=True)
-class Row:
-    """One model of a case file; all fields are text, empty for the default."""
 
-    id: str
-    data: str
-    formula: str
-    family: str = "gaussian"
-    link: str = ""
-    weights: str = ""
-    offset: str = ""
-    nAGQ: str = ""
-    control: str = ""
-    unseen: str = ""
-    slow: str = ""
-    REML: str = ""
-    ddf: str = ""
-    kenward_roger: str = ""
+_DEFAULTS = dict.fromkeys(_COLUMNS.split(), "") | {"family": "gaussian"}
+
+
+class Row(make_dataclass("_Row", [(name, str, default) for name, default in _DEFAULTS.items()], frozen=True)):
+    """One row of a case file; all fields are text, empty for the default or where a file has no such column."""
 
     @property
     def linear(self) -> bool:
-        """Whether it is a linear mixed model."""
+        """Whether it is a linear model."""
         return self.family == "gaussian" and not self.link
 
 
-def read_rows(path: Path) -> dict[str, Row]:
-    """Return the models of a case file by their ids."""
-    return {row["id"]: Row(**row) for row in read_table(path)}
-
-
-def read_table(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a file, all values as text."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+def read_rows(name: str) -> dict[str, Row]:
+    """Return the rows of a case file of this folder by their ids."""
+    with (REFERENCE / name).open(newline="", encoding="utf-8") as file:
+        return {row["id"]: Row(**row) for row in csv.DictReader(file)}
 
 
 def make(row: Row) -> Lmer:
@@ -64,4 +48,4 @@ def fit(row: Row, **changes: Any) -> Lmer:
     return model
 
 
-GENERALIZED = read_rows(REFERENCE / "generalized_cases.csv")
+GENERALIZED = read_rows("generalized_cases.csv")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -11,35 +10,10 @@ import numpy as np
 from pymer4 import Lm, Lm2
 from pymer4.errors import ModelWarning
 
-from .data import REFERENCE, named_data
-from .mixed import read_table
+from .data import named_data
+from .mixed import read_rows
 
-
-@dataclass(frozen=True)
-class Native:
-    """One row of the case file; all fields are text, empty for none."""
-
-    id: str
-    formula: str
-    r_formula: str
-    weights: str
-    offset: str
-    family: str
-    link: str
-    group: str
-    kinds: str
-
-    @property
-    def linear(self) -> bool:
-        return self.family == "gaussian" and not self.link
-
-    @property
-    def normal(self) -> bool:
-        """Whether its statistics are of the normal distribution, and not of t."""
-        return self.family in ("binomial", "poisson", "nbinom")
-
-
-NATIVES = {row["id"]: Native(**row) for row in read_table(REFERENCE / "native_cases.csv")}
+NATIVES = read_rows("native_cases.csv")
 SINGLE = {id: row for id, row in NATIVES.items() if not row.group}
 GROUPED = {id: row for id, row in NATIVES.items() if row.group}
 
