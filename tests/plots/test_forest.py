@@ -132,7 +132,8 @@ def test_what_can_not_be_drawn_is_refused(ax, orient):
     ("b", "given", "term"),
     [
         ([250.0, 10.0], None, "a"), ([250.0, 30.0], None, None), ([250.0], None, None),
-        ([1.0, 0.9], {"b": [40.0, np.nan]}, "b"), ([1.0, 0.9], {"c": [40.0]}, None), ([0.1, np.nan, -900.0], None, "c"),
+        ([1.0, 0.9], {"b": [40.0, np.nan]}, "b"), ([1.0, 0.9], {"c": [40.0]}, None),
+        ([250.0, 250.0], {"a": [200.0, 300.0], "b": [250.0, 250.0]}, None), ([0.1, np.nan, -900.0], None, "c"),
     ],
 )  # fmt: skip
 def test_a_term_that_crowds_the_others_out_is_named(b, given, term):

@@ -200,6 +200,7 @@ def test_groups_are_named_while_their_names_can_be_read(count):
     artists.check_texts(panels[0].figure)
     assert len(names(panels[0], "y")) == (count if count < 35 else 0)
     assert panels[0].get_ylabel() == ("" if count < 35 else f"{count} groups")
+    assert caterpillar(blups(count)[0]["Days"], ylabel="School").get_ylabel() == "School"
 
 
 @pytest.mark.parametrize(
@@ -234,11 +235,11 @@ def test_lines_go_behind_what_is_there_and_behind_each_other(ax, count):
     for _ in range(2):
         there = drawn(ax)
         lowest = min(artist.get_zorder() for artist in there)
-        assert group_lines(X, curves, labels=range(count), population=POPULATION, limits=limits, ax=ax) is ax
+        group_lines(X, curves, labels=range(count), population=POPULATION, limits=limits, note="said", ax=ax)
         added = [artist for artist in drawn(ax) if artist not in there]
         assert len(added) == (count if count <= 8 else 1) + 2
         assert max(artist.get_zorder() for artist in added) < lowest
-    assert artists.labels(ax) == ("mine", "also mine")
+    assert (*artists.labels(ax), artists.note(ax)) == ("mine", "also mine", "")
     assert ax.get_legend() is None and ax.spines["top"].get_visible()
 
 
