@@ -20,6 +20,7 @@ _FAULTS = {
     "bar in bar": "There is a '|' inside a random-effects term. Each has its own parentheses: (1 | a) + (1 | b).",
     "no random term": "There is no random-effects term such as (1 | group). Use Lm for a model without one.",
     "no effect": "({said}) has no effect that differs between groups. Write (1 | group) for their means.",
+    "no column": "{word!r} is not a column of the data.{near} The columns are: {have}.",
     "no function": "What stands before '(' is no function.",
     "constant": "{word!r} is a constant of R, not a variable.",
     "no name": "An argument needs its name, as in optimizer = 'bobyqa'.",
@@ -59,15 +60,10 @@ def read_formula(formula: Any, columns: Sequence[Any]) -> RFormula:
                 f"predictors out.\n  {text}"
             )
         return as_record(told)
-    if told["fault"] == "no column":
-        more = f", and {len(columns) - 12} more" if len(columns) > 12 else ""
-        have = f"The columns are: {', '.join(map(str, columns[:12]))}{more}."
-        word = told["word"]
-        message = f"{word!r} is not a column of the data.{near(word, columns)} {have}"
-        error = error_at(message, text, _place(told, text))
-    else:
-        no_tilde = told["fault"] == "unreadable" and "~" not in text
-        error = _fault({"fault": "no tilde"} if no_tilde else told, text)
+    more = f", and {len(columns) - 12} more" if len(columns) > 12 else ""
+    known = {"near": near(told.get("word"), columns), "have": ", ".join(map(str, columns[:12])) + more}
+    no_tilde = told["fault"] == "unreadable" and "~" not in text
+    error = _fault({"fault": "no tilde"} if no_tilde else told | known, text)
     raise FormulaError(f"{error}{_quotes_advised(told['unquoted'], text)}")
 
 
@@ -105,8 +101,7 @@ def _fault(told: Mapping[str, Any], text: str) -> FormulaError:
     """Return the error of a fault that R told of."""
     at = _place(told, text)
     if told["fault"] in _FAULTS:
-        words = {"word": told.get("word"), "said": told.get("said")}
-        return error_at(_FAULTS[told["fault"]].format(**words), text, at)
+        return error_at(_FAULTS[told["fault"]].format(**told), text, at)
     if told["fault"] == "unreadable" and (at >= len(text) or text[at] in _CLOSES):
         unpaired = _unpaired(text)
         if unpaired is not None:
