@@ -83,19 +83,13 @@ class Lm2Groups(NativeModel):
         lacking = [name for name in self._levels if name not in data.columns]
         if lacking:
             raise DataError(f"predict() needs the column(s) {', '.join(map(repr, lacking))}, to know the rows' groups.")
-        known = self._fit.of_groups.index
-        given = data[self._levels]
-        given = pd.concat(
-            [_alike(given[name], known.get_level_values(i)) for i, name in enumerate(self._levels)], axis=1
-        )
-        missing = given.isna().any(axis=1).to_numpy()
-        keys = (
-            pd.MultiIndex.from_frame(given.astype(object)) if len(self._levels) > 1 else given.iloc[:, 0].astype(object)
-        )
-        found = pd.Index(known.to_flat_index() if len(self._levels) > 1 else known, dtype=object).get_indexer(
-            keys.to_flat_index() if len(self._levels) > 1 else keys
-        )
-        unseen = list(dict.fromkeys(pd.Index(keys)[(found < 0) & ~missing]))
+        of_groups = self._fit.of_groups.index
+        labels = [_alike(data[name], of_groups.get_level_values(i)) for i, name in enumerate(self._levels)]
+        missing = np.any([label.isna() for label in labels], axis=0)
+        rows = list(zip(*labels, strict=True)) if len(labels) > 1 else list(labels[0])
+        keys, known = (pd.Index(each, dtype=object, tupleize_cols=False) for each in (rows, list(of_groups)))
+        found = known.get_indexer(keys)
+        unseen = list(dict.fromkeys(keys[(found < 0) & ~missing]))
         if unseen:
             more = f" and {len(unseen) - _LISTED} more" if len(unseen) > _LISTED else ""
             raise DataError(

@@ -8,7 +8,15 @@ import numpy as np
 
 from pymer4.data.sample import Sample
 from pymer4.errors import DataError
+from pymer4.fit.basis import Basis, Meat
 from pymer4.infer.draws import from_null
+from pymer4.infer.replicates import (
+    bootstrap_generalized,
+    bootstrap_linear,
+    permute_generalized,
+    permute_linear,
+    t_statistics,
+)
 from pymer4.infer.resample import MOST_KEPT, kept, untestable
 from pymer4.models.lm_state import LmState
 from pymer4.work import Note, progress, told_rows
@@ -23,24 +31,15 @@ class LmResampling(LmState):
 
     def _draws(self, found: Sample, seed: int) -> np.ndarray:
         """Return the coefficients of the fits to rows drawn with replacement, shape (n_boot, p)."""
-        options = self._options
-        how: dict[str, Any] = {
-            "weights": found.weights,
-            "clusters": found.clusters,
-            "offset": found.offset,
-            "n_jobs": options.n_jobs,
-        }
+        options, X, y = self._options, found.X, found.y
         with progress("bootstrap draws", options.n_boot, options.verbose) as advance:
-            how["note"] = told_rows(advance)
+            how: dict[str, Any] = {"weights": found.weights, "clusters": found.clusters, "offset": found.offset}
+            how |= {"n_jobs": options.n_jobs, "note": told_rows(advance)}
             if self._linear:
-                from pymer4.infer.replicates import bootstrap_linear
-
-                draws = bootstrap_linear(found.X, found.y, options.n_boot, seed, **how)
+                draws = bootstrap_linear(X, y, options.n_boot, seed, **how)
             else:
-                from pymer4.infer.replicates import bootstrap_generalized
-
                 how["start"] = self._estimate.b
-                draws = bootstrap_generalized(found.X, found.y, self.family, self.link, options.n_boot, seed, **how)
+                draws = bootstrap_generalized(X, y, self.family, self.link, options.n_boot, seed, **how)
         self._warn_of_lost(np.isnan(draws).any(axis=1), "bootstrap draw", "Use conf_int='standard'.")
         return draws
 
@@ -53,8 +52,7 @@ class LmResampling(LmState):
                 why += f", or fits run into means that family {self.family!r} does not have with link {self.link!r}"
             raise DataError(f"Not one {what} of {n} could be fitted: {why}. {remedy}")
         if lost.any():
-            told = f"{int(lost.sum())} of {n} {what}s could not be fitted and are left out"
-            self._warn([told])
+            self._warn([f"{int(lost.sum())} of {n} {what}s could not be fitted and are left out"])
 
     def _permuted_p(self, found: Sample, seed: int) -> np.ndarray:
         """Return p from shuffles, shape (p,); NaN for what they can't test."""
@@ -90,46 +88,15 @@ class LmResampling(LmState):
 
     def _statistics(self, found: Sample, seed: int, note: Note) -> tuple[np.ndarray, np.ndarray]:
         """Return the statistics of the data, shape (p,), and those of shuffled outcomes, shape (permute, p)."""
-        options = self._options
+        options, X, y, observed = self._options, found.X, found.y, self._fit.tested.statistic
         of: dict[str, Any] = {"kind": options.kind, "clusters": found.clusters, "n_lags": options.n_lags}
-        within, n_jobs = found.clusters, options.n_jobs
+        how = of | {"offset": found.offset, "within": found.clusters, "n_jobs": options.n_jobs, "note": note}
+        asked = (options.permute, seed)
         if not self._linear:
-            from pymer4.infer.replicates import permute_generalized
-
-            null = permute_generalized(
-                found.X,
-                found.y,
-                self.family,
-                self.link,
-                options.permute,
-                seed,
-                weights=found.weights,
-                offset=found.offset,
-                within=within,
-                n_jobs=n_jobs,
-                note=note,
-                **of,
-            )
-            return self._fit.tested.statistic, null
-        from pymer4.fit.basis import Basis, Meat
-        from pymer4.infer.replicates import permute_linear, t_statistics
-
+            return observed, permute_generalized(X, y, self.family, self.link, *asked, weights=found.weights, **how)
+        how["scheme"] = options.scheme
+        if found.groups is None:
+            return observed, permute_linear(X, y, *asked, weights=found.weights, **how)
         # Variances of groups are estimated anew from the residuals of every shuffle, and so are those of the data here.
-        weighted = {"groups": found.groups} if found.groups is not None else {"weights": found.weights}
-        observed = self._fit.tested.statistic
-        if found.groups is not None:
-            observed = t_statistics(Basis.of(found.X), found.free[None, :], Meat.of(**of), found.groups)[0][0]
-        null = permute_linear(
-            found.X,
-            found.y,
-            options.permute,
-            seed,
-            offset=found.offset,
-            within=within,
-            scheme=options.scheme,
-            n_jobs=n_jobs,
-            note=note,
-            **of,
-            **weighted,
-        )
-        return observed, null
+        observed = t_statistics(Basis.of(X), found.free[None, :], Meat.of(**of), found.groups)[0][0]
+        return observed, permute_linear(X, y, *asked, groups=found.groups, **how)

@@ -50,6 +50,8 @@ class LmTests(LmState):
                    NumDF  DenomDF  F-stat  P-val Sig
             x = 1    1.0      2.0    18.0  0.051   .
         """
+        from scipy.special import betainc, gammaincc
+
         self._require_fit("test()")
         L, c, told = self._hypotheses(constraints)
         left = L @ self._estimate.b - c
@@ -62,12 +64,8 @@ class LmTests(LmState):
         chisq = float(left @ np.linalg.solve(middle, left))
         found = {"df1": [q], "chisq": [chisq], "f": [chisq / q]}
         if self._asymptotic:
-            from scipy.special import gammaincc
-
             found["p"] = [float(gammaincc(q / 2, chisq / 2))]
         else:
-            from scipy.special import betainc
-
             df = self._df_of(L, middle)
             found |= {"df2": [df], "p": [float(betainc(df / 2, q / 2, df / (df + chisq)))]}
         values = {name: np.array(value, dtype=float) for name, value in found.items()}
