@@ -23,6 +23,8 @@ from pymer4 import Lm, Lm2
 from pymer4.errors import ModelWarning, NotFittedError, OptionError
 from pymer4.fit.lowess import lowess
 
+pytestmark = pytest.mark.numeric
+
 EXACT = 1e-9  # the same few products in another order
 LEAST_SQUARES = 1e-6  # relative: a slope found by two regressions, as far as lme4's own equations hold
 r = pytest.mark.r
