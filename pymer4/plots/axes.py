@@ -89,10 +89,7 @@ def write(ax: Axes, text: Text, words: str) -> None:
 
 
 def settle(ax: Axes, made: bool) -> None:
-    """Lay out a figure that was made here as far as it has come, so that the room along its axes is known.
-
-    One that is too small for what stands round its axes says so when it is drawn.
-    """
+    """Lay out a figure that was made here, so that the room along its axes is known; a small one warns when drawn."""
     if made:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
@@ -100,10 +97,7 @@ def settle(ax: Axes, made: bool) -> None:
 
 
 def caption(ax: Axes, text: str) -> None:
-    """Write a small grey text under the label of the x axis, broken where the axes end, but not at hard spaces.
-
-    Axes that are alone have the width of their figure. What does not fit on four lines is left out.
-    """
+    """Write a small grey text under the x axis, in four lines at most, as wide as the axes, or as a figure of one."""
     size = 0.8 * ax.xaxis.label.get_size()
     box, whole = ax.get_window_extent(), ax.figure.bbox
     middle = (box.x0 + box.x1) / 2

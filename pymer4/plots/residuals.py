@@ -1,8 +1,4 @@
-"""Pictures that question a fit: residuals against fitted values, normal quantiles, partial regression.
-
-Arrays in, axes out, as in `plots`. A few thousand rows are points; more are counted in hexagons, so that a
-million rows take a second or two and a small file.
-"""
+"""Pictures that question a fit. A few thousand rows are points; more are counted in hexagons, in a second or two."""
 
 from __future__ import annotations
 

@@ -190,6 +190,7 @@ def test_groups_are_ordered_with_their_intervals(count, order, level):
     if count == 5:
         expected = values[::-1] if order == "given" else values.sort_values("(Intercept)")
         assert names(panels[0], "y") == list(expected.index)
+        assert panels[1].yaxis.get_tick_params().get("labelleft", True) == (order == "value")
     assert [panel.get_ylabel() for panel in panels] == ["Subject" if count == 5 else f"Subject ({count:,} groups)", ""]
 
 
