@@ -83,10 +83,5 @@ def solve(lower: Array, right: Array) -> Array:
 
 def inverse(lower: Array) -> Array:
     """Return the inverses of L L', shape (B, p, p)."""
-    p = lower.shape[1]
-    inverse = np.zeros_like(lower)
-    for j in range(p):
-        inverse[:, j, j] = 1.0
-        inverse[:, j, :] -= np.einsum("bk,bkm->bm", lower[:, j, :j], inverse[:, :j, :])
-        inverse[:, j, :] /= lower[:, j, j][:, None]
-    return np.einsum("bki,bkj->bij", inverse, inverse)
+    half = np.linalg.inv(lower)
+    return np.einsum("bki,bkj->bij", half, half)

@@ -31,7 +31,6 @@ class GeneralizedFit:
         eta: linear predictor with the offset, shape (n,).
         fitted: means on the scale of the outcome, shape (n,).
         residuals: deviance residuals, shape (n,).
-        response_residuals: y − fitted, shape (n,).
         working_weights: W, shape (n,).
         working_residuals: (y − mu) / (dmu/deta), shape (n,).
         weights: prior weights as given, shape (n,), or None.
@@ -39,7 +38,6 @@ class GeneralizedFit:
         deviance: as R's.
         null_deviance: as R's, of the model with the intercept (if any) and the offset alone.
         df_resid: n − p.
-        df_null: n − 1 with an intercept, else n.
         n_parameters: coefficients, and the dispersion or theta where it is estimated, as AIC counts them.
         log_likelihood: as R's `logLik`.
         AIC: as R's.
@@ -62,7 +60,6 @@ class GeneralizedFit:
     eta: Array
     fitted: Array
     residuals: Array
-    response_residuals: Array
     working_weights: Array
     working_residuals: Array
     weights: Array | None
@@ -70,7 +67,6 @@ class GeneralizedFit:
     deviance: float
     null_deviance: float
     df_resid: int
-    df_null: int
     n_parameters: int
     log_likelihood: float
     AIC: float
@@ -267,7 +263,6 @@ def _described(
         eta=eta,
         fitted=mu,
         residuals=np.sign(y - mu) * np.sqrt(np.maximum(prior * law.deviance(y, mu), 0)),
-        response_residuals=y - mu,
         working_weights=working,
         working_residuals=pull,
         weights=weights,
@@ -275,7 +270,6 @@ def _described(
         deviance=deviance,
         null_deviance=_null_deviance(system, has_intercept),
         df_resid=n - p,
-        df_null=n - has_intercept,
         n_parameters=n_parameters,
         log_likelihood=log_likelihood,
         AIC=2 * n_parameters - 2 * log_likelihood,

@@ -177,20 +177,12 @@ class Rows:
 
 def back_solved(R: Array, z: Array) -> Array:
     """Return the solutions of R b = z, shape (G, p)."""
-    b = z.copy()
-    for j in reversed(range(z.shape[1])):
-        b[:, j] = (b[:, j] - np.einsum("gk,gk->g", R[:, j, j + 1 :], b[:, j + 1 :])) / R[:, j, j]
-    return b
+    return np.linalg.solve(R, z[..., None])[..., 0]
 
 
 def inverse_diagonals(R: Array) -> Array:
     """Return the diagonals of (R'R)⁻¹, shape (G, p)."""
-    p = R.shape[1]
-    T = np.zeros_like(R)
-    for j in range(p):
-        T[:, j, j] = 1 / R[:, j, j]
-        T[:, :j, j] = -np.einsum("gik,gk->gi", T[:, :j, :j], R[:, :j, j]) / R[:, j, j][:, None]
-    return np.einsum("gij,gij->gi", T, T)
+    return np.square(np.linalg.inv(R)).sum(axis=-1)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
