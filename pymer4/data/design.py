@@ -17,7 +17,7 @@ import pandas as pd
 from pymer4.data.evaluation import Evaluated, Kept, NewRows
 from pymer4.data.factors import Coding
 from pymer4.data.formula_errors import formula_error, require_levels
-from pymer4.data.intake import complete_rows, infinite_rows, require_columns
+from pymer4.data.intake import infinite_rows, no_complete_row, require_columns
 from pymer4.data.recoding import codings
 from pymer4.data.scope import Scope
 from pymer4.data.terms import Reference, Terms, cbind, columns_named, factors_of, reference, sides_of
@@ -51,8 +51,6 @@ class _Learned:
 
     Attributes:
         known: what was learned about each column.
-        info: the `patsy.DesignInfo` of the right side.
-        matrices: outcome and predictors of the rows used.
         looked_up: columns that factors of the user's own turned out to use.
         within: rows that expressions could look at, shape (rows,); None for all.
     """
@@ -157,11 +155,11 @@ class Design:
         borrowed = self._borrowed()
         rows = Rows(self.frame, [*self.columns, *looked_up, *borrowed], borrowed)
         expected = rows.names
-        missing = {name: column.missing for name, column in rows.columns.items()}
-        missing |= {"": rows.missing if self._missing is None else rows.missing | self._missing}
-        complete = complete_rows(missing, len(self.frame), "weights, offset or cluster")
+        complete = ~rows.missing if self._missing is None else ~(rows.missing | self._missing)
+        if not complete.any():
+            raise no_complete_row({name: column.missing for name, column in rows.columns.items()}, len(complete))
         self.codings = codings(rows.columns, complete, self._factors, self._ordered)
-        every = factors_of(term for side in sides_of(self.terms.desc) for term in side)
+        every = factors_of(*sides_of(self.terms.desc))
         factors = {factor: reference(factor, rows, self.scope) for factor in every}
         marked = {to.column for to in factors.values() if to is not None and to.marked}
         known = learn(rows, complete, marked, self.codings, self.columns if self._rank else ())

@@ -186,7 +186,7 @@ class Kept:
         self.kept = self.allowed.copy()
         for missing in is_NAs:
             self.kept &= ~missing
-        return [value[self.kept] for value in values]
+        return values if self.kept.all() else [value[self.kept] for value in values]
 
 
 def _plain(value: pd.Series | pd.DataFrame) -> Any:

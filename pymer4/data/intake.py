@@ -57,21 +57,20 @@ def take_in(
     given = {"weights=": weights, "offset=": offset}
     missing = {name: column.missing for name, column in columns.items()}
     missing |= {name: np.isnan(values) for name, values in given.items() if isinstance(values, np.ndarray)}
-    return Intake(columns, complete_rows(missing, len(data)), weights, offset)
-
-
-def complete_rows(missing: Mapping[Any, np.ndarray], n: int, else_told: str = "") -> np.ndarray:
-    """Return where nothing is missing, shape (n,); a DataError counts the gaps where that is nowhere."""
-    complete = np.ones(n, dtype=bool)
-    for gaps in missing.values():
-        complete &= ~gaps
+    complete = ~np.logical_or.reduce([np.zeros(len(data), dtype=bool), *missing.values()])
     if not complete.any():
-        counts = ", ".join(f"{name} {int(gaps.sum())}" for name, gaps in missing.items() if name and gaps.any())
-        raise DataError(
-            f"Each of the {n} rows has a missing value in a column that the model uses ({counts or else_told} missing)."
-            " Fill or drop those columns, or take them out of the formula."
-        )
-    return complete
+        raise no_complete_row(missing, len(data))
+    return Intake(columns, complete, weights, offset)
+
+
+def no_complete_row(missing: Mapping[Any, np.ndarray], n: int) -> DataError:
+    """Return the refusal of n rows of which none is complete, with the number of gaps by name."""
+    told = ", ".join(f"{name} {int(gaps.sum())}" for name, gaps in missing.items() if gaps.any())
+    told = told or "weights, offset or cluster"
+    return DataError(
+        f"Each of the {n} rows has a missing value in a column that the model uses ({told} "
+        "missing). Fill or drop those columns, or take them out of the formula."
+    )
 
 
 def _refuse_reserved(names: Iterable[object]) -> None:

@@ -124,9 +124,6 @@ def _first_argument(frame: FrameType) -> Any:
     return frame.f_locals.get(frame.f_code.co_varnames[0]) if frame.f_code.co_argcount else None
 
 
-# --- addresses ---
-
-
 def address(value: Any, name: str = "", home: str | None = None) -> tuple[Any, ...]:
     """Return how a value, called `name` in the globals of `home`, is found again: plain data for `found_at`."""
     if isinstance(value, ModuleType):

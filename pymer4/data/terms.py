@@ -31,11 +31,10 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The names in one side of a formula.
+    """The names in one side of a formula, each kind in the order of its first use.
 
     Attributes:
-        values: those that are used as values, in the order of their first use.
-        called: those that are only ever called.
+        called: those that are only ever called, and are no values.
         settings: those that stand in keyword arguments alone, such as `knots` in `bs(x, knots=knots)`.
         quoted: text in `Q("...")`.
         foreign: whether there are factors of the user's own making, which may look up anything.
@@ -104,7 +103,7 @@ def parse(formula: Any, columns: Collection[Any], owner: object) -> tuple[Terms,
         raise FormulaError(
             f"The formula {terms.text!r} has no outcome. Write it on the left: 'y ~ {terms.text.lstrip('~ ') or 1}'."
         )
-    used = names_of(_all_factors(desc))
+    used = names_of(factors_of(*sides_of(desc)))
     scope = capture([*(name for name in used.values if name not in columns), *used.called], owner, used.foreign)
     for name in used.called:  # C, Q and the like are patsy's where the calling code has some value of that name
         if name in scope and not callable(scope.values[name]):
@@ -129,9 +128,9 @@ def names_of(factors: Iterable[Any]) -> Names:
     return Names((*values, *settings), called, settings, tuple(reader.quoted), foreign)
 
 
-def factors_of(terms: Iterable[Any]) -> tuple[Any, ...]:
-    """Return each factor of some terms once."""
-    return tuple(dict.fromkeys(factor for term in terms for factor in term.factors))
+def factors_of(*sides: Iterable[Any]) -> tuple[Any, ...]:
+    """Return each factor of the terms on some sides once."""
+    return tuple(dict.fromkeys(factor for side in sides for term in side for factor in term.factors))
 
 
 def sides_of(desc: Any) -> tuple[Any, Any]:
@@ -152,16 +151,6 @@ def columns_named(side: Names, columns: Collection[Any], scope: Scope) -> list[A
     told = [scope.values.get(name) for name in side.values] if "Q" in side.called else []
     named = (*side.values, *side.quoted, *(name for name in told if isinstance(name, str)))
     return list(dict.fromkeys(name for name in named if name in columns))
-
-
-def known_names() -> dict[str, Any]:
-    """Return the names that every formula knows, patsy's and `cbind`."""
-    import patsy.builtins
-
-    return {"cbind": cbind} | {name: getattr(patsy.builtins, name) for name in patsy.builtins.__all__}
-
-
-# --- reading the code of factors ---
 
 
 class _Reader(ast.NodeVisitor):
@@ -231,16 +220,9 @@ def _looked_up(factor: Any) -> tuple[Any, ...]:
     return tuple(vars(factor)[f"_{part}"] for part in ("varname", "force_categorical", "contrast", "levels"))
 
 
-def _all_factors(desc: Any) -> tuple[Any, ...]:
-    return factors_of(term for side in sides_of(desc) for term in side)
-
-
-# --- refusals ---
-
-
 def _require_fixed(desc: Any, text: str, columns: Collection[Any]) -> None:
     """Refuse random parts, and code that Python can't read."""
-    for factor in _all_factors(desc):
+    for factor in factors_of(*sides_of(desc)):
         if not _is("EvalFactor", factor):
             continue
         code, tree = factor.code, None
@@ -265,17 +247,16 @@ def _require_fixed(desc: Any, text: str, columns: Collection[Any]) -> None:
 
 
 def _require_known(terms: Terms, columns: Collection[Any], scope: Scope) -> None:
-    known = {*known_names(), *dir(builtins)}
-    for factor in _all_factors(terms.desc):
+    import patsy.builtins
+
+    known = {"cbind", *patsy.builtins.__all__, *dir(builtins)}
+    for factor in factors_of(*sides_of(terms.desc)):
         used = names_of([factor])
         for name in (*used.values, *used.called, *used.quoted):
             is_column = name in columns and name not in used.called
             if is_column or name in scope or (name in known and name not in used.quoted):
                 continue
             raise FormulaError(f"name {name!r} is not defined\n{caret(factor, terms.text)}{undefined(name, columns)}")
-
-
-# --- plain data, for pickles ---
 
 
 def _to_plain(desc: Any) -> list[Any]:

@@ -41,9 +41,6 @@ def test_one_design_serves_every_fit_that_it_fits():
         ("y ~ `weird column!`", r"Q\('weird column!'\)"),
         ("y ~ Q('weird')", r"name 'weird' is not defined(.|\n)*neither a column"),
         ("y ~ log(x)", r"name 'log' is not defined(.|\n)*log is a function of R's formulas. Use np.log"),
-        ("y ~ factor(a)", "Use C"),
-        ("y ~ x + offset(x1)", "offset="),
-        ("y ~ (a + b)^2", r"\(a \+ b\)\*\*2"),
         ("y ~ x ~ a", "~ can only be used once"),
         ("y ~ ", "the expression ended"),
         ("y ~ .", "There is no '.'"),
@@ -51,7 +48,6 @@ def test_one_design_serves_every_fit_that_it_fits():
         ("y = x", "~"),
         ("y ~ k^2", r"\^ is Python's exclusive or, and no power(.|\n)*I\(x \*\* 2\)"),
         (3, "has to be text such as 'y ~ x', or a patsy.ModelDesc, not a int"),
-        ((np.zeros(3), np.ones((3, 2))), "not a tuple"),
     ],
 )
 def test_formulas_are_refused_where_the_model_is_made(formula, told):
