@@ -62,13 +62,7 @@ _parts = threading.local()
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What R answered.
-
-    Attributes:
-        value: the verb's plain value.
-        warnings: R's warnings, in order.
-        messages: R's messages, in order.
-    """
+    """What R answered: the verb's plain value, and R's warnings and messages, each in order."""
 
     value: Any
     warnings: tuple[str, ...]
@@ -117,10 +111,7 @@ def call(verb: str, /, **arguments: Any) -> Reply:
 
 @contextlib.contextmanager
 def in_parts() -> Iterator[None]:
-    """Have one Ctrl-C end a question that takes several calls, also where it comes between two of them.
-
-    There a handler of the user's would be called, and if it does not raise, the next part would go on.
-    """
+    """Have one Ctrl-C end a question of several calls, also between two, and where the user's handler goes on."""
     before = getattr(_parts, "interrupts", None)
     try:
         with hold_interrupts(lambda _wanted: None) as _parts.interrupts:

@@ -14,11 +14,7 @@ from collections.abc import Callable, Iterator
 
 
 class Interrupts:
-    """SIGINT during one block: noted at once, passed on only while foreign code runs that can stop for it.
-
-    Attributes:
-        seen: whether the signal came since the block began.
-    """
+    """SIGINT during one block: `seen` at once, passed on only while foreign code runs that can stop for it."""
 
     def __init__(self, interrupt: Callable[[bool], None]):
         self.seen = False

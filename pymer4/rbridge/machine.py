@@ -44,13 +44,7 @@ class RInstall:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What is wrong with the R of this machine, and what to do about it.
-
-    Attributes:
-        kind: "ok" where nothing is wrong.
-        what: a sentence that says what was found.
-        remedy: one line to type, empty where nothing is wrong.
-    """
+    """What is wrong with the R of this machine, in a sentence, and the line to type; empty where nothing is wrong."""
 
     kind: Kind
     what: str

@@ -32,12 +32,7 @@ _known = threading.local()
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """The stack of one thread.
-
-    Attributes:
-        start: the address where it starts; it grows downwards.
-        size: in bytes.
-    """
+    """The stack of one thread: the address where it starts, to grow downwards, and its size in bytes."""
 
     start: int
     size: int
