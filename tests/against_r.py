@@ -1,4 +1,4 @@
-"""Questions to an R process of its own: arrays in, arrays out, as doubles to the last bit."""
+"""Questions to R: to a process of its own, arrays in and out to the last bit, or to the one that holds a model."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from samples import trial
 import pymer4
 from pymer4.errors import NotFittedError, OptionError
 
-NAMES = {
+_LISTED = {
     "models": "Lm Lm2 Lmer",
     "simulate": "easy_multivariate_normal simulate_lm simulate_lmm",
     "stats": "boot_func cohens_d correct_pvals discrete_inverse_logit lrt perm_test rsquared rsquared_adj "
@@ -29,7 +29,7 @@ NAMES = {
     "errors": "ConvergenceWarning DataError FileError FormulaError MissingFileError ModelWarning NotFittedError "
     "OptionError Pymer4Error RError RUnavailable",
 }
-NAMES = {module: names.split() for module, names in NAMES.items()}
+NAMES = {module: names.split() for module, names in _LISTED.items()}
 
 SIGNATURES = {
     "models.Lmer": "(formula, data, family='gaussian')",

@@ -30,9 +30,9 @@ _CONSTANT = {
     ("binomial", "cloglog"): pi**2 / 6,
     ("poisson", "sqrt"): 0.25,
 }
-_APPROXIMATED = (("poisson", "log"), ("nbinom", "log"), ("gamma", "log"))
+_KNOWN = (("gaussian", "identity"), *_CONSTANT, ("poisson", "log"), ("nbinom", "log"), ("gamma", "log"))
+
 _SIMULATED = 250  # outcomes a row, for quantile residuals
-_KNOWN = (("gaussian", "identity"), *_CONSTANT, *_APPROXIMATED)
 
 
 @dataclass(frozen=True, slots=True)
