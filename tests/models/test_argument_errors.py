@@ -16,6 +16,8 @@ from pymer4.data.columns import floats, real_array
 from pymer4.errors import MOST, DataError, FormulaError, OptionError, count
 from pymer4.work import each_chunk
 
+R = pytest.mark.r
+
 
 def trial() -> pd.DataFrame:
     """Return 24 rows in 6 groups."""
@@ -25,9 +27,6 @@ def trial() -> pd.DataFrame:
         data[name] = rng.normal(size=24)
     data["lists"], data["half"] = [[1]] * 24, (np.arange(24) % 4).astype(np.float16)
     return data
-
-
-# ------------------------------------------------------------------ how values are quoted
 
 
 @pytest.mark.parametrize(
@@ -46,25 +45,43 @@ def test_values_are_quoted_in_short(value, told):
     assert errors.shown(value) == told
 
 
-# ------------------------------------------------------------------ sizes
+LARGE = r"n_boot=.* is too large. Give a whole number from 1 to 10,000,000"
+MEMORY = "1,000,000,000 numbers"
+BEFORE = r"is the column of the data.* rename the column"
+CONTROL = r"control sets .* Give"
 
 
-@pytest.mark.parametrize("value", [MOST + 1, 10**12, 10**400, 1e300])
-def test_counts_have_an_end(value):
-    with pytest.raises(OptionError, match=r"n_boot=.* is too large. Give a whole number from 1 to 10,000,000"):
-        count("n_boot", value)
+def fits(kind, formula: str, *given, **how):
+    return lambda: kind(formula, trial(), *given).fit(**how)
 
 
 @pytest.mark.parametrize(
-    "call",
+    "call, error, told",
     [
-        lambda: simulate.simulate_lm(10**9, 5),
-        lambda: simulate.simulate_lmm(10**6, 2, 10**6),
-        lambda: simulate.easy_multivariate_normal(10, 10**6, 0.1),
+        *((lambda value=value: count("n_boot", value), OptionError, LARGE) for value in (MOST + 1, 10**400, 1e300)),
+        (lambda: simulate.simulate_lm(10**9, 5), OptionError, MEMORY),
+        (lambda: simulate.simulate_lmm(10**6, 2, 10**6), OptionError, MEMORY),
+        (lambda: simulate.easy_multivariate_normal(10, 10**6, 0.1), OptionError, MEMORY),
+        (lambda: stats.welch_dof([1e308, 1.0, 2.0], [1.0, 2.0, 3.0]), DataError, r"x holds 1e\+308, whose square"),
+        (lambda: doctor.table(1), TypeError, r"what checks\(\) finds"),
+        (fits(Lm, "y ~ np.log(x)"), FormulaError, BEFORE),
+        (fits(Lm, "y ~ Q('x') + Q"), FormulaError, BEFORE),
+        (fits(Lm2, "y ~ x", "lists"), DataError, "'lists' holds values of type list"),
+        *(
+            pytest.param(call, error, told, marks=R)
+            for call, error, told in [
+                (fits(Lmer, "y ~ g * x * c + (1 | half)"), FormulaError, "24 rows are used: nothing is left"),
+                (fits(Lmer, "y ~ factor(x) + (1 | g)"), FormulaError, "24 rows are used: nothing is left"),
+                (fits(Lmer, "y ~ x + (0 | g)"), FormulaError, r"\(0 \| g\) has no effect"),
+                (fits(Lmer, "y ~ x + (1 | g)", control={"optimizer": {"a": {}}}), OptionError, CONTROL),
+                (fits(Lmer, "y ~ x + (1 | g)", control={"optimizer": [1]}), OptionError, CONTROL),
+                (fits(Lmer, "y ~ x + (1 | g)", control={"optCtrl": 3}), OptionError, CONTROL),
+            ]
+        ),
     ],
 )
-def test_data_that_no_memory_holds_are_refused(call):
-    with pytest.raises(OptionError, match="1,000,000,000 numbers"):
+def test_a_call_is_refused(call, error, told):
+    with pytest.raises(error, match=told):
         call()
 
 
@@ -72,9 +89,6 @@ def test_workers_are_no_more_than_items_and_cores_call_for():
     with joblib.parallel_config(backend="threading"):
         found = each_chunk(np.negative, np.arange(3), 10**13)
     assert np.concatenate(found).tolist() == [0, -1, -2]
-
-
-# ------------------------------------------------------------------ numbers
 
 
 @pytest.mark.parametrize(
@@ -94,14 +108,6 @@ def test_what_is_no_number_is_no_weight(values):
         floats("weights", values)
 
 
-def test_numbers_whose_squares_are_infinite_are_no_sample():
-    with pytest.raises(DataError, match=r"x holds 1e\+308, whose square"):
-        stats.welch_dof([1e308, 1.0, 2.0], [1.0, 2.0, 3.0])
-
-
-# ------------------------------------------------------------------ models without R
-
-
 @pytest.mark.parametrize("name", ["rank", "ordered", "wls_dof_correction", "summarize", "verbose"])
 @pytest.mark.parametrize("value", [np.array([True, False]), trial(), pd.NA], ids=["array", "frame", "NA"])
 def test_where_a_truth_value_is_due(name, value):
@@ -109,43 +115,24 @@ def test_where_a_truth_value_is_due(name, value):
         Lm("y ~ x", trial()).fit(**{name: value})
 
 
-def test_columns_may_have_the_names_that_patsy_uses():
+def test_columns_may_have_the_names_that_patsy_uses_and_groups_half_floats():
     model = Lm("y ~ Q + I + np", trial())
     model.fit(summarize=False)
     assert list(model.coefs.index) == ["Intercept", "Q", "I", "np"]
     assert np.isfinite(model.predict(trial())).all()
-
-
-@pytest.mark.parametrize("formula", ["y ~ np.log(x)", "y ~ Q('x') + Q"])
-def test_a_column_before_a_function_is_told(formula):
-    with pytest.raises(FormulaError, match=r"is the column of the data.* rename the column"):
-        Lm(formula, trial()).fit()
-
-
-def test_groups_of_lists_are_refused_and_half_floats_are_groups():
-    with pytest.raises(DataError, match="'lists' holds values of type list"):
-        Lm2("y ~ x", trial(), "lists")
-    model = Lm2("y ~ x", trial(), "half")
-    model.fit(summarize=False)
-    assert model.grps == {"half": 4}
-
-
-def test_the_table_of_checks_takes_checks():
-    with pytest.raises(TypeError, match=r"what checks\(\) finds"):
-        doctor.table(1)
-
-
-# ------------------------------------------------------------------ models of R
+    grouped = Lm2("y ~ x", trial(), "half")
+    grouped.fit(summarize=False)
+    assert grouped.grps == {"half": 4}
 
 
 @pytest.fixture(scope="module")
 def mixed():
     model = Lmer("y ~ x + c + (1 | g)", trial())
-    model.fit(summarize=False)
+    model.fit(summarize=False, no_warnings=True)
     return model
 
 
-@pytest.mark.r
+@R
 @pytest.mark.parametrize(
     "given, told",
     [
@@ -160,26 +147,6 @@ def mixed():
 def test_grids(mixed, given, told):
     with pytest.raises(OptionError, match=told):
         mixed.emmeans(**given)
-
-
-@pytest.mark.r
-@pytest.mark.parametrize("formula", ["y ~ g * x * c + (1 | half)", "y ~ factor(x) + (1 | g)"])
-def test_more_coefficients_than_rows(formula):
-    with pytest.raises(FormulaError, match="24 rows are used: nothing is left"):
-        Lmer(formula, trial()).fit()
-
-
-@pytest.mark.r
-def test_a_random_part_without_an_effect():
-    with pytest.raises(FormulaError, match=r"\(0 \| g\) has no effect"):
-        Lmer("y ~ x + (0 | g)", trial())
-
-
-@pytest.mark.r
-@pytest.mark.parametrize("control", [{"optimizer": {"a": {}}}, {"optimizer": [1]}, {"optCtrl": 3}])
-def test_entries_of_control(control):
-    with pytest.raises(OptionError, match=r"control sets .* Give"):
-        Lmer("y ~ x + (1 | g)", trial()).fit(control=control)
 
 
 def test_of_two_wrong_arguments_the_same_is_told_each_time():
