@@ -12,7 +12,7 @@ from pymer4.data import intake
 from pymer4.data.families import Family
 from pymer4.data.sample import Sample
 from pymer4.errors import summary_wanted
-from pymer4.models import summaries
+from pymer4.models import printing
 from pymer4.models.lm_predict import LmPredictions
 from pymer4.models.lm_resample import LmResampling
 from pymer4.models.lm_tests import LmTests
@@ -181,7 +181,7 @@ class Lm(LmPredictions, LmTests, LmResampling):
         return options.idle(Lm.fit, scheme=(options.permute > 0, "permute="), wls_dof_correction=(by_group, _WELCH))
 
     def _summary(self) -> str:
-        return summaries.linear_summary(self, self._estimate, self._ranked(self._design.variables))
+        return printing.linear_summary(self, self._estimate, self._ranked(self._design.variables))
 
     @picture
     def plot_summary(

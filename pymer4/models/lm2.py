@@ -27,7 +27,7 @@ from pymer4.infer.second_level import (
     flipped_statistics,
     tested,
 )
-from pymer4.models import summaries
+from pymer4.models import printing
 from pymer4.models.lm2_groups import Lm2Groups
 from pymer4.models.native import Lm2Fit
 from pymer4.models.options import Lm2Options, NativeMethod
@@ -313,4 +313,4 @@ class Lm2(Lm2Groups):
         return "gaussian", "identity"
 
     def _summary(self) -> str:
-        return summaries.two_stage_summary(self, self._options.ztrans_corrs, self._ranked(self._design.variables))
+        return printing.two_stage_summary(self, self._options.ztrans_corrs, self._ranked(self._design.variables))

@@ -15,7 +15,7 @@ from pymer4.data.families import Family, check_family
 from pymer4.data.outcomes import check_outcome, part_counts
 from pymer4.data.recoding import codings, contrast_matrices, with_factors, with_groups, with_ranks, without_unused
 from pymer4.errors import ConvergenceWarning, ModelWarning, summary_wanted
-from pymer4.models import summaries
+from pymer4.models import printing
 from pymer4.models.base import Ddf
 from pymer4.models.convergence import Convergence, next_step
 from pymer4.models.lmer_formula import read_formula, require_text
@@ -269,4 +269,4 @@ class Lmer(LmerPictures, LmerResampling):
         return self._design
 
     def _summary(self) -> str:
-        return summaries.mixed_summary(self, self._options.REML and self._linear, self._ranks)
+        return printing.mixed_summary(self, self._options.REML and self._linear, self._ranks)

@@ -1,16 +1,24 @@
-"""Tables as a terminal shows them: significant digits, small p as such, 80 columns."""
+"""What a model prints: its tables as a terminal shows them (significant digits, small p as such, 80 columns)."""
 
 from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from pymer4 import tables
 
 _LEAST_P = 0.001
+
+_TESTS = {
+    "Satterthwaite": "t-tests use Satterthwaite's df",
+    "Kenward-Roger": "t-tests use Kenward and Roger's SE and df",
+    "asymptotic": "t-tests use infinite df",
+}
 
 
 def number(value: Any) -> str:
@@ -63,3 +71,95 @@ def _column(name: object, values: pd.Series) -> list[str]:
     as_text = p_value if name in (tables.P_VAL, tables.PERM_P_VAL) else number
     whole = pd.api.types.is_integer_dtype(values.dtype) or pd.api.types.is_bool_dtype(values.dtype)
     return [str(v) if whole or not isinstance(v, numbers.Real) else as_text(float(v)) for v in values]
+
+
+def mixed_summary(model: Any, by_reml: bool, ranked: Iterable[Any]) -> str:
+    """Return the summary of a mixed model; `ranked` are the columns that were ranked, here and below."""
+    title = f"Linear mixed model fit by {'REML' if by_reml else 'maximum likelihood'}; {_TESTS[model._options.ddf]}"
+    if not model._linear:
+        title = "Generalized linear mixed model fit by maximum likelihood"
+    measures = _likelihood(model) | {"REML criterion" if by_reml else "Deviance": model._fit.criterion}
+    return _summary(
+        model,
+        title if model._linear else _with_family(model, title),
+        f"{_observations(model, model._fit.n_used, 'with missing values left out')}   {_groups(model)}",
+        [measures if model.theta is None else measures | {"Theta": model.theta}],
+        [
+            *_ranks(ranked),
+            "",
+            "Random effects:",
+            block(model.ranef_var),
+            *([] if model.ranef_corr is None else ["", "Correlations:", block(model.ranef_corr)]),
+        ],
+        "Fixed effects",
+    )
+
+
+def linear_summary(model: Any, fit: Any, ranked: Iterable[Any]) -> str:
+    """Return the summary of a regression, whose fit is as `least_squares` or `generalized` returned it."""
+    if model._linear:
+        how = {"OLS": "ordinary", "WLS": "weighted"}[model.estimator]
+        title = f"Linear model fit by {how} least squares"
+        measures = {"R2": model.rsquared, "Adjusted R2": model.rsquared_adj, "Residual SE": fit.sigma}
+    else:
+        title = _with_family(model, "Generalized linear model fit by maximum likelihood")
+        measures = {"Null deviance": fit.null_deviance, "Deviance": fit.deviance}
+        measures |= {"Theta": fit.theta} if fit.theta is not None else {"Dispersion": fit.dispersion}
+    counts = f"{_observations(model, len(fit.fitted))}   Residual df: {fit.df_resid}   Standard errors: {model.se_type}"
+    return _summary(model, title, counts, [measures, _likelihood(model)], _ranks(ranked), "Coefficients")
+
+
+def two_stage_summary(model: Any, fisher_z: bool, ranked: Iterable[Any]) -> str:
+    """Return the summary of a two-stage regression; `fisher_z` says whether correlations are Fisher's z."""
+    first = "linear regressions" if model._linear else f"{model.family} regressions, link {model.link}"
+    tested = {False: "Coefficients", "semi": "Semi-partial correlations", "partial": "Partial correlations"}
+    measures = {} if np.isnan(model.rsquared) else {"R2": model.rsquared, "Adjusted R2": model.rsquared_adj}
+    return _summary(
+        model,
+        f"Two-stage regression: {first} in each group, one-sample tests over groups",
+        f"{_observations(model, model.nobs)}   {_groups(model)}   Standard errors: {model.se_type}",
+        [measures | _likelihood(model)],
+        _ranks(ranked, " within groups"),
+        tested[model.iscorrs] + (" (Fisher z)" if model.iscorrs and fisher_z else ""),
+    )
+
+
+def _summary(
+    model: Any, title: str, counts: str, measures: list[Mapping[str, Any]], more: Iterable[str], tested: str
+) -> str:
+    level = 100 * model._options.conf_level
+    parts = [
+        title,
+        f"Formula: {model.formula}",
+        "",
+        counts,
+        *map(tables.lifted, measures),
+        *more,
+        "",
+        f"{tested} ({level:g}% limits: {model.ci_type}; p: {model.sig_type}):",
+        coefficients(model.coefs),
+        *(f"Warning: {text.strip()}" for text in model.warnings),
+    ]
+    return "\n".join(parts)
+
+
+def _with_family(model: Any, title: str) -> str:
+    return f"{title}\nFamily: {model.family}   Link: {model.link}"
+
+
+def _observations(model: Any, used: int, left_out: str = "left out") -> str:
+    given = len(model.fits)
+    return f"Observations: {used}" + (f" of {given} ({given - used} {left_out})" if used < given else "")
+
+
+def _groups(model: Any) -> str:
+    return f"Groups: {', '.join(f'{name} {n}' for name, n in model.grps.items())}"
+
+
+def _likelihood(model: Any) -> dict[str, float]:
+    return {"AIC": model.AIC, "BIC": model.BIC, "Log-likelihood": model.logLike}
+
+
+def _ranks(ranked: Iterable[Any], within: str = "") -> list[str]:
+    names = ", ".join(map(str, ranked))
+    return [f"Ranks{within}: {names}; fits and residuals are ranks too"] if names else []

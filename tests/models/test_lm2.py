@@ -218,21 +218,21 @@ def test_copies_are_models_of_their_own(data):
         np.testing.assert_array_equal(other.predict(data), model.predict(data))
 
 
-def test_the_pictures_know_the_outcome(data):
-    model = fitted(data)
-    assert model.plot_summary().get_xlabel() == model.plot_summary(orient="h").get_ylabel() == "Estimate (y)"
-    assert model.plot_residuals().get_xlabel() == "Fitted values (y)"
-    assert model.plot_partial("x").get_ylabel() == "y | others"
-    assert fitted(data, rank=True).plot_summary().get_xlabel() == "Estimate (rank of y)"
-    texts = [text.get_text() for text in model.plot_summary().texts]
-    assert [text.split(".")[0] for text in texts] == ["Points: the 30 groups of g"]
-
-
-@pytest.mark.parametrize(("kind", "name"), [("semi", "Semi-partial r"), ("partial", "Partial r")])
-@pytest.mark.parametrize("ztrans", [True, False])
-def test_the_forest_of_correlations_says_which_they_are(data, kind, name, ztrans):
-    model = fitted(data, to_corrs=kind, ztrans_corrs=ztrans)
-    assert model.plot_summary().get_xlabel() == f"{name} with y{' (Fisher z)' if ztrans else ''}"
+@pytest.mark.parametrize(
+    ("how", "label"),
+    [
+        ({}, "Estimate (y)"),
+        ({"rank": True}, "Estimate (rank of y)"),
+        ({"to_corrs": "semi"}, "Semi-partial r with y (Fisher z)"),
+        ({"to_corrs": "partial"}, "Partial r with y (Fisher z)"),
+        ({"to_corrs": True, "ztrans_corrs": False}, "Semi-partial r with y"),
+    ],
+)
+def test_the_forest_names_what_it_shows(data, how, label):
+    model = fitted(data, **how)
+    axes = model.plot_summary()
+    assert axes.get_xlabel() == model.plot_summary(orient="h").get_ylabel() == label
+    assert [text.get_text().split(".")[0] for text in axes.texts] == ["Points: the 30 groups of g"]
 
 
 def strewn(axes) -> int:
@@ -274,29 +274,28 @@ def test_the_summary_says_what_was_done(data, capsys):
         ({"robust": "hc9"}, OptionError, "hc9"),
         ({"robust": "cluster"}, OptionError, "cluster="),
         ({"robust": "cluster", "cluster": "famly"}, OptionError, "family"),
+        ({"robust": "cluster", "cluster": "cond"}, DataError, "within"),
         ({"conf_int": "bootstrap"}, OptionError, "boot"),
         ({"perm_on": "t"}, OptionError, "tstat"),
         ({"to_corrs": "semipartial"}, OptionError, "semi"),
+        ({"to_corrs": True, "formula": "hit ~ x", "family": "binomial"}, OptionError, "linear"),
         ({"permute": -1}, OptionError, "permute"),
         ({"n_boots": 5}, TypeError, "n_boot"),
         ({"factors": {"cond": ["a", "b", "c"]}}, OptionError, "cond"),
-        ({"robust": "cluster", "cluster": "cond"}, DataError, "within"),
+        ({"formula": "y ~ x + (x | g)"}, FormulaError, "Lmer"),
+        ({"formula": "y ~ x", "rows": "g1"}, DataError, "two are needed"),
+        *(({"group": group}, OptionError, "group=") for group in ("nope", None, 5, [], ["g", "g"], ["g", 3])),
     ],
+    ids=str,
 )
 def test_arguments_out_of_range_say_what_is_allowed(data, arguments, error, told):
+    arguments = {"formula": "y ~ x + cond"} | arguments
+    one = arguments.pop("rows", None)
     with pytest.raises(error, match=told):
-        fitted(data, "y ~ x + cond", **arguments)
+        fitted(data if one is None else data[data["g"] == one], **arguments)
 
 
-def test_models_that_make_no_sense_are_refused(data):
-    with pytest.raises(OptionError, match="nope"):
-        Lm2("y ~ x", data, group="nope")
-    with pytest.raises(FormulaError, match="Lmer"):
-        Lm2("y ~ x + (x | g)", data, group="g")
-    with pytest.raises(DataError, match="two are needed"):
-        fitted(data[data["g"] == "g1"])
-    with pytest.raises(OptionError, match="linear"):
-        fitted(data, "hit ~ x", family="binomial", to_corrs=True)
+def test_before_a_fit_there_are_no_predictions(data):
     with pytest.raises(NotFittedError):
         Lm2("y ~ x", data, group="g").predict(data)
 
@@ -324,9 +323,3 @@ def test_separated_groups_are_left_out_and_named(data):
         model = fitted(some, "hit ~ x", family="binomial")
     assert model.fixef.loc["g2"].isna().all()
     assert np.abs(model.coefs["Estimate"]).max() < 5
-
-
-@pytest.mark.parametrize("group", [None, 5, [], ["g", "g"], ["g", 3]])
-def test_groups_have_to_be_columns(data, group):
-    with pytest.raises(OptionError, match="group="):
-        Lm2("y ~ x", data, group)
