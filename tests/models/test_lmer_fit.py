@@ -111,7 +111,9 @@ def test_fitting_twice_gives_the_same(data):
 
 
 def test_other_arguments_replace_the_last_fit():
-    model = refit("slopes", conf_int="boot", n_boot=5, conf_level=0.9, REML=False, ddf="asymptotic")
+    how = {"conf_int": "boot", "n_boot": 5, "conf_level": 0.9, "REML": False, "ddf": "asymptotic"}
+    model = refit("slopes", old_optimizer=True, **how)
+    assert model.convergence.optimizer == "bobyqa"
     model.fit(summarize=False)
     pd.testing.assert_frame_equal(model.coefs, case("slopes").coefs)
     assert (model.ci_type, model.sig_type) == ("Wald", "parametric")
