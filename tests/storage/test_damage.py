@@ -166,21 +166,17 @@ def good(tmp_path: Path) -> Path:
     return tmp_path / "x.h5"
 
 
-@pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.9, 0.999])
-def test_a_truncated_file_is_named(good, share):
+@pytest.mark.parametrize("share", np.linspace(0, 0.999, 8))
+def test_a_truncated_file_and_a_flipped_bit_are_told(good, share):
     content = good.read_bytes()
-    good.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(FileError, match=rf"{good}.*(not HDF5|can't be read as a model.*backup)"):
-        load_model(good)
-
-
-@pytest.mark.parametrize("share", np.linspace(0.001, 0.999, 9))
-def test_a_flipped_bit_anywhere_is_told(good, share):
-    content = bytearray(good.read_bytes())
-    content[int(share * len(content))] ^= 0x10
-    good.write_bytes(content)
-    with pytest.raises(FileError, match=r"x\.h5 can't be read as a model.*check sum|is no model file"):
-        load_model(good)
+    place = int(share * len(content))
+    flipped = content[:place] + bytes([content[place] ^ 0x10]) + content[place + 1 :]
+    for damaged in (content[:place], flipped):
+        good.write_bytes(damaged)
+        with pytest.raises(
+            FileError, match=rf"{good} (can't be read as a model.*backup|is no model file: it is not HDF5)"
+        ):
+            load_model(good)
 
 
 def test_a_seal_that_was_cut_off_is_told(good):

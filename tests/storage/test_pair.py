@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
-import subprocess
-import sys
 import time
 from itertools import product
 from pathlib import Path
@@ -227,22 +225,6 @@ def test_a_write_that_fails_leaves_the_last_pair(path, monkeypatch, at, code, ad
     with pytest.raises(FileError, match=rf"x\.y\.h5 can't be written: {os.strerror(code)}\. .*{advice}.*is unharmed"):
         save(path, "new", b"two")
     assert load(path) == ("old", b"one") and files(path) == {"x.y.h5", "x.y.robj"}
-
-
-def test_a_full_disk_leaves_the_last_pair(tmp_path):
-    """The size of a file is limited for a process, whose writes then fail as on a full disk."""
-    path = tmp_path / "x.h5"
-    save(path, "old", b"one")
-    code = (
-        "import resource, signal, sys; from pathlib import Path\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
-        "from pymer4.storage import pair\n"
-        "pair.exchange(Path(sys.argv[1]), b'x' * 100, b'y' * 10_000)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
-    assert done.returncode == 1 and "pymer4.errors.FileError" in done.stderr and "Make room" in done.stderr
-    assert load(path) == ("old", b"one") and files(path) == {"x.h5", "x.robj"}
 
 
 def test_a_directory_that_can_only_be_read_is_no_hindrance_to_loading(path, monkeypatch):

