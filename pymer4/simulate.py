@@ -18,8 +18,7 @@ from pymer4.work import Seed, generator
 
 __all__ = ["easy_multivariate_normal", "simulate_lm", "simulate_lmm"]
 
-_MOST = 10**9
-"""Numbers that data, or a matrix of correlations, have at most: eight gigabytes."""
+_MOST = 10**9  # numbers that data, or a matrix of correlations, have: eight gigabytes
 
 Family = Literal["gaussian", "binomial"]
 """Families that data can be simulated from."""

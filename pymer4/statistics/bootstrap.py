@@ -23,8 +23,7 @@ Measure = Callable[[Any, Any], np.ndarray]
 _NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
 
 _LEVEL = 0.95
-_CALLS = 10
-"""Calls of a user's function in one block; it may be slow, and every worker should have some."""
+_CALLS = 10  # of a user's function in one block; it may be slow, and every worker should have some
 
 
 @also_spelled(function="func")

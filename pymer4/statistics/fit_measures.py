@@ -11,14 +11,9 @@ from pymer4.data.columns import normalise
 from pymer4.errors import DataError, ModelWarning, NotFittedError, OptionError, count, issue, truth
 from pymer4.statistics.samples import number, numbers
 
-_ALIASED = 1e-7
-"""Share of a column, in length, below which what the others leave of it is rounding; R's `lm` draws the line there."""
-
-_MOST = 2**53
-"""Rows that a float counts without a gap."""
-
-_SINGULAR = 1e-11
-"""Share of the largest singular value below which another is rounding."""
+_ALIASED = 1e-7  # share of a column, in length, below which what others leave of it is rounding, as in R's `lm`
+_MOST = 2**53  # rows that a float counts without a gap
+_SINGULAR = 1e-11  # share of the largest singular value below which another is rounding
 
 
 def vif(

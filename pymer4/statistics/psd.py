@@ -9,11 +9,8 @@ import numpy as np
 from pymer4.data.columns import LARGEST_FLOAT, real_array
 from pymer4.errors import ConvergenceWarning, OptionError, count, issue, shown
 
-_CHANGE = 1e-7
-"""Relative change between two iterations at which the search for the nearest matrix ends, as in R's `nearPD`."""
-
-_SYMMETRIC = 1e-8
-"""Largest difference between a matrix and its transpose that is taken for rounding, relative to its largest entry."""
+_CHANGE = 1e-7  # relative, between two iterations, at which the search ends, as in R's `nearPD`
+_SYMMETRIC = 1e-8  # difference from the transpose that is taken for rounding, relative to the largest entry
 
 
 def isPSD(mat: Any, tol: float = 1e-8) -> bool:

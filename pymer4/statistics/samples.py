@@ -12,8 +12,7 @@ import numpy as np
 from pymer4.data.columns import floats, real_array, require_squares
 from pymer4.errors import DataError, OptionError, shown
 
-_ROUNDING = 10 * np.finfo(float).eps
-"""Spread, as a share of the largest value, that is taken for rounding; R's `t.test` draws the line there too."""
+_ROUNDING = 10 * np.finfo(float).eps  # spread, as a share of the largest value, as in R's `t.test`
 
 
 def numbers(argument: str, values: Any) -> np.ndarray:
