@@ -14,6 +14,7 @@ from pymer4.fit.influence import leverages
 from pymer4.fit.irls import STILL, Path, Point, advanced, climb
 from pymer4.fit.linear import GLM_TOLERANCE, factor, inverse_triangle
 from pymer4.fit.systems import OneDesign
+from pymer4.work import keep_memory
 
 _ALTERNATIONS = 100
 
@@ -138,6 +139,7 @@ def generalized(
         >>> fit.b.round(4).tolist(), fit.converged
         ([-0.0388, 0.5403], True)
     """
+    keep_memory()
     system = _by_itself(X, y, family, link, weights, offset, theta)
     if family == "nbinom" and theta is None:
         system, path, theta_se = _alternate(system, start)

@@ -8,6 +8,7 @@ Other climbs take full steps of Fisher's scoring, and give up problems that leav
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -26,14 +27,14 @@ S = TypeVar("S", bound="System")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class System:
+class System(ABC):
     """K problems side by side; numbers of rows lie as the system likes, "rows" below.
 
     Attributes:
         law: their distribution.
         link: and link.
         y: outcomes, rows or what broadcasts to them.
-        weights: prior weights, likewise; 0 leaves a row out.
+        weights: prior weights, likewise; 0 leaves a row out, but for a careful climb.
         offset: likewise.
         places: of the problems among all there were at first, shape (K,).
         theta: sizes of the negative binomial, shape (K,), or None.
@@ -50,36 +51,36 @@ class System:
     careful: bool = False
 
     @property
+    @abstractmethod
     def df(self) -> Array:
         """Residual degrees of freedom, shape (K,)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def among(self: S, keep: Array) -> S:
         """Return some of the problems."""
-        raise NotImplementedError
 
+    @abstractmethod
     def rows(self, values: Array, keep: Array) -> Array:
         """Return the rows of some of the problems."""
-        raise NotImplementedError
 
+    @abstractmethod
     def spread(self, values: Array) -> Array:
         """Return numbers of the problems, shape (K,), for their rows."""
-        raise NotImplementedError
 
+    @abstractmethod
     def over(self, how: np.ufunc, values: Array) -> Array:
         """Reduce rows to a number a problem, shape (K,)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def predicted(self, c: Array) -> Array:
         """Return the linear predictors, rows, offset included, of coefficients of shape (K, p)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def solved(self, working: Array, target: Array, slack: Array | None) -> tuple[Array, Array, Array, Array]:
         """Return steps (K, p), squares of their lengths, factors of the information (K, p, p), and which are sound.
 
         `slack` is by what the weights of the observed information are below those of the expected, where it is asked.
         """
-        raise NotImplementedError
 
     def renewed(self: S, eta: Array) -> tuple[S, Array | float]:
         """Return the system with theta at its best, and by which share it moved."""
@@ -195,11 +196,11 @@ def advanced(system: System, point: Point, observed: bool = False) -> Point:
     law, known = system.law, point.c is not None
     mu, slope = system.link.both(point.eta)
     working, pull = system.weights * slope**2 / law.variance(mu), (system.y - mu) / slope
-    out = np.broadcast_to(system.weights == 0, pull.shape)
-    if out.any():
-        working[out], pull[out] = 0.0, 0.0
     sound = np.ones(len(system.places), dtype=bool)
     if not system.careful:
+        out = np.broadcast_to(system.weights == 0, pull.shape)
+        if out.any():
+            working[out], pull[out] = 0.0, 0.0
         legal = system.link.legal(point.eta) & law.legal(mu) & np.isfinite(working * pull) & (working > 0)
         sound = system.over(np.logical_and, legal | out)
         if not sound.all():
