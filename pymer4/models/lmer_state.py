@@ -73,18 +73,12 @@ class RObject:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class LmerFit:
-    """What R found in a fit.
+    """What R found in a fit; by REML `log_likelihood` and `criterion`, else the deviance, are the restricted ones.
 
     Attributes:
-        AIC: Akaike's information criterion.
-        BIC: Schwarz's.
-        log_likelihood: restricted, where the fit is by REML.
-        criterion: deviance, or the REML criterion.
         n_parameters: coefficients, variances, correlations and sigma.
-        n_used: rows.
         sigma: residual standard deviation, or its like.
         vcov: covariance of the coefficients, shape (p, p); None where only R's object tells.
-        theta: of a negative binomial model, else None.
         fixed: estimates, limits, standard errors, df, statistics and p of the coefficients as R gave them; None where a
             file does not tell.
     """
