@@ -55,7 +55,7 @@ def test_an_offset_enters_fits_and_predictions(offset):
     close([model.rsquared, model.rsquared_adj], [moved.rsquared, moved.rsquared_adj], HERE)
 
 
-def test_prediction_intervals_of_weighted_models():
+def test_prediction_intervals_add_the_variance_of_the_outcome():
     frame = patchy().dropna(subset=["x", "y"])
     model = regression("y ~ x", frame, weights=frame["w"])
     own, mean = (model.predict(frame, interval=interval) for interval in ("prediction", "confidence"))
@@ -64,6 +64,9 @@ def test_prediction_intervals_of_weighted_models():
     with pytest.warns(ModelWarning, match="Assuming constant prediction variance"):
         new = model.predict(frame.head(5), interval="prediction")
     close(new["SE"] ** 2, mean["SE"].head(5) ** 2 + sigma2, HERE)
+    plain = regression("y ~ x", frame)
+    own, mean = (plain.predict(frame, interval=interval) for interval in ("prediction", "confidence"))
+    close(own["SE"] ** 2, mean["SE"] ** 2 + (plain.residuals**2).sum() / plain.df_resid, HERE)
 
 
 def test_ranks_are_fitted_and_predicted():
