@@ -274,3 +274,18 @@ def test_a_save_that_waits_too_long_says_for_what(path, monkeypatch):
         assert time.monotonic() - start < 5
         assert load(path) == ("old", b"one") and pair.new(path).exists()
     assert load(path) == ("old", b"one") and files(path) == {"x.y.h5", "x.y.robj"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there is no flock on this system")
+@pytest.mark.parametrize("code, saves_all_the_same", [(errno.ENOTSUP, True), (errno.EIO, False)])
+def test_a_file_system_without_locks_lets_saves_through(path, monkeypatch, code, saves_all_the_same):
+    def refused(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("fcntl.flock", refused)
+    if saves_all_the_same:
+        save(path, "a", b"one")
+        assert load(path) == ("a", b"one")
+    else:
+        with pytest.raises(FileError, match="can't be written"):
+            save(path, "a", b"one")
