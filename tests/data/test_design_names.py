@@ -42,40 +42,28 @@ def test_a_stateful_transform_is_one_by_whatever_name(right):
     np.testing.assert_allclose(model.predict(new), expected, rtol=0, atol=1e-12)
 
 
-def test_a_model_desc_takes_the_place_of_text():
-    data = crossed()
-    lookup, transform = LookupFactor("a"), EvalFactor("np.log(x ** 2)")
-    desc = ModelDesc([Term([LookupFactor("y")])], [Term([lookup]), Term([transform]), Term([lookup, transform])])
+LOOKUP, TRANSFORM = LookupFactor("a"), EvalFactor("np.log(x ** 2)")
+WITH_NAMES = ModelDesc.from_formula("np.log(y + 10) ~ a*b + c:d")
+WITH_NAMES.rhs_termlist += [Term([LookupFactor(name)]) for name in ("weight.in.kg", "Intercept!")]
+CATEGORIES = LookupFactor("k", force_categorical=True, contrast=patsy.Sum, levels=(3, 1, 2))
+DESCRIBED = {
+    "y ~ 0 + a + np.log(x ** 2) + a:np.log(x ** 2)": (
+        ModelDesc([Term([LookupFactor("y")])], [Term([LOOKUP]), Term([TRANSFORM]), Term([LOOKUP, TRANSFORM])]),
+        "a[a1] a[a2] a[a3] np.log(x**2) a[T.a2]:np.log(x**2) a[T.a3]:np.log(x**2)",
+    ),
+    "np.log(y + 10) ~ a + b + a:b + c:d + weight.in.kg + Intercept!": (WITH_NAMES, "weight.in.kg Intercept!"),
+    "y ~ k": (ModelDesc([Term([EvalFactor("y")])], [patsy.INTERCEPT, Term([CATEGORIES])]), "Intercept k[S.3] k[S.1]"),
+}
+
+
+@pytest.mark.parametrize("formula", DESCRIBED)
+def test_a_model_desc_takes_the_place_of_text(formula):
+    data, (desc, names) = crossed(), DESCRIBED[formula]
     model = fit(Lm(desc, data))
-    assert list(model.coefs.index) == [
-        "a[a1]",
-        "a[a2]",
-        "a[a3]",
-        "np.log(x ** 2)",
-        "a[T.a2]:np.log(x ** 2)",
-        "a[T.a3]:np.log(x ** 2)",
-    ]
-    assert model.formula == "y ~ 0 + a + np.log(x ** 2) + a:np.log(x ** 2)"
-    np.testing.assert_allclose(model.predict(data), model.fits, rtol=0, atol=SAME)
-    other = pickle.loads(pickle.dumps(model))
-    np.testing.assert_array_equal(other.predict(inside(data)), model.predict(inside(data)))
-
-
-def test_predictors_are_added_to_a_formula_by_name():
-    data = crossed()
-    desc = ModelDesc.from_formula("np.log(y + 10) ~ a*b + c:d")
-    desc.rhs_termlist += [Term([LookupFactor(name)]) for name in ("weight.in.kg", "Intercept!")]
-    model = fit(Lm(desc, data))
-    assert list(model.coefs.index)[-2:] == ["weight.in.kg", "Intercept!"]
-    np.testing.assert_allclose(pickle.loads(pickle.dumps(model)).predict(data), model.fits, rtol=0, atol=SAME)
-
-
-def test_a_lookup_may_make_categories():
-    data = crossed()
-    factor = LookupFactor("k", force_categorical=True, contrast=patsy.Sum, levels=(3, 1, 2))
-    model = fit(Lm(ModelDesc([Term([EvalFactor("y")])], [patsy.INTERCEPT, Term([factor])]), data))
-    assert list(model.coefs.index) == ["Intercept", "k[S.3]", "k[S.1]"]
-    np.testing.assert_allclose(copy.deepcopy(model).predict(data), model.fits, rtol=0, atol=SAME)
+    assert model.formula == formula
+    assert [name.replace(" ", "") for name in model.coefs.index][-len(names.split()) :] == names.split()
+    for other in (model, copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        np.testing.assert_allclose(other.predict(data), model.fits, rtol=0, atol=SAME)
 
 
 class HalfOf:
@@ -124,10 +112,8 @@ def test_factors_of_the_users_own_and_alternative_formulas():
     np.testing.assert_allclose(model.coefs["Estimate"], by_hand.coefs["Estimate"], rtol=1e-10)
     np.testing.assert_allclose(model.predict(data.iloc[3:9]), model.fits[3:9], rtol=0, atol=SAME)
     holes = data.assign(x=data["x"].where(data.index != data["x"].idxmin()))
-    model, dropped = Lm(desc, holes), Lm(desc, holes.dropna())
-    for one in (model, dropped):
-        one.fit(summarize=False)
-    pd.testing.assert_frame_equal(model.coefs, dropped.coefs)
+    model = fit(Lm(desc, holes))
+    pd.testing.assert_frame_equal(model.coefs, fit(Lm(desc, holes.dropna())).coefs)
     assert np.isnan(model.predict(holes)).sum() == 1
     with pytest.raises(DataError, match="needs the column"):
         model.predict(data.drop(columns="x"))
@@ -145,16 +131,12 @@ def test_arrays_of_the_calling_code_stand_for_columns():
     np.testing.assert_array_equal(model.predict(data.head(3).assign(new_x2=new_x2)), model.fits[:3])
     with pytest.raises(DataError, match=r"'new_x2', an array of 72 values in your code.*3 rows"):
         model.predict(data.head(3))
-    holes = data.assign(y=data["y"].where(data.index % 7 > 0))
-    model = fit(Lm("y ~ new_x2 + center(x1)", holes))
+    holes, x_list = data.assign(y=data["y"].where(data.index % 7 > 0)), list(data["x2"])
     by_hand = fit(Lm("y ~ x2 + center(x1)", holes))
-    np.testing.assert_allclose(model.fits, by_hand.fits, rtol=0, atol=1e-12)
-    x_list = list(data["x2"])
-    model = fit(Lm("y ~ x_list", holes))
-    assert np.isnan(model.fits).sum() == holes["y"].isna().sum()
+    for right in ("new_x2 + center(x1)", "x_list + center(x1)"):
+        np.testing.assert_allclose(fit(Lm(f"y ~ {right}", holes)).fits, by_hand.fits, rtol=0, atol=1e-12)
     x_list[4] = None
-    model = fit(Lm("y ~ center(x_list)", data))
-    assert lost(model.fits) == [4]
+    assert lost(fit(Lm("y ~ center(x_list)", data)).fits) == [4]
     assert new_x2 is not None
 
 
@@ -186,8 +168,7 @@ def make_within(kind):
 
 @pytest.mark.parametrize("kind", ["call", "comprehension", "generator", "lambda", "apply", "subclass"])
 def test_functions_are_found_where_the_model_is_made(kind):
-    model = make_within(kind)
-    model.fit(summarize=False)
+    model = fit(make_within(kind))
     plain = fit(Lm("y ~ x", model._frame))
     np.testing.assert_allclose(model.coefs["Estimate"].iloc[1] * 3, plain.coefs["Estimate"].iloc[1], rtol=1e-10)
 
