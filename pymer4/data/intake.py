@@ -107,15 +107,15 @@ def first_rows(rows: np.ndarray, most: int = 5) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RowValues:
-    """What the arguments of a regression say about each row of the data.
+    """What the arguments of a regression say about each row of the data, shape (rows,), or None.
 
     Attributes:
-        weights: prior weights, or inverse variances, shape (rows,), NaN where missing; or None.
-        offset: shape (rows,), likewise.
-        groups: codes of the groups that have a variance each, shape (rows,), −1 where missing; or None.
+        weights: prior weights, or inverse variances, NaN where missing.
+        offset: likewise.
+        groups: codes of the groups that have a variance each, −1 where missing.
         group_names: what the groups are called.
-        clusters: codes of the clusters, likewise; or None.
-        missing: rows left out on their account, shape (rows,).
+        clusters: codes of the clusters, likewise.
+        missing: rows left out on their account.
     """
 
     weights: np.ndarray | None
@@ -283,5 +283,5 @@ def at_rows(column: Column, rows: np.ndarray) -> Column:
 
 
 def subset(columns: Mapping[str, Column], rows: np.ndarray) -> dict[str, Column]:
-    """Return the columns at the rows where `rows` is true."""
+    """Return columns at the rows where `rows` is true."""
     return {name: at_rows(column, rows) for name, column in columns.items()}

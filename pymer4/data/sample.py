@@ -26,7 +26,6 @@ class Sample:
 
     Attributes:
         X: design, shape (n, p).
-        names: its columns.
         kept: which columns of the formula's design these are.
         y: what is modelled, shape (n,); of a binomial model 0 and 1, or the share of successes.
         trials: number of trials of `cbind(successes, failures)`, shape (n,); or None.
@@ -36,7 +35,6 @@ class Sample:
         variances: those variances, shape (groups,); or None.
         clusters: codes, shape (n,); or None.
         used: which rows of the data these are, shape (rows,).
-        has_intercept: whether the formula has an intercept.
         factored: triangular factor of the design of a linear model, else None.
         notes: what a user should be told.
     """

@@ -31,7 +31,6 @@ class Variable:
         names: names of its levels where it makes categories, in their order.
         labels: the same as the values that they are; coefficients are called after these.
         contrast: how they are coded; None leaves it to the formula.
-        ranks: of a column in whose place ranks were fitted.
     """
 
     kind: Column

@@ -159,26 +159,6 @@ def test_r2con_gives_back_what_was_written_below_the_mean_row(weights):
     )
 
 
-@untimed
-@given(st.integers(2, 6).flatmap(lambda k: st.lists(st.integers(-3, 3), min_size=k * (k - 1), max_size=k * (k - 1))))
-def test_con2r_is_the_inverse_of_r2con_but_for_the_place_of_zero(numbers):
-    k = int((1 + np.sqrt(1 + 4 * len(numbers))) / 2)
-    matrix = np.array(numbers, dtype=float).reshape(k, k - 1)
-    assume(np.linalg.matrix_rank(np.column_stack([np.ones(k), matrix])) == k)
-    np.testing.assert_allclose(con2R(R2con(matrix)[1:]), matrix - matrix.mean(0), atol=1e-10)
-
-
-@untimed
-@given(written(), st.randoms(use_true_random=False))
-def test_a_new_order_of_contrasts_or_levels_gives_the_same_comparisons(weights, random):
-    m, k = weights.shape
-    rows, levels = random.sample(range(m), m), random.sample(range(k), k)
-    here = con2R(weights)[:, :m]
-    scale = np.abs(here).max(0)
-    np.testing.assert_allclose((con2R(weights[rows])[:, :m] - here[:, rows]) / scale[rows], 0, atol=1e-10)
-    np.testing.assert_allclose((con2R(weights[:, levels])[:, :m] - here[levels]) / scale, 0, atol=1e-10)
-
-
 @pytest.mark.parametrize(
     ("call", "said"),
     [

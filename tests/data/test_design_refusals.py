@@ -41,6 +41,7 @@ def test_one_design_serves_every_fit_that_it_fits():
         ("y ~ `weird column!`", r"Q\('weird column!'\)"),
         ("y ~ Q('weird')", r"name 'weird' is not defined(.|\n)*neither a column"),
         ("y ~ log(x)", r"name 'log' is not defined(.|\n)*log is a function of R's formulas. Use np.log"),
+        ("y ~ (a + b)^2", r"\(a \+ b\)\*\*2"),
         ("y ~ x ~ a", "~ can only be used once"),
         ("y ~ ", "the expression ended"),
         ("y ~ .", "There is no '.'"),
