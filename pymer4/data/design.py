@@ -28,7 +28,7 @@ from pymer4.errors import DataError, FormulaError, ModelWarning, issue
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matrices:
-    """What a formula makes of the rows used.
+    """What a formula makes of the rows used, and what it learned from them, which no pickle keeps.
 
     Attributes:
         outcome: left side, shape (n, k); numbers, or one column of 0 and 1 for each level of `levels`.
@@ -36,6 +36,10 @@ class Matrices:
         X: right side, shape (n, p).
         names: names of its columns, as patsy has them.
         used: which rows of the data these are, shape (rows,).
+        known: what was learned about each column.
+        info: the `patsy.DesignInfo` of the right side.
+        looked_up: columns that factors of the user's own turned out to use.
+        within: rows that expressions could look at, shape (rows,); None for all.
     """
 
     outcome: np.ndarray
@@ -43,21 +47,8 @@ class Matrices:
     X: np.ndarray
     names: tuple[str, ...]
     used: np.ndarray
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Learned:
-    """What `Design` learns and no pickle keeps.
-
-    Attributes:
-        known: what was learned about each column.
-        looked_up: columns that factors of the user's own turned out to use.
-        within: rows that expressions could look at, shape (rows,); None for all.
-    """
-
     known: Mapping[Any, Variable]
     info: Any
-    matrices: Matrices
     looked_up: tuple[Any, ...]
     within: np.ndarray | None
 
@@ -85,7 +76,7 @@ class Design:
         self.terms, self.frame, self.scope = terms, frame, scope
         self._factors, self._ordered, self._rank, self._missing = factors, ordered, rank, missing
         self.codings: dict[str, Coding] = {}
-        self._learned: _Learned | None = None
+        self._learned: Matrices | None = None
         self._carried: Mapping[Any, Any] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -105,23 +96,19 @@ class Design:
     @property
     def matrices(self) -> Matrices:
         """Outcome and predictors of the rows used."""
-        return self._fitted.matrices
+        if self._learned is None:
+            self._learned = self._learn([])
+        return self._learned
 
     @property
     def variables(self) -> Mapping[Any, Variable]:
         """What was learned about each column."""
-        return self._fitted.known
+        return self.matrices.known
 
     @property
     def info(self) -> Any:
         """The `patsy.DesignInfo` of the right side."""
-        return self._fitted.info
-
-    @property
-    def _fitted(self) -> _Learned:
-        if self._learned is None:
-            self._learned = self._learn([])
-        return self._learned
+        return self.matrices.info
 
     def matrix(self, data: pd.DataFrame, purpose: str = "predict()") -> np.ndarray:
         """Return the right side for new data, as the fit coded it, shape (rows, p); NaN in rows with a missing value.
@@ -130,7 +117,7 @@ class Design:
             DataError: a column is not there, is of another kind, or has a level that the fit has not seen.
             FormulaError: patsy can't evaluate the formula on these data; its words.
         """
-        learned = self._fitted
+        learned = self.matrices
         borrowed = self._borrowed_for(data, purpose)
         names = [*self.predictors, *learned.looked_up]
         require_columns(names, data, purpose)
@@ -138,7 +125,7 @@ class Design:
         if not infos:
             return np.ones((len(data), 1))
         rows = Rows(data, [*names, *borrowed], borrowed)
-        X, complete = np.full((len(data), len(learned.matrices.names)), np.nan), ~rows.missing
+        X, complete = np.full((len(data), len(learned.names)), np.nan), ~rows.missing
         if complete.any():
             widths = {f: facts.num_columns for f, facts in infos.items() if facts.num_columns}
             new = NewRows(self._of_whole_columns(learned), widths)
@@ -149,7 +136,7 @@ class Design:
                 issue(text, ModelWarning)
         return X
 
-    def _learn(self, looked_up: list[Any]) -> _Learned:
+    def _learn(self, looked_up: list[Any]) -> Matrices:
         """Learn from the data; `looked_up` are columns that factors of the user's own turned out to use."""
         self.scope.find_lost(self.terms.text)
         borrowed = self._borrowed()
@@ -171,9 +158,10 @@ class Design:
         (outcome, X), kept, within = self._build(infos, rows, known, complete)
         require_levels(infos[1])
         names = tuple(infos[1].column_names)
-        matrices = Matrices(np.asarray(outcome), _levels_of(infos[0]), np.asarray(X), names, kept)
+        found = (np.asarray(outcome), _levels_of(infos[0]), np.asarray(X), names, kept)
+        matrices = Matrices(*found, known, infos[1], tuple(looked_up), within)
         _require_finite(matrices, infos[0].column_names)
-        return _Learned(known, infos[1], matrices, tuple(looked_up), within)
+        return matrices
 
     def _infos(self, factors: Mapping[Any, Reference | None], view: View) -> list[Any]:
         """Return patsy's `DesignInfo` of either side, learned from complete rows."""
@@ -192,12 +180,12 @@ class Design:
                 "A column of the data that is called 'Intercept' has to be renamed."
             ) from error
 
-    def _of_whole_columns(self, learned: _Learned) -> Mapping[Any, Any]:
+    def _of_whole_columns(self, learned: Matrices) -> Mapping[Any, Any]:
         """Return what computes the factors whose value in a row hangs on the rows beside it."""
         if self._carried is None:
             borrowed = self._borrowed()
             rows = Rows(self.frame, [*self.predictors, *learned.looked_up, *borrowed], borrowed)
-            complete = learned.matrices.used
+            complete = learned.used
             if learned.within is not None:
                 rows, complete = rows.at(learned.within), complete[learned.within]
             self._carried = carried(learned.info, View(rows, learned.known, complete, self._hidden))
