@@ -11,8 +11,9 @@ from pymer4 import tables
 from pymer4.data.columns import places
 from pymer4.data.intake import group_codes
 from pymer4.errors import DataError, ModelWarning, OptionError, confidence_level, issue, one_of
-from pymer4.fit.distributions import link_function
 from pymer4.fit.sandwich import welch_df
+from pymer4.infer.asymptotic import asymptotic
+from pymer4.infer.targets import Target
 from pymer4.models.base import spread
 from pymer4.models.lm_state import LmState
 
@@ -80,44 +81,25 @@ class LmPredictions(LmState):
                 f"interval='prediction' is for linear models; this one has family {self.family!r} and link "
                 f"{self.link!r}. Use interval='confidence'."
             )
-        X = self._design.matrix(data)[:, self._fit.kept]
-        offset = self._offset_values(data)
-        eta = X @ self._estimate.b
-        eta = eta if offset is None else eta + offset
-        link = link_function(self.link)
         response = pred_type == "response" and not self._linear
+        X, offset = self._design.matrix(data)[:, self._fit.kept], self._offset_values(data)
+        target = Target(X, self.link if response else "identity", 0.0 if offset is None else offset)
+        eta = target.estimates(self._estimate.b)
         if interval is None:
-            return link.inverse(eta) if response else eta
-        variance = np.einsum("ij,ij->i", X @ self._fit.vcov, X)
+            return target.shown(eta)
+        variance = target.variances(self._fit.vcov)
         groups = self._groups_of(data) if interval == "prediction" and self._fit.variances is not None else None
-        quantile = self._quantile(X, level, groups, variance)
+        varying = bool(np.ndim(self._fit.df))
+        df = self._welch_df(target.L, groups, variance) if varying else self._fit.df
         if interval == "prediction":
             variance = variance + self._new_variance(data, groups)
-        se = np.sqrt(variance)
-        margin = quantile * se
-        lower, upper = eta - margin, eta + margin
-        if response:
-            se = se * np.abs(link.derivative(eta))
-            lower, upper = np.sort([link.inverse(lower), link.inverse(upper)], axis=0)
-            eta = link.inverse(eta)
+        found = target.inferred(eta, asymptotic(eta, np.sqrt(variance), df, level))
         attrs = {"interval": interval, "conf_level": level, "ddf": "asymptotic" if self._asymptotic else "residual"}
         attrs |= {"scale": "link" if pred_type == "link" and not self._linear else "response"}
-        if np.ndim(self._fit.df):
+        if varying:
             attrs["ddf"] = "Satterthwaite"
-        return tables.prediction_table((eta, se, lower, upper), level, data.index, attrs)
-
-    def _quantile(
-        self, X: np.ndarray, level: float, groups: np.ndarray | None, variance: np.ndarray
-    ) -> np.ndarray | float:
-        """Return the quantiles that limits of X b are made with."""
-        from scipy.special import ndtri, stdtrit
-
-        df = self._fit.df
-        if np.ndim(df):
-            df = self._welch_df(X, groups, variance)
-        elif np.isinf(df):
-            return float(ndtri((1 + level) / 2))
-        return stdtrit(df, (1 + level) / 2)
+        shown = (target.shown(eta), found.se, found.lower, found.upper)
+        return tables.prediction_table(shown, level, data.index, attrs)
 
     def _new_variance(self, data: pd.DataFrame, groups: np.ndarray | None) -> np.ndarray | float:
         """Return the variance of a new outcome about its mean, one a row."""
