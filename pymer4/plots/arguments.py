@@ -25,37 +25,22 @@ _LARGEST = 500  # inches; matplotlib draws no more than 65,536 pixels a side
 
 def one_axes(argument: str, value: Any) -> Axes:
     """Return the axes of a picture that has one panel."""
-    from matplotlib.axes import Axes
-
-    if isinstance(value, Axes):
-        return _sound(argument, value)
     if _is_several(value):
         raise OptionError(
-            f"{argument} is {_kind(value)} of {np.size(np.asarray(value, dtype=object))}, and this picture has one "
-            "panel. Give one matplotlib Axes, such as axes[0], or none to have a figure made."
+            f"{argument} holds {np.size(np.asarray(value, dtype=object))} axes, and this picture has one panel. Give "
+            "one matplotlib Axes, such as axes[0], or none to have a figure made."
         )
-    raise OptionError(
-        f"{argument}={shown(value)} is {_kind(value)}, not a matplotlib Axes. Give what plt.subplots() returns beside "
-        "the figure, or none to have a figure made."
-    )
+    return _sound(argument, value)
 
 
 def some_axes(argument: str, value: Any) -> Axes | list[Axes]:
     """Return the axes of a picture that may have several panels: one, or several in any shape."""
-    if not _is_several(value):
-        return one_axes(argument, value)
-    from matplotlib.axes import Axes
     from matplotlib.cbook import flatten
 
-    held = list(flatten(value))
-    for each in held:
-        if not isinstance(each, Axes):
-            raise OptionError(
-                f"{argument} holds {shown(each)}, {_kind(each)}. Each has to be a matplotlib Axes, one a panel."
-            )
-        _sound(argument, each)
-    if len(set(held)) < len(held):
-        raise OptionError(f"{argument} holds the same Axes more than once. Give one a panel.")
+    if not _is_several(value):
+        return _sound(argument, value)
+    held = [_sound(argument, each) for each in flatten(value)]
+    once(argument, held)
     return held
 
 
@@ -73,27 +58,21 @@ def size(argument: str, value: Any) -> tuple[float, float]:
 def limits(argument: str, value: Any) -> tuple[float, float]:
     """Return the ends of an axis."""
     found = _pair(value)
-    if found is None:
+    if found is None or found[0] >= found[1]:
         raise OptionError(
-            f"{argument}={shown(value)} has to be the two ends of the axis, finite numbers, such as (-1, 1). Leave it "
-            "out for all that is drawn."
-        )
-    low, high = sorted(found)
-    if found != (low, high) or low == high:
-        raise OptionError(
-            f"{argument}={shown(value)} has to name the lower end first, and another one second, such as "
-            f"({low:g}, {high if high > low else low + 1:g})."
+            f"{argument}={shown(value)} has to be the two ends of the axis, finite numbers, the lower one first, such "
+            "as (-1, 1). Leave it out for all that is drawn."
         )
     return found
 
 
 def marks(argument: str, value: Any) -> str:
     """Return a format string of matplotlib, or "none"."""
+    from matplotlib.figure import Figure
+
     if isinstance(value, str):
         if value.lower() == "none":
             return value
-        from matplotlib.figure import Figure
-
         with contextlib.suppress(ValueError):
             Figure().subplots().plot([0], [0], value)
             return value
@@ -114,11 +93,11 @@ def label(argument: str, value: Any) -> str:
     """Return the label of an axis; None is an empty one, in whose place stands what is drawn there."""
     if value is None:
         return ""
-    if not isinstance(value, str):
-        raise OptionError(f"{argument}={shown(value)} has to be text, and '' for the default.")
-    if any("\ud800" <= char <= "\udfff" for char in value):
-        raise OptionError(f"{argument}={shown(value)} holds half of a character, which can't be drawn. Mend the text.")
-    return value
+    if isinstance(value, str) and not any("\ud800" <= char <= "\udfff" for char in value):
+        return value
+    raise OptionError(
+        f"{argument}={shown(value)} has to be text, without halves of characters, and '' for the default."
+    )
 
 
 def names_among(argument: str, value: Any, known: Sequence[str]) -> list[str]:
@@ -151,15 +130,16 @@ def listed(argument: str, value: Any) -> list[Any]:
     return found
 
 
-def _sound(argument: str, ax: Axes) -> Axes:
+def _sound(argument: str, value: Any) -> Axes:
     """Return axes on which straight lines are straight, and which belong to a figure."""
-    if ax.figure is None:
-        raise OptionError(f"{argument} is an Axes that was removed from its figure. Give one that is still there.")
-    if ax.name != "rectilinear":
-        raise OptionError(
-            f"{argument} is an Axes with {ax.name} projection. Give a plain one, as plt.subplots() makes it."
-        )
-    return ax
+    from matplotlib.axes import Axes
+
+    if isinstance(value, Axes) and value.figure is not None and value.name == "rectilinear":
+        return value
+    raise OptionError(
+        f"{argument}={shown(value)} is not a plain matplotlib Axes of a figure. Give what plt.subplots() returns "
+        "beside the figure, or none to have a figure made."
+    )
 
 
 def _is_several(value: Any) -> bool:
@@ -180,11 +160,6 @@ def _pair(value: Any) -> tuple[float, float] | None:
     except OverflowError:
         return None
     return (low, high) if np.isfinite([low, high]).all() else None
-
-
-def _kind(value: Any) -> str:
-    name = type(value).__name__
-    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
 
 
 _CHECKS: Mapping[str, Callable[[str, Any], Any]] = {

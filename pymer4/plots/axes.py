@@ -28,10 +28,11 @@ DISTINCT = ("#332288", "#CC6677", "#117733", "#88CCEE", "#882255", "#999933", "#
 STROKES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 MANY = 500  # marks; more are pixels, not paths, in a vector file
 _PAGE = 7.0  # inches; figures up to that width are shown as they are, larger ones reduced
-_LINES = 4  # of a note under the axis
+_NOTE = 300  # letters of a note under the axis
 NAME = 34  # letters of a name on a y axis; longer ones are broken
 _LINE = 1.2  # height of a line, in sizes of its letters
 LEAST = 7.0  # points; smaller letters can't be read
+_SEAM = "\v"  # where a name may be broken
 
 
 def dress(ax: Axes | None, figsize: tuple[float, float], rows: str = "") -> Axes:
@@ -84,8 +85,9 @@ def guide(ax: Axes, at: float, down: bool = True, zorder: float = 2.0) -> None:
 
 def write(ax: Axes, text: Text, words: str) -> None:
     """Write a title or the label of the x axis, broken and shrunk as the axes are narrow, and literally."""
-    (broken,), size, _ = _lying([words], pitch(ax, "x", 1), text.get_size())
-    text.set(text=broken, size=size, parse_math=False)
+    wide, least = pitch(ax, "x", 1), min(text.get_size(), LEAST)
+    broken, size = _fitted([words], 0.95 * wide, wide, text.get_size()) or ([in_lines(words, 20)], least)
+    text.set(text=broken[0], size=size, parse_math=False)
 
 
 def settle(ax: Axes, made: bool) -> None:
@@ -97,16 +99,12 @@ def settle(ax: Axes, made: bool) -> None:
 
 
 def caption(ax: Axes, text: str) -> None:
-    """Write a small grey text under the x axis, in four lines at most, as wide as the axes, or as a figure of one."""
+    """Write a small grey text under the x axis, in lines as wide as the figure lets them be; a long one is cut."""
     size = 0.8 * ax.xaxis.label.get_size()
-    box, whole = ax.get_window_extent(), ax.figure.bbox
-    middle = (box.x0 + box.x1) / 2
-    wide = box.width if ax.figure.axes[1:] else 1.85 * min(middle - whole.x0, whole.x1 - middle)
-    width = max(int(72 * wide / ax.figure.dpi / (0.5 * size)), 20)
-    lines = textwrap.wrap(text, width, break_long_words=False, max_lines=_LINES, placeholder=" …")
+    cut = textwrap.wrap(text, _NOTE, max_lines=1, placeholder=" …")[0]
     under = {"xycoords": ax.xaxis.label, "xytext": (0, -0.5 * size), "textcoords": "offset points"}
     look = {"ha": "center", "va": "top", "size": size, "color": _FAINT, "annotation_clip": False, "parse_math": False}
-    ax.annotate("\n".join(lines).replace("\u00a0", " "), (0.5, 0), **under, **look)
+    ax.annotate(cut, (0.5, 0), wrap=True, **under, **look)
 
 
 def label(ax: Axes, xlabel: str, ylabel: str) -> Axes:
@@ -143,28 +141,26 @@ def name(drawn: Sequence[Axes], axis: str, at: np.ndarray, names: Sequence[objec
     full = getattr(drawn[0], f"{axis}axis").get_major_ticks(1)[0].label1.get_fontsize()
     settle(drawn[0], made)
     wide, high = (pitch(drawn[0], each, 1) for each in "xy")
-    longest = wide / 2 if axis == "y" else 2**0.5 * min(wide / 2, high / 3)
     for again in (False, True)[: 1 + made]:
         settle(drawn[0], again)
         for ax in drawn:
-            room, k, look = pitch(ax, axis, len(texts)), 1, {}
-            shown, size, fit = _lying(texts, room, full) if axis == "x" else _stacked(texts, room, longest, full)
-            if not fit and axis == "x":
+            room, longest, fit, look = pitch(ax, axis, len(texts)), wide / 3, None, {}
+            if axis == "x":
+                fit, longest = _fitted(texts, 0.95 * room, high / 6, full), min(wide, high) / 2
+            if axis == "x" and fit is None:
                 room, look = room / 2**0.5, {"rotation": 45, "rotation_mode": "anchor", "ha": "right", "va": "top"}
-            if not fit:
-                shown, size, k = _thinned(texts, room, longest, full if axis == "y" else min(full, 10.0))
+            fit = fit or _fitted(texts, longest, room, full)
+            shown, size = fit or (_shortened(texts, int(longest / (0.55 * LEAST))), min(full, LEAST))
+            k = 1 if fit else math.ceil(_LINE * size / room - 0.01)
             getattr(ax, f"set_{axis}ticks")(at[::k], shown[::k], fontsize=size, parse_math=False, **look)
 
 
 def in_lines(name: str, width: int) -> str:
-    """Break a name wider than that, after its colons first, then after blanks and underscores and before brackets."""
-    lines = [""]
-    for part in re.split("(?<=:)", name) if len(name) > width else [name]:
-        for piece in re.split(r"(?<=[ _])|(?=\[)", part) if len(part) > width else [part]:
-            if lines[-1] and len(lines[-1]) + len(piece.rstrip()) > width:
-                lines.append("")
-            lines[-1] += piece
-    return "\n".join(line.rstrip() for line in lines if line)
+    """Break a name wider than that, after blanks, colons and underscores and before brackets."""
+    if len(name) <= width:
+        return name
+    parts = re.sub(r"(?<=[:_])(?=[^\W_])|(?=\[)", _SEAM, name)
+    return textwrap.fill(parts, width, break_long_words=False, replace_whitespace=False).replace(_SEAM, "")
 
 
 def _made(count: int, figsize: tuple[float, float], columns: int, **shared: bool) -> list[Axes]:
@@ -186,49 +182,34 @@ def _made(count: int, figsize: tuple[float, float], columns: int, **shared: bool
     return drawn
 
 
-def _lying(texts: Sequence[str], room: float, full: float) -> tuple[list[str], float, bool]:
-    """Return texts broken, and shrunk, to lie within so many points, the size of their letters, and whether they do."""
+def _fitted(texts: Sequence[str], along: float, across: float, full: float) -> tuple[list[str], float] | None:
+    """Return texts in lines of so many points, within so many points across, and the size of their letters, if any."""
+    letter = _letter(texts)
     for size in np.linspace(full, min(full, LEAST), 5):
-        broken = [in_lines(text, _letters(room, size)) for text in texts]
-        if all(_width(line, size) <= 0.97 * room for text in broken for line in text.split("\n")):
-            return broken, size, True
-    return broken, size, False
+        most = int(along / (letter * size))
+        shown = [in_lines(text, max(most, 1)) for text in texts]
+        lines = [text.split("\n") for text in shown]
+        if _LINE * size * max(map(len, lines)) <= across and all(len(line) <= most for each in lines for line in each):
+            return shown, size
+    return None
 
 
-def _width(line: str, size: float) -> float:
-    """Return the width of a line of text in points. Letters that the font has not are told as they are drawn."""
+def _letter(texts: Sequence[str]) -> float:
+    """Return the width of a letter of the widest text, in sizes. Those that the font has not are told when drawn."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import text_to_path
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        return text_to_path.get_text_width_height_descent(line, FontProperties(size=size), False)[0]
-
-
-def _stacked(texts: list[str], room: float, longest: float, full: float) -> tuple[list[str], float, bool]:
-    """Return texts broken to lie one above another, the size of their letters, and whether that is worth it."""
-    broken = [in_lines(text, min(NAME, _letters(longest, full))) for text in texts]
-    lines = max(text.count("\n") + 1 for text in broken)
-    size = min(full, room / (_LINE * (lines + 0.15)))
-    return _shortened(broken, _letters(longest, size)), size, lines > 1 and size >= max(0.7 * full, min(full, LEAST))
-
-
-def _thinned(texts: list[str], room: float, longest: float, full: float) -> tuple[list[str], float, int]:
-    """Return texts of one line each, the size of their letters, and k: every k-th has the room of a line."""
-    size = float(np.clip(room / _LINE, min(full, LEAST), full))
-    return _shortened(texts, max(_letters(longest, size), 16)), size, math.ceil(_LINE * size / room - 0.01)
+        boxes = [text_to_path.get_text_width_height_descent(text, FontProperties(size=1), False) for text in texts]
+    return max(box[0] / max(len(text), 1) for box, text in zip(boxes, texts, strict=True)) or 1.0
 
 
 def _shortened(texts: list[str], most: int) -> list[str]:
-    """Leave out the middle of lines longer than `most` letters, or than what keeps the names apart."""
-    for limit in range(most + 1, max(map(len, texts)), 4):
+    """Leave out the middle of texts longer than `most` letters, or than what keeps them apart."""
+    for limit in range(max(most, 16), max(map(len, texts)), 4):
         keep = limit // 2 - 1
-        short = [re.sub(f"(?m)^(.{{{keep}}}).{{3,}}(.{{{keep}}})$", r"\1…\2", text) for text in texts]
+        short = [re.sub(f"^(.{{{keep}}}).{{3,}}(.{{{keep}}})$", r"\1…\2", text) for text in texts]
         if len(set(short)) == len(set(texts)):
             return short
     return texts
-
-
-def _letters(room: float, size: float) -> int:
-    """Return about how many letters of a size fit in so many points."""
-    return max(int(room / (0.55 * size)), 8)

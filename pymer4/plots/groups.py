@@ -72,7 +72,6 @@ def group_lines(
     if blank and 0 < len(names) <= NAMED:
         _legend(ax, values, population is not None, outside=made)
     axes.label(ax, xlabel, ylabel)
-    axes.settle(ax, made)
     if blank and note:
         axes.caption(ax, note)
     if blank and categories:

@@ -67,8 +67,8 @@ def drawn(axes):
 
 
 def note(axes):
-    """Return what is written under the axis in one line; empty where there is nothing."""
-    return " ".join(text.get_text().replace("\n", " ") for text in axes.texts)
+    """Return what is written under the axis, with plain blanks; empty where there is nothing."""
+    return " ".join(text.get_text().replace("\u00a0", " ") for text in axes.texts)
 
 
 def labels(axes):

@@ -141,10 +141,17 @@ def test_a_term_that_crowds_the_others_out_is_named(b, given, term):
     assert crowding(b, b - 1, b + 1, None if given is None else pd.DataFrame(given)) == term
 
 
-def test_names_are_broken_where_they_may(ax):
-    long = "conditionTreated:timeAfterTraining:groupControl"
-    forest(pd.Series({long: 1.0, 7: 3.0}), [0, 2], [2, 4], ax=ax)
-    assert names(ax, "y") == ["conditionTreated:\ntimeAfterTraining:groupControl", "7"]
+@pytest.mark.parametrize(
+    ("long", "lines"),
+    [
+        ("conditionTreated:timeAfterTraining:groupControl", "conditionTreated:\ntimeAfterTraining:\ngroupControl"),
+        ("C(arm, Treatment('b'))[T.new]", "C(arm, Treatment('b'))\n[T.new]"), (7, "7"),
+        ("a level with a long description", "a level with a long\ndescription"),
+    ],
+)  # fmt: skip
+def test_names_are_broken_where_they_may(ax, long, lines):
+    forest(pd.Series({long: 1.0, "x": 3.0}), [0, 2], [2, 4], ax=ax)
+    assert names(ax, "y") == [lines, "x"]
 
 
 FACTOR = "C(condition, Treatment('control'))[T.level {}]:scale(baseline_anxiety)"
