@@ -38,7 +38,6 @@ class Matrices:
         used: which rows of the data these are, shape (rows,).
         known: what was learned about each column.
         info: the `patsy.DesignInfo` of the right side.
-        looked_up: columns that factors of the user's own turned out to use.
         within: rows that expressions could look at, shape (rows,); None for all.
     """
 
@@ -49,7 +48,6 @@ class Matrices:
     used: np.ndarray
     known: Mapping[Any, Variable]
     info: Any
-    looked_up: tuple[Any, ...]
     within: np.ndarray | None
 
 
@@ -97,7 +95,7 @@ class Design:
     def matrices(self) -> Matrices:
         """Outcome and predictors of the rows used."""
         if self._learned is None:
-            self._learned = self._learn([])
+            self._learned = self._learn()
         return self._learned
 
     @property
@@ -119,12 +117,11 @@ class Design:
         """
         learned = self.matrices
         borrowed = self._borrowed_for(data, purpose)
-        names = [*self.predictors, *learned.looked_up]
-        require_columns(names, data, purpose)
+        require_columns(self.predictors, data, purpose)
         infos = learned.info.factor_infos
         if not infos:
             return np.ones((len(data), 1))
-        rows = Rows(data, [*names, *borrowed], borrowed)
+        rows = Rows(data, [*self.predictors, *borrowed], borrowed)
         X, complete = np.full((len(data), len(learned.names)), np.nan), ~rows.missing
         if complete.any():
             widths = {f: facts.num_columns for f, facts in infos.items() if facts.num_columns}
@@ -136,12 +133,10 @@ class Design:
                 issue(text, ModelWarning)
         return X
 
-    def _learn(self, looked_up: list[Any]) -> Matrices:
-        """Learn from the data; `looked_up` are columns that factors of the user's own turned out to use."""
+    def _learn(self) -> Matrices:
         self.scope.find_lost(self.terms.text)
         borrowed = self._borrowed()
-        rows = Rows(self.frame, [*self.columns, *looked_up, *borrowed], borrowed)
-        expected = rows.names
+        rows = Rows(self.frame, [*self.columns, *borrowed], borrowed)
         complete = ~rows.missing if self._missing is None else ~(rows.missing | self._missing)
         if not complete.any():
             raise no_complete_row({name: column.missing for name, column in rows.columns.items()}, len(complete))
@@ -150,16 +145,13 @@ class Design:
         factors = {factor: reference(factor, rows, self.scope) for factor in every}
         marked = {to.column for to in factors.values() if to is not None and to.marked}
         known = learn(rows, complete, marked, self.codings, self.columns if self._rank else ())
-        used = rows.at(complete)
-        infos = self._infos(factors, View(used, known, np.ones(int(complete.sum()), dtype=bool), self._hidden))
-        more = [name for name in used.names if name not in expected]
-        if more:
-            return self._learn([*looked_up, *more])
+        count = np.ones(int(complete.sum()), dtype=bool)
+        infos = self._infos(factors, View(rows.at(complete), known, count, self._hidden))
         (outcome, X), kept, within = self._build(infos, rows, known, complete)
         require_levels(infos[1])
         names = tuple(infos[1].column_names)
         found = (np.asarray(outcome), _levels_of(infos[0]), np.asarray(X), names, kept)
-        matrices = Matrices(*found, known, infos[1], tuple(looked_up), within)
+        matrices = Matrices(*found, known, infos[1], within)
         _require_finite(matrices, infos[0].column_names)
         return matrices
 
@@ -169,7 +161,7 @@ class Design:
 
         own = {factor: Evaluated(factor, to) for factor, to in factors.items()}
         sides = [[patsy.Term([own[f] for f in term.factors]) for term in side] for side in sides_of(self.terms.desc)]
-        space = patsy.EvalEnvironment([self.scope.values, {"cbind": cbind}, *self.scope.spaces])
+        space = patsy.EvalEnvironment([self.scope.values, {"cbind": cbind}])
         try:
             return patsy.design_matrix_builders(sides, lambda: iter([view]), space, Kept(view.complete))
         except patsy.PatsyError as error:
@@ -184,7 +176,7 @@ class Design:
         """Return what computes the factors whose value in a row hangs on the rows beside it."""
         if self._carried is None:
             borrowed = self._borrowed()
-            rows = Rows(self.frame, [*self.predictors, *learned.looked_up, *borrowed], borrowed)
+            rows = Rows(self.frame, [*self.predictors, *borrowed], borrowed)
             complete = learned.used
             if learned.within is not None:
                 rows, complete = rows.at(learned.within), complete[learned.within]

@@ -29,11 +29,11 @@ class Evaluated:
 
     def __init__(self, factor: Any, to: Reference | None):
         self._factor, self.to = factor, to
-        self.origin = getattr(factor, "origin", None)
+        self.origin = factor.origin
         self.name: Callable[[], str] = factor.name
         self.value: Callable[[State, Any], Any] = factor.eval
         self.memorize_passes_needed = factor.memorize_passes_needed
-        self.memorize_chunk = getattr(factor, "memorize_chunk", None)
+        self.memorize_chunk = factor.memorize_chunk
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Evaluated) and self._factor == other._factor

@@ -70,8 +70,7 @@ def undefined(name: str, columns: Collection[Any]) -> str:
 
 def caret(factor: Any, text: str) -> str:
     """Return the formula with carets under a factor, where patsy knows its place."""
-    origin = getattr(factor, "origin", None)
-    return origin.caretize(indent=4) if origin is not None else f"    {text}"
+    return factor.origin.caretize(indent=4) if factor.origin is not None else f"    {text}"
 
 
 def advice(text: str, columns: Collection[Any]) -> str:

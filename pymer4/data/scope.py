@@ -26,13 +26,11 @@ class Scope:
         values: what each name stands for.
         homes: name to the module in whose globals it was found.
         lost: names that a pickle could not keep.
-        spaces: all that is visible there, for factors of the user's own making; no pickle keeps it.
     """
 
     def __init__(self, values: Mapping[str, Any], homes: Mapping[str, str]):
         self.values, self.homes = dict(values), dict(homes)
         self.lost: tuple[str, ...] = ()
-        self.spaces: list[Mapping[str, Any]] = []
 
     def __contains__(self, name: str) -> bool:
         return name in self.values
@@ -56,7 +54,7 @@ class Scope:
     def __deepcopy__(self, memo: dict[int, Any]) -> Scope:
         """Return the same names: functions and modules have no copies."""
         copied = Scope(self.values, self.homes)
-        copied.lost, copied.spaces = self.lost, self.spaces
+        copied.lost = self.lost
         return copied
 
     def __getstate__(self) -> dict[str, Any]:
@@ -70,11 +68,11 @@ class Scope:
                 self.values[name] = found_at(where)
             except (ImportError, AttributeError, LookupError, pickle.UnpicklingError, TypeError):
                 lost.append(name)
-        self.lost, self.spaces = tuple(lost), []
+        self.lost = tuple(lost)
 
 
-def capture(names: Iterable[str], owner: object, whole: bool = False) -> Scope:
-    """Return what names stand for in the code that called pymer4, and with `whole` all that is visible there.
+def capture(names: Iterable[str], owner: object) -> Scope:
+    """Return what names stand for in the code that called pymer4.
 
     That is the nearest frame outside this package which is no method of `owner`, the object that is being made, so
     that a subclass in the user's code sees its caller's names, and its own after those. A lambda or a comprehension
@@ -93,7 +91,6 @@ def capture(names: Iterable[str], owner: object, whole: bool = False) -> Scope:
                 if within is not None:
                     scope.homes[name] = within
                 break
-    scope.spaces = [space for space, _ in spaces] if whole else []
     return scope
 
 

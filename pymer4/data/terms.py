@@ -6,12 +6,13 @@ import ast
 import builtins
 from collections.abc import Collection, Container, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from pymer4.data.formula_errors import advice, caret, undefined
-from pymer4.data.scope import Scope, address, capture, found_at
+from pymer4.data.scope import Scope, capture
 from pymer4.errors import FormulaError
 
 
@@ -37,31 +38,34 @@ class Names:
         called: those that are only ever called, and are no values.
         settings: those that stand in keyword arguments alone, such as `knots` in `bs(x, knots=knots)`.
         quoted: text in `Q("...")`.
-        foreign: whether there are factors of the user's own making, which may look up anything.
     """
 
     values: tuple[str, ...] = ()
     called: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     quoted: tuple[str, ...] = ()
-    foreign: bool = False
 
 
 class Terms:
-    """A formula taken apart by patsy, whose own objects do not pickle: its text, and the names on either side."""
+    """A formula taken apart by patsy, whose objects do not pickle: its text, its `patsy.ModelDesc`, and its names."""
 
-    def __init__(self, formula: Any, desc: Any):
-        self.is_text = isinstance(formula, str)
-        self.text: str = formula if self.is_text else desc.describe()
-        self._desc, self._plain = desc, None
-        self.outcome, self.predictors = (names_of(factors_of(side)) for side in sides_of(desc))
+    def __init__(self, text: str):
+        import patsy
 
-    @property
-    def desc(self) -> Any:
-        """The `patsy.ModelDesc`."""
-        if self._desc is None:
-            self._desc = _from_plain(self._plain)
-        return self._desc
+        self.text, self.desc = text, patsy.ModelDesc.from_formula(text)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Terms, (self.text,)
+
+    @cached_property
+    def outcome(self) -> Names:
+        """The names on the left side."""
+        return names_of(factors_of(self.desc.lhs_termlist))
+
+    @cached_property
+    def predictors(self) -> Names:
+        """The names on the right side."""
+        return names_of(factors_of(self.desc.rhs_termlist))
 
     @property
     def label(self) -> str:
@@ -73,10 +77,6 @@ class Terms:
         """Whether an intercept is among the terms."""
         return any(not term.factors for term in self.desc.rhs_termlist)
 
-    def __getstate__(self) -> dict[str, Any]:
-        plain = self._plain or (self.text if self.is_text else _to_plain(self._desc))
-        return self.__dict__ | {"_desc": None, "_plain": plain}
-
 
 def parse(formula: Any, columns: Collection[Any], owner: object) -> tuple[Terms, Scope]:
     """Take text, a `patsy.ModelDesc` or an alternative formula apart, and look up what it takes from the calling code.
@@ -85,26 +85,20 @@ def parse(formula: Any, columns: Collection[Any], owner: object) -> tuple[Terms,
     """
     import patsy
 
-    desc = formula
     if isinstance(formula, str):
         try:
-            desc = patsy.ModelDesc.from_formula(formula)
+            terms = Terms(formula)
         except patsy.PatsyError as error:
             raise FormulaError(f"{error}{advice(formula, columns)}") from error
-    elif hasattr(formula, "__patsy_get_model_desc__"):
-        desc = formula.__patsy_get_model_desc__(patsy.EvalEnvironment([{}]))
-    if not isinstance(desc, patsy.ModelDesc):
-        raise FormulaError(
-            f"The formula has to be text such as 'y ~ x', or a patsy.ModelDesc, not a {type(formula).__name__}."
-        )
-    _require_fixed(desc, formula if isinstance(formula, str) else desc.describe(), columns)
-    terms = Terms(formula, desc)
-    if not desc.lhs_termlist:
+    else:
+        terms = _described(formula)
+    _require_fixed(terms, columns)
+    if not terms.desc.lhs_termlist:
         raise FormulaError(
             f"The formula {terms.text!r} has no outcome. Write it on the left: 'y ~ {terms.text.lstrip('~ ') or 1}'."
         )
-    used = names_of(factors_of(*sides_of(desc)))
-    scope = capture([*(name for name in used.values if name not in columns), *used.called], owner, used.foreign)
+    used = names_of(factors_of(*sides_of(terms.desc)))
+    scope = capture([*(name for name in used.values if name not in columns), *used.called], owner)
     for name in used.called:  # C, Q and the like are patsy's where the calling code has some value of that name
         if name in scope and not callable(scope.values[name]):
             del scope.values[name]
@@ -112,20 +106,51 @@ def parse(formula: Any, columns: Collection[Any], owner: object) -> tuple[Terms,
     return terms, scope
 
 
+def _described(formula: Any) -> Terms:
+    """Return the terms of a `patsy.ModelDesc`, read from the text that describes it."""
+    import patsy
+
+    desc = formula
+    if hasattr(formula, "__patsy_get_model_desc__"):
+        desc = formula.__patsy_get_model_desc__(patsy.EvalEnvironment([{}]))
+    if not isinstance(desc, patsy.ModelDesc):
+        raise FormulaError(
+            f"The formula has to be text such as 'y ~ x', or a patsy.ModelDesc, not a {type(formula).__name__}."
+        )
+    text = desc.describe()
+    try:
+        terms = Terms(text)
+    except patsy.PatsyError:
+        terms = None
+    if terms is None or any(_plainly(a) != set(b) for a, b in zip(sides_of(desc), sides_of(terms.desc), strict=True)):
+        raise FormulaError(
+            f"The patsy.ModelDesc holds more than the text that describes it, {text!r}, such as a factor of your own "
+            "making. Write the formula as text: with functions of your code, C() for a coding, and Q('a name') for a "
+            "column whose name is no Python name."
+        )
+    return terms
+
+
+def _plainly(side: Iterable[Any]) -> set[Any]:
+    """Return terms with a name in the place of each factor that looks up a column and no more."""
+    import patsy
+
+    def plain(factor: Any) -> Any:
+        name = factor.name()
+        return patsy.EvalFactor(name) if name.isidentifier() and factor == patsy.LookupFactor(name) else factor
+
+    return {patsy.Term([plain(factor) for factor in term.factors]) for term in side}
+
+
 def names_of(factors: Iterable[Any]) -> Names:
     """Return the names that patsy factors use."""
-    reader, foreign = _Reader(), False
+    reader = _Reader()
     for factor in factors:
-        if _is("LookupFactor", factor):
-            reader.quoted[factor.name()] = None
-        elif _is("EvalFactor", factor):
-            reader.visit(_tree(factor))
-        else:
-            foreign = True
+        reader.visit(_tree(factor))
     values = reader.values
     settings = tuple(name for name in reader.settings if name not in values)
     called = tuple(name for name in reader.called if name not in values)
-    return Names((*values, *settings), called, settings, tuple(reader.quoted), foreign)
+    return Names((*values, *settings), called, settings, tuple(reader.quoted))
 
 
 def factors_of(*sides: Iterable[Any]) -> tuple[Any, ...]:
@@ -140,10 +165,7 @@ def sides_of(desc: Any) -> tuple[Any, Any]:
 
 def reference(factor: Any, columns: Container[Any], scope: Scope) -> Reference | None:
     """Return the column that a factor is as it stands, None where it computes something."""
-    if _is("LookupFactor", factor):
-        _, marked, _, levels = _looked_up(factor)
-        return Reference(factor.name(), marked, levels is not None)
-    return _referred(_tree(factor), columns, scope) if _is("EvalFactor", factor) else None
+    return _referred(_tree(factor), columns, scope)
 
 
 def columns_named(side: Names, columns: Collection[Any], scope: Scope) -> list[Any]:
@@ -209,22 +231,10 @@ def _referred(node: ast.AST, columns: Container[Any], scope: Scope) -> Reference
     return None
 
 
-def _is(kind: str, factor: Any) -> bool:
-    """Whether a factor is patsy's `EvalFactor`, an expression, or its `LookupFactor`, a column by name."""
-    import patsy
-
-    return isinstance(factor, getattr(patsy, kind))
-
-
-def _looked_up(factor: Any) -> tuple[Any, ...]:
-    return tuple(vars(factor)[f"_{part}"] for part in ("varname", "force_categorical", "contrast", "levels"))
-
-
-def _require_fixed(desc: Any, text: str, columns: Collection[Any]) -> None:
+def _require_fixed(terms: Terms, columns: Collection[Any]) -> None:
     """Refuse random parts, and code that Python can't read."""
-    for factor in factors_of(*sides_of(desc)):
-        if not _is("EvalFactor", factor):
-            continue
+    text = terms.text
+    for factor in factors_of(*sides_of(terms.desc)):
         code, tree = factor.code, None
         try:
             tree = _tree(factor)
@@ -257,31 +267,3 @@ def _require_known(terms: Terms, columns: Collection[Any], scope: Scope) -> None
             if is_column or name in scope or (name in known and name not in used.quoted):
                 continue
             raise FormulaError(f"name {name!r} is not defined\n{caret(factor, terms.text)}{undefined(name, columns)}")
-
-
-def _to_plain(desc: Any) -> list[Any]:
-    return [[[_plain_factor(factor) for factor in term.factors] for term in side] for side in sides_of(desc)]
-
-
-def _plain_factor(factor: Any) -> tuple[Any, ...]:
-    if _is("LookupFactor", factor):
-        name, marked, contrast, levels = _looked_up(factor)
-        return ("lookup", name, marked, None if contrast is None else address(contrast), levels)
-    return ("eval", factor.code) if _is("EvalFactor", factor) else ("own", factor)
-
-
-def _from_plain(plain: Any) -> Any:
-    import patsy
-
-    if isinstance(plain, str):
-        return patsy.ModelDesc.from_formula(plain)
-    return patsy.ModelDesc(*([patsy.Term([_factor(*parts) for parts in term]) for term in side] for side in plain))
-
-
-def _factor(kind: str, *rest: Any) -> Any:
-    import patsy
-
-    if kind == "lookup":
-        name, marked, contrast, levels = rest
-        return patsy.LookupFactor(name, marked, None if contrast is None else found_at(contrast), levels)
-    return patsy.EvalFactor(*rest) if kind == "eval" else rest[0]

@@ -71,10 +71,7 @@ class _Fit:
         """Return what computes the factor for new rows."""
         if self.values is None or not same(plain(_tried(self.compute, self.seen), self.n), self.values):
             return self.refused
-        code = self.state.get("eval_code")
-        if code is None:
-            return Lookup(self.raw, dict(self.seen), self.factor.name())
-        return self.compiled(self.rewritten(ast.parse(code, mode="eval").body))
+        return self.compiled(self.rewritten(ast.parse(self.state["eval_code"], mode="eval").body))
 
     def refused(self, columns: Columns) -> Any:
         """Refuse what is another thing each time that it is computed."""

@@ -1,4 +1,4 @@
-"""A patsy formula and the names it takes from the user's code, as files keep them."""
+"""The names that a patsy formula takes from the user's code, as files keep them."""
 
 from __future__ import annotations
 
@@ -7,25 +7,7 @@ import sys
 from typing import Any
 
 from pymer4.data.scope import Scope, address, found_at
-from pymer4.data.terms import Terms
-from pymer4.errors import DataError, ModelWarning, issue
-
-
-def terms_written(terms: Terms) -> str:
-    """Return the formula as text, as files keep it."""
-    if not terms.is_text:
-        raise DataError(
-            "The model can't be saved: its formula is a patsy.ModelDesc, and files keep text. Make the model from "
-            f"text, such as {terms.text!r}, or keep it with pickle or joblib."
-        )
-    return terms.text
-
-
-def terms_read(text: str) -> Terms:
-    """Return the formula of a file."""
-    import patsy
-
-    return Terms(text, patsy.ModelDesc.from_formula(text))
+from pymer4.errors import ModelWarning, issue
 
 
 def scope_written(scope: Scope | dict[str, Any]) -> dict[str, Any]:

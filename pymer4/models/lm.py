@@ -35,7 +35,7 @@ class Lm(LmPredictions, LmTests, LmResampling):
     warning that names it, as in R. Attributes that every model has are told of in `models.base.Model`.
 
     Args:
-        formula: a patsy formula, such as `"y ~ x * C(g)"`, or a `patsy.ModelDesc`.
+        formula: a patsy formula, such as `"y ~ x * C(g)"`, or a `patsy.ModelDesc` that text describes.
         data: one row an observation; it is copied.
         family: error distribution: gaussian, binomial, poisson, gamma, inverse_gaussian or nbinom.
         link: its link, by default R's; a gaussian model with another link than identity is a generalized one.

@@ -43,7 +43,7 @@ class Lm2(Lm2Groups):
     names it. Attributes that every model has are told of in `models.base.Model`.
 
     Args:
-        formula: a patsy formula, such as `"y ~ x * C(g)"`, or a `patsy.ModelDesc`.
+        formula: a patsy formula, such as `"y ~ x * C(g)"`, or a `patsy.ModelDesc` that text describes.
         data: one row an observation; it is copied.
         group: the column that groups are made of. Several are levels, the outermost first: regressions are run in each
             group of the last, their coefficients are averaged upwards, and tested over the groups of the first.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,7 +25,7 @@ from pymer4.infer.asymptotic import Inference
 from pymer4.infer.draws import from_draws
 from pymer4.infer.second_level import SecondLevel
 from pymer4.models.base import spread
-from pymer4.models.formula_files import scope_made, scope_read, scope_written, terms_read, terms_written
+from pymer4.models.formula_files import scope_made, scope_read, scope_written
 from pymer4.models.options import Lm2Options, LmOptions, NativeOptions
 from pymer4.models.pictures import Pictures
 from pymer4.plots.residuals import Residuals
@@ -240,7 +241,7 @@ class NativeModel(Pictures):
     }
     _RECORDS: ClassVar[tuple[type, ...]] = (Inference, SecondLevel, LmFit, Lm2Fit, LmOptions, Lm2Options)
     _PLAIN: ClassVar[Mapping[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]]] = {
-        "_terms": (terms_written, terms_read),
+        "_terms": (attrgetter("text"), Terms),
         "_scope": (scope_written, scope_read),
     }
 

@@ -42,83 +42,58 @@ def test_a_stateful_transform_is_one_by_whatever_name(right):
     np.testing.assert_allclose(model.predict(new), expected, rtol=0, atol=1e-12)
 
 
-LOOKUP, TRANSFORM = LookupFactor("a"), EvalFactor("np.log(x ** 2)")
-WITH_NAMES = ModelDesc.from_formula("np.log(y + 10) ~ a*b + c:d")
-WITH_NAMES.rhs_termlist += [Term([LookupFactor(name)]) for name in ("weight.in.kg", "Intercept!")]
-CATEGORIES = LookupFactor("k", force_categorical=True, contrast=patsy.Sum, levels=(3, 1, 2))
-DESCRIBED = {
-    "y ~ 0 + a + np.log(x ** 2) + a:np.log(x ** 2)": (
-        ModelDesc([Term([LookupFactor("y")])], [Term([LOOKUP]), Term([TRANSFORM]), Term([LOOKUP, TRANSFORM])]),
-        "a[a1] a[a2] a[a3] np.log(x**2) a[T.a2]:np.log(x**2) a[T.a3]:np.log(x**2)",
-    ),
-    "np.log(y + 10) ~ a + b + a:b + c:d + weight.in.kg + Intercept!": (WITH_NAMES, "weight.in.kg Intercept!"),
-    "y ~ k": (ModelDesc([Term([EvalFactor("y")])], [patsy.INTERCEPT, Term([CATEGORIES])]), "Intercept k[S.3] k[S.1]"),
-}
-
-
-@pytest.mark.parametrize("formula", DESCRIBED)
-def test_a_model_desc_takes_the_place_of_text(formula):
-    data, (desc, names) = crossed(), DESCRIBED[formula]
-    model = fit(Lm(desc, data))
-    assert model.formula == formula
-    assert [name.replace(" ", "") for name in model.coefs.index][-len(names.split()) :] == names.split()
-    for other in (model, copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-        np.testing.assert_allclose(other.predict(data), model.fits, rtol=0, atol=SAME)
-
-
-class HalfOf:
-    """A factor of the user's own, as the manual's factor protocol has it."""
-
-    origin = None
-
-    def __init__(self, column):
-        self.column = column
-
-    def __eq__(self, other):
-        return isinstance(other, HalfOf) and self.column == other.column
-
-    def __hash__(self):
-        return hash(self.column)
-
-    def name(self):
-        return f"half {self.column}"
-
-    def memorize_passes_needed(self, state, eval_env):
-        state["scale"] = eval_env.namespace["i"]
-        return 1
-
-    def memorize_chunk(self, state, which_pass, data):
-        state["least"] = np.min(data[self.column])
-
-    def memorize_finish(self, state, which_pass):
-        state["finished"] = True
-
-    def eval(self, state, data):
-        assert state["finished"]
-        return (data[self.column] - state["least"]) / state["scale"]
+def described(*predictors) -> ModelDesc:
+    return ModelDesc([Term([LookupFactor("y")])], [Term([*factors]) for factors in predictors])
 
 
 class Alternative:
     def __patsy_get_model_desc__(self, eval_env):
-        return ModelDesc([Term([HalfOf("y")])], [patsy.INTERCEPT, Term([HalfOf("x")])])
+        return described([EvalFactor("x")], [])
 
 
-def test_factors_of_the_users_own_and_alternative_formulas():
-    data = crossed()
-    desc = ModelDesc([Term([EvalFactor("y")])], [patsy.INTERCEPT, Term([HalfOf("x"), EvalFactor("a")])])
-    model = fit(Lm(desc, data))
-    half = (data["x"] - data["x"].min()) / 2
-    by_hand = fit(Lm("y ~ half:a", data.assign(half=half)))
-    np.testing.assert_allclose(model.coefs["Estimate"], by_hand.coefs["Estimate"], rtol=1e-10)
-    np.testing.assert_allclose(model.predict(data.iloc[3:9]), model.fits[3:9], rtol=0, atol=SAME)
-    holes = data.assign(x=data["x"].where(data.index != data["x"].idxmin()))
-    model = fit(Lm(desc, holes))
-    pd.testing.assert_frame_equal(model.coefs, fit(Lm(desc, holes.dropna())).coefs)
-    assert np.isnan(model.predict(holes)).sum() == 1
-    with pytest.raises(DataError, match="needs the column"):
-        model.predict(data.drop(columns="x"))
-    model = fit(Lm(Alternative(), data))
-    assert list(model.coefs.index) == ["Intercept", "half x"]
+LOOKUP, TRANSFORM = LookupFactor("a"), EvalFactor("np.log(x ** 2)")
+DESCRIBED = {
+    "y ~ 0 + a + np.log(x ** 2) + a:np.log(x ** 2)": described([LOOKUP], [TRANSFORM], [LOOKUP, TRANSFORM]),
+    "np.log(y + 10) ~ a + b + a:b + c:d": ModelDesc.from_formula("np.log(y + 10) ~ a*b + c:d"),
+    "y ~ x": Alternative(),
+}
+
+
+@pytest.mark.parametrize("formula", DESCRIBED)
+def test_a_model_desc_is_the_text_that_describes_it(formula):
+    model, by_text = fit(Lm(DESCRIBED[formula], crossed())), fit(Lm(formula, crossed()))
+    assert model.formula == formula
+    pd.testing.assert_frame_equal(model.coefs, by_text.coefs)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict(model.data), by_text.predict(model.data))
+
+
+class Half:
+    """A factor of the user's own, as the manual's factor protocol has it."""
+
+    def name(self):
+        return "half"
+
+    def memorize_passes_needed(self, state, eval_env):
+        return 0
+
+    def eval(self, state, data):
+        return data["x"] / 2
+
+
+@pytest.mark.parametrize(
+    "factor",
+    [
+        Half(),
+        LookupFactor("weight.in.kg"),
+        LookupFactor("weird column!"),
+        LookupFactor("k", force_categorical=True, contrast=patsy.Sum, levels=(3, 1, 2)),
+        EvalFactor("x + x1"),
+    ],
+    ids=["own", "dots", "odd", "coded", "sum"],
+)
+def test_a_model_desc_that_is_more_than_its_text_is_refused(factor):
+    with pytest.raises(FormulaError, match=r"ModelDesc holds more than the text that describes it(.|\n)*as text"):
+        Lm(described([], [factor]), crossed())
 
 
 def test_arrays_of_the_calling_code_stand_for_columns():

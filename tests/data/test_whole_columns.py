@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 import pandas as pd
-import patsy
+import patsy  # noqa: F401  # which formulas name
 import pytest
 from samples import fit, fitted
 from scipy import stats
@@ -304,27 +304,6 @@ def test_what_is_drawn_anew_each_time_is_refused():
     model = model_of(Lm, "np.random.default_rng().permutation(x)")
     with pytest.raises(FormulaError, match="is not the same when it is computed again"):
         model.predict(data())
-
-
-class Centred:
-    """A factor of the user's own that centres a column on the rows at hand."""
-
-    def name(self):
-        return "centred"
-
-    def memorize_passes_needed(self, state, eval_env):
-        return 0
-
-    def eval(self, state, data):
-        return np.asarray(data["x"], dtype=float) - np.mean(np.asarray(data["x"], dtype=float))
-
-
-def test_a_factor_of_the_users_own_is_tried_out_too():
-    desc = patsy.ModelDesc([patsy.Term([patsy.EvalFactor("y")])], [patsy.INTERCEPT, patsy.Term([Centred()])])
-    model = fit(Lm(desc, data()))
-    np.testing.assert_allclose(model.predict(data().iloc[[7]]), model.fits[[7]], rtol=SAME)
-    with pytest.raises(FormulaError, match="centred is computed from all rows"):
-        model.predict(new_rows())
 
 
 def test_ranks_and_missing_values_beside_a_row_change_nothing():
