@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 from pymer4.data.families import has_scale, is_linear
 from pymer4.data.rformula import RFormula
 from pymer4.errors import OptionError, among, count, items, near, shown
 from pymer4.models.base import Ddf
 from pymer4.models.lmer_formula import argument_names, readable
-from pymer4.models.options import FitOptions
+from pymer4.models.options import FitOptions, legal
 
 _POINTS = 100  # of quadrature, that lme4 has rules for
 
@@ -42,10 +42,10 @@ class LmerOptions(FitOptions):
     nAGQ: int
     permute_within: str | None
 
-    ALLOWED: ClassVar[Mapping[str, tuple[Any, ...]]] = {"conf_int": get_args(Method), "ddf": get_args(Ddf)}
-
     PLAIN: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
         **FitOptions.PLAIN,
+        "conf_int": legal("conf_int", Method),
+        "ddf": legal("ddf", Ddf),
         "nAGQ": partial(count, "nAGQ", least=0, most=_POINTS),
         "rank_exclude_cols": _listed,
     }

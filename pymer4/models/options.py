@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any, ClassVar, Literal, TypeVar, get_args
+from typing import Any, ClassVar, Literal, TypeVar, cast, get_args
 
 import numpy as np
 
@@ -18,6 +20,7 @@ from pymer4.errors import (
     one_of,
     permutations,
     shown,
+    summary_wanted,
     truth,
     verbosity,
     without_effect,
@@ -38,6 +41,47 @@ NativeMethod = Literal["standard", "boot"]
 """How confidence limits of a native model are computed."""
 
 _Options = TypeVar("_Options", bound="FitOptions")
+_Fit = TypeVar("_Fit", bound=Callable[..., Any])
+
+
+def fitted_by(kind: type[FitOptions]) -> Callable[[_Fit], _Fit]:
+    """Make a `fit()` that is but a signature and a docstring fit the model by a record of its arguments."""
+
+    def declared(method: _Fit) -> _Fit:
+        signature = inspect.signature(method)
+
+        @functools.wraps(method)
+        def fit(*args: Any, **kwargs: Any) -> Any:
+            method(*args, **kwargs)  # where the arguments are none of its, Python says so
+            given = signature.bind(*args, **kwargs)
+            given.apply_defaults()
+            model, others = given.arguments.pop("self"), given.arguments.pop("kwargs")
+            show = summary_wanted(others, method)
+            return model._fit_with(kind.of(**given.arguments), show)
+
+        return cast(_Fit, fit)
+
+    return declared
+
+
+def legal(name: str, values: Any) -> Callable[[Any], Any]:
+    """Return what refuses a value of an argument that is none of a `Literal`."""
+    return partial(one_of, name, allowed=get_args(values))
+
+
+def _clusters(given: Any) -> str | None:
+    if given is not None and not isinstance(given, str):
+        raise OptionError(f"cluster={shown(given)} is not a column of the data. Give the name of a column.")
+    return given
+
+
+def _covariance(plainly: Robust, robust: Any) -> Any:
+    """Return the kind of covariance, `plainly` for True."""
+    if robust is None or isinstance(robust, (bool, np.bool_)):
+        return plainly if robust else False
+    kind = robust.lower() if isinstance(robust, str) else robust
+    return str(one_of("robust", kind, (True, False, *get_args(Robust))))
+
 
 _PLAIN: dict[str, Callable[[Any], Any]] = {
     "permute": permutations,
@@ -48,6 +92,11 @@ _PLAIN: dict[str, Callable[[Any], Any]] = {
     "n_boot": partial(count, "n_boot"),
     "n_lags": partial(count, "n_lags", least=0),
     "weights": deepcopy,
+    "cluster": _clusters,
+    "robust": partial(_covariance, "hc1"),
+    "scheme": legal("scheme", Scheme),
+    "perm_on": legal("perm_on", PermOn),
+    "to_corrs": partial(one_of, "to_corrs", allowed=(False, True, *get_args(Kind))),
     **{
         name: partial(truth, name)
         for name in ("rank", "ordered", "wls_dof_correction", "ztrans_corrs", "REML", "no_warnings", "old_optimizer")
@@ -70,8 +119,6 @@ class FitOptions:
     seed: int | None
     n_jobs: int
 
-    ALLOWED: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
-    """The legal values of arguments that have a few."""
     PLAIN: ClassVar[Mapping[str, Callable[[Any], Any]]] = _PLAIN
     """What makes an argument plain, or refuses it."""
 
@@ -82,8 +129,6 @@ class FitOptions:
         Raises:
             OptionError: an argument out of its range.
         """
-        for name, allowed in cls.ALLOWED.items():
-            one_of(name, given[name], allowed)
         names = [field.name for field in fields(cls) if field.name in cls.PLAIN]
         return cls(**given | {name: cls.PLAIN[name](given[name]) for name in names})
 
@@ -116,20 +161,6 @@ class FitOptions:
         return without_effect(method, self.arguments(), acting)
 
 
-def _clusters(given: Any) -> str | None:
-    if given is not None and not isinstance(given, str):
-        raise OptionError(f"cluster={shown(given)} is not a column of the data. Give the name of a column.")
-    return given
-
-
-def _covariance(plainly: Robust, robust: Any) -> Any:
-    """Return the kind of covariance, `plainly` for True."""
-    if robust is None or isinstance(robust, (bool, np.bool_)):
-        return plainly if robust else False
-    kind = robust.lower() if isinstance(robust, str) else robust
-    return str(one_of("robust", kind, (True, False, *get_args(Robust))))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NativeOptions(FitOptions):
     """What `Lm` and `Lm2` take beside it; a plain covariance is False."""
@@ -138,12 +169,7 @@ class NativeOptions(FitOptions):
     n_lags: int
     cluster: str | None
 
-    ALLOWED: ClassVar[Mapping[str, tuple[Any, ...]]] = {"conf_int": get_args(NativeMethod)}
-    PLAIN: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
-        **FitOptions.PLAIN,
-        "cluster": _clusters,
-        "robust": partial(_covariance, "hc1"),
-    }
+    PLAIN: ClassVar[Mapping[str, Callable[[Any], Any]]] = _PLAIN | {"conf_int": legal("conf_int", NativeMethod)}
 
     def check(self, model: Any) -> None:
         """Refuse what does not go with a model; see `FitOptions.check`."""
@@ -185,8 +211,6 @@ class LmOptions(NativeOptions):
     wls_dof_correction: bool
     scheme: str
 
-    ALLOWED: ClassVar[Mapping[str, tuple[Any, ...]]] = {**NativeOptions.ALLOWED, "scheme": get_args(Scheme)}
-
     def check(self, model: Any) -> None:
         """Refuse what does not go with a model; see `FitOptions.check`."""
         NativeOptions.check(self, model)
@@ -204,11 +228,6 @@ class Lm2Options(NativeOptions):
     to_corrs: bool | Kind
     ztrans_corrs: bool
 
-    ALLOWED: ClassVar[Mapping[str, tuple[Any, ...]]] = {
-        **NativeOptions.ALLOWED,
-        "perm_on": get_args(PermOn),
-        "to_corrs": (False, True, *get_args(Kind)),
-    }
     PLAIN: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
         **NativeOptions.PLAIN,
         "robust": partial(_covariance, "hc0"),
