@@ -13,7 +13,6 @@ from pymer4.data.families import Family
 from pymer4.data.sample import Sample
 from pymer4.models import printing
 from pymer4.models.lm_predict import LmPredictions
-from pymer4.models.lm_resample import LmResampling
 from pymer4.models.lm_tests import LmTests
 from pymer4.models.options import LmOptions, NativeMethod, Scheme, fitted_by
 from pymer4.plots.arguments import picture
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 _WELCH = "the name of a column in weights= and plain standard errors"
 
 
-class Lm(LmPredictions, LmTests, LmResampling):
+class Lm(LmPredictions, LmTests):
     """A regression: ordinary or weighted least squares, or a generalized linear model.
 
     Formulas are patsy's, and may use every function and variable that is visible where the model is made. Text and

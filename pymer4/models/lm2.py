@@ -173,9 +173,7 @@ class Lm2(Lm2Groups):
     def _idle(self, _: Any) -> list[str]:
         options = self._options
         return options.idle(
-            Lm2.fit,
-            perm_on=(options.permute > 0, "permute="),
-            ztrans_corrs=(bool(options.corrs), "to_corrs="),
+            Lm2.fit, perm_on=(options.permute > 0, "permute="), ztrans_corrs=(bool(options.corrs), "to_corrs=")
         )
 
     def _row_values(self) -> RowValues:

@@ -148,12 +148,7 @@ class LmTests(LmState):
         y = fit.fitted + fit.residuals - self._offset_used()
         center = np.average(y, weights=weights) if self._terms.has_intercept else 0.0
         r = correlations(
-            corr_type,
-            fit.b,
-            np.diag(fit.unscaled),
-            weights @ fit.residuals**2,
-            weights @ (y - center) ** 2,
-            fisher,
+            corr_type, fit.b, np.diag(fit.unscaled), weights @ fit.residuals**2, weights @ (y - center) ** 2, fisher
         )
         if np.ptp(y) == 0:
             r = np.full(len(r), np.nan)

@@ -12,10 +12,10 @@ from pymer4.data.ranks import at_ranks
 from pymer4.errors import OptionError, also_spelled, issue_all, one_of, shown, truth, verbosity
 from pymer4.infer import grids
 from pymer4.infer.grids import Adjust, Family, Predictors, Scale
-from pymer4.models import marginal_notes
+from pymer4.models import printing
 from pymer4.models.base import Ddf
 from pymer4.models.lmer_tests import LmerTests
-from pymer4.models.marginal_notes import Frames
+from pymer4.models.printing import Frames
 from pymer4.rbridge import bridge
 
 Weights = Sequence[float] | Mapping[Any, float]
@@ -95,7 +95,7 @@ class LmerMarginal(LmerTests):
         if not summarize:
             return None
         one_scale = self._linear and self._reading.response.is_column
-        print(marginal_notes.printed(frames, marginal, grouping, one_scale))
+        print(printing.marginal_summary(frames, marginal, grouping, one_scale))
         return frames
 
     def emmeans(
@@ -252,7 +252,7 @@ class LmerMarginal(LmerTests):
         reply = bridge.call("joint_mixed", model=self._for_new_rows, by=names or None, ddf=ddf)
         issue_all(reply.warnings)
         table = tables.joint_table(reply.value, self._linear)
-        issue_all(marginal_notes.of_columns(table))
+        issue_all(printing.column_notes(table))
         table.attrs |= {"ddf": ddf, "notes": reply.value["notes"], "messages": list(reply.messages)}
         return table
 
@@ -313,14 +313,14 @@ class LmerMarginal(LmerTests):
         told: dict[str, Any] = {"ddf": ddf, "level": level, "messages": [*reply.messages, *in_ranks]}
         if trend is not None:
             found["estimates"]["name"], told["variable"] = "trend", trend
-        notes = marginal_notes.of_grid(found, trend is not None, type == "response")
+        notes = printing.grid_notes(found, trend is not None, type == "response")
         if type == "response" and not found["undone"]:
             issue_all(notes[-1:])
         estimates = tables.marginal_estimates(found["estimates"], level)
-        self.marginal_estimates = marginal_notes.tell(estimates, found["estimates"], notes, told)
+        self.marginal_estimates = printing.noted(estimates, found["estimates"], notes, told)
         self.marginal_contrasts = None
         if found["contrasts"] is not None:
             compared = tables.marginal_contrasts(found["contrasts"], level)
-            self.marginal_contrasts = marginal_notes.tell(compared, found["contrasts"], (), told)
-        issue_all(marginal_notes.of_columns(estimates))
+            self.marginal_contrasts = printing.noted(compared, found["contrasts"], (), told)
+        issue_all(printing.column_notes(estimates))
         return self.marginal_estimates, self.marginal_contrasts

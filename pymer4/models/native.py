@@ -94,8 +94,8 @@ class NativeModel(Pictures):
     _options: NativeOptions
     _fit: NativeFit
     _terms: Terms
-    _scope: Scope
-    _scope_told: dict[str, Any]
+    _scope: Scope | dict[str, Any]
+    """What a file tells of it stays as it is until it is needed."""
     _designed: Any
 
     def __init__(self, formula: Any, data: pd.DataFrame, family: Family, link: str | None):
@@ -119,6 +119,8 @@ class NativeModel(Pictures):
     _learn: Callable[[np.ndarray | None], Design]
 
     def _design_of(self, frame: pd.DataFrame, missing: np.ndarray | None, rank: bool = False) -> Design:
+        if not isinstance(self._scope, Scope):
+            self._scope = scope_made(self._scope)
         factors, ordered = self._options.factors, self._options.ordered
         return Design(self._terms, frame, self._scope, factors=factors, ordered=ordered, rank=rank, missing=missing)
 
@@ -216,29 +218,13 @@ class NativeModel(Pictures):
 
     # Copies and files.
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy or a file keeps."""
-        state = super().__getstate__()
-        told = state.pop("_scope_told", None)
-        return state | {"_scope": self.__dict__.get("_scope", told)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take what a copy keeps; a scope from a file is looked up once it is needed."""
-        scope = state["_scope"]
-        if not isinstance(scope, Scope):
-            state = {name: value for name, value in state.items() if name != "_scope"} | {"_scope_told": scope}
-        super().__setstate__(state)
-
     def _designed_anew(self) -> Any:
         self._designed = None
         if self.fitted:
             self._sample()
         return self._designed
 
-    _ANEW: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
-        "_scope": lambda self: scope_made(self._scope_told),
-        "_designed": _designed_anew,
-    }
+    _ANEW: ClassVar[Mapping[str, Callable[[Any], Any]]] = {"_designed": _designed_anew}
     _RECORDS: ClassVar[tuple[type, ...]] = (Inference, SecondLevel, LmFit, Lm2Fit, LmOptions, Lm2Options)
     _PLAIN: ClassVar[Mapping[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]]] = {
         "_terms": (attrgetter("text"), Terms),

@@ -228,10 +228,7 @@ class Lm2Options(NativeOptions):
     to_corrs: bool | Kind
     ztrans_corrs: bool
 
-    PLAIN: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
-        **NativeOptions.PLAIN,
-        "robust": partial(_covariance, "hc0"),
-    }
+    PLAIN: ClassVar[Mapping[str, Callable[[Any], Any]]] = {**NativeOptions.PLAIN, "robust": partial(_covariance, "hc0")}
 
     def check(self, model: Any) -> None:
         """Refuse what does not go with a model; see `FitOptions.check`."""

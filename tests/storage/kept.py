@@ -122,14 +122,14 @@ def alike(a: Any, b: Any, where: str = "") -> None:
         assert repr(a) == repr(b) if isinstance(a, float) else a == b, where
 
 
-MADE = {"_handle", "_for_new_rows", "_grids", "_grid_variables", "_scope", "_designed", "_estimate", "_design"}
+MADE = {"_handle", "_for_new_rows", "_grids", "_grid_variables", "_designed", "_estimate", "_design"}
 QUESTIONS = ("anova_results", "marginal_estimates", "marginal_contrasts", "_ranef_se", "_fit")
 
 
 def alike_models(a: Any, b: Any, but: tuple[str, ...] = ()) -> None:
     """Assert that all attributes of two models are the same, those that are made anew too."""
     anew = type(a)._ANEW.keys() - MADE
-    for name in sorted({*vars(a), *anew} - {*type(a)._ANEW, "_saved", "_terms", "_scope_told", *but} | anew):
+    for name in sorted({*vars(a), *anew} - {*type(a)._ANEW, "_saved", "_terms", "_scope", *but} | anew):
         alike(getattr(a, name), getattr(b, name), f".{name}")
     if a.fitted and hasattr(a, "design_matrix"):
         alike(a.design_matrix, b.design_matrix, ".design_matrix")
