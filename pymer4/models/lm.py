@@ -11,10 +11,11 @@ import pandas as pd
 from pymer4.data import intake
 from pymer4.data.families import Family
 from pymer4.data.sample import Sample
+from pymer4.errors import summary_wanted
 from pymer4.models import printing
 from pymer4.models.lm_predict import LmPredictions
 from pymer4.models.lm_tests import LmTests
-from pymer4.models.options import LmOptions, NativeMethod, Scheme, fitted_by
+from pymer4.models.options import LmOptions, NativeMethod, Scheme
 from pymer4.plots.arguments import picture
 from pymer4.work import Seed
 
@@ -75,7 +76,6 @@ class Lm(LmPredictions, LmTests):
         super().__init__(formula, data, family, link)
         self._offset = deepcopy(intake.checked("offset", offset, self._frame))
 
-    @fitted_by(LmOptions)
     def fit(
         self,
         robust: bool | str = False,
@@ -145,6 +145,26 @@ class Lm(LmPredictions, LmTests):
             Intercept       0.6  1.19
             x               0.8  0.42
         """
+        show = summary_wanted(kwargs, Lm.fit)
+        options = LmOptions.of(
+            robust=robust,
+            conf_int=conf_int,
+            permute=permute,
+            rank=rank,
+            verbose=verbose,
+            n_boot=n_boot,
+            n_jobs=n_jobs,
+            n_lags=n_lags,
+            cluster=cluster,
+            weights=weights,
+            wls_dof_correction=wls_dof_correction,
+            factors=factors,
+            ordered=ordered,
+            conf_level=conf_level,
+            seed=seed,
+            scheme=scheme,
+        )
+        return self._fit_with(options, show)
 
     def _told(self, found: Sample) -> str:
         options = self._options

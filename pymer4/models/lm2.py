@@ -14,7 +14,7 @@ from pymer4.data.families import Family
 from pymer4.data.group_levels import Level, clusters_of, failures, grouping_columns, nest, ranks_within, upward
 from pymer4.data.intake import RowValues, row_values
 from pymer4.data.sample import Sample
-from pymer4.errors import DataError, also_spelled
+from pymer4.errors import DataError, also_spelled, summary_wanted
 from pymer4.fit.correlations import Kind, correlations
 from pymer4.fit.grouped import OK, GroupedFit, grouped_generalized, grouped_least_squares
 from pymer4.infer.asymptotic import asymptotic
@@ -30,7 +30,7 @@ from pymer4.infer.second_level import (
 from pymer4.models import printing
 from pymer4.models.lm2_groups import Lm2Groups
 from pymer4.models.native import Lm2Fit
-from pymer4.models.options import Lm2Options, NativeMethod, fitted_by
+from pymer4.models.options import Lm2Options, NativeMethod
 from pymer4.work import Seed, progress, told_rows
 
 
@@ -106,7 +106,6 @@ class Lm2(Lm2Groups):
         self.iscorrs: bool | str = False
 
     @also_spelled(ztrans_partial_corrs="ztrans_corrs")
-    @fitted_by(Lm2Options)
     def fit(
         self,
         robust: bool | str = False,
@@ -165,6 +164,26 @@ class Lm2(Lm2Groups):
             >>> data = pd.DataFrame({"g": list("aaabbbccc"), "x": [1, 2, 3] * 3, "y": [1, 3, 3, 2, 2, 5, 0, 4, 3]})
             >>> Lm2("y ~ x", data, group="g").fit(robust="hc3", summarize=False)
         """
+        show = summary_wanted(kwargs, Lm2.fit)
+        options = Lm2Options.of(
+            robust=robust,
+            conf_int=conf_int,
+            permute=permute,
+            perm_on=perm_on,
+            rank=rank,
+            verbose=verbose,
+            n_boot=n_boot,
+            n_jobs=n_jobs,
+            n_lags=n_lags,
+            to_corrs=to_corrs,
+            ztrans_corrs=ztrans_corrs,
+            cluster=cluster,
+            factors=factors,
+            ordered=ordered,
+            conf_level=conf_level,
+            seed=seed,
+        )
+        return self._fit_with(options, show)
 
     def _told(self, _: Any) -> str:
         groups = " within ".join(self._levels[::-1])

@@ -14,7 +14,7 @@ from pymer4.data.factors import Coding
 from pymer4.data.families import Family, check_family
 from pymer4.data.outcomes import check_outcome, part_counts
 from pymer4.data.recoding import codings, contrast_matrices, with_factors, with_groups, with_ranks, without_unused
-from pymer4.errors import ConvergenceWarning, ModelWarning
+from pymer4.errors import ConvergenceWarning, ModelWarning, summary_wanted
 from pymer4.models import printing
 from pymer4.models.base import Ddf
 from pymer4.models.convergence import Convergence, next_step
@@ -23,7 +23,6 @@ from pymer4.models.lmer_options import LmerOptions, Method
 from pymer4.models.lmer_pictures import LmerPictures
 from pymer4.models.lmer_resample import LmerResampling
 from pymer4.models.lmer_state import LmerFit
-from pymer4.models.options import fitted_by
 from pymer4.rbridge import bridge
 from pymer4.work import Seed
 
@@ -93,7 +92,6 @@ class Lmer(LmerPictures, LmerResampling):
         self._weights = intake.checked("weights", weights, self._frame, positive=True)
         self._offset = intake.checked("offset", offset, self._frame)
 
-    @fitted_by(LmerOptions)
     def fit(
         self,
         conf_int: Method = "Wald",
@@ -170,6 +168,14 @@ class Lmer(LmerPictures, LmerResampling):
             period3         -1.13  0.32
             period4         -1.58  0.21
         """
+        show = summary_wanted(kwargs, Lmer.fit)
+        options = LmerOptions.of(
+            conf_int=conf_int, n_boot=n_boot, factors=factors, permute=permute, ordered=ordered, verbose=verbose,
+            REML=REML, rank=rank, rank_group=rank_group, rank_exclude_cols=rank_exclude_cols, no_warnings=no_warnings,
+            control=control, old_optimizer=old_optimizer, conf_level=conf_level, ddf=ddf, nAGQ=nAGQ, seed=seed,
+            n_jobs=n_jobs, permute_within=permute_within,
+        )  # fmt: skip
+        return self._fit_with(options, show)
 
     @property
     def _quiet(self) -> bool:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any, ClassVar, Literal, TypeVar, cast, get_args
+from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 import numpy as np
 
@@ -20,7 +18,6 @@ from pymer4.errors import (
     one_of,
     permutations,
     shown,
-    summary_wanted,
     truth,
     verbosity,
     without_effect,
@@ -41,27 +38,6 @@ NativeMethod = Literal["standard", "boot"]
 """How confidence limits of a native model are computed."""
 
 _Options = TypeVar("_Options", bound="FitOptions")
-_Fit = TypeVar("_Fit", bound=Callable[..., Any])
-
-
-def fitted_by(kind: type[FitOptions]) -> Callable[[_Fit], _Fit]:
-    """Make a `fit()` that is but a signature and a docstring fit the model by a record of its arguments."""
-
-    def declared(method: _Fit) -> _Fit:
-        signature = inspect.signature(method)
-
-        @functools.wraps(method)
-        def fit(*args: Any, **kwargs: Any) -> Any:
-            method(*args, **kwargs)  # where the arguments are none of its, Python says so
-            given = signature.bind(*args, **kwargs)
-            given.apply_defaults()
-            model, others = given.arguments.pop("self"), given.arguments.pop("kwargs")
-            show = summary_wanted(others, method)
-            return model._fit_with(kind.of(**given.arguments), show)
-
-        return cast(_Fit, fit)
-
-    return declared
 
 
 def legal(name: str, values: Any) -> Callable[[Any], Any]:
