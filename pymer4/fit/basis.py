@@ -8,13 +8,12 @@ from typing import TypeAlias
 import numpy as np
 
 from pymer4.fit import batched
-from pymer4.fit.linear import ALIAS_TOLERANCE, orthonormal
+from pymer4.fit.linear import ALIAS_TOLERANCE, gram, orthonormal
 from pymer4.fit.sandwich import Kind, bartlett, cluster_codes, cluster_factor, hc_inflation
 
 Array: TypeAlias = np.ndarray
 
 _PRODUCTS = 2**23  # numbers that the products of columns may take; above, systems are summed one by one
-_STRIP = 4096  # rows that are summed at once, so that they stay in the cache
 _DOUBTFUL = 1e-8  # share of a column's square left beside the others, below which a system is solved again
 _ALIASED = (10 * ALIAS_TOLERANCE) ** 2
 
@@ -65,12 +64,7 @@ class Basis:
         """Return the elements of Q'WQ for weights of shape (B, n)."""
         if self.products is not None:
             return W @ self.products
-        return np.stack([batched.packed(self.gram(w)) for w in W])
-
-    def gram(self, w: Array) -> Array:
-        """Return Q'wQ, shape (p, p), some rows after the others."""
-        parts = (slice(start, start + _STRIP) for start in range(0, len(w), _STRIP))
-        return sum((self.Q[part] * w[part, None]).T @ self.Q[part] for part in parts)
+        return np.stack([batched.packed(gram(self.Q, weights=w)) for w in W])
 
     def lagged(self, scale: Array, lag: int) -> Array:
         """Return the elements of Σ s_i s'_(i−lag), made symmetric, for scores q_i r_i with r of shape (B, n)."""

@@ -25,6 +25,7 @@ GLM_TOLERANCE = 1e-11
 _PERFECT = 1e-13
 """Share of the size of the fitted values below which residuals are rounding errors."""
 
+_STRIP = 8192
 _BLOCK = 512
 _TALL = 8 * _BLOCK
 _SAFE_CONDITION = 1e5
@@ -189,11 +190,11 @@ def least_squares(
     around = X @ b
     residuals = free - around
     fitted = around if offset is None else around + offset
-    w = np.ones(n) if weights is None else weights
-    rss, log_likelihood = float((w * residuals**2).sum()), np.inf
+    rss, log_likelihood = _total(residuals**2, weights), np.inf
     if rss:
-        log_likelihood = float(0.5 * (np.log(w).sum() - n * (np.log(2 * np.pi) + 1 - np.log(n) + np.log(rss))))
-    r2, r2_adj = _rsquared(around, rss, w, has_intercept, p)
+        own = 0.0 if weights is None else np.log(weights).sum()
+        log_likelihood = float(0.5 * (own - n * (np.log(2 * np.pi) + 1 - np.log(n) + np.log(rss))))
+    r2, r2_adj = _rsquared(around, rss, weights, has_intercept, p)
     return LinearFit(
         b=b,
         unscaled=root @ root.T,
@@ -246,6 +247,15 @@ def solve_corrected(X: np.ndarray, y: np.ndarray, root: np.ndarray, weights: np.
     return b
 
 
+def gram(Z: np.ndarray, T: np.ndarray | None = None, weights: np.ndarray | None = None) -> np.ndarray:
+    """Return (Z T)'W (Z T), shape (p, p), some rows after the others, so that they stay in the cache."""
+    found = np.zeros((Z.shape[1], Z.shape[1]))
+    for start in range(0, len(Z), _STRIP):
+        rows = Z[start : start + _STRIP] if T is None else Z[start : start + _STRIP] @ T
+        found += (rows if weights is None else rows * weights[start : start + _STRIP, None]).T @ rows
+    return found
+
+
 def inverse_triangle(R: np.ndarray) -> np.ndarray:
     """Return the inverse of an upper triangle, itself an upper triangle, shape (p, p)."""
     return np.triu(np.linalg.inv(R))
@@ -267,17 +277,16 @@ def _triangle(Z: np.ndarray) -> np.ndarray:
 
 def _cholesky_twice(Z: np.ndarray) -> np.ndarray | None:
     """Return the triangle of Z by Cholesky, of Z'Z and then of the columns that makes orthogonal; None if unsafe."""
-    gram = Z.T @ Z
-    scale = np.sqrt(np.diag(gram))
+    squares = gram(Z)
+    scale = np.sqrt(np.diag(squares))
     if not (np.isfinite(scale).all() and (scale > 0).all()):
         return None
     try:
-        first = np.linalg.cholesky(gram / np.outer(scale, scale)).T
+        first = np.linalg.cholesky(squares / np.outer(scale, scale)).T
         inverse = inverse_triangle(first)
         if not np.linalg.norm(inverse) < _SAFE_CONDITION:
             return None
-        Q = Z @ (inverse / scale[:, None])
-        return np.linalg.cholesky(Q.T @ Q).T @ (first * scale)
+        return np.linalg.cholesky(gram(Z, inverse / scale[:, None])).T @ (first * scale)
     except np.linalg.LinAlgError:
         return None
 
@@ -305,10 +314,17 @@ def _require_independent(kept: np.ndarray) -> None:
         raise DataError("Columns of the design are combinations of others. Keep those of independent_columns().")
 
 
-def _rsquared(around: np.ndarray, rss: float, w: np.ndarray, has_intercept: bool, p: int) -> tuple[float, float]:
+def _total(values: np.ndarray, weights: np.ndarray | None) -> float:
+    return float((values if weights is None else weights * values).sum())
+
+
+def _rsquared(
+    around: np.ndarray, rss: float, weights: np.ndarray | None, has_intercept: bool, p: int
+) -> tuple[float, float]:
     if p == int(has_intercept):
         return 0.0, 0.0
-    n, center = len(around), (w * around).sum() / w.sum() if has_intercept else 0.0
-    explained = float((w * (around - center) ** 2).sum())
+    n = len(around)
+    center = _total(around, weights) / (n if weights is None else weights.sum()) if has_intercept else 0.0
+    explained = _total((around - center) ** 2, weights)
     r2 = explained / (explained + rss) if explained + rss else np.nan
     return r2, 1 - (1 - r2) * (n - has_intercept) / (n - p) if n > p else np.nan

@@ -16,7 +16,7 @@ from pymer4.fit import batched, overdispersion
 from pymer4.fit.basis import Basis
 from pymer4.fit.distributions import EPS, Array, distribution, link_function
 from pymer4.fit.irls import System
-from pymer4.fit.linear import GLM_TOLERANCE
+from pymer4.fit.linear import GLM_TOLERANCE, gram
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -117,8 +117,8 @@ class OneDesign(System):
 
         LAPACK goes nearer to singular ones than is safe for many, whose doubtful ones are fitted again by themselves.
         """
-        expected = self.basis.gram(working)
-        observed = [] if slack is None else [expected - self.basis.gram(slack[0])]
+        expected = gram(self.basis.Q, weights=working)
+        observed = [] if slack is None else [expected - gram(self.basis.Q, weights=slack[0])]
         for information in (*observed, expected):
             with contextlib.suppress(np.linalg.LinAlgError):
                 factor = np.linalg.cholesky(information)
