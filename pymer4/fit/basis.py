@@ -26,7 +26,6 @@ class Basis:
         X: the design, shape (n, p).
         Q: shape (n, p), Q'Q = I.
         root: shape (p, p).
-        lengths: elements of a matrix in the basis to its diagonal for X, shape (p(p + 1)/2, p).
         shrink: sqrt(w), shape (n,), or None.
         products: of the columns of Q, shape (n, p(p + 1)/2), or None where they would take much memory.
     """
@@ -34,7 +33,6 @@ class Basis:
     X: Array
     Q: Array
     root: Array
-    lengths: Array
     shrink: Array | None
     products: Array | None
 
@@ -49,8 +47,7 @@ class Basis:
         n, p = Q.shape
         small = many and n * p * (p + 1) / 2 <= _PRODUCTS
         shrink = None if weights is None else np.sqrt(weights)
-        lengths = batched.quadratic(np.linalg.inv(root).T)
-        return cls(X, Q, root, lengths, shrink, batched.products(Q) if small else None)
+        return cls(X, Q, root, shrink, batched.products(Q) if small else None)
 
     def shrunk(self, values: Array) -> Array:
         """Return values times sqrt(w), rows last."""
@@ -86,7 +83,8 @@ class Basis:
         """Return which systems may be singular by the rule of `independent_columns`, or nearly so, shape (B,)."""
         i, j = batched.pairs(self.Q.shape[1])
         left = pivots / np.diag(self.root) ** 2
-        sound = (pivots > _DOUBTFUL * elements[:, i == j]) & (left > _ALIASED * (elements @ self.lengths))
+        lengths = elements @ batched.quadratic(np.linalg.inv(self.root).T)
+        sound = (pivots > _DOUBTFUL * elements[:, i == j]) & (left > _ALIASED * lengths)
         return ~sound.all(axis=1)
 
 

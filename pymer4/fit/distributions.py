@@ -36,7 +36,7 @@ class Link:
     value: Callable[[Array], Array]
     inverse: Callable[[Array], Array]
     derivative: Callable[[Array], Array]
-    legal: Callable[[Array], Array] = lambda eta: np.ones(eta.shape, dtype=bool)
+    legal: Callable[[Array], Array] = np.isfinite
     joint: Callable[[Array], tuple[Array, Array]] | None = None
 
     def both(self, eta: Array) -> tuple[Array, Array]:

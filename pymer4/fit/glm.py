@@ -141,13 +141,14 @@ def generalized(
     """
     keep_memory()
     system = _by_itself(X, y, family, link, weights, offset, theta)
-    if family == "nbinom" and theta is None:
-        system, path, theta_se = _alternate(system, start)
-    else:
-        path, theta_se = _climb(system, _first(system, start)), np.nan
-    if (path.working < 0).any():
-        raise _uninformed(system)
-    return _described(system, path, theta_se, theta is not None, has_intercept, weights, trials)
+    with np.errstate(all="ignore"):
+        if family == "nbinom" and theta is None:
+            system, path, theta_se = _alternate(system, start)
+        else:
+            path, theta_se = _climb(system, _first(system, start)), np.nan
+        if (path.working < 0).any():
+            raise _uninformed(system)
+        return _described(system, path, theta_se, theta is not None, has_intercept, weights, trials)
 
 
 def _by_itself(
@@ -171,12 +172,11 @@ def _first(system: OneDesign, start: Array | None = None) -> Point:
         point = at(np.linalg.solve(system.basis.root, start))
         if not np.isnan(point.deviance):
             return point
-    with np.errstate(all="ignore"):
-        point = Point.start(system, system.link.value(system.law.start(system.y, system.weights)))
-        if not np.isnan(point.deviance) and not np.isnan(advanced(system, point).deviance):
-            return point
-        level = system.link.value(np.average(system.y, weights=system.weights))
-        point = at(((level - system.offset) @ system.basis.Q)[0])
+    point = Point.start(system, system.link.value(system.law.start(system.y, system.weights)))
+    if not np.isnan(point.deviance) and not np.isnan(advanced(system, point).deviance):
+        return point
+    level = system.link.value(np.average(system.y, weights=system.weights))
+    point = at(((level - system.offset) @ system.basis.Q)[0])
     if np.isnan(point.deviance):
         family, link = system.names
         raise DataError(
@@ -192,8 +192,7 @@ def _climb(system: OneDesign, point: Point) -> Path:
     Raises:
         DataError: the working weights become singular.
     """
-    with np.errstate(all="ignore"):
-        path = climb(system, point, system.basis.Q.shape[1])
+    path = climb(system, point, system.basis.Q.shape[1])
     if not path.iterations[0]:
         raise _uninformed(system)
     return path
@@ -292,9 +291,8 @@ def _null_deviance(system: OneDesign, has_intercept: bool) -> float:
         theta = None if system.theta is None else float(system.theta[0])
         alone = _by_itself(np.ones((len(y), 1)), y, *system.names, prior, offset, theta)
         return float(_climb(alone, _first(alone)).deviance[0])
-    with np.errstate(all="ignore"):
-        mu = np.full(len(y), np.average(y, weights=prior)) if has_intercept else system.link.inverse(offset)
-        return float((prior * system.law.deviance(y, mu)).sum())
+    mu = np.full(len(y), np.average(y, weights=prior)) if has_intercept else system.link.inverse(offset)
+    return float((prior * system.law.deviance(y, mu)).sum())
 
 
 def _at_limit(family: str, mu: Array) -> bool:

@@ -196,7 +196,7 @@ def advanced(system: System, point: Point, observed: bool = False) -> Point:
     law, known = system.law, point.c is not None
     mu, slope = system.link.both(point.eta)
     working, pull = system.weights * slope**2 / law.variance(mu), (system.y - mu) / slope
-    sound = np.ones(len(system.places), dtype=bool)
+    sound = np.array([True])
     if not system.careful:
         out = np.broadcast_to(system.weights == 0, pull.shape)
         if out.any():
@@ -209,13 +209,11 @@ def advanced(system: System, point: Point, observed: bool = False) -> Point:
     slack = system.weights * (system.y - mu) * _bend(system, point.eta) if observed else None
     target = pull if known else pull + point.eta - system.offset
     step, square, factor, regular = system.solved(working, target, slack)
-    sound = sound & regular & np.isfinite(step).all(axis=1)
-    c = np.where(sound[:, None], step, 0.0) + (point.c if known else 0.0)
-    spread = np.ones(len(c))
-    if law.has_dispersion:
+    sound = sound & regular & np.isfinite(square)
+    c, length = (point.c + step, np.sqrt(np.maximum(square, 0.0))) if known else (step, point.length)
+    if known and law.has_dispersion:
         # Below 0 where a mean is out of the family's range, which R lets pass too.
-        spread = np.sqrt(np.maximum(system.over(np.add, working * pull**2), 0.0) / np.maximum(system.df, 1))
-    length = np.where(known & (spread > 0), np.sqrt(np.maximum(square, 0.0)) / spread, np.inf)
+        length /= np.sqrt(np.maximum(system.over(np.add, working * pull**2), 0.0) / np.maximum(system.df, 1))
     eta, now, cut = system.predicted(c), point.deviance, np.zeros(len(c), dtype=bool)
     if system.careful:
         c, eta, now, cut = _shortened(system, point, c, eta)
@@ -232,11 +230,10 @@ def _at_rest(system: System, new: Point, old: Point) -> Array:
 
 def deviance(system: System, eta: Array) -> Array:
     """Return the deviances at linear predictors, shape (K,); NaN where these or the means are not legal."""
-    with np.errstate(all="ignore"):
-        mu = system.link.inverse(eta)
-        legal = np.isfinite(eta) & system.link.legal(eta) & system.law.legal(mu)
-        total = system.over(np.add, system.weights * system.law.deviance(system.y, mu))
-    return np.where(np.isfinite(total) & system.over(np.logical_and, legal), total, np.nan)
+    mu = system.link.inverse(eta)
+    legal = system.over(np.logical_and, system.link.legal(eta) & system.law.legal(mu))
+    total = system.over(np.add, system.weights * system.law.deviance(system.y, mu))
+    return np.where(legal & np.isfinite(total), total, np.nan)
 
 
 def _shortened(system: System, old: Point, c: Array, eta: Array) -> tuple[Array, Array, Array, Array]:
