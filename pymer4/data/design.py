@@ -71,6 +71,7 @@ class Design:
         rank: bool = False,
         missing: np.ndarray | None = None,
     ):
+        scope.find(terms.text)
         self.terms, self.frame, self.scope = terms, frame, scope
         self._factors, self._ordered, self._rank, self._missing = factors, ordered, rank, missing
         self.codings: dict[str, Coding] = {}
@@ -134,7 +135,6 @@ class Design:
         return X
 
     def _learn(self) -> Matrices:
-        self.scope.find_lost(self.terms.text)
         borrowed = self._borrowed()
         rows = Rows(self.frame, [*self.columns, *borrowed], borrowed)
         complete = ~rows.missing if self._missing is None else ~(rows.missing | self._missing)

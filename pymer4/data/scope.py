@@ -1,22 +1,34 @@
 """The names that a formula takes from the user's code: functions, modules, arrays, levels.
 
-They are looked up once, where the model was made. A pickle keeps modules, functions and classes by their address and
-plain values as they are; what has no address, such as a lambda, is looked up again in the code that asks for it.
+They are looked up once, where the model was made. Files and pickles keep plain values as they are, modules, functions
+and classes by their address; what has none, such as a lambda, is looked up again in the code that asks for it.
 """
 
 from __future__ import annotations
 
-import importlib
+import contextlib
+import datetime
+import importlib.util
 import pickle
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from types import FrameType, ModuleType
 from typing import Any
 
-from pymer4.errors import FormulaError
+import numpy as np
+import pandas as pd
+
+from pymer4.errors import FormulaError, ModelWarning, issue
 
 _BORROWING = ("<lambda>", "<listcomp>", "<dictcomp>", "<setcomp>", "<genexpr>")
 """Scopes that are part of another one: what is visible there is visible here."""
+
+_PLAIN = (
+    *(type(None), bool, int, float, str, datetime.date, datetime.timedelta, np.generic, np.ndarray),
+    *(pd.DataFrame, pd.Series, pd.Index, pd.api.extensions.ExtensionArray),
+)
+
+_LOST = ("lost",)
 
 
 class Scope:
@@ -25,50 +37,75 @@ class Scope:
     Attributes:
         values: what each name stands for.
         homes: name to the module in whose globals it was found.
-        lost: names that a pickle could not keep.
+        away: name to address, of what a file or a pickle tells of and has not been looked up yet.
     """
 
     def __init__(self, values: Mapping[str, Any], homes: Mapping[str, str]):
         self.values, self.homes = dict(values), dict(homes)
-        self.lost: tuple[str, ...] = ()
+        self.away: dict[str, Any] = {}
 
     def __contains__(self, name: str) -> bool:
         return name in self.values
 
-    def find_lost(self, formula: str) -> None:
-        """Look up again, in the calling code, what a pickle could not keep; a FormulaError names what is not there."""
-        if not self.lost:
-            return
-        found = capture(self.lost, None)
+    def find(self, formula: str) -> None:
+        """Look up what is away, at its address or in the calling code; a FormulaError names what is not there."""
+        for name, where in self.away.items():
+            with contextlib.suppress(ImportError, AttributeError, LookupError, TypeError):
+                self.values[name] = _found_at(*where)
+        lost = [name for name in self.away if name not in self.values]
+        found = capture(lost, None)
         self.values.update(found.values)
         self.homes.update(found.homes)
-        self.lost = tuple(name for name in self.lost if name not in self.values)
-        if self.lost:
-            names = ", ".join(map(repr, self.lost))
+        self.away = {name: _LOST for name in lost if name not in found}
+        if self.away:
+            names = ", ".join(map(repr, self.away))
             raise FormulaError(
                 f"The formula uses {names}, which the saved model could not keep: its definition is not there.\n"
                 f"    {formula}\nDefine {names} under that name where you call this, or in the module it came from, "
                 "and call again."
             )
 
+    def told(self) -> dict[str, Any]:
+        """Return where each name is found again, as a file has it: without pickles, since reading one runs code."""
+        found = {name: _address(value, name, self.homes.get(name)) for name, value in self.values.items()} | self.away
+        kept = {name: list(where) for name, where in found.items() if where != _LOST}
+        return {"kept": kept, "homes": self.homes, "lost": [name for name in found if name not in kept]}
+
+    @classmethod
+    def read(cls, told: Mapping[str, Any]) -> Scope:
+        """Return the scope that a file tells of, after a warning where something of the formula is not there."""
+        scope = cls({}, told["homes"])
+        scope.away = told["kept"] | dict.fromkeys(told["lost"], _LOST)
+        gone = [name for name, where in scope.away.items() if not _is_there(*where)]
+        if gone:
+            names = ", ".join(map(repr, gone))
+            text = (
+                f"The formula of the model uses {names}, not to be found where it was when the model was saved. Its "
+                "tables are complete; what needs the design, such as predict(), looks for that name where it is called."
+            )
+            issue(text, ModelWarning)
+        return scope
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Scope:
         """Return the same names: functions and modules have no copies."""
         copied = Scope(self.values, self.homes)
-        copied.lost = self.lost
+        copied.away = self.away
         return copied
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = {name: address(value, name, self.homes.get(name)) for name, value in self.values.items()}
-        return {"kept": kept, "homes": self.homes, "lost": self.lost}
+        """Return what a pickle keeps: addresses, and objects of any kind that pickle."""
+        told = self.told()
+        away = {name: where for name, where in told["kept"].items() if where[0] != "value"}
+        objects = {name: _pickled(value) for name, value in self.values.items() if name not in away}
+        return {"homes": self.homes, "away": self.away | away, "objects": objects}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.values, self.homes, lost = {}, state["homes"], list(state["lost"])
-        for name, where in state["kept"].items():
+        self.values, self.homes, self.away = {}, state["homes"], state["away"]
+        for name, content in state["objects"].items():
             try:
-                self.values[name] = found_at(where)
-            except (ImportError, AttributeError, LookupError, pickle.UnpicklingError, TypeError):
-                lost.append(name)
-        self.lost = tuple(lost)
+                self.values[name] = pickle.loads(content)
+            except (ImportError, AttributeError, LookupError, pickle.UnpicklingError, TypeError, EOFError):
+                self.away[name] = _LOST
 
 
 def capture(names: Iterable[str], owner: object) -> Scope:
@@ -121,31 +158,74 @@ def _first_argument(frame: FrameType) -> Any:
     return frame.f_locals.get(frame.f_code.co_varnames[0]) if frame.f_code.co_argcount else None
 
 
-def address(value: Any, name: str = "", home: str | None = None) -> tuple[Any, ...]:
-    """Return how a value, called `name` in the globals of `home`, is found again: plain data for `found_at`."""
+def _address(value: Any, name: str, home: str | None) -> tuple[Any, ...]:
+    """Return how a value, called `name` in the globals of `home`, is found again: plain data for `_found_at`."""
+    if _is_plain(value):
+        return ("value", value)
     if isinstance(value, ModuleType):
         return ("module", value.__name__)
+    if type(value).__module__ == "patsy.contrasts":  # which patsy has no pickle of
+        return ("patsy", type(value).__name__, vars(value))
+    if not callable(value):
+        return _LOST
     stateful = getattr(value, "__patsy_stateful_transform__", None)
-    if stateful is not None or callable(value):
-        for module, path in ((getattr(value, "__module__", None), getattr(value, "__qualname__", None)), (home, name)):
-            if module and path and _is_at(value, module, path):
-                return ("attribute", module, path)
-        if stateful is not None and _is_at(stateful, stateful.__module__, stateful.__qualname__):
-            return ("stateful", stateful.__module__, stateful.__qualname__)
-        if isinstance(value, type) or stateful is not None or hasattr(value, "__code__"):
-            return ("lost", name)
-    if type(value).__module__ == "patsy.contrasts":
-        return ("patsy", type(value).__name__, pickle.dumps(vars(value)))
+    places = (
+        ("attribute", value, *_place(value)),
+        ("attribute", value, home, name),
+        ("stateful", stateful, *_place(stateful)),
+    )
+    for how, made, module, path in places:
+        if module and path and _is_at(made, module, path):
+            return (how, module, path)
+    return _LOST
+
+
+def _place(value: Any) -> tuple[str | None, str | None]:
+    return getattr(value, "__module__", None), getattr(value, "__qualname__", None)
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(_is_plain(part) for entry in value.items() for part in entry)
+    return all(map(_is_plain, value)) if isinstance(value, (list, tuple)) else isinstance(value, _PLAIN)
+
+
+def _pickled(value: Any) -> bytes:
+    """Return an object as a pickle, nothing where it has none."""
     try:
-        return ("value", pickle.dumps(value))
+        return pickle.dumps(value)
     except Exception:  # a user's object may raise anything here; it is told by name when it is missed
-        return ("lost", name)
+        return b""
 
 
-def found_at(where: tuple[Any, ...]) -> Any:
+def _found_at(how: str, *where: Any) -> Any:
     """Return the value at an address; a LookupError, ImportError or AttributeError where there is none any more."""
-    how, *rest = where
-    return _FINDERS[how](*rest)
+    if how == "value":
+        return where[0]
+    if how in ("module", "attribute"):
+        return _attribute(*where)
+    if how not in ("patsy", "stateful"):
+        raise LookupError(how)
+    import patsy
+
+    if how == "stateful":
+        return patsy.stateful_transform(_attribute(*where))
+    made = object.__new__(getattr(patsy, where[0]))
+    vars(made).update(where[1])
+    return made
+
+
+def _is_there(how: str, *where: Any) -> bool:
+    """Whether an address leads somewhere, as far as that can be told without importing anything."""
+    if how not in ("module", "attribute", "stateful"):
+        return how in ("value", "patsy")
+    if where[0] not in sys.modules:
+        return importlib.util.find_spec(where[0].partition(".")[0]) is not None
+    try:
+        _attribute(*where)
+    except AttributeError:
+        return False
+    return True
 
 
 def _is_at(value: Any, module: str, path: str) -> bool:
@@ -155,36 +235,8 @@ def _is_at(value: Any, module: str, path: str) -> bool:
         return False
 
 
-def _attribute(module: str, path: str) -> Any:
+def _attribute(module: str, path: str = "") -> Any:
     found: Any = sys.modules.get(module) or importlib.import_module(module)
-    for part in path.split("."):
+    for part in path.split(".") if path else ():
         found = getattr(found, part)
     return found
-
-
-def _stateful(module: str, path: str) -> Any:
-    import patsy
-
-    return patsy.stateful_transform(_attribute(module, path))
-
-
-def _patsy_object(name: str, state: bytes) -> Any:
-    import patsy
-
-    made = object.__new__(getattr(patsy, name))
-    vars(made).update(pickle.loads(state))
-    return made
-
-
-def _lost(name: str) -> Any:
-    raise LookupError(name)
-
-
-_FINDERS: Mapping[str, Callable[..., Any]] = {
-    "module": importlib.import_module,
-    "attribute": _attribute,
-    "stateful": _stateful,
-    "patsy": _patsy_object,
-    "value": pickle.loads,
-    "lost": _lost,
-}

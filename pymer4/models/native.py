@@ -25,7 +25,6 @@ from pymer4.infer.asymptotic import Inference
 from pymer4.infer.draws import from_draws
 from pymer4.infer.second_level import SecondLevel
 from pymer4.models.base import spread
-from pymer4.models.formula_files import scope_made, scope_read, scope_written
 from pymer4.models.options import Lm2Options, LmOptions, NativeOptions
 from pymer4.models.pictures import Pictures
 from pymer4.plots.residuals import Residuals
@@ -94,8 +93,7 @@ class NativeModel(Pictures):
     _options: NativeOptions
     _fit: NativeFit
     _terms: Terms
-    _scope: Scope | dict[str, Any]
-    """What a file tells of it stays as it is until it is needed."""
+    _scope: Scope
     _designed: Any
 
     def __init__(self, formula: Any, data: pd.DataFrame, family: Family, link: str | None):
@@ -119,8 +117,6 @@ class NativeModel(Pictures):
     _learn: Callable[[np.ndarray | None], Design]
 
     def _design_of(self, frame: pd.DataFrame, missing: np.ndarray | None, rank: bool = False) -> Design:
-        if not isinstance(self._scope, Scope):
-            self._scope = scope_made(self._scope)
         factors, ordered = self._options.factors, self._options.ordered
         return Design(self._terms, frame, self._scope, factors=factors, ordered=ordered, rank=rank, missing=missing)
 
@@ -128,7 +124,8 @@ class NativeModel(Pictures):
         rows, options = self._row_values(), self._options
         missing = rows.missing if rows.missing.any() else None
         key = (repr(options.factors), options.ordered, options.rank, None if missing is None else missing.tobytes())
-        if self._designed is None or self._designed[0] != key:
+        designed = self.__dict__.get("_designed")  # asked as an attribute it would be made anew by this
+        if designed is None or designed[0] != key:
             self._designed = (key, self._learn(missing))
         return sample(self._design, rows, self.family, self.link)
 
@@ -219,16 +216,15 @@ class NativeModel(Pictures):
     # Copies and files.
 
     def _designed_anew(self) -> Any:
-        self._designed = None
         if self.fitted:
             self._sample()
-        return self._designed
+        return self.__dict__.get("_designed")
 
     _ANEW: ClassVar[Mapping[str, Callable[[Any], Any]]] = {"_designed": _designed_anew}
     _RECORDS: ClassVar[tuple[type, ...]] = (Inference, SecondLevel, LmFit, Lm2Fit, LmOptions, Lm2Options)
     _PLAIN: ClassVar[Mapping[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]]] = {
         "_terms": (attrgetter("text"), Terms),
-        "_scope": (scope_written, scope_read),
+        "_scope": (Scope.told, Scope.read),
     }
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pandas as pd
+import patsy
 import pytest
 from kept import alike, alike_models, mixed, quiet, refitted, rewritten, saved, trial, with_holes
 
@@ -132,6 +133,30 @@ def test_arrays_of_the_users_code_come_back(tmp_path):
     alike_models(model, saved(model, tmp_path / "x.h5"))
 
 
+class Lowest:
+    """A coding of the user's own."""
+
+    def code_without_intercept(self, levels):
+        return patsy.ContrastMatrix(np.eye(len(levels))[:, 1:], list(levels[1:]))
+
+
+def test_objects_of_the_users_code_come_back_in_pickles_and_are_missed_by_name_in_files(tmp_path):
+    lowest, matrix = Lowest(), patsy.ContrastMatrix(np.eye(3)[:, 1:], ["p", "q"])
+    model = Lm("y ~ C(cond, matrix) + C(odd, lowest)", trial())
+    model.fit(summarize=False)
+    del lowest, matrix
+    pickled = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(model))))
+    alike(pickled.predict(trial()), model.predict(trial()))
+    save_model(model, tmp_path / "x.h5")
+    with pytest.warns(ModelWarning, match="uses 'lowest', not to be found"):
+        back = load_model(tmp_path / "x.h5")
+    with pytest.raises(FormulaError, match="'lowest', which the saved model could not keep"):
+        back.predict(trial())
+    lowest = Lowest()
+    alike(back.predict(trial()), model.predict(trial()))
+    assert lowest is not None
+
+
 def test_loading_imports_nothing_that_a_file_names(tmp_path):
     save_model(native(*NATIVE["functions"]), tmp_path / "x.h5")
     with rewritten(tmp_path / "x.h5") as file:
@@ -142,8 +167,6 @@ def test_loading_imports_nothing_that_a_file_names(tmp_path):
 
 
 def test_a_model_of_a_model_desc_comes_back(tmp_path):
-    import patsy
-
     model = Lm(patsy.ModelDesc.from_formula("y ~ x"), trial())
     model.fit(summarize=False)
     alike_models(model, saved(model, tmp_path / "x.h5"))
