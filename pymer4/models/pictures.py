@@ -292,7 +292,7 @@ class Pictures(Model):
         if wide is not None:
             remedy = "plot_intercept=False leaves it out" if wide in _INTERCEPTS else "axlim= cuts the axis"
             notes += [f"{wide} takes up most of the axis; {remedy}."]
-        how |= {"xlabel": self._estimates_drawn(), "note": " ".join(notes)}
+        how |= {"ylabel" if how["orient"] == "h" else "xlabel": self._estimates_drawn(), "note": " ".join(notes)}
         return forest.forest(estimates, lower, upper, points=groups, **how)
 
     def _fits_named(self) -> str:

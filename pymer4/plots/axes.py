@@ -11,7 +11,7 @@ import re
 import textwrap
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
@@ -35,9 +35,19 @@ LEAST = 7.0  # points; smaller letters can't be read
 _SEAM = "\v"  # where a name may be broken
 
 
-def dress(ax: Axes | None, figsize: tuple[float, float], rows: str = "") -> Axes:
-    """Return `ax`, or new axes of that size, dressed as by `panels`."""
-    return panels(ax, 1, figsize, 1, rows)[0]
+class Frame(TypedDict, total=False):
+    """Where a picture is drawn, how large where that is made here, and what its axes are called."""
+
+    ax: Any
+    figsize: tuple[float, float] | None
+    xlabel: str
+    ylabel: str
+
+
+def dress(frame: Frame, rows: str = "", figsize: tuple[float, float] = (_PAGE, 5.0)) -> tuple[Axes, bool]:
+    """Return the axes of a frame, or new ones, dressed as by `panels`, and whether they are new."""
+    ax = frame.get("ax")
+    return panels(ax, 1, frame.get("figsize") or figsize, 1, rows)[0], ax is None
 
 
 def panels(
@@ -107,9 +117,9 @@ def caption(ax: Axes, text: str) -> None:
     ax.annotate(cut, (0.5, 0), wrap=True, **under, **look)
 
 
-def label(ax: Axes, xlabel: str, ylabel: str) -> Axes:
+def label(ax: Axes, frame: Frame) -> Axes:
     """Label both axes, and keep a label that is there where the new one is empty."""
-    ax.set(**{key: text for key, text in (("xlabel", xlabel), ("ylabel", ylabel)) if text})
+    ax.set(**{key: frame[key] for key in ("xlabel", "ylabel") if frame.get(key)})
     return ax
 
 

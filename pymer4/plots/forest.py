@@ -14,12 +14,13 @@ import numpy as np
 from pymer4.errors import DataError, one_of, shown
 from pymer4.fit.ties import settled
 from pymer4.plots import axes
-from pymer4.plots.axes import GROUP, INK, MANY, turned
+from pymer4.plots.axes import GROUP, INK, MANY, Frame, turned
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike
     from pandas import DataFrame, Series
+    from typing_extensions import Unpack
 
 _GOLDEN = (5**0.5 - 1) / 2
 _NARROW = 0.1  # share of the value axis; where all terms but one have less, they can't be read
@@ -32,22 +33,19 @@ def forest(
     *,
     points: DataFrame | None = None,
     axlim: tuple[float, float] | None = None,
-    figsize: tuple[float, float] = (12, 6),
     fmt: str = "o",
     points_alpha: float = 0.5,
     orient: str = "v",
-    xlabel: str = "",
-    ylabel: str = "",
     note: str = "",
-    ax: Axes | None = None,
+    **frame: Unpack[Frame],
 ) -> Axes:
     """Draw estimates with their intervals, one row a term, the first on top.
 
     An interval is drawn from limit to limit, so one that leaves its estimate out (a bootstrap percentile
     interval can) is shown as it is. A NaN limit draws no bar; an infinite one runs to the edge. `points` are values of
     groups, a row each, strewn behind the terms that the columns name. `axlim` ends the value axis, by default all that
-    is drawn, zero included, and a margin. `orient` "v" lists the terms down the y axis, "h" along the x axis; `xlabel`
-    names the value axis, whichever it is. The note is written under the x axis of axes that hold nothing yet.
+    is drawn, zero included, and a margin. `orient` "v" lists the terms down the y axis, "h" along the x axis. The note
+    is written under the x axis of axes that hold nothing yet.
     """
     down = one_of("orient", orient, ("v", "h")) == "v"
     middle, low, high = (np.asarray(values, dtype=float) for values in (estimates, lower, upper))
@@ -56,7 +54,7 @@ def forest(
     rows = np.arange(middle.size)
 
     axis = "y" if down else "x"
-    made, ax = ax is None, axes.dress(ax, figsize, axis)
+    ax, made = axes.dress(frame, axis)
     blank, pitch = not ax.has_data(), axes.pitch(ax, axis, rows.size)
     place, value = _strewn(points, list(estimates.index), pitch)
     ends = _span(middle, low, high, value) if axlim is None else axlim
@@ -70,7 +68,7 @@ def forest(
     (ax.hlines if down else ax.vlines)(rows, low, high, colors=color, linewidth=min(2.2, 0.3 * pitch), zorder=2.3)
     across = (rows.size - 0.5, -0.5) if down else (-0.5, rows.size - 0.5)
     ax.set(**dict(zip(("xlim", "ylim"), turned(down, ends, across), strict=True)))
-    axes.label(ax, *turned(down, xlabel, ylabel))
+    axes.label(ax, frame)
     if blank and note:
         axes.caption(ax, note)
     axes.name([ax], axis, rows, estimates.index, made)
@@ -98,9 +96,7 @@ def equivalence(
     *,
     verdict: str = "",
     outer_label: str = "95 % interval",
-    figsize: tuple[float, float] = (7, 3),
-    xlabel: str = "Mean difference",
-    ax: Axes | None = None,
+    **frame: Unpack[Frame],
 ) -> Axes:
     """Draw a difference and two intervals of it beside the range of equivalence, a band.
 
@@ -114,7 +110,7 @@ def equivalence(
         'Mean difference'
     """
     inner, outer, span = (_two(name, v) for name, v in (("inner", inner), ("outer", outer), ("bounds", bounds)))
-    ax = axes.dress(ax, figsize, "y")
+    ax, _ = axes.dress(frame, "y", (7, 3))
     ax.axvspan(*span, color=GROUP, alpha=0.12, linewidth=0, zorder=2.0, label="Range of equivalence")
     for bound in span:
         ax.axvline(bound, color=GROUP, linewidth=1.4, zorder=2.1)
@@ -130,7 +126,7 @@ def equivalence(
     room = {"columnspacing": 1.0, "handlelength": 1.3, "handletextpad": 0.5, "fontsize": "small"}
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False, **room)
     ax.set_title(verdict, fontsize="x-large", pad=34)
-    return axes.label(ax, xlabel, "")
+    return axes.label(ax, {"xlabel": "Mean difference"})
 
 
 def _finite(drawn: np.ndarray) -> np.ndarray:
@@ -150,9 +146,9 @@ def _strewn(points: DataFrame | None, terms: list[Any], pitch: float) -> tuple[n
     """Return place and value of the points of all terms, in strips that grow with the number of points."""
     places, values = [np.empty(0)], [np.empty(0)]
     for row, term in enumerate(terms):
-        if points is not None and term in points.columns:
-            value = np.asarray(points[term], dtype=float)
-            value = value[np.isfinite(value)]
+        value = np.asarray(points[term] if points is not None and term in points else [], dtype=float)
+        value = value[np.isfinite(value)]
+        if value.size:
             depth = min(0.7, min(6 * np.sqrt(value.size), 90) / pitch)
             places.append(row + depth * _spread(value))
             values.append(value)
@@ -166,15 +162,11 @@ def _spread(values: np.ndarray) -> np.ndarray:
     one set of values gives one picture, whatever its order.
     """
     values = settled(values)
-    reach = np.ptp(values) if values.size else 0.0
-    if reach == 0:
-        return (np.arange(1, values.size + 1) * _GOLDEN) % 1 - 0.5
     rank = np.argsort(np.argsort(values, kind="stable"))
-    share = (values - values.min()) / reach
-    bins = int(np.clip(np.sqrt(values.size), 3, 40))
+    share = (values - values.min()) / (np.ptp(values) or 1.0)
     # A value on the border of two bins belongs to the upper one.
-    counts = np.bincount(np.minimum((share * bins + 1e-9).astype(int), bins - 1), minlength=bins)
-    crowd = np.interp(share, (np.arange(bins) + 0.5) / bins, counts / counts.max())
+    counts, edges = np.histogram(share + 1e-9, int(np.clip(np.sqrt(values.size), 3, 40)), (0, 1 + 2e-9))
+    crowd = np.interp(share, (edges[1:] + edges[:-1]) / 2, counts / counts.max())
     return ((rank + 1) * _GOLDEN % 1 - 0.5) * np.sqrt(crowd)
 
 

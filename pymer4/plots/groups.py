@@ -14,12 +14,13 @@ import numpy as np
 from pymer4.errors import DataError, one_of
 from pymer4.fit.ties import settled
 from pymer4.plots import axes
-from pymer4.plots.axes import DISTINCT, GROUP, INK, MANY, STROKES
+from pymer4.plots.axes import DISTINCT, GROUP, INK, MANY, STROKES, Frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike
     from pandas import DataFrame, Series
+    from typing_extensions import Unpack
 
 Order = Literal["value", "first", "given"]
 """How groups are ordered from the bottom up."""
@@ -36,11 +37,8 @@ def group_lines(
     labels: Sequence[object],
     population: ArrayLike | None = None,
     limits: tuple[ArrayLike, ArrayLike] | None = None,
-    figsize: tuple[float, float] = (8, 6),
-    xlabel: str = "",
-    ylabel: str = "",
     note: str = "",
-    ax: Axes | None = None,
+    **frame: Unpack[Frame],
 ) -> Axes:
     """Draw one thin line a group, and the population's, thick, with the band of its limits, lower and upper.
 
@@ -50,7 +48,7 @@ def group_lines(
     limits are bars, as nothing lies between them. The note is written under the x axis of axes that hold nothing yet.
     """
     names, values = [str(label) for label in labels], np.asarray(curves, dtype=float)
-    made, ax = ax is None, axes.dress(ax, figsize)
+    ax, made = axes.dress(frame)
     blank, floor = not ax.has_data(), axes.floor(ax)
     at, categories = _places(ax, x)
     steps = categories or len(at) == 1
@@ -71,7 +69,7 @@ def group_lines(
     ax.autoscale_view()
     if blank and 0 < len(names) <= NAMED:
         _legend(ax, values, population is not None, outside=made)
-    axes.label(ax, xlabel, ylabel)
+    axes.label(ax, frame)
     if blank and note:
         axes.caption(ax, note)
     if blank and categories:
@@ -93,10 +91,7 @@ def caterpillar(
     limits: tuple[float, float] | None = None,
     half_width: np.ndarray | None = None,
     order: np.ndarray | None = None,
-    figsize: tuple[float, float] = (8, 6),
-    xlabel: str = "",
-    ylabel: str = "",
-    ax: Axes | None = None,
+    **frame: Unpack[Frame],
 ) -> Axes:
     """Draw one number a group, sorted, the largest on top, with the population's as a line and a band.
 
@@ -111,7 +106,7 @@ def caterpillar(
     order = order[np.isfinite(middle[order])]
     rows, crowded = np.arange(order.size), order.size > MANY
 
-    ax = axes.dress(ax, figsize, "y")
+    ax, _ = axes.dress(frame, "y")
     floor, pitch = axes.floor(ax), axes.pitch(ax, "y", order.size)
     if limits is not None and np.isfinite(limits).all():
         ax.axvspan(*limits, color=INK, alpha=0.14, linewidth=0, zorder=floor + 0.1)
@@ -126,21 +121,14 @@ def caterpillar(
     ax.set_ylim(-0.5, rows.size - 0.5)
     if pitch >= 1.25 * axes.LEAST:
         axes.name([ax], "y", rows, values.index[order])
-        return axes.label(ax, xlabel, ylabel)
+        return axes.label(ax, frame)
     ax.set_yticks([])
-    return axes.label(ax, xlabel, ylabel or f"{rows.size:,} groups")
+    counted, called = f"{rows.size:,} groups", frame.get("ylabel")
+    return axes.label(ax, {**frame, "ylabel": f"{called} ({counted})" if called else counted})
 
 
 def caterpillars(
-    values: DataFrame,
-    se: DataFrame | None = None,
-    *,
-    conf_level: float = 0.95,
-    order: Order = "value",
-    figsize: tuple[float, float] | None = None,
-    xlabel: str = "",
-    ylabel: str = "",
-    ax: Axes | Sequence[Axes] | None = None,
+    values: DataFrame, se: DataFrame, *, conf_level: float = 0.95, order: Order = "value", **frame: Unpack[Frame]
 ) -> Axes | np.ndarray:
     """Draw the random effects of every group with their intervals, one panel a term (a column of `values`).
 
@@ -156,20 +144,20 @@ def caterpillars(
     terms = list(values.columns)
     places = {"first": np.argsort(settled(values.iloc[:, 0]), kind="stable"), "given": np.arange(len(values))[::-1]}
     wide = min(len(terms), _WIDE)
-    size = figsize or (7.0, 5.0 if len(terms) <= wide else 4.5 * -(-len(terms) // wide))
+    size = frame.get("figsize") or (7.0, 5.0 if len(terms) <= wide else 4.5 * -(-len(terms) // wide))
+    ax = frame.get("ax")
     drawn = axes.panels(ax, len(terms), size, wide, "y")
     for term, panel in zip(terms, drawn, strict=True):
-        half = None if se is None else ndtri((1 + conf_level) / 2) * se.loc[values.index, term].to_numpy()
-        caterpillar(values[term], half_width=half, order=places.get(order), ax=panel)
+        half = ndtri((1 + conf_level) / 2) * se.loc[values.index, term].to_numpy()
+        called = frame.get("ylabel", "") if panel is drawn[0] else ""
+        caterpillar(values[term], half_width=half, order=places.get(order), ax=panel, ylabel=called)
         axes.guide(panel, 0, zorder=axes.floor(panel))
-        counted = panel.get_ylabel()
-        panel.set_ylabel(f"{ylabel} ({counted})" if ylabel and counted else ylabel or counted)
     axes.settle(drawn[0], ax is None)
     for term, panel in zip(terms, drawn, strict=True):
         if len(terms) > 1:
             axes.write(panel, panel.title, str(term))
-        if xlabel:
-            axes.write(panel, panel.xaxis.label, xlabel)
+        if frame.get("xlabel"):
+            axes.write(panel, panel.xaxis.label, frame["xlabel"])
     for panel in drawn[1:]:
         panel.set_ylabel("")
         if order != "value":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +12,11 @@ import pandas as pd
 from pymer4 import tables
 from pymer4.errors import DataError
 from pymer4.plots import axes
-from pymer4.plots.axes import DISTINCT, INK, STROKES, turned
+from pymer4.plots.axes import DISTINCT, INK, STROKES, Frame, turned
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from typing_extensions import Unpack
 
 _KINDS = {
     "emmean": "Marginal mean",
@@ -57,10 +58,7 @@ def marginal(
     *,
     categories: Iterable[str] = (),
     label: str = "",
-    figsize: tuple[float, float] | None = None,
-    xlabel: str = "",
-    ylabel: str = "",
-    ax: Axes | Sequence[Axes] | None = None,
+    **frame: Unpack[Frame],
 ) -> Axes | np.ndarray:
     """Draw marginal means, slopes or contrasts with their intervals, from the table of one of the model's methods.
 
@@ -74,14 +72,17 @@ def marginal(
     scene = _scene(estimates, frozenset(categories))
     count = len(scene.panels)
     wide = min(count, 2) if scene.down or count == 4 else min(count, 3)
-    drawn = axes.panels(
-        ax, count, figsize or _size(scene, wide), wide, "y" if scene.down else "", sharex=True, sharey=True
-    )
+    ax, size = frame.get("ax"), frame.get("figsize") or _size(scene, wide)
+    drawn = axes.panels(ax, count, size, wide, "y" if scene.down else "", sharex=True, sharey=True)
     across, up = turned(scene.down, label or kind(estimates), "" if scene.down else scene.name)
+    across, up = frame.get("xlabel") or across, frame.get("ylabel") or up
+    neutral = _NO_EFFECT.get(estimates.attrs.get("estimate", ""))
     for number, panel in enumerate(drawn):
-        _draw(panel, scene, number, _NO_EFFECT.get(estimates.attrs.get("estimate", "")))
+        _draw(panel, scene, number, neutral)
         lowest, leftmost = ax is not None or number + wide >= count, ax is not None or number % wide == 0
-        axes.label(panel, (xlabel or across) if lowest else "", (ylabel or up) if leftmost else "")
+        axes.label(panel, {"xlabel": across if lowest else "", "ylabel": up if leftmost else ""})
+    for panel in drawn if neutral == 1 else ():
+        _count_in_ratios(panel, "x" if scene.down else "y")
     if len(scene.colours) > 1:
         _key(drawn, scene, outside=ax is None)
     axes.settle(drawn[0], ax is None)
@@ -174,8 +175,6 @@ def _draw(ax: Axes, scene: _Scene, panel: int, neutral: float | None) -> None:
     down, count = scene.down, len(scene.colours)
     if neutral is not None:
         axes.guide(ax, neutral, down, zorder=1.5)
-    if neutral == 1:
-        _count_in_ratios(ax, "x" if down else "y")
     step = min(0.28 if down else 0.18, 0.64 / count)
     size = float(np.clip(0.9 * step * axes.pitch(ax, "y" if down else "x", max(len(scene.ticks), 1)), 5, 8))
     rows = scene.rows[scene.rows["panel"] == panel].sort_values("place", kind="stable")
@@ -198,20 +197,13 @@ def _draw(ax: Axes, scene: _Scene, panel: int, neutral: float | None) -> None:
 
 
 def _count_in_ratios(ax: Axes, axis: str) -> None:
-    """Give an axis a log scale, with plain numbers."""
+    """Give an axis of ratios a log scale with plain numbers: 1, 2, 5 in each decade, even steps in less than one."""
     from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
-
-    class Ticks(LogLocator):
-        """1, 2, 5 in each decade; round numbers at equal distances where the range is less than one."""
-
-        def tick_values(self, vmin: float, vmax: float) -> np.ndarray:
-            if 0 < vmin < vmax < 10 * vmin:
-                return MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(vmin, vmax)
-            return super().tick_values(vmin, vmax)
 
     ax.set(**{f"{axis}scale": "log"})
     ticks = getattr(ax, f"{axis}axis")
-    ticks.set_major_locator(Ticks(subs=(1, 2, 5)))
+    low, high = ticks.get_view_interval()
+    ticks.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]) if high < 10 * low else LogLocator(subs=(1, 2, 5)))
     ticks.set_major_formatter(StrMethodFormatter("{x:g}"))
     ticks.set_minor_locator(NullLocator())
 

@@ -10,11 +10,12 @@ import numpy as np
 from pymer4.errors import DataError
 from pymer4.fit.lowess import lowess
 from pymer4.plots import axes
-from pymer4.plots.axes import GROUP, INK, MANY
+from pymer4.plots.axes import GROUP, INK, MANY, Frame
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike
+    from typing_extensions import Unpack
 
 POINTS = 5000  # more than that are counted in hexagons, or thinned where they make a line
 _TAIL = 500  # ordered residuals at either end that are never thinned
@@ -48,10 +49,7 @@ def residuals_against_fitted(
     residuals: ArrayLike,
     *,
     robust: bool = True,
-    figsize: tuple[float, float] = (7, 5),
-    xlabel: str = "Fitted values",
-    ylabel: str = "Residuals",
-    ax: Axes | None = None,
+    **frame: Unpack[Frame],
 ) -> Axes:
     """Draw residuals against fitted values, with a smooth line that should lie near zero.
 
@@ -59,13 +57,13 @@ def residuals_against_fitted(
     rare in residuals of counts, proportions, and 0 and 1. Pairs with a missing or infinite value are left out.
     """
     x, y = _complete(fitted, residuals)
-    made, ax = ax is None, axes.dress(ax, figsize)
+    ax, made = axes.dress(frame)
     _cloud(ax, x, y, keyed=made)
     axes.guide(ax, 0, down=False, zorder=2.2)
     at, line = lowess(x, y, iterations=3 if robust else 0)
     if at.size > 1:
         _line(ax, at, line, "Smooth")
-    return axes.label(ax, xlabel, ylabel)
+    return axes.label(ax, frame)
 
 
 def quantiles(
@@ -73,10 +71,7 @@ def quantiles(
     *,
     conf_level: float | None = 0.95,
     is_standard: bool = False,
-    figsize: tuple[float, float] = (7, 5),
-    xlabel: str = "Normal quantiles",
-    ylabel: str = "Residuals",
-    ax: Axes | None = None,
+    **frame: Unpack[Frame],
 ) -> Axes:
     """Draw ordered residuals against the quantiles of a normal distribution; what is not finite is left out.
 
@@ -95,7 +90,7 @@ def quantiles(
     low, high = np.quantile(y, [0.25, 0.75])
     slope, middle = (1.0, 0.0) if is_standard else ((high - low) / (2 * ndtri(0.75)), (low + high) / 2)
 
-    ax = axes.dress(ax, figsize)
+    ax, _ = axes.dress(frame)
     kept = _thinned(z, POINTS, _TAIL)
     if conf_level is not None:
         at = kept[_thinned(z[kept], _ENVELOPE, _ENVELOPE // 8)]
@@ -105,7 +100,7 @@ def quantiles(
     ax.plot(ends, middle + slope * ends, color=INK, linewidth=1.6, label="Normal", zorder=2.2)
     look = {"color": GROUP, "markeredgewidth": 0, "alpha": 0.8 if n <= MANY else 0.5, "rasterized": kept.size > MANY}
     ax.plot(z[kept], y[kept], "o", markersize=_diameter(n), zorder=2.4, **look)
-    return axes.label(ax, xlabel, ylabel)
+    return axes.label(ax, frame)
 
 
 def partial_regression(
@@ -114,10 +109,7 @@ def partial_regression(
     others: np.ndarray,
     *,
     weights: np.ndarray | None = None,
-    figsize: tuple[float, float] = (7, 5),
-    xlabel: str = "x | others",
-    ylabel: str = "y | others",
-    ax: Axes | None = None,
+    **frame: Unpack[Frame],
 ) -> Axes:
     """Draw an added-variable plot: what the other columns leave of the outcome against what they leave of one column.
 
@@ -134,11 +126,11 @@ def partial_regression(
         raise DataError("The other columns add up to this one, which leaves nothing of it to draw.")
     slope = (w @ (left_x * left_y)) / spread
 
-    made, ax = ax is None, axes.dress(ax, figsize)
+    ax, made = axes.dress(frame)
     _cloud(ax, left_x, left_y, weights, keyed=made)
     ends = np.array([left_x.min(), left_x.max()])
     _line(ax, ends, slope * ends, "Slope")
-    return axes.label(ax, xlabel, ylabel)
+    return axes.label(ax, frame)
 
 
 def _complete(*columns: ArrayLike) -> np.ndarray:

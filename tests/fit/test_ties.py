@@ -69,7 +69,7 @@ def test_groups_with_equal_effects_stand_as_given():
         values = pd.Series(rounded(effects, seed), index=effects.index)
         for ax in (
             caterpillar(values, ax=Figure().subplots()),
-            caterpillars(values.to_frame("x"), order="first", ax=Figure().subplots()),
+            caterpillars(*[values.to_frame("x")] * 2, order="first", ax=Figure().subplots()),
         ):
             assert [tick.get_text() for tick in ax.get_yticklabels()] == [f"g{i}" for i in wanted]
 
