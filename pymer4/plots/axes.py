@@ -29,7 +29,6 @@ STROKES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 MANY = 500  # marks; more are pixels, not paths, in a vector file
 _PAGE = 7.0  # inches; figures up to that width are shown as they are, larger ones reduced
 _NOTE = 300  # letters of a note under the axis
-NAME = 34  # letters of a name on a y axis; longer ones are broken
 _LINE = 1.2  # height of a line, in sizes of its letters
 LEAST = 7.0  # points; smaller letters can't be read
 _SEAM = "\v"  # where a name may be broken
@@ -154,7 +153,7 @@ def name(drawn: Sequence[Axes], axis: str, at: np.ndarray, names: Sequence[objec
     for again in (False, True)[: 1 + made]:
         settle(drawn[0], again)
         for ax in drawn:
-            room, longest, fit, look = pitch(ax, axis, len(texts)), wide / 3, None, {}
+            room, longest, fit, look = pitch(ax, axis, len(texts)), 0.4 * wide, None, {}
             if axis == "x":
                 fit, longest = _fitted(texts, 0.95 * room, high / 6, full), min(wide, high) / 2
             if axis == "x" and fit is None:
@@ -199,7 +198,9 @@ def _fitted(texts: Sequence[str], along: float, across: float, full: float) -> t
         most = int(along / (letter * size))
         shown = [in_lines(text, max(most, 1)) for text in texts]
         lines = [text.split("\n") for text in shown]
-        if _LINE * size * max(map(len, lines)) <= across and all(len(line) <= most for each in lines for line in each):
+        high = max(map(len, lines))
+        longest = max(len(line) for each in lines for line in each)
+        if size * (_LINE * high + 0.3 * (high > 1)) <= across and longest <= most:
             return shown, size
     return None
 

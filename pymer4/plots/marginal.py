@@ -31,7 +31,7 @@ _KINDS = {
 _NO_EFFECT = {"trend": 0.0, "estimate": 0.0, "ratio": 1.0, "odds.ratio": 1.0}
 _MARKERS = "osD^vPX"
 _MARKED = 12  # places along a number; more, and the line alone shows them
-_KEY = 28  # letters in a line of the key
+_KEY = 28  # letters in a line of the key, or of a contrast
 
 
 def kind(estimates: pd.DataFrame) -> str:
@@ -165,7 +165,7 @@ def _size(scene: _Scene, wide: int) -> tuple[float, float]:
     """Return inches for panels of which `wide` stand in a row: the width of a page."""
     high = -(-len(scene.panels) // wide)
     if scene.down:
-        lines = max(axes.in_lines(name, axes.NAME).count("\n") + 1 for name in scene.ticks)
+        lines = max(axes.in_lines(name, _KEY).count("\n") + 1 for name in scene.ticks)
         return 7.0, max(3.0, 1 + (0.16 + 0.17 * lines) * len(scene.ticks) * high)
     return 7.0, (5.0 if len(scene.panels) == 1 else 2.6 * high + 1)
 

@@ -144,7 +144,7 @@ def test_a_term_that_crowds_the_others_out_is_named(b, given, term):
     ("long", "lines"),
     [
         ("conditionTreated:timeAfterTraining:groupControl", "conditionTreated:\ntimeAfterTraining:\ngroupControl"),
-        ("C(arm, Treatment('b'))[T.new]", "C(arm, Treatment('b'))\n[T.new]"), (7, "7"),
+        ("C(condition, Treatment('b'))[T.new]", "C(condition, Treatment('b'))\n[T.new]"), (7, "7"),
         ("a level with a long description", "a level with a long\ndescription"),
     ],
 )  # fmt: skip
