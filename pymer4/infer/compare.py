@@ -26,7 +26,7 @@ _SAME = 1e-9
 _LISTED = 5
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Likelihood:
     """What a comparison needs of a fitted model; each model class gives it as `_likelihood(refit)`.
 
@@ -61,12 +61,12 @@ class Likelihood:
     log_likelihood: float
     AIC: float
     BIC: float
-    restricted: bool
-    quadrature: bool
-    unscaled: bool
-    is_mixed: bool
-    robust: str
-    own_weights: bool
+    restricted: bool = False
+    quadrature: bool = False
+    unscaled: bool = False
+    is_mixed: bool = False
+    robust: str = ""
+    own_weights: bool = False
     fixed: tuple[str, ...]
     design: Callable[[], np.ndarray]
     outcome: np.ndarray

@@ -40,7 +40,7 @@ class Model:
         ranked_data: whether ranks were fitted.
         sig_type: where p comes from: `"parametric"`, `"bootstrapped"` or `"permutation (n)"`.
         ci_type: where limits come from: the method of `fit(conf_int=)`, or `"boot (n)"`.
-        model_obj: the live R model of an `Lmer`; None where no R is involved.
+        model_obj: the live R model of an `Lmer`, an `rpy2.rinterface` object; None where no R is involved.
         vcov: covariance of the coefficients, a frame with their names; of the kind that the standard errors are.
         nobs: rows that were fitted.
         df_resid: residual degrees of freedom, rows less parameters; of an `Lm2` groups less one.
@@ -141,12 +141,7 @@ class Model:
     _summary: Callable[[], str]
 
     def _fit_with(self, options: FitOptions, show: bool) -> pd.DataFrame | None:
-        """Fit the model in one step: options, sample, estimates, inference; return what `fit()` does.
-
-        Args:
-            options: a record of `options`.
-            show: whether the table is printed and returned.
-        """
+        """Fit the model in one step: options, sample, estimates, inference; print and return the table where `show`."""
         options.check(self)
         draft = self._draft()
         draft._options = options

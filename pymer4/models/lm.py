@@ -55,13 +55,11 @@ class Lm(LmPredictions, LmTests):
         OptionError: unknown family, or a link that it does not have.
 
     Examples:
-        >>> import pandas as pd
-        >>> from pymer4.models import Lm
-        >>> data = pd.DataFrame({"y": [1.0, 3.0, 4.0, 6.0], "x": [0.0, 1.0, 2.0, 3.0]})
-        >>> model = Lm("y ~ x", data)
+        >>> from pymer4 import Lm, load_dataset
+        >>> model = Lm("DV ~ IV1", load_dataset("sample_data"))
         >>> _ = model.fit(summarize=False)
         >>> model.coefs["Estimate"].round(2).to_dict()
-        {'Intercept': 1.1, 'x': 1.6}
+        {'Intercept': 27.31, 'IV1': 1.22}
     """
 
     def __init__(
@@ -137,13 +135,13 @@ class Lm(LmPredictions, LmTests):
             OptionError: an argument out of its range.
 
         Examples:
-            >>> import pandas as pd
-            >>> model = Lm("y ~ x", pd.DataFrame({"x": [1, 2, 3, 4, 5], "y": [1, 3, 2, 5, 4]}))
+            >>> from pymer4 import Lm, load_dataset
+            >>> model = Lm("DV ~ IV1", load_dataset("sample_data"))
             >>> model.fit(robust="hc3", summarize=False)
             >>> model.coefs[["Estimate", "SE"]].round(2)
                        Estimate    SE
-            Intercept       0.6  1.19
-            x               0.8  0.42
+            Intercept     27.31  3.47
+            IV1            1.22  0.28
         """
         show = summary_wanted(kwargs, Lm.fit)
         options = LmOptions.of(
@@ -215,13 +213,11 @@ class Lm(LmPredictions, LmTests):
             OptionError: an argument out of its range.
 
         Examples:
-            >>> import pandas as pd
-            >>> from pymer4.models import Lm
-            >>> data = pd.DataFrame({"y": [1.0, 3.0, 2.0, 6.0, 5.0], "x": [0.0, 1.0, 2.0, 3.0, 4.0]})
-            >>> model = Lm("y ~ x", data)
+            >>> from pymer4 import Lm, load_dataset
+            >>> model = Lm("DV ~ IV1", load_dataset("sample_data"))
             >>> _ = model.fit(summarize=False)
             >>> model.plot_summary(plot_intercept=False).get_xlabel()
-            'Estimate (y)'
+            'Estimate (DV)'
         """
         return self._forest(
             error_bars, plot_intercept, fmt=coef_fmt, axlim=axlim, figsize=figsize, orient=orient, ax=ax

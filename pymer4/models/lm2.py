@@ -68,14 +68,11 @@ class Lm2(Lm2Groups):
         OptionError: unknown family, link or group.
 
     Examples:
-        >>> import pandas as pd
-        >>> from pymer4.models import Lm2
-        >>> x = [0.0, 1.0, 2.0] * 3
-        >>> y = [1.0, 2.0, 3.5, 0.0, 2.0, 4.5, 2.0, 2.5, 3.0]
-        >>> model = Lm2("y ~ x", pd.DataFrame({"y": y, "x": x, "g": list("aaabbbccc")}), group="g")
+        >>> from pymer4 import Lm2, load_dataset
+        >>> model = Lm2("DV ~ IV1", load_dataset("sample_data"), group="Group")
         >>> _ = model.fit(summarize=False)
-        >>> model.coefs["Estimate"].round(3).to_dict()
-        {'Intercept': 0.944, 'x': 1.333}
+        >>> model.coefs["Estimate"].round(2).to_dict()
+        {'Intercept': 29.21, 'IV1': 1.06}
     """
 
     _likelihood: ClassVar[None] = None
@@ -161,8 +158,8 @@ class Lm2(Lm2Groups):
             OptionError: an argument out of its range.
 
         Examples:
-            >>> data = pd.DataFrame({"g": list("aaabbbccc"), "x": [1, 2, 3] * 3, "y": [1, 3, 3, 2, 2, 5, 0, 4, 3]})
-            >>> Lm2("y ~ x", data, group="g").fit(robust="hc3", summarize=False)
+            >>> from pymer4 import Lm2, load_dataset
+            >>> Lm2("DV ~ IV1", load_dataset("sample_data"), group="Group").fit(robust="hc3", summarize=False)
         """
         show = summary_wanted(kwargs, Lm2.fit)
         options = Lm2Options.of(

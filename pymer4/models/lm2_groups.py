@@ -59,12 +59,11 @@ class Lm2Groups(NativeModel):
 
         Examples:
             >>> import pandas as pd
-            >>> from pymer4.models import Lm2
-            >>> x = [0.0, 1.0, 2.0] * 2
-            >>> model = Lm2("y ~ x", pd.DataFrame({"y": [1.0, 2, 3, 5, 4, 3], "x": x, "g": list("aaabbb")}), group="g")
+            >>> from pymer4 import Lm2, load_dataset
+            >>> model = Lm2("DV ~ IV1", load_dataset("sample_data"), group="Group")
             >>> _ = model.fit(summarize=False)
-            >>> model.predict(pd.DataFrame({"x": [3.0, 3.0], "g": ["a", "b"]})).round(2)
-            array([4., 2.])
+            >>> model.predict(pd.DataFrame({"IV1": [10.0, 10.0], "Group": [1, 2]})).round(1)
+            array([29.7, 55.4])
         """
         self._require_fit("predict()")
         one_of("pred_type", pred_type, ("response", "link"))
@@ -141,14 +140,11 @@ class Lm2Groups(NativeModel):
             OptionError: an argument out of its range.
 
         Examples:
-            >>> import pandas as pd
-            >>> from pymer4.models import Lm2
-            >>> x = [0.0, 1.0, 2.0, 3.0] * 2
-            >>> y = [1.0, 2.0, 3.5, 3.0, 0.0, 2.0, 4.5, 5.0]
-            >>> model = Lm2("y ~ x", pd.DataFrame({"y": y, "x": x, "g": list("aaaabbbb")}), group="g")
+            >>> from pymer4 import Lm2, load_dataset
+            >>> model = Lm2("DV ~ IV1", load_dataset("sample_data"), group="Group")
             >>> _ = model.fit(to_corrs=True, summarize=False)
             >>> model.plot_summary().get_xlabel()
-            'Semi-partial r with y (Fisher z)'
+            'Semi-partial r with DV (Fisher z)'
         """
         level = self._levels[place("ranef_idx", ranef_idx, self._levels)]
         groups = self.fixef[self._levels.index(level)] if isinstance(self.fixef, list) else self.fixef

@@ -63,12 +63,11 @@ class LmPredictions(LmState):
 
         Examples:
             >>> import pandas as pd
-            >>> from pymer4.models import Lm
-            >>> data = pd.DataFrame({"y": [1.0, 3.0, 4.0, 6.0], "x": [0.0, 1.0, 2.0, 3.0]})
-            >>> model = Lm("y ~ x", data)
+            >>> from pymer4 import Lm, load_dataset
+            >>> model = Lm("DV ~ IV1", load_dataset("sample_data"))
             >>> _ = model.fit(summarize=False)
-            >>> model.predict(pd.DataFrame({"x": [4.0, None]})).round(2)
-            array([7.5, nan])
+            >>> model.predict(pd.DataFrame({"IV1": [10.0, None]})).round(2)
+            array([39.53,   nan])
         """
         self._require_fit("predict()")
         one_of("pred_type", pred_type, ("response", "link"))
@@ -139,15 +138,10 @@ class LmPredictions(LmState):
         return data.index.equals(self._frame.index) and data[columns].equals(self._frame[columns])
 
     def _welch_df(self, X: np.ndarray, of_groups: np.ndarray | None, variance: np.ndarray) -> np.ndarray:
-        """Return the df of X b, or of new outcomes, after a fit with a variance for each group, shape (rows,).
+        """Return the df of X b, or of new outcomes in `of_groups`, after a fit with a variance a group, shape (rows,).
 
         The variance of a new outcome is that of its mean and that of its group, which has n − 1 df; the df of the
         sum are Satterthwaite's (1946, Biometrics Bulletin 2).
-
-        Args:
-            X: design of the rows.
-            of_groups: position of the group that each new outcome belongs to, −1 for none; None for means.
-            variance: of X b.
         """
         found = self._sample()
         df = welch_df(found.X, found.groups, found.variances, X)

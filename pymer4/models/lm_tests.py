@@ -41,14 +41,12 @@ class LmTests(LmState):
             NotFittedError: before `fit()`.
 
         Examples:
-            >>> import pandas as pd
-            >>> from pymer4.models import Lm
-            >>> data = pd.DataFrame({"y": [1.0, 3.0, 4.0, 6.0], "x": [0.0, 1.0, 2.0, 3.0]})
-            >>> model = Lm("y ~ x", data)
+            >>> from pymer4 import Lm, load_dataset
+            >>> model = Lm("DV ~ IV1", load_dataset("sample_data"))
             >>> _ = model.fit(summarize=False)
-            >>> model.test("x = 1").round(3)
-                   NumDF  DenomDF  F-stat  P-val Sig
-            x = 1    1.0      2.0    18.0  0.051   .
+            >>> model.test("IV1 = 0.5").round(3)
+                       NumDF  DenomDF  F-stat  P-val Sig
+            IV1 = 0.5    1.0    562.0   6.563  0.011   *
         """
         from scipy.special import betainc, gammaincc
 
@@ -128,13 +126,11 @@ class LmTests(LmState):
             NotFittedError: before `fit()`.
 
         Examples:
-            >>> import pandas as pd
-            >>> from pymer4.models import Lm
-            >>> data = pd.DataFrame({"y": [1.0, 3.0, 4.0, 6.0], "x": [0.0, 1.0, 2.0, 3.0]})
-            >>> model = Lm("y ~ x", data)
+            >>> from pymer4 import Lm, load_dataset
+            >>> model = Lm("DV ~ IV1", load_dataset("sample_data"))
             >>> _ = model.fit(summarize=False)
             >>> model.to_corrs().round(3).to_dict()
-            {'x': 0.992}
+            {'IV1': 0.18}
         """
         self._require_fit("to_corrs()")
         one_of("corr_type", corr_type, ("semi", "partial"))
@@ -143,9 +139,9 @@ class LmTests(LmState):
             raise OptionError(
                 f"to_corrs() is for linear models; this one has family {self.family!r} and link {self.link!r}."
             )
-        fit = self._estimate
+        fit, offset = self._estimate, self._sample().offset
         weights = np.ones(len(fit.residuals)) if fit.weights is None else fit.weights
-        y = fit.fitted + fit.residuals - self._offset_used()
+        y = fit.fitted + fit.residuals - (0.0 if offset is None else offset)
         center = np.average(y, weights=weights) if self._terms.has_intercept else 0.0
         r = correlations(
             corr_type, fit.b, np.diag(fit.unscaled), weights @ fit.residuals**2, weights @ (y - center) ** 2, fisher
@@ -166,10 +162,6 @@ class LmTests(LmState):
             log_likelihood=fit.log_likelihood,
             AIC=fit.AIC,
             BIC=fit.BIC,
-            restricted=False,
-            quadrature=False,
-            unscaled=False,
-            is_mixed=False,
             robust="" if self._options.kind == "iid" else self._options.kind,
             own_weights=found.groups is not None,
             fixed=found.names,
@@ -180,7 +172,3 @@ class LmTests(LmState):
             used=found.used,
             labels=self._frame.index,
         )
-
-    def _offset_used(self) -> np.ndarray | float:
-        offset = self._offset_values()
-        return 0.0 if offset is None else offset[self._fit.used]

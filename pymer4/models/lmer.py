@@ -30,8 +30,8 @@ from pymer4.work import Seed
 class Lmer(LmerPictures, LmerResampling):
     """A mixed model in R's formula language, fitted by lme4 in embedded R.
 
-    Text and bool columns are factors, a pandas Categorical keeps its order, rows
-    with a missing value are left out and come back as NaN in `fits`.
+    Text and bool columns are factors, a pandas Categorical keeps its order, rows with a missing value are left out and
+    come back as NaN in `fits`. Attributes that every model has are told of in `models.base.Model`.
 
     Args:
         formula: an lme4 formula, such as `"Reaction ~ Days + (Days | Subject)"`.
@@ -51,10 +51,6 @@ class Lmer(LmerPictures, LmerResampling):
         theta: size of a negative binomial model, else None.
         ranef_se: conditional standard deviations of `ranef`, shaped like it; computed when first asked for.
         convergence: how the optimizer ended.
-        model_obj: the live R model, an `rpy2.rinterface` object; None before `fit()`.
-        ci_type: `"Wald"`, `"profile"` or `"boot (n)"`.
-        sig_type: `"parametric"`, `"bootstrapped"` or `"permutation (n)"`.
-        contrast_codes: column to its coding matrix, shape (levels, levels - 1), as R's `contrasts()` has it.
         anova_results: what `anova()` last returned.
         marginal_estimates: the means or slopes that `post_hoc()`, `emmeans()` or `emtrends()` last returned.
         marginal_contrasts: their contrasts.

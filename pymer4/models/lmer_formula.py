@@ -42,13 +42,7 @@ _DEEPEST = 47  # brackets in one another; R reads 49 or 50, with the pair that i
 
 
 def read_formula(formula: Any, columns: Sequence[Any]) -> RFormula:
-    """Return R's reading of the formula of a mixed model for data of these columns.
-
-    Raises:
-        FormulaError: it is no text, no formula, has no random part, or names what is no column; a caret shows where.
-        RError: R makes no terms of it; its own words.
-        RUnavailable: R can't be used here.
-    """
+    """Return R's reading of the formula of a mixed model for data of these columns; a FormulaError shows a fault."""
     text = require_text(formula)
     names = [name for name in columns if isinstance(name, str) and name and not _STRANGE.search(name)]
     told = bridge.call("read_formula", formula=text, columns=names).value
@@ -68,11 +62,7 @@ def read_formula(formula: Any, columns: Sequence[Any]) -> RFormula:
 
 
 def argument_names(text: str) -> list[str]:
-    """Return the names in a list of R's `name = value`.
-
-    Raises:
-        FormulaError: R can't read it, or an argument has no name, no value, or comes twice.
-    """
+    """Return the names in a list of R's `name = value`; a FormulaError shows where that is none."""
     told = bridge.call("read_arguments", text=text).value
     if "fault" in told:
         raise _fault(told, text)

@@ -88,11 +88,7 @@ class LmerOptions(FitOptions):
                 )
 
     def optimizer(self) -> str | dict[str, Any] | None:
-        """Return R's control arguments, None for the default.
-
-        Raises:
-            OptionError: neither text nor a dict, entries of another kind than R's, or one beside `old_optimizer`.
-        """
+        """Return R's control arguments, None for the default; OptionError for what R does not take."""
         control = self.control
         if not isinstance(control, (str, Mapping)):
             raise OptionError(
@@ -109,12 +105,7 @@ class LmerOptions(FitOptions):
         return (readable(control.strip()) if isinstance(control, str) else dict(control)) or None
 
     def set_by_user(self) -> set[str]:
-        """Return the names of R's control arguments that are set.
-
-        Raises:
-            FormulaError: text that R does not read as a list of arguments.
-            OptionError: one of them scales predictors.
-        """
+        """Return the names of R's control arguments that are set; none may scale predictors."""
         control = self.optimizer()
         names = set(argument_names(control) if isinstance(control, str) else control or ())
         if "autoscale" in names:

@@ -48,27 +48,18 @@ class RObject:
     is_foreign: bool = False
 
     def unpacked(self) -> bridge.Handle:
-        """Return the live model.
-
-        Raises:
-            MissingFileError: there is none.
-            FileError: its bytes are damaged.
-        """
-        return bridge.call("unpack_model", bytes=self._plain()).value["model"]
-
-    def _plain(self) -> bytes:
+        """Return the live model; a FileError where there is none, or its bytes are damaged."""
         if self.content is None:
             raise MissingFileError(
                 f"This needs the R object of the model, and {self.source} is not there. Put the file back beside the "
                 ".h5 and load the model again, or fit it again with .fit()."
             )
-        for start, opened in _OPENERS:
-            if self.content.startswith(start):
-                try:
-                    return opened(self.content)
-                except (OSError, EOFError, ValueError, lzma.LZMAError) as error:
-                    raise FileError(f"{self.source} is damaged: {error}. Put a sound copy in its place.") from error
-        return self.content
+        opened = next((each for start, each in _OPENERS if self.content.startswith(start)), bytes)
+        try:
+            content = opened(self.content)
+        except (OSError, EOFError, ValueError, lzma.LZMAError) as error:
+            raise FileError(f"{self.source} is damaged: {error}. Put a sound copy in its place.") from error
+        return bridge.call("unpack_model", bytes=content).value["model"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

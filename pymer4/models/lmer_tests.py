@@ -153,8 +153,6 @@ class LmerTests(LmerPredictions):
             family=self.family,
             link=self.link,
             is_mixed=True,
-            robust="",
-            own_weights=False,
             design=lambda: self.design_matrix.to_numpy()[counting],
             used=used,
             labels=self._frame.index,

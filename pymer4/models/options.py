@@ -100,20 +100,12 @@ class FitOptions:
 
     @classmethod
     def of(cls: type[_Options], **given: Any) -> _Options:
-        """Return what `fit()` was given, each argument checked and in plain form.
-
-        Raises:
-            OptionError: an argument out of its range.
-        """
+        """Return what `fit()` was given, each argument checked and in plain form; OptionError for one out of range."""
         names = [field.name for field in fields(cls) if field.name in cls.PLAIN]
         return cls(**given | {name: cls.PLAIN[name](given[name]) for name in names})
 
     def check(self, model: Any) -> None:
-        """Refuse what does not go with a model that is to be fitted so.
-
-        Raises:
-            OptionError: naming it.
-        """
+        """Refuse, by an OptionError, what does not go with a model that is to be fitted so."""
         check_rank(self.rank, model.family, model.link)
 
     def arguments(self, **changed: Any) -> dict[str, Any]:
@@ -121,13 +113,9 @@ class FitOptions:
         return {field.name: getattr(self, field.name) for field in fields(self)} | changed
 
     def idle(self, method: Callable[..., Any], **acting: tuple[bool, str]) -> list[str]:
-        """Return a warning for each argument that was set and has no effect beside the others.
+        """Return a warning for each argument of `fit` that was set and has no effect; see `errors.without_effect`.
 
         `n_jobs` and `seed` are never among them: they say how resampling may be done, not that it be done.
-
-        Args:
-            method: the class's `fit`, whose defaults count as not set.
-            **acting: argument to whether it has an effect, and what it takes to have one.
         """
         lists = any(not isinstance(how, Mapping) for how in (self.factors or {}).values())
         acting |= {

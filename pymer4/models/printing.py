@@ -25,12 +25,7 @@ _TESTS = {
 
 
 def number(value: Any) -> str:
-    """Return a number as text: three decimals, and never fewer than three significant digits.
-
-    Examples:
-        >>> [number(value) for value in (251.405105, 0.0123456, -0.00004, 12345678.9, 0, 17)]
-        ['251.405', '0.0123', '-4.00e-05', '1.235e+07', '0.000', '17.000']
-    """
+    """Return a number as text: three decimals, and never fewer than three significant digits."""
     size = abs(float(value))
     if not math.isfinite(size):
         return str(float(value)).replace("nan", "NaN")
@@ -42,12 +37,7 @@ def number(value: Any) -> str:
 
 
 def p_value(value: float) -> str:
-    """Return p as text.
-
-    Examples:
-        >>> [p_value(p) for p in (2.3e-80, 0.001, 0.0449, 1.0)]
-        ['< .001', '0.001', '0.045', '1.000']
-    """
+    """Return p as text."""
     return "< .001" if value < _LEAST_P else "NaN" if math.isnan(value) else f"{value:.3f}"
 
 
