@@ -119,6 +119,11 @@ def items(value: object) -> list[Any] | None:
     return list(value)
 
 
+def few(values: Sequence[Any], most: int = 8, joint: str = " and") -> str:
+    """Return the first values as a list for the eye, and how many more there are."""
+    return ", ".join(map(str, values[:most])) + (f"{joint} {len(values) - most} more" if len(values) > most else "")
+
+
 def among(value: object, allowed: Iterable[object]) -> bool:
     """Return whether a value is one of the legal ones, and of its type: neither 1 nor an array is True."""
     return any(value is a or (type(value) is type(a) and value == a) for a in allowed)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pymer4.data.columns import level_name, normalise, places
-from pymer4.errors import DataError, OptionError, near, once, shown
+from pymer4.errors import DataError, OptionError, few, near, once, shown
 from pymer4.fit.grouped import SINGULAR, TOO_FEW, UNFITTED, GroupedFit
 
 
@@ -35,8 +35,7 @@ class Level:
     def named(self, which: np.ndarray, most: int = 8) -> str:
         """Return the names of some groups, truth values of shape (groups,), in a list for the eye."""
         names = [":".join(map(str, name)) if isinstance(name, tuple) else str(name) for name in self.index[which]]
-        more = f" and {len(names) - most} more" if len(names) > most else ""
-        return ", ".join(names[:most]) + more
+        return few(names, most)
 
 
 def nest(columns: Sequence[pd.Series]) -> list[Level]:

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from pymer4.data.columns import Column, level_name, places, real_array
-from pymer4.errors import OptionError, items, near, one_of, shown
+from pymer4.errors import OptionError, few, items, near, one_of, shown
 
 Adjust = Literal[
     "none", "tukey", "bonferroni", "holm", "hochberg", "hommel", "fdr", "BH", "BY", "sidak", "scheffe", "dunnettx",
@@ -250,5 +250,4 @@ def _is_number(value: object) -> bool:
 
 
 def _listing(names: Iterable[str]) -> str:
-    names = list(names)
-    return ", ".join(names[:_LISTED]) + (f", and {len(names) - _LISTED} more" if len(names) > _LISTED else "") or "none"
+    return few(list(names), _LISTED, ", and") or "none"

@@ -16,6 +16,9 @@ from pymer4.models.options import FitOptions
 Ddf = Literal["Satterthwaite", "Kenward-Roger", "asymptotic"]
 """Where denominator degrees of freedom come from."""
 
+Interval = Literal["confidence", "prediction"]
+"""What limits of a prediction are about: the mean of a row, or a new outcome."""
+
 
 class Model:
     """A formula and the data it is fitted to.

@@ -17,16 +17,10 @@ from pymer4.data.sample import Sample
 from pymer4.errors import DataError, also_spelled, summary_wanted
 from pymer4.fit.correlations import Kind, correlations
 from pymer4.fit.grouped import OK, GroupedFit, grouped_generalized, grouped_least_squares
+from pymer4.infer import second_level
 from pymer4.infer.asymptotic import asymptotic
 from pymer4.infer.draws import from_null
-from pymer4.infer.second_level import (
-    PermOn,
-    SecondLevel,
-    bootstrap_means,
-    covariance_of_means,
-    flipped_statistics,
-    tested,
-)
+from pymer4.infer.second_level import PermOn, SecondLevel
 from pymer4.models import printing
 from pymer4.models.lm2_groups import Lm2Groups
 from pymer4.models.native import Lm2Fit
@@ -212,14 +206,14 @@ class Lm2(Lm2Groups):
         of_groups = clusters_of(levels[0], found.clusters, options.cluster)
         self._keep_regressions(found, levels, regressions, values)
         stage = SecondLevel(values[0], options.kind, of_groups, options.n_lags)
-        means, se, df = tested(stage)
+        means, se, df = second_level.tested(stage)
         self._fit = Lm2Fit(
             names=found.names,
             kept=found.kept,
             used=found.used,
             terms=self._terms_tested(found),
             b=means,
-            vcov=covariance_of_means(stage, se),
+            vcov=second_level.covariance_of_means(stage, se),
             df_resid=len(levels[0]) - 1,
             df=df,
             tested=asymptotic(means, se, df, options.conf_level),
@@ -293,13 +287,13 @@ class Lm2(Lm2Groups):
     def _draws(self, _: Sample, seed: int) -> np.ndarray:
         options, stage = self._options, self._fit.stage
         with progress("bootstrap draws, by coefficient", options.n_boot * stage.testable, options.verbose) as advance:
-            return bootstrap_means(stage, options.n_boot, seed, options.n_jobs, told_rows(advance))
+            return second_level.bootstrap_means(stage, options.n_boot, seed, options.n_jobs, told_rows(advance))
 
     def _permuted_p(self, _: Sample, seed: int) -> np.ndarray:
         options, found = self._options, self._fit
         asked = (found.stage, options.perm_on, options.permute, seed, options.n_jobs)
         with progress("sign flips", options.permute * found.stage.testable, options.verbose) as advance:
-            null = flipped_statistics(*asked, told_rows(advance))
+            null = second_level.flipped_statistics(*asked, told_rows(advance))
         return from_null(found.b if options.perm_on == "coef" else found.tested.statistic, null)
 
     @property

@@ -10,7 +10,7 @@ import pandas as pd
 from pymer4.data.columns import level_name, places
 from pymer4.data.group_levels import nest
 from pymer4.data.sample import Sample
-from pymer4.errors import DataError, OptionError, one_of
+from pymer4.errors import DataError, OptionError, few, one_of
 from pymer4.fit import overdispersion
 from pymer4.fit.distributions import distribution, link_function
 from pymer4.models.native import Lm2Fit, NativeModel
@@ -19,8 +19,6 @@ from pymer4.plots.arguments import picture, place
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-_LISTED = 8
 
 
 class Lm2Groups(NativeModel):
@@ -90,11 +88,9 @@ class Lm2Groups(NativeModel):
         found = known.get_indexer(keys)
         unseen = list(dict.fromkeys(keys[(found < 0) & ~missing]))
         if unseen:
-            more = f" and {len(unseen) - _LISTED} more" if len(unseen) > _LISTED else ""
             raise DataError(
-                f"The model was not fitted to the group(s) {', '.join(map(str, unseen[:_LISTED]))}{more} of "
-                f"{' and '.join(map(repr, self._levels))}, and has no regression for them. Drop these rows, or "
-                "fit a model for the population, such as an Lmer."
+                f"The model was not fitted to the group(s) {few(unseen)} of {' and '.join(map(repr, self._levels))}, "
+                "and has no regression for them. Drop these rows, or fit a model for the population, such as an Lmer."
             )
         return np.where(missing, -1, found)
 

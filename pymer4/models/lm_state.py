@@ -16,15 +16,9 @@ from pymer4.fit import sandwich
 from pymer4.fit.basis import Basis, Meat
 from pymer4.fit.glm import GeneralizedFit, generalized
 from pymer4.fit.linear import LinearFit, least_squares
+from pymer4.infer import replicates
 from pymer4.infer.asymptotic import asymptotic
 from pymer4.infer.draws import from_null
-from pymer4.infer.replicates import (
-    bootstrap_generalized,
-    bootstrap_linear,
-    permute_generalized,
-    permute_linear,
-    t_statistics,
-)
 from pymer4.infer.resample import MOST_KEPT, kept, untestable
 from pymer4.models.base import spread
 from pymer4.models.native import LmFit, NativeModel
@@ -85,16 +79,8 @@ class LmState(NativeModel):
             return least_squares(
                 found.X, found.y, found.weights, found.offset, found.has_intercept, factored=found.factored
             )
-        return generalized(
-            found.X,
-            found.y,
-            self.family,
-            self.link,
-            found.weights,
-            found.offset,
-            has_intercept=found.has_intercept,
-            trials=found.trials,
-        )
+        known: dict[str, Any] = {"has_intercept": found.has_intercept, "trials": found.trials}
+        return generalized(found.X, found.y, *self._law, found.weights, found.offset, **known)
 
     def _estimate_from(self, found: Sample) -> None:
         self._estimate = fit = self._estimated(found)
@@ -150,10 +136,10 @@ class LmState(NativeModel):
             how: dict[str, Any] = {"weights": found.weights, "clusters": found.clusters, "offset": found.offset}
             how |= {"n_jobs": options.n_jobs, "note": told_rows(advance)}
             if self._linear:
-                draws = bootstrap_linear(X, y, options.n_boot, seed, **how)
+                draws = replicates.bootstrap_linear(X, y, options.n_boot, seed, **how)
             else:
                 how["start"] = self._estimate.b
-                draws = bootstrap_generalized(X, y, self.family, self.link, options.n_boot, seed, **how)
+                draws = replicates.bootstrap_generalized(X, y, *self._law, options.n_boot, seed, **how)
         self._warn_of_lost(np.isnan(draws).any(axis=1), "bootstrap draw", "Use conf_int='standard'.")
         return draws
 
@@ -207,13 +193,13 @@ class LmState(NativeModel):
         how = of | {"offset": found.offset, "within": found.clusters, "n_jobs": options.n_jobs, "note": note}
         asked = (options.permute, seed)
         if not self._linear:
-            return observed, permute_generalized(X, y, self.family, self.link, *asked, weights=found.weights, **how)
+            return observed, replicates.permute_generalized(X, y, *self._law, *asked, weights=found.weights, **how)
         how["scheme"] = options.scheme
         if found.groups is None:
-            return observed, permute_linear(X, y, *asked, weights=found.weights, **how)
+            return observed, replicates.permute_linear(X, y, *asked, weights=found.weights, **how)
         # Variances of groups are estimated anew from the residuals of every shuffle, and so are those of the data here.
-        observed = t_statistics(Basis.of(X), found.free[None, :], Meat.of(**of), found.groups)[0][0]
-        return observed, permute_linear(X, y, *asked, groups=found.groups, **how)
+        observed = replicates.t_statistics(Basis.of(X), found.free[None, :], Meat.of(**of), found.groups)[0][0]
+        return observed, replicates.permute_linear(X, y, *asked, groups=found.groups, **how)
 
     def _estimate_anew(self) -> Any:
         return self._estimated(self._sample()) if self.fitted else None

@@ -21,13 +21,12 @@ from pymer4.models.convergence import Convergence, next_step
 from pymer4.models.lmer_formula import read_formula, require_text
 from pymer4.models.lmer_options import LmerOptions, Method
 from pymer4.models.lmer_pictures import LmerPictures
-from pymer4.models.lmer_resample import LmerResampling
 from pymer4.models.lmer_state import LmerFit
 from pymer4.rbridge import bridge
 from pymer4.work import Seed
 
 
-class Lmer(LmerPictures, LmerResampling):
+class Lmer(LmerPictures):
     """A mixed model in R's formula language, fitted by lme4 in embedded R.
 
     Text and bool columns are factors, a pandas Categorical keeps its order, rows with a missing value are left out and

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pymer4.data.rformula import RFormula, as_record
-from pymer4.errors import FormulaError, near
+from pymer4.errors import FormulaError, few, near
 from pymer4.rbridge import bridge
 
 _LIKE = "A formula has the form 'outcome ~ predictors + (1 | group)'"
@@ -54,8 +54,7 @@ def read_formula(formula: Any, columns: Sequence[Any]) -> RFormula:
                 f"predictors out.\n  {text}"
             )
         return as_record(told)
-    more = f", and {len(columns) - 12} more" if len(columns) > 12 else ""
-    known = {"near": near(told.get("word"), columns), "have": ", ".join(map(str, columns[:12])) + more}
+    known = {"near": near(told.get("word"), columns), "have": few(columns, 12, ", and")}
     no_tilde = told["fault"] == "unreadable" and "~" not in text
     error = _fault({"fault": "no tilde"} if no_tilde else told | known, text)
     raise FormulaError(f"{error}{_quotes_advised(told['unquoted'], text)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -19,18 +19,17 @@ from pymer4.errors import (
     OptionError,
     confidence_level,
     count,
+    few,
     issue,
     issue_all,
     one_of,
     truth,
     verbosity,
 )
-from pymer4.models.base import spread
+from pymer4.models.base import Interval, spread
 from pymer4.models.lmer_state import LmerState
 from pymer4.rbridge import bridge
 from pymer4.work import Seed, seed_stream
-
-Interval = Literal["confidence", "prediction"]
 
 _DRAWS = 2000  # of a simulated prediction interval
 
@@ -134,7 +133,7 @@ class LmerPredictions(LmerState):
             undefined = np.flatnonzero(complete)[np.isnan(found["prediction"])]
             if len(undefined):
                 issue(
-                    f"A term has no value in row(s) {_few(undefined, 5, ', and')}, counted from 0, such as cut() "
+                    f"A term has no value in row(s) {few(undefined, 5, ', and')}, counted from 0, such as cut() "
                     "beyond its breaks or log() below 0: these predict NaN.",
                     ModelWarning,
                 )
@@ -253,16 +252,10 @@ def _say(reply: bridge.Reply, verbose: int, aloud: bool = False) -> None:
         print(text)
 
 
-def _few(values: Sequence[Any], most: int, joint: str) -> str:
-    """Return the first values as a list, and how many more there are."""
-    more = f"{joint} {len(values) - most} more" if len(values) > most else ""
-    return ", ".join(map(str, values[:most])) + more
-
-
 def _refuse(found: Mapping[str, Any]) -> None:
     """Raise what an answer says is in the way of a prediction."""
     if "unseen" in found:
-        groups = "; ".join(f"{group}: {_few(levels, 8, ' and')}" for group, levels in found["unseen"].items())
+        groups = "; ".join(f"{group}: {few(levels)}" for group, levels in found["unseen"].items())
         raise DataError(
             f"The model was not fitted to these groups ({groups}), so it has no random effects for them. Predict them "
             "for the population with new_levels='population', or all rows with use_rfx=False."

@@ -198,14 +198,9 @@ class NativeModel(Pictures):
         if not _has_distribution(self.family, found.y, trials):
             return None
         dispersion, theta = self._dispersions(found, mu, weights)
+        places = np.random.default_rng(seed).random(len(mu))
         values = quantile_residuals(
-            found.y,
-            mu,
-            self.family,
-            np.random.default_rng(seed).random(len(mu)),
-            trials=trials,
-            dispersion=dispersion / weights,
-            theta=theta,
+            found.y, mu, self.family, places, trials=trials, dispersion=dispersion / weights, theta=theta
         )
         drawn = spread(values, found.used)
         return Residuals("Quantile residuals", self.fits, self._fits_named(), drawn, is_standard=True)

@@ -20,7 +20,7 @@ from scipy import stats
 from pymer4 import Lm, Lmer, compare
 from pymer4.errors import ModelWarning, NotFittedError, OptionError
 from pymer4.models.base import Ddf
-from pymer4.models.lmer_tests import Type
+from pymer4.models.lmer_inference import Type
 
 pytestmark = pytest.mark.r
 
