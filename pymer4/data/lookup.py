@@ -27,42 +27,40 @@ class Lookup:
         values = plain(raw, len(next(iter(columns.values()))))
         assert values is not None
         self.names = _decisive(columns, values)
-        self.known = {name: _objects(columns[name][columns[name].notna()]).unique() for name in self.names}
         self.keys = self._keys(columns)
-        self.first: dict[tuple[int, ...], int] = {}
+        self.first: dict[Any, int] = {}
         for row, key in enumerate(self.keys):
-            if key is not None:
-                self.first.setdefault(key, row)
-        firsts = [row if key is None else self.first[key] for row, key in enumerate(self.keys)]
-        for row in np.flatnonzero(_differing(values, values[firsts], values)):
-            self.first.pop(self.keys[row] or (), None)
+            self.first.setdefault(key, row)
+        for row in np.flatnonzero(_differing(values, values[[self.first[key] for key in self.keys]], values)):
+            self.first.pop(self.keys[row], None)
 
     def __call__(self, columns: Mapping[Any, pd.Series]) -> Any:
         """Return the values of new rows, or a FormulaError where the fit does not tell them."""
-        given = {name: columns[name] for name in self.names}
-        missing = np.logical_or.reduce([column.isna().to_numpy(dtype=bool) for column in given.values()])
-        keys = self._keys(given)
+        keys = self._keys(columns)
+        there = [row for row, key in enumerate(keys) if key is not None]
         complete = [row for row, key in enumerate(self.keys) if key is not None]
         places = np.full(len(keys), -1)
-        if [key for key in keys if key is not None] == [self.keys[row] for row in complete]:
-            places[[key is not None for key in keys]] = complete
+        if [keys[row] for row in there] == [self.keys[row] for row in complete]:
+            places[there] = complete
         else:
-            places[:] = [-1 if key is None else self.first.get(key, -1) for key in keys]
-        lost = np.flatnonzero((places < 0) & ~missing)
-        if len(lost):
-            shown = ", ".join(f"{name} = {column.iloc[lost[0]]}" for name, column in given.items())
+            places[there] = [self.first.get(keys[row], -1) for row in there]
+        lost = [row for row in there if places[row] < 0]
+        if lost:
+            shown = ", ".join(f"{name} = {columns[name].iloc[lost[0]]}" for name in self.names)
             raise FormulaError(
                 f"{self.label} is computed from all rows of the data at once, and what it is for a new row with "
                 f"{shown} the fit does not tell. Write center(), standardize() or bs(), whose means and knots are "
                 "carried to new rows, or make it a column of the data before the fit and give that column for new "
                 "rows too."
             )
-        return _taken(self.raw, places, next(iter(given.values())).index)
+        return _taken(self.raw, places, columns[self.names[0]].index)
 
-    def _keys(self, columns: Mapping[Any, pd.Series]) -> list[tuple[int, ...] | None]:
-        """Return one tuple a row, None where a value is missing or is not among those of the fit."""
-        codes = [known.get_indexer(_objects(columns[name])) for name, known in self.known.items()]
-        return [None if min(key) < 0 else key for key in zip(*codes, strict=True)]
+    def _keys(self, columns: Mapping[Any, pd.Series]) -> list[tuple[Any, ...] | None]:
+        """Return what a row has in the columns that decide, None where a value is missing."""
+        given = [columns[name] for name in self.names]
+        missing = np.logical_or.reduce([column.isna().to_numpy(dtype=bool) for column in given])
+        rows = zip(missing, *(column.astype(object) for column in given), strict=True)
+        return [None if is_missing else tuple(key) for is_missing, *key in rows]
 
 
 def plain(value: Any, n: int) -> np.ndarray | None:
@@ -106,34 +104,24 @@ def _unboxed(value: Any) -> Any:
     return value.data if hasattr(value, "contrast") and hasattr(value, "levels") else value
 
 
-def _objects(column: pd.Series) -> pd.Index:
-    return pd.Index(column.astype(object), dtype=object)
-
-
 def _decisive(columns: Mapping[Any, pd.Series], values: np.ndarray) -> list[Any]:
     """Return the columns that decide on a value."""
-    codes = {name: pd.factorize(column)[0] for name, column in columns.items()}
+    codes = pd.DataFrame({name: pd.factorize(column)[0] for name, column in columns.items()})
 
     def rows_of(names: list[Any]) -> np.ndarray:
-        return np.unique(np.column_stack([codes[name] for name in names]), axis=0, return_inverse=True)[1].ravel()
+        return codes.groupby(names).ngroup().to_numpy()
 
     def decide(names: list[Any]) -> bool:
         groups = rows_of(names)
         first = np.unique(groups, return_index=True)[1][groups]
-        there = np.logical_and.reduce([codes[name] >= 0 for name in names])
-        return not (_differing(values, values[first], values) & there).any()
+        return not (_differing(values, values[first], values) & (codes[names] >= 0).all(axis=1)).any()
 
-    names = list(columns)
-    if len(names) == 1:
-        return names
-    count = rows_of(names).max()
-    spare = []
-    for name in names:
-        others = [other for other in names if other != name]
-        if rows_of(others).max() < count and decide(others):
-            spare.append(name)
-    kept = [name for name in names if name not in spare]
-    return kept if kept and decide(kept) else names
+    kept = list(columns)
+    for name in columns:
+        others = [other for other in kept if other != name]
+        if others and rows_of(others).max() < rows_of(kept).max() and decide(others):
+            kept = others
+    return kept
 
 
 def _taken(raw: Any, places: np.ndarray, index: pd.Index) -> Any:

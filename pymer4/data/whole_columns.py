@@ -150,17 +150,11 @@ class _Fit:
     def stands_alone(self, compute: Compute, columns: Columns, values: np.ndarray) -> bool:
         """Whether rows of the fit have their values one by one, and rows of any make the same apart and together."""
         rows, scale = self._telling(columns, values), values[self.rows]
-        own = {name: column.iloc[rows] for name, column in columns.items()}
-        alone = _one_by_one(compute, own)
-        if alone is None or not same(alone, values[rows], scale):
+        if not same(_one_by_one(compute, {n: column.iloc[rows] for n, column in columns.items()}), values[rows], scale):
             return False
-        twice = _values(compute, {name: column.iloc[np.r_[rows, rows]] for name, column in columns.items()})
-        if twice is not None and not same(twice, np.vstack([alone, alone]), scale):
-            return False
-        if len(own) == 1:
-            return True
-        turned = [column.iloc[np.roll(np.arange(len(rows)), by)] for by, column in enumerate(own.values())]
-        mixed = {name: column.reset_index(drop=True) for name, column in zip(own, turned, strict=True)}
+        labels = pd.RangeIndex(2 * len(rows), 0, -1)  # in no order that sorting keeps
+        turned = [np.r_[rows, np.roll(rows, by)] for by in range(len(columns))]  # each row, then what no row was
+        mixed = {n: c.iloc[at].set_axis(labels) for (n, c), at in zip(columns.items(), turned, strict=True)}
         together = _values(compute, mixed)
         return together is None or same(_one_by_one(compute, mixed), together, scale)
 
