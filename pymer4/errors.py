@@ -167,6 +167,11 @@ def also_spelled(**names: str) -> Callable[[Callable[..., Any]], Callable[..., A
     return decorated
 
 
+@functools.cache
+def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(function).parameters
+
+
 def check_keywords(given: Mapping[str, Any], extra: Iterable[str], method: Callable[..., Any], what: str = "") -> None:
     """Raise a TypeError for the first keyword that is no argument of a method and not in `extra`.
 
@@ -176,7 +181,7 @@ def check_keywords(given: Mapping[str, Any], extra: Iterable[str], method: Calla
         method: the method.
         what: what it is called in the message; by default as it was defined.
     """
-    named = [name for name, p in inspect.signature(method).parameters.items() if p.kind is not p.VAR_KEYWORD]
+    named = [name for name, p in _parameters(method).items() if p.kind is not p.VAR_KEYWORD]
     known = [*named[1:], *extra]
     for name in given:
         if name not in extra:
@@ -203,7 +208,7 @@ def without_effect(
         given: checked arguments by name.
         acting: argument to whether it has an effect, and what it takes to have one.
     """
-    defaults = inspect.signature(method).parameters
+    defaults = _parameters(method)
     return [
         f"{name}={given[name]!r} has no effect without {needed}"
         for name, (acts, needed) in acting.items()

@@ -65,7 +65,12 @@ def _named(names: Iterable[object]) -> pd.Index:
 
 
 def mixed_coefs(
-    fixed: pd.DataFrame, level: float, family: str = "gaussian", link: str = "identity", n_permuted: int = 0
+    fixed: Mapping[str, np.ndarray] | pd.DataFrame,
+    terms: Iterable[object],
+    level: float,
+    family: str = "gaussian",
+    link: str = "identity",
+    n_permuted: int = 0,
 ) -> pd.DataFrame:
     """Return the coefficient table of a model.
 
@@ -73,26 +78,27 @@ def mixed_coefs(
     have odds ratios, exp(Estimate), and `Prob`, plogis(Estimate); NaN unless the link is logit.
 
     Args:
-        fixed: one row a term, with columns estimate, lower, upper, se, df, statistic and p.
+        fixed: estimate, lower, upper, se, df, statistic and p of each term.
+        terms: their names.
         level: confidence level of `lower` and `upper`.
         family: error distribution.
         link: its link.
         n_permuted: number of permutations that p comes from; it stands where df would.
     """
     lower, upper = limit_columns(level)
-    values = {name: fixed[name].to_numpy() for name in fixed.columns}
+    values = {str(name): np.asarray(found) for name, found in fixed.items()}
     columns: dict[str, object] = {ESTIMATE: values["estimate"], lower: values["lower"], upper: values["upper"]}
     columns[SE] = values["se"]
     if family == "binomial":
         columns |= _odds(values, (lower, upper), link)
     if n_permuted:
-        columns[NUM_PERM] = np.full(len(fixed), n_permuted)
+        columns[NUM_PERM] = np.full(len(values["p"]), n_permuted)
     elif (family, link) == ("gaussian", "identity"):
         columns[DF] = values["df"]
     columns[Z_STAT if family in ("binomial", "poisson", "nbinom") else T_STAT] = values["statistic"]
     columns[PERM_P_VAL if n_permuted else P_VAL] = values["p"]
     columns[SIG] = _stars(values["p"])
-    return pd.DataFrame(columns, index=fixed.index.astype(object))
+    return pd.DataFrame(columns, index=_named(terms))
 
 
 def _odds(values: Mapping[str, np.ndarray], limits: tuple[str, str], link: str) -> dict[str, np.ndarray]:

@@ -129,7 +129,7 @@ class LmerState(Pictures):
 
     def _coef_table(self, fixed: pd.DataFrame) -> pd.DataFrame:
         options = self._options
-        return tables.mixed_coefs(fixed, options.conf_level, self.family, self.link, options.permute)
+        return tables.mixed_coefs(fixed, fixed.index, options.conf_level, self.family, self.link, options.permute)
 
     def _r_object(self, own: bool = False) -> RObject | None:
         """Return the R object as bytes, adopted first where `own`; R is asked only where it has the object."""

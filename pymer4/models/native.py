@@ -158,21 +158,21 @@ class NativeModel(Pictures):
     def _infer_from(self, found: Sample) -> None:
         options, tested = self._options, self._fit.tested
         lower, upper, p = tested.lower, tested.upper, tested.p
-        for_boot, for_permutation = (int(seed) for seed in seed_stream(options.seed, 2))
         if options.conf_int == "boot" and not np.isnan(tested.se).all():
-            drawn = from_draws(self._fit.b, self._draws(found, for_boot), options.conf_level)
+            drawn = from_draws(
+                self._fit.b, self._draws(found, int(seed_stream(options.seed, 2)[0])), options.conf_level
+            )
             lower, upper, p = drawn.lower, drawn.upper, drawn.p
         if options.permute:
-            p = self._permuted_p(found, for_permutation)
+            p = self._permuted_p(found, int(seed_stream(options.seed, 2)[1]))
         self.coefs = self._table(lower, upper, p)
 
     def _table(self, lower: np.ndarray, upper: np.ndarray, p: np.ndarray) -> pd.DataFrame:
         """Return the coefficient table with these limits and p."""
         found, options = self._fit, self._options
         values = {"estimate": found.b, "lower": lower, "upper": upper, "se": found.tested.se, "df": found.df}
-        fixed = pd.DataFrame(values | {"statistic": found.tested.statistic, "p": p})
-        fixed.index = pd.Index(found.terms, dtype=object)
-        return tables.mixed_coefs(fixed, options.conf_level, *self._law, options.permute)
+        values |= {"statistic": found.tested.statistic, "p": p}
+        return tables.mixed_coefs(values, found.terms, options.conf_level, *self._law, options.permute)
 
     @property
     def _law(self) -> tuple[str, str]:
