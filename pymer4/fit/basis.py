@@ -79,9 +79,13 @@ class Basis:
         i, j = batched.pairs(self.Q.shape[1])
         return (batched.packed(inverses) * np.where(i == j, 1.0, 2.0)) @ self.products.T
 
-    def doubtful(self, elements: Array, pivots: Array) -> Array:
-        """Return which systems may be singular by the rule of `independent_columns`, or nearly so, shape (B,)."""
+    def doubtful(self, elements: Array, lower: Array) -> Array:
+        """Return which systems may be singular by the rule of `independent_columns`, or nearly so, shape (B,).
+
+        The square of the diagonal of a Cholesky factor is what is left of a column beside those before it.
+        """
         i, j = batched.pairs(self.Q.shape[1])
+        pivots = np.einsum("bii->bi", lower) ** 2
         left = pivots / np.diag(self.root) ** 2
         lengths = elements @ batched.quadratic(np.linalg.inv(self.root).T)
         sound = (pivots > _DOUBTFUL * elements[:, i == j]) & (left > _ALIASED * lengths)

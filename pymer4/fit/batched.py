@@ -13,6 +13,8 @@ import numpy as np
 
 Array: TypeAlias = np.ndarray
 
+_ROUNDING = 1e-13  # an eigenvalue that is this share of the largest may be 0
+
 
 def pairs(p: int) -> tuple[Array, Array]:
     """Return the rows and columns of the elements kept, those of the upper triangle."""
@@ -53,32 +55,23 @@ def quadratic(root: Array) -> Array:
     return (np.where(i == j, 1.0, 2.0) * root[:, i] * root[:, j]).T
 
 
-def cholesky(matrices: Array) -> tuple[Array, Array]:
-    """Return lower triangles, shape (B, p, p), and pivots, shape (B, p).
-
-    A pivot is what is left of the square of a column beside those before it; where one is not above 0 the
-    triangle is NaN from there on, and no other system suffers.
-    """
-    count, p, _ = matrices.shape
-    lower, pivots = np.zeros_like(matrices), np.empty((count, p))
-    for j in range(p):
-        column = matrices[:, j:, j] - np.einsum("bik,bk->bi", lower[:, j:, :j], lower[:, j, :j])
-        pivots[:, j] = column[:, 0]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            root = np.sqrt(np.where(pivots[:, j] > 0, pivots[:, j], np.nan))
-        lower[:, j:, j] = column / root[:, None]
-    return lower, pivots
+def cholesky(matrices: Array) -> Array:
+    """Return lower triangles, shape (B, p, p), NaN where a matrix is not positive definite, beyond rounding."""
+    try:
+        return np.linalg.cholesky(matrices)
+    except np.linalg.LinAlgError:
+        found = np.full_like(matrices, np.nan)
+        known = np.flatnonzero(np.isfinite(matrices).all(axis=(1, 2)))
+        values = np.linalg.eigvalsh(matrices[known])
+        sound = known[values[:, 0] > _ROUNDING * values[:, -1]]
+        found[sound] = np.linalg.cholesky(matrices[sound])
+        return found
 
 
 def solve(lower: Array, right: Array) -> Array:
     """Return the solutions of L L' x = r, shape (B, p), for right sides r of shape (B, p)."""
-    p = right.shape[1]
-    x = right.copy()
-    for j in range(p):
-        x[:, j] = (x[:, j] - np.einsum("bk,bk->b", lower[:, j, :j], x[:, :j])) / lower[:, j, j]
-    for j in reversed(range(p)):
-        x[:, j] = (x[:, j] - np.einsum("bk,bk->b", lower[:, j + 1 :, j], x[:, j + 1 :])) / lower[:, j, j]
-    return x
+    half = np.linalg.solve(lower, right[..., None])
+    return np.linalg.solve(lower.swapaxes(1, 2), half)[..., 0]
 
 
 def inverse(lower: Array) -> Array:

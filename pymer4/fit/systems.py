@@ -108,8 +108,8 @@ class OneDesign(System):
             step, factor, sound = self._solved_alone(working[0], force[0], slack)
         else:
             elements = self.basis.grams(working)
-            factor, pivots = batched.cholesky(batched.unpacked(elements, force.shape[1]))
-            step, sound = batched.solve(factor, force), ~self.basis.doubtful(elements, pivots)
+            factor = batched.cholesky(batched.unpacked(elements, force.shape[1]))
+            step, sound = batched.solve(factor, force), ~self.basis.doubtful(elements, factor)
         return step, np.einsum("bi,bi->b", step, force), factor, sound
 
     def _solved_alone(self, working: Array, force: Array, slack: Array | None) -> tuple[Array, Array, Array]:

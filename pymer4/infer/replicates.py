@@ -122,8 +122,8 @@ def coefficients(basis: Basis, y: Array, counts: Array, groups: Vector = None) -
 def _solved(basis: Basis, W: Array, left: Array) -> tuple[Array, Array]:
     """Return coefficients in the basis with weights (B, n) of outcome (n,) or (B, n), and which are doubtful."""
     elements = basis.grams(W)
-    lower, pivots = batched.cholesky(batched.unpacked(elements, basis.Q.shape[1]))
-    return batched.solve(lower, (W * left) @ basis.Q), basis.doubtful(elements, pivots)
+    lower = batched.cholesky(batched.unpacked(elements, basis.Q.shape[1]))
+    return batched.solve(lower, (W * left) @ basis.Q), basis.doubtful(elements, lower)
 
 
 def _one(basis: Basis, y: Array, w: Array) -> Array:
@@ -144,7 +144,7 @@ def _group_weights(basis: Basis, residuals: Array, counts: Array, groups: Array)
 
     NaN where a group that was drawn has no variance.
     """
-    lower, _ = batched.cholesky(batched.unpacked(basis.grams(counts), basis.Q.shape[1]))
+    lower = batched.cholesky(batched.unpacked(basis.grams(counts), basis.Q.shape[1]))
     share = basis.leverages(batched.inverse(lower))
     squares, left = (sums_by(groups, counts * values) for values in (residuals**2, 1 - share))
     rounding = 1e-24 * np.square(residuals).max() * sums_by(groups, counts)
@@ -268,7 +268,7 @@ def t_statistics(basis: Basis, Y: Array, meat: Meat, groups: Vector = None, W: V
     if groups is not None:
         W = _group_weights(basis, residuals, np.ones_like(Y), groups)
     if W is not None:
-        lower, _ = batched.cholesky(batched.unpacked(basis.grams(W), p))
+        lower = batched.cholesky(batched.unpacked(basis.grams(W), p))
         moved = batched.solve(lower, (W * residuals) @ basis.Q)
         residuals = residuals - moved @ basis.Q.T
         c, inverses = c + moved, batched.inverse(lower)
