@@ -19,6 +19,7 @@ from pymer4.models.lmer_diagnosis import LmerDiagnosis
 from pymer4.models.lmer_marginal import LmerMarginal
 from pymer4.plots import arguments
 from pymer4.plots.arguments import panels, picture
+from pymer4.plots.axes import Frame
 from pymer4.plots.groups import NAMED, Order, alike, caterpillar, caterpillars, group_lines
 from pymer4.rbridge import bridge
 
@@ -200,16 +201,10 @@ class LmerPictures(LmerMarginal, LmerDiagnosis):
         ranef = chosen(_of(self.ranef, index), grps)
         if terms is not None:
             ranef = ranef[arguments.names_among("terms", terms, list(ranef.columns))]
-        return caterpillars(
-            ranef,
-            _of(self.ranef_se, index),
-            conf_level=confidence_level(conf_level),
-            order=order,
-            figsize=figsize,
-            xlabel=xlabel or "Deviation from the population",
-            ylabel=ylabel or list(self.grps)[index],
-            ax=ax,
-        )
+        xlabel, ylabel = xlabel or "Deviation from the population", ylabel or list(self.grps)[index]
+        frame = Frame(figsize=figsize, xlabel=xlabel, ylabel=ylabel, ax=ax)
+        level = confidence_level(conf_level)
+        return caterpillars(ranef, _of(self.ranef_se, index), conf_level=level, order=order, **frame)
 
     def _plot_predictor(
         self, param: str, groups: pd.Index, index: int, fixef: bool, band: bool, xlabel: str, how: dict[str, Any]
@@ -236,16 +231,10 @@ class LmerPictures(LmerMarginal, LmerDiagnosis):
         text, columns = self._outcome()
         outcome = f"Probability ({columns[0]})" if self.family == "binomial" and columns else text
         how["ylabel"] = how["ylabel"] or outcome
-        return group_lines(
-            x,
-            curves,
-            labels=labels,
-            population=value["population"] if fixef else None,
-            limits=(value["lower"], value["upper"]) if band else None,
-            xlabel=xlabel or (f"rank of {param}" if param in self._ranks else param),
-            note=" ".join([*told, *grids.told({name: grid[name] for name in grid if name != param}, offset)]),
-            **how,
-        )
+        how["xlabel"] = xlabel or (f"rank of {param}" if param in self._ranks else param)
+        note = " ".join([*told, *grids.told({name: grid[name] for name in grid if name != param}, offset)])
+        population, limits = value["population"] if fixef else None, (value["lower"], value["upper"]) if band else None
+        return group_lines(x, curves, labels=labels, population=population, limits=limits, note=note, **how)
 
     def _groups_told(self, param: str, group: str, curves: np.ndarray) -> list[str]:
         """Return what has to be said of the groups' curves: how many they are, and whether they differ."""

@@ -15,6 +15,7 @@ from pymer4.errors import NotFittedError, OptionError, confidence_level, one_of
 from pymer4.models.base import Model
 from pymer4.plots import forest, marginal, residuals
 from pymer4.plots.arguments import names_among, panels, picture
+from pymer4.plots.axes import Frame
 from pymer4.plots.residuals import Residuals
 from pymer4.work import Seed, whole_seed
 
@@ -76,15 +77,9 @@ class Pictures(Model):
             ('Fitted values (hits)', 'Quantile residuals')
         """
         drawn = self._residuals_drawn(seed)
-        return residuals.residuals_against_fitted(
-            drawn.fits,
-            drawn.values,
-            robust=drawn.is_even,
-            figsize=figsize,
-            xlabel=xlabel or _labelled(drawn.about, self._outcome_drawn("response")),
-            ylabel=ylabel or drawn.kind,
-            ax=ax,
-        )
+        xlabel = xlabel or _labelled(drawn.about, self._outcome_drawn("response"))
+        frame = Frame(figsize=figsize, xlabel=xlabel, ylabel=ylabel or drawn.kind, ax=ax)
+        return residuals.residuals_against_fitted(drawn.fits, drawn.values, robust=drawn.is_even, **frame)
 
     @picture
     def plot_qq(
@@ -129,15 +124,9 @@ class Pictures(Model):
             ('Normal quantiles', 'Residuals')
         """
         drawn = self._residuals_drawn(seed)
-        return residuals.quantiles(
-            drawn.values,
-            conf_level=None if conf_level is None else confidence_level(conf_level),
-            is_standard=drawn.is_standard,
-            figsize=figsize,
-            xlabel=xlabel or "Normal quantiles",
-            ylabel=ylabel or drawn.kind,
-            ax=ax,
-        )
+        level = None if conf_level is None else confidence_level(conf_level)
+        frame = Frame(figsize=figsize, xlabel=xlabel or "Normal quantiles", ylabel=ylabel or drawn.kind, ax=ax)
+        return residuals.quantiles(drawn.values, conf_level=level, is_standard=drawn.is_standard, **frame)
 
     @picture
     def plot_partial(
@@ -185,17 +174,13 @@ class Pictures(Model):
         b = self.coefs[tables.ESTIMATE]
         (term,) = names_among("term", [term], list(b.index))
         design, used = self.design_matrix[list(b.index)], np.isfinite(self.residuals)
+        x, others = (part.to_numpy(dtype=float) for part in (design[term], design.drop(columns=term)))
+        y = design.to_numpy(dtype=float) @ b.to_numpy(dtype=float) + self.residuals[used]
         weights = self._prior_weights()
-        return residuals.partial_regression(
-            design[term].to_numpy(dtype=float),
-            design.to_numpy(dtype=float) @ b.to_numpy(dtype=float) + self.residuals[used],
-            design.drop(columns=term).to_numpy(dtype=float),
-            weights=None if weights is None else weights[used],
-            figsize=figsize,
-            xlabel=xlabel or f"{term} | others",
-            ylabel=ylabel or f"{self._outcome()[0]} | others",
-            ax=ax,
-        )
+        weights = None if weights is None else weights[used]
+        labels = xlabel or f"{term} | others", ylabel or f"{self._outcome()[0]} | others"
+        frame = Frame(figsize=figsize, xlabel=labels[0], ylabel=labels[1], ax=ax)
+        return residuals.partial_regression(x, y, others, weights=weights, **frame)
 
     @panels
     def plot_marginal(
@@ -242,15 +227,10 @@ class Pictures(Model):
                 "yet. Call post_hoc(), emmeans() or emtrends() first."
             )
         columns = table.attrs.get("columns", {})
-        return marginal.marginal(
-            table,
-            categories=[columns.get(name, name) for name in self._categories()],
-            label=_labelled(marginal.kind(table), self._outcome_drawn(**marginal.scale_of(table))),
-            figsize=figsize,
-            xlabel=xlabel,
-            ylabel=ylabel,
-            ax=ax,
-        )
+        categories = [columns.get(name, name) for name in self._categories()]
+        label = _labelled(marginal.kind(table), self._outcome_drawn(**marginal.scale_of(table)))
+        frame = Frame(figsize=figsize, xlabel=xlabel, ylabel=ylabel, ax=ax)
+        return marginal.marginal(table, categories=categories, label=label, **frame)
 
     # The left side of the formula as text and the columns it names; quantile residuals, if the outcome has some.
     _outcome: Callable[[], tuple[str, list[str]]]

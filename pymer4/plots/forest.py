@@ -7,11 +7,12 @@ No rcParams and no random state are touched, and pyplot is imported only to make
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pymer4.errors import DataError, one_of, shown
+from pymer4.errors import DataError, one_of
 from pymer4.fit.ties import settled
 from pymer4.plots import axes
 from pymer4.plots.axes import GROUP, INK, MANY, Frame, turned
@@ -90,8 +91,8 @@ def crowding(estimates: Series, lower: ArrayLike, upper: ArrayLike, points: Data
 
 def equivalence(
     difference: float,
-    inner: ArrayLike,
-    outer: ArrayLike,
+    inner: Sequence[float] | np.ndarray,
+    outer: Sequence[float] | np.ndarray,
     bounds: tuple[float, float],
     *,
     verdict: str = "",
@@ -109,10 +110,9 @@ def equivalence(
         >>> ax.get_xlabel()
         'Mean difference'
     """
-    inner, outer, span = (_two(name, v) for name, v in (("inner", inner), ("outer", outer), ("bounds", bounds)))
     ax, _ = axes.dress(frame, "y", (7, 3))
-    ax.axvspan(*span, color=GROUP, alpha=0.12, linewidth=0, zorder=2.0, label="Range of equivalence")
-    for bound in span:
+    ax.axvspan(*bounds, color=GROUP, alpha=0.12, linewidth=0, zorder=2.0, label="Range of equivalence")
+    for bound in bounds:
         ax.axvline(bound, color=GROUP, linewidth=1.4, zorder=2.1)
     axes.guide(ax, 0, zorder=2.2)
     ax.hlines(0, *inner, colors=INK, linewidth=6, zorder=2.4, label="90 % t interval")
@@ -120,7 +120,7 @@ def equivalence(
     ax.plot(outer, [0, 0], "|-", color=INK, linewidth=1.6, markersize=14, zorder=2.3, label=outer_label)
     look = {"markeredgecolor": "white", "markeredgewidth": 1.2, "markersize": 10, "zorder": 2.5}
     ax.plot([difference], [0], "o", color=INK, label="Difference", **look)
-    ends = np.array([*span, *inner, *outer, difference, 0.0])
+    ends = np.array([*bounds, *inner, *outer, difference, 0.0])
     margin = 0.06 * np.ptp(ends)
     ax.set(xlim=(ends.min() - margin, ends.max() + margin), ylim=(-0.5, 0.5), yticks=[])
     room = {"columnspacing": 1.0, "handlelength": 1.3, "handletextpad": 0.5, "fontsize": "small"}
@@ -181,10 +181,3 @@ def _markers(ax: Axes, x: np.ndarray, y: np.ndarray, fmt: str, size: float) -> A
     if line.get_marker() in line.filled_markers:
         line.set(markeredgecolor="white", markeredgewidth=1.2)
     return line.get_color()
-
-
-def _two(name: str, values: ArrayLike) -> np.ndarray:
-    found = np.asarray(values, dtype=float)
-    if found.shape != (2,) or not np.isfinite(found).all():
-        raise DataError(f"{name}={shown(values)} has to be two finite numbers, the lower and the upper.")
-    return found

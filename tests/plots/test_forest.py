@@ -10,7 +10,7 @@ from artists import bars, cloud, names, points
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from pymer4.errors import DataError, OptionError
+from pymer4.errors import DataError
 from pymer4.plots.axes import INK, MANY
 from pymer4.plots.forest import crowding, forest
 
@@ -118,10 +118,7 @@ def test_a_note_stands_under_the_axis_of_empty_axes(ax, orient, value, term):
     assert ax.texts[0].get_window_extent().y1 <= min(tick.get_window_extent().y0 for tick in ax.get_xticklabels())
 
 
-@pytest.mark.parametrize("orient", ["vertical", "V", None, 0])
-def test_what_can_not_be_drawn_is_refused(ax, orient):
-    with pytest.raises(OptionError, match=r"orient=.* Use one of: 'v', 'h'"):
-        forest(B, LOW, HIGH, orient=orient, ax=ax)
+def test_a_picture_of_no_term_is_refused(ax):
     with pytest.raises(DataError, match="no term"):
         forest(B[:0], [], [], ax=ax)
     assert not artists.drawn(ax)

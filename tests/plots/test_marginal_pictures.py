@@ -9,7 +9,7 @@ import pytest
 from artists import labels, names
 from matplotlib.collections import LineCollection
 
-from pymer4.errors import DataError, OptionError
+from pymer4.errors import DataError
 from pymer4.plots.marginal import marginal
 
 LIMITS = ["Estimate", "2.5_ci", "97.5_ci"]
@@ -211,5 +211,3 @@ def test_tables_without_estimates_are_refused(ax):
     for table in (pd.DataFrame({"a": [1]}), cells(a=["x"])[:0]):
         with pytest.raises(DataError, match="no estimate"):
             marginal(table, ax=ax)
-    with pytest.raises(OptionError, match="1 axes for 2 panels"):
-        marginal(cells(a=["x", "y"], b=["u", "v"], c=["s", "t"]), ax=ax)

@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 
 from pymer4 import Lm, Lm2, Lmer, load_dataset
 from pymer4.errors import NotFittedError, OptionError
-from pymer4.plots import arguments
 
 NEEDED = {"plot": ["Days"], "plot_partial": ["Days"]}
 METHODS = [
@@ -232,22 +231,6 @@ def test_default_sizes_fit_a_page_or_are_documented(cls, name):
     width, height = figure.get_size_inches()
     assert (width, height) == documented[name] if name in documented else width <= 7 and height <= 9
     artists.check_texts(figure)
-
-
-def test_messages_name_what_was_given_and_the_next_step():
-    told = {
-        lambda: arguments.size("figsize", (7, -5)): "figsize=(7, -5) has to be width and height in inches, two numbers "
-        "above 0 and at most 500, such as (7, 5).",
-        lambda: arguments.limits("axlim", (4, -1)): "axlim=(4, -1) has to be the two ends of the axis, finite "
-        "numbers, the lower one first, such as (-1, 1). Leave it out for all that is drawn.",
-        lambda: arguments.names_among("terms", ["x", "x"], ["x", "y"]): "terms names x more than once. Name each once.",
-        lambda: arguments.names_among("terms", "yy", ["x", "y"]): "terms='yy' is not known. Use one of: 'x', 'y'. "
-        "Did you mean 'y'?",
-    }
-    for ask, text in told.items():
-        with pytest.raises(OptionError) as refused:
-            ask()
-        assert str(refused.value) == text
 
 
 def test_a_label_that_can_not_be_drawn_is_refused_and_letters_that_the_font_lacks_are_told_as_they_are_drawn():

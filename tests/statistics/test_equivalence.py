@@ -202,11 +202,3 @@ def test_the_title_is_the_verdict(shift, bounds, verdict):
 
 def test_no_figure_is_made_unasked():
     assert "axes" not in tost("welch") and not plt.get_fignums()
-
-
-@pytest.mark.parametrize("name", ["inner", "outer", "bounds"])
-@pytest.mark.parametrize("value", [[1.0], [np.nan, 1], [0, np.inf]])
-def test_limits_are_two_numbers(name, value):
-    arguments = {"inner": [0, 1], "outer": [0, 1], "bounds": (0, 1)} | {name: value}
-    with pytest.raises(DataError, match=f"{name}=.*two finite numbers"):
-        draw(0.5, **arguments, ax=Figure().subplots())
