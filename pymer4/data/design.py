@@ -20,7 +20,7 @@ from pymer4.data.formula_errors import formula_error, require_levels
 from pymer4.data.intake import infinite_rows, no_complete_row, require_columns
 from pymer4.data.recoding import codings
 from pymer4.data.scope import Scope
-from pymer4.data.terms import Reference, Terms, cbind, columns_named, factors_of, reference, sides_of
+from pymer4.data.terms import Reference, Terms, cbind, columns_named, reference, sides_of, tree
 from pymer4.data.variables import Rows, Variable, View, learn
 from pymer4.data.whole_columns import carried
 from pymer4.errors import DataError, FormulaError, ModelWarning, issue
@@ -127,8 +127,8 @@ class Design:
         if complete.any():
             widths = {f: facts.num_columns for f, facts in infos.items() if facts.num_columns}
             new = NewRows(self._of_whole_columns(learned), widths)
-            every = np.ones(int(complete.sum()), dtype=bool)
-            (values,), used, _ = self._build([learned.info], rows.at(complete), learned.known, every, new)
+            view = View(rows, learned.known, complete, self.terms.names.called, new).at_complete()
+            (values,), used, _ = self._build([learned.info], view)
             X[np.flatnonzero(complete)[used]] = values
             for text in new.without_value(data, complete):
                 issue(text, ModelWarning)
@@ -141,17 +141,16 @@ class Design:
         if not complete.any():
             raise no_complete_row({name: column.missing for name, column in rows.columns.items()}, len(complete))
         self.codings = codings(rows.columns, complete, self._factors, self._ordered)
-        every = factors_of(*sides_of(self.terms.desc))
-        factors = {factor: reference(factor, rows, self.scope) for factor in every}
+        factors = {factor: reference(tree(factor), rows, self.scope) for factor in self.terms.factors}
         marked = {to.column for to in factors.values() if to is not None and to.marked}
         known = learn(rows, complete, marked, self.codings, self.columns if self._rank else ())
-        count = np.ones(int(complete.sum()), dtype=bool)
-        infos = self._infos(factors, View(rows.at(complete), known, count, self._hidden))
-        (outcome, X), kept, within = self._build(infos, rows, known, complete)
+        view = View(rows, known, complete, self.terms.names.called)
+        infos = self._infos(factors, view.at_complete())
+        (outcome, X), kept, looked_at = self._build(infos, view)
         require_levels(infos[1])
         names = tuple(infos[1].column_names)
         found = (np.asarray(outcome), _levels_of(infos[0]), np.asarray(X), names, kept)
-        matrices = Matrices(*found, known, infos[1], within)
+        matrices = Matrices(*found, known, infos[1], None if looked_at is view else complete)
         _require_finite(matrices, infos[0].column_names)
         return matrices
 
@@ -175,56 +174,40 @@ class Design:
     def _of_whole_columns(self, learned: Matrices) -> Mapping[Any, Any]:
         """Return what computes the factors whose value in a row hangs on the rows beside it."""
         if self._carried is None:
-            borrowed = self._borrowed()
+            borrowed, complete = self._borrowed(), learned.used
             rows = Rows(self.frame, [*self.predictors, *borrowed], borrowed)
-            complete = learned.used
             if learned.within is not None:
                 rows, complete = rows.at(learned.within), complete[learned.within]
-            self._carried = carried(learned.info, View(rows, learned.known, complete, self._hidden))
+            self._carried = carried(learned.info, View(rows, learned.known, complete, self.terms.names.called))
         return self._carried
 
-    def _build(
-        self,
-        infos: list[Any],
-        rows: Rows,
-        known: Mapping[Any, Variable],
-        complete: np.ndarray,
-        new: NewRows | None = None,
-    ) -> tuple[list[np.ndarray], np.ndarray, np.ndarray | None]:
-        """Return the matrices of some design infos, the rows of the data that they are, and those that were looked at.
+    def _build(self, infos: list[Any], view: View) -> tuple[list[np.ndarray], np.ndarray, View]:
+        """Return the matrices of some design infos, the rows of a view that they are, and what was looked at.
 
-        The last is None where an expression could look at all rows, complete or not.
+        That is the view, or one of its complete rows where an expression can't take missing values. What is infinite
+        is refused afterwards, in words.
         """
         import patsy
 
+        action = Kept(view.complete)
         try:
-            return *_built(infos, View(rows, known, complete, self._hidden, new)), None
+            with np.errstate(invalid="ignore", over="ignore"):
+                return patsy.build_design_matrices(infos, view, NA_action=action), action.kept, view
         except patsy.PatsyError as error:
-            if complete.all():
+            if view.complete.all():
                 raise formula_error(error, self.terms.text, self.frame.columns) from error
-        every = np.ones(int(complete.sum()), dtype=bool)
-        try:
-            found, used = _built(infos, View(rows.at(complete), known, every, self._hidden, new))
-        except patsy.PatsyError as error:
-            raise formula_error(error, self.terms.text, self.frame.columns) from error
-        kept = complete.copy()
-        kept[complete] = used
-        return found, kept, complete
-
-    @property
-    def _hidden(self) -> tuple[str, ...]:
-        sides = (self.terms.outcome, self.terms.predictors)
-        values = {name for side in sides for name in side.values}
-        return tuple(name for side in sides for name in side.called if name not in values)
+        found, used, looked_at = self._build(infos, view.at_complete())
+        kept = view.complete.copy()
+        kept[view.complete] = used
+        return found, kept, looked_at
 
     def _borrowed(self) -> dict[str, np.ndarray]:
         """Return the arrays of the user's code that stand in the formula as columns do."""
-        sides = (self.terms.outcome, self.terms.predictors)
-        names = [name for side in sides for name in side.values if name not in side.settings]
+        names = self.terms.names
         found = {
             name: _column_like(self.scope.values.get(name), self.frame.index)
-            for name in names
-            if name not in self.frame.columns
+            for name in names.values
+            if name not in names.settings and name not in self.frame.columns
         }
         return {name: array for name, array in found.items() if array is not None}
 
@@ -241,15 +224,6 @@ class Design:
                     f"to {len(data)} rows. {purpose} takes it from the data where they have a column of that name."
                 )
         return found
-
-
-def _built(infos: list[Any], view: View) -> tuple[list[np.ndarray], np.ndarray]:
-    """Return patsy's matrices, and the rows they are; what is infinite there is refused afterwards, in words."""
-    import patsy
-
-    action = Kept(view.complete)
-    with np.errstate(invalid="ignore", over="ignore"):
-        return patsy.build_design_matrices(infos, view, NA_action=action), action.kept
 
 
 def _column_like(values: Any, index: pd.Index) -> np.ndarray | None:

@@ -36,7 +36,7 @@ class Scope:
 
     Attributes:
         values: what each name stands for.
-        homes: name to the module in whose globals it was found.
+        homes: name to the module from whose code it is.
         away: name to address, of what a file or a pickle tells of and has not been looked up yet.
     """
 
@@ -115,18 +115,13 @@ def capture(names: Iterable[str], owner: object) -> Scope:
     that a subclass in the user's code sees its caller's names, and its own after those. A lambda or a comprehension
     sees the names around it. Names that are not found are left out.
     """
-    spaces: list[tuple[Mapping[str, Any], str | None]] = []
-    for frame in _frames(owner):
-        home = frame.f_globals.get("__name__", "")
-        at_top = frame.f_locals is frame.f_globals or frame.f_code.co_name == "<module>"
-        spaces += [(frame.f_locals, home if at_top else None), (frame.f_globals, home)]
+    frames = _frames(owner)
+    spaces = [(space, frame.f_globals) for frame in frames for space in (frame.f_locals, frame.f_globals)]
     scope = Scope({}, {})
     for name in names:
-        for space, within in spaces:
+        for space, around in spaces:
             if name in space:
-                scope.values[name] = space[name]
-                if within is not None:
-                    scope.homes[name] = within
+                scope.values[name], scope.homes[name] = space[name], around.get("__name__", "")
                 break
     return scope
 

@@ -58,6 +58,11 @@ class Terms:
         return Terms, (self.text,)
 
     @cached_property
+    def names(self) -> Names:
+        """The names on either side."""
+        return names_of(self.factors)
+
+    @cached_property
     def outcome(self) -> Names:
         """The names on the left side."""
         return names_of(factors_of(self.desc.lhs_termlist))
@@ -66,6 +71,11 @@ class Terms:
     def predictors(self) -> Names:
         """The names on the right side."""
         return names_of(factors_of(self.desc.rhs_termlist))
+
+    @property
+    def factors(self) -> tuple[Any, ...]:
+        """Each factor once."""
+        return factors_of(*sides_of(self.desc))
 
     @property
     def label(self) -> str:
@@ -97,7 +107,7 @@ def parse(formula: Any, columns: Collection[Any], owner: object) -> tuple[Terms,
         raise FormulaError(
             f"The formula {terms.text!r} has no outcome. Write it on the left: 'y ~ {terms.text.lstrip('~ ') or 1}'."
         )
-    used = names_of(factors_of(*sides_of(terms.desc)))
+    used = terms.names
     scope = capture([*(name for name in used.values if name not in columns), *used.called], owner)
     for name in used.called:  # C, Q and the like are patsy's where the calling code has some value of that name
         if name in scope and not callable(scope.values[name]):
@@ -146,7 +156,7 @@ def names_of(factors: Iterable[Any]) -> Names:
     """Return the names that patsy factors use."""
     reader = _Reader()
     for factor in factors:
-        reader.visit(_tree(factor))
+        reader.visit(tree(factor))
     values = reader.values
     settings = tuple(name for name in reader.settings if name not in values)
     called = tuple(name for name in reader.called if name not in values)
@@ -163,9 +173,23 @@ def sides_of(desc: Any) -> tuple[Any, Any]:
     return desc.lhs_termlist, desc.rhs_termlist
 
 
-def reference(factor: Any, columns: Container[Any], scope: Scope) -> Reference | None:
-    """Return the column that a factor is as it stands, None where it computes something."""
-    return _referred(_tree(factor), columns, scope)
+def tree(factor: Any) -> ast.expr:
+    """Return the expression that a factor is."""
+    return ast.parse(factor.code, mode="eval").body
+
+
+def reference(node: ast.AST, columns: Container[Any], scope: Scope) -> Reference | None:
+    """Return the column that an expression is as it stands, None where it computes something."""
+    text = node.id if isinstance(node, ast.Name) else _quoted(node)
+    if text is not None:
+        is_seen = isinstance(node, ast.Name) or "Q" not in scope
+        return Reference(text) if text in columns and is_seen else None
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "C" and "C" not in scope:
+        inner = reference(node.args[0], columns, scope) if node.args else None
+        if inner is not None:
+            levels = len(node.args) > 2 or any(keyword.arg == "levels" for keyword in node.keywords)
+            return Reference(inner.column, True, levels or inner.has_levels)
+    return None
 
 
 def columns_named(side: Names, columns: Collection[Any], scope: Scope) -> list[Any]:
@@ -205,10 +229,6 @@ class _Reader(ast.NodeVisitor):
             self.generic_visit(node)
 
 
-def _tree(factor: Any) -> ast.expr:
-    return ast.parse(factor.code, mode="eval").body
-
-
 def _quoted(node: ast.AST) -> str | None:
     """Return the text of `Q("text")`."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Q" and len(node.args) == 1:
@@ -218,38 +238,25 @@ def _quoted(node: ast.AST) -> str | None:
     return None
 
 
-def _referred(node: ast.AST, columns: Container[Any], scope: Scope) -> Reference | None:
-    text = node.id if isinstance(node, ast.Name) else _quoted(node)
-    if text is not None:
-        is_seen = isinstance(node, ast.Name) or "Q" not in scope
-        return Reference(text) if text in columns and is_seen else None
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "C" and "C" not in scope:
-        inner = _referred(node.args[0], columns, scope) if node.args else None
-        if inner is not None:
-            levels = len(node.args) > 2 or any(keyword.arg == "levels" for keyword in node.keywords)
-            return Reference(inner.column, True, levels or inner.has_levels)
-    return None
-
-
 def _require_fixed(terms: Terms, columns: Collection[Any]) -> None:
     """Refuse random parts, and code that Python can't read."""
     text = terms.text
-    for factor in factors_of(*sides_of(terms.desc)):
-        code, tree = factor.code, None
+    for factor in terms.factors:
+        code, node = factor.code, None
         try:
-            tree = _tree(factor)
+            node = tree(factor)
         except SyntaxError as error:
             if "| |" not in code:
                 raise FormulaError(
                     f"Python can't read {code!r}: {error.msg}\n{caret(factor, text)}{advice(text, columns)}"
                 ) from error
-        if tree is None or (isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.BitOr)):
+        if node is None or (isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr)):
             raise FormulaError(
                 f"({code}) is a random effect, which a regression has no place for.\n{caret(factor, text)}\n"
                 "Use Lmer for mixed models, or Lm2 with group= for one regression a group. "
                 f"A logical or of two columns is written I({code})."
             )
-        if isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.BitXor):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitXor):
             raise FormulaError(
                 f"^ is Python's exclusive or, and no power.\n{caret(factor, text)}\nA power of a column is written "
                 f"I(x ** 2), of terms (a + b)**2, an exclusive or I({code})."
@@ -260,7 +267,7 @@ def _require_known(terms: Terms, columns: Collection[Any], scope: Scope) -> None
     import patsy.builtins
 
     known = {"cbind", *patsy.builtins.__all__, *dir(builtins)}
-    for factor in factors_of(*sides_of(terms.desc)):
+    for factor in terms.factors:
         used = names_of([factor])
         for name in (*used.values, *used.called, *used.quoted):
             is_column = name in columns and name not in used.called

@@ -112,6 +112,11 @@ class View:
         self.rows, self.known, self.complete, self.hidden, self.new = rows, known, complete, hidden, new
         self._plain: dict[Any, Any] = {}
 
+    def at_complete(self) -> View:
+        """Return a view of the complete rows."""
+        every = np.ones(int(self.complete.sum()), dtype=bool)
+        return View(self.rows.at(self.complete), self.known, every, self.hidden, self.new)
+
     def __getitem__(self, name: Any) -> Any:
         if name in self.hidden or name not in self.rows:
             raise KeyError(name)
