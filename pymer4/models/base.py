@@ -221,17 +221,13 @@ class Model:
         if not self.fitted:
             raise NotFittedError(f"{what} needs a fitted model. Call .fit() first.")
 
-    @property
-    def _quiet(self) -> bool:
-        """Whether warnings of a fit are kept only."""
-        return False
-
     def _warn(self, texts: Iterable[str], kind: type[ModelWarning] = ModelWarning, hint: str = "") -> None:
         """Keep each warning once, and issue it as a Python warning unless quiet, with a hint on a line of its own."""
+        quiet = getattr(self._options, "no_warnings", False)
         for text in texts:
             if text not in self.warnings:
                 self.warnings.append(text)
-                if not self._quiet:
+                if not quiet:
                     issue(f"{text}\n{hint}" if hint else text, kind)
 
     def _keep_fits(self, fits: np.ndarray, residuals: np.ndarray, used: np.ndarray) -> None:

@@ -144,23 +144,10 @@ class Lm(LmAnswers):
         """
         show = summary_wanted(kwargs, Lm.fit)
         options = LmOptions.of(
-            robust=robust,
-            conf_int=conf_int,
-            permute=permute,
-            rank=rank,
-            verbose=verbose,
-            n_boot=n_boot,
-            n_jobs=n_jobs,
-            n_lags=n_lags,
-            cluster=cluster,
-            weights=weights,
-            wls_dof_correction=wls_dof_correction,
-            factors=factors,
-            ordered=ordered,
-            conf_level=conf_level,
-            seed=seed,
-            scheme=scheme,
-        )
+            robust=robust, conf_int=conf_int, permute=permute, rank=rank, verbose=verbose, n_boot=n_boot, n_jobs=n_jobs,
+            n_lags=n_lags, cluster=cluster, weights=weights, wls_dof_correction=wls_dof_correction, factors=factors,
+            ordered=ordered, conf_level=conf_level, seed=seed, scheme=scheme,
+        )  # fmt: skip
         return self._fit_with(options, show)
 
     def _told(self, found: Sample) -> str:

@@ -90,11 +90,8 @@ class Lm2(Lm2Groups):
 
     def _forget(self) -> None:
         super()._forget()
-        self.fixef: pd.DataFrame | list[pd.DataFrame] | None = None
-        self.grps: dict[str, int] | None = None
-        self.rsquared_per_group: pd.Series | None = None
-        self.rsquared_adj_per_group: pd.Series | None = None
-        self.iscorrs: bool | str = False
+        self.fixef = self.grps = self.rsquared_per_group = self.rsquared_adj_per_group = None
+        self.iscorrs = False
 
     @also_spelled(ztrans_partial_corrs="ztrans_corrs")
     def fit(
@@ -157,23 +154,10 @@ class Lm2(Lm2Groups):
         """
         show = summary_wanted(kwargs, Lm2.fit)
         options = Lm2Options.of(
-            robust=robust,
-            conf_int=conf_int,
-            permute=permute,
-            perm_on=perm_on,
-            rank=rank,
-            verbose=verbose,
-            n_boot=n_boot,
-            n_jobs=n_jobs,
-            n_lags=n_lags,
-            to_corrs=to_corrs,
-            ztrans_corrs=ztrans_corrs,
-            cluster=cluster,
-            factors=factors,
-            ordered=ordered,
-            conf_level=conf_level,
-            seed=seed,
-        )
+            robust=robust, conf_int=conf_int, permute=permute, perm_on=perm_on, rank=rank, verbose=verbose,
+            n_boot=n_boot, n_jobs=n_jobs, n_lags=n_lags, to_corrs=to_corrs, ztrans_corrs=ztrans_corrs, cluster=cluster,
+            factors=factors, ordered=ordered, conf_level=conf_level, seed=seed,
+        )  # fmt: skip
         return self._fit_with(options, show)
 
     def _told(self, _: Any) -> str:

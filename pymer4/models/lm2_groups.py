@@ -25,6 +25,9 @@ class Lm2Groups(NativeModel):
     """The methods of `Lm2` that go by group."""
 
     fixef: pd.DataFrame | list[pd.DataFrame]
+    grps: dict[str, int] | None
+    rsquared_per_group: pd.Series
+    rsquared_adj_per_group: pd.Series
     iscorrs: bool | str
     _levels: list[str]
     _options: Lm2Options

@@ -172,10 +172,6 @@ class Lmer(LmerPictures):
         )  # fmt: skip
         return self._fit_with(options, show)
 
-    @property
-    def _quiet(self) -> bool:
-        return self._options is not None and self._options.no_warnings
-
     def _told(self, _: Any) -> str:
         limits = f"{100 * self._options.conf_level:g}% {self._options.conf_int} limits"
         return f"Fitting {self.formula} ({self.family}, {self.link}), {limits}"

@@ -64,10 +64,6 @@ class R2:
 class LmerDiagnosis(LmerState):
     """The methods of `Lmer` that judge a fit, in numbers and pictures. Nothing is computed before it is asked for."""
 
-    def _forget(self) -> None:
-        super()._forget()
-        self._ranef_se: pd.DataFrame | list[pd.DataFrame] | None = None
-
     def allfit(self, *, verbose: bool | int = False) -> pd.DataFrame:
         """Fit the model again by each optimizer that R has, as lme4's `allFit`; the model itself stays as it is.
 

@@ -34,11 +34,6 @@ class LmerMarginal(LmerInference):
     one called name + " (variable)", with a warning.
     """
 
-    def _forget(self) -> None:
-        super()._forget()
-        self._grids: dict[str, bridge.Handle] = {}
-        self._grid_variables: Predictors | None = None
-
     @also_spelled(marginal_var="marginal_vars")
     def post_hoc(
         self,

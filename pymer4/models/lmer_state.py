@@ -19,6 +19,7 @@ from pymer4.data.factors import Coding, conform
 from pymer4.data.ranks import Ranks
 from pymer4.data.rformula import FixedTerm, Grouping, RandomTerm, Response, RFormula
 from pymer4.errors import FileError, MissingFileError, RUnavailable
+from pymer4.infer.grids import Predictors
 from pymer4.models.convergence import Convergence
 from pymer4.models.lmer_formula import read_formula
 from pymer4.models.lmer_options import LmerOptions
@@ -93,7 +94,7 @@ class LmerFit:
 
 _FOUND = (
     *("grps", "theta", "ranef", "fixef", "ranef_var", "ranef_corr", "convergence", "factors_prev_", "anova_results"),
-    *("_handle", "_used", "_design", "_saved"),
+    *("_handle", "_used", "_design", "_saved", "_ranef_se", "_grid_variables"),
 )
 
 
@@ -121,11 +122,14 @@ class LmerState(Pictures):
     _used: np.ndarray
     _design: pd.DataFrame
     _saved: RObject | None
+    _ranef_se: pd.DataFrame | list[pd.DataFrame] | None
+    _grids: dict[str, bridge.Handle]
+    _grid_variables: Predictors | None
 
     def _forget(self) -> None:
         super()._forget()
         vars(self).update(dict.fromkeys(_FOUND))
-        self._codings, self._kinds, self._ranks = {}, {}, {}
+        self._codings, self._kinds, self._ranks, self._grids = {}, {}, {}, {}
 
     def _coef_table(self, fixed: pd.DataFrame) -> pd.DataFrame:
         options = self._options
