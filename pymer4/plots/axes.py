@@ -108,9 +108,14 @@ def settle(ax: Axes, made: bool) -> None:
 
 
 def caption(ax: Axes, text: str) -> None:
-    """Write a small grey text under the x axis, in lines as wide as the figure lets them be; a long one is cut."""
+    """Write a small grey text under the x axis, in lines as wide as axes among others, or as a figure of one.
+
+    A long one is cut.
+    """
     size = 0.8 * ax.xaxis.label.get_size()
     cut = textwrap.wrap(text, _NOTE, max_lines=1, placeholder=" …")[0]
+    if ax.figure.axes[1:]:
+        cut = textwrap.fill(cut, max(int(pitch(ax, "x", 1) / (0.55 * size)), 20), break_long_words=False)
     under = {"xycoords": ax.xaxis.label, "xytext": (0, -0.5 * size), "textcoords": "offset points"}
     look = {"ha": "center", "va": "top", "size": size, "color": _FAINT, "annotation_clip": False, "parse_math": False}
     ax.annotate(cut, (0.5, 0), wrap=True, **under, **look)

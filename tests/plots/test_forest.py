@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import artists
 import numpy as np
 import pandas as pd
@@ -116,6 +118,15 @@ def test_a_note_stands_under_the_axis_of_empty_axes(ax, orient, value, term):
     assert artists.note(ax) == "Points: none"
     ax.figure.canvas.draw()
     assert ax.texts[0].get_window_extent().y1 <= min(tick.get_window_extent().y0 for tick in ax.get_xticklabels())
+
+
+def test_notes_of_panels_side_by_side_stay_apart():
+    panels = Figure(figsize=(12, 4)).subplots(1, 3)
+    for ax in panels:
+        forest(B, LOW, HIGH, note="(Intercept) takes up most of the axis; plot_intercept=False leaves it out.", ax=ax)
+    panels[0].figure.canvas.draw()
+    boxes = [ax.texts[0].get_window_extent() for ax in panels]
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
 
 
 def test_a_picture_of_no_term_is_refused(ax):
