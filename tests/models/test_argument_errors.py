@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 
 from pymer4 import Lm, Lm2, Lmer, doctor, errors, simulate, stats
-from pymer4.data.columns import floats, real_array
 from pymer4.errors import MOST, DataError, FormulaError, OptionError, count
 from pymer4.work import each_chunk
 
@@ -91,23 +90,6 @@ def test_workers_are_no_more_than_items_and_cores_call_for():
     assert np.concatenate(found).tolist() == [0, -1, -2]
 
 
-@pytest.mark.parametrize(
-    "values",
-    [
-        np.arange(3) + 1j,
-        np.array(["2020"] * 3, dtype="datetime64[D]"),
-        ["1", "2", "3"],
-        [[1], [2], [3]],
-        [10**400, 1, 2],
-    ],
-    ids=["complex", "dates", "text", "lists", "huge"],
-)
-def test_what_is_no_number_is_no_weight(values):
-    assert real_array(values) is None or np.ndim(values) == 2
-    with pytest.raises(DataError, match="weights has to"):
-        floats("weights", values)
-
-
 @pytest.mark.parametrize("name", ["rank", "ordered", "wls_dof_correction", "summarize", "verbose"])
 @pytest.mark.parametrize("value", [np.array([True, False]), trial(), pd.NA], ids=["array", "frame", "NA"])
 def test_where_a_truth_value_is_due(name, value):
@@ -123,30 +105,6 @@ def test_columns_may_have_the_names_that_patsy_uses_and_groups_half_floats():
     grouped = Lm2("y ~ x", trial(), "half")
     grouped.fit(summarize=False)
     assert grouped.grps == {"half": 4}
-
-
-@pytest.fixture(scope="module")
-def mixed():
-    model = Lmer("y ~ x + c + (1 | g)", trial())
-    model.fit(summarize=False, no_warnings=True)
-    return model
-
-
-@R
-@pytest.mark.parametrize(
-    "given, told",
-    [
-        ({"specs": [["c"]]}, r"specs names \['c'\], which is not"),
-        ({"specs": "c", "at": {"x": {"a": 1}}}, r"at\['x'\] is {'a': 1}. Give one value"),
-        ({"specs": "c", "at": {"c": {"a": 1}}}, r"at\['c'\] is"),
-        ({"specs": "c", "at": np.arange(3)}, "at=<ndarray"),
-        ({"specs": "c", "at": {"x": [10**400]}}, r"at\['x'\]=.* has to be numbers"),
-        ({"specs": "c", "at": {"x": list(range(5000))}}, r"15,000 rows \(c 3 × x 5000\)"),
-    ],
-)
-def test_grids(mixed, given, told):
-    with pytest.raises(OptionError, match=told):
-        mixed.emmeans(**given)
 
 
 def test_of_two_wrong_arguments_the_same_is_told_each_time():

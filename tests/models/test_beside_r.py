@@ -52,16 +52,3 @@ def test_ranks_are_for_linear_models(model, dosed):
     formula = "hit ~ dose" + (" + (1 | g)" if model is Lmer else "")
     with pytest.raises(OptionError, match="linear models"):
         model(formula, dosed, family="binomial").fit(rank=True)
-
-
-@pytest.mark.r
-def test_ranks_within_a_column_that_the_formula_does_not_use(dosed, capsys):
-    model = Lmer("y ~ dose + (1 | g)", dosed)
-    model.fit(rank=True, rank_group="blk", no_warnings=True)
-    assert "Ranks: " in capsys.readouterr().out
-    ranked = dosed.assign(**dosed.round(9).groupby("blk")[["dose"]].rank(), y=dosed.groupby("blk")["y"].rank())
-    plain = Lmer("y ~ dose + (1 | g)", ranked)
-    plain.fit(summarize=False, no_warnings=True)
-    pd.testing.assert_frame_equal(model.coefs, plain.coefs, rtol=1e-6)
-    with pytest.raises(OptionError, match="rank_group"):
-        model.fit(rank=True, rank_group="blok")

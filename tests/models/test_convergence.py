@@ -14,8 +14,7 @@ import pytest
 from against_r import inside, rinterface
 from samples import fitted, trial
 
-from pymer4 import Lmer
-from pymer4.errors import ConvergenceWarning, ModelWarning
+from pymer4.errors import ModelWarning
 from pymer4.models.convergence import Convergence, next_step
 from pymer4.rbridge import bridge
 
@@ -214,29 +213,3 @@ def test_each_warning_of_the_optimizer_has_a_next_step(text):
 @pytest.mark.parametrize("text", ["NaNs produced", "Left out, since other terms add up to them: I(2 * x)", ""])
 def test_other_warnings_have_none(text):
     assert next_step(text, ENDED) == ""
-
-
-WARNED = {
-    "singular": ("still ~ x + (1 | g)", {}, "boundary (singular) fit", "effects of g "),
-    "stopped": ("y ~ x + (x | g)", {"control": "optCtrl=list(maxeval=2)"}, "NLOPT_MAXEVAL_REACHED", "allfit()"),
-    "scales": ("y ~ I(1e7 * x) + x + cond + (1 | g)", {}, "very different scales", "scale(x)"),
-}
-
-
-@pytest.mark.parametrize("case", WARNED)
-def test_warnings_are_r_words_first_and_then_the_step_once_each(case):
-    formula, how, words, step = WARNED[case]
-    model = Lmer(formula, still())
-    with warnings.catch_warnings(record=True) as issued:
-        warnings.simplefilter("always")
-        model.fit(summarize=False, **how)
-    texts = [str(w.message) for w in issued]
-    (text,) = [text for text in texts if words in text]
-    said, _, hint = text.rpartition("\n")
-    assert said in model.warnings
-    assert hint.startswith("Next: ")
-    assert step in hint
-    assert [kept for kept in model.warnings if "Next:" in kept] == []
-    assert len(texts) == len(set(texts)) == len(model.warnings)
-    if case != "scales":
-        assert issubclass(issued[texts.index(text)].category, ConvergenceWarning)

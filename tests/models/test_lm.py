@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import pickle
 import subprocess
 import sys
 
@@ -313,18 +311,6 @@ def test_nothing_is_there_before_a_fit():
     assert repr(model) == "Lm('y ~ x', family='gaussian'): 140 rows, not fitted"
     model.fit(summarize=False)
     assert repr(model).endswith("140 rows, fitted")
-
-
-@pytest.mark.parametrize("name", ["sloped weighted", "counted", "nbinom", "spline"])
-def test_models_are_pickled_and_copied_whole(name):
-    model = native(name, conf_int="boot", n_boot=30, seed=1)
-    rows = patchy()[np.isfinite(model.fits)].head(5)
-    for other in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
-        pd.testing.assert_frame_equal(other.coefs, model.coefs)
-        pd.testing.assert_frame_equal(other.design_matrix, model.design_matrix)
-        np.testing.assert_array_equal(other.predict(rows), model.predict(rows))
-        other.coefs.iloc[0, 0] = 99
-        assert model.coefs.iloc[0, 0] != 99 and other.summary() is not None
 
 
 def test_no_r_is_woken():

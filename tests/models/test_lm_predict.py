@@ -8,7 +8,6 @@ import pytest
 from matplotlib.figure import Figure
 from samples import close, native, patchy, regression
 
-from pymer4 import Lm
 from pymer4.errors import DataError, ModelWarning, OptionError
 
 pytestmark = pytest.mark.numeric
@@ -130,24 +129,3 @@ def test_the_forest_names_the_scale(outcome, family, link, scale):
     data = pd.DataFrame({"x": x, "y": y, "k": k, "b": (rng.random(80) < 0.4).astype(int)})
     model = regression(f"{outcome} ~ x", data, given={"family": family, "link": link})
     assert model.plot_summary(ax=Figure().subplots()).get_xlabel() == f"Estimate ({scale})"
-
-
-def test_the_forest_has_a_row_a_coefficient():
-    model = native("sloped weighted")
-    ax = model.plot_summary(ax=Figure().subplots())
-    assert [tick.get_text() for tick in ax.get_yticklabels()] == list(model.coefs.index)
-    ax = model.plot_summary(plot_intercept=False, error_bars="se", orient="h", ax=Figure().subplots())
-    assert [tick.get_text() for tick in ax.get_xticklabels()] == list(model.coefs.index[1:])
-    line = model.plot_partial("x", ax=Figure().subplots()).lines[-1].get_xydata()
-    close(np.diff(line[:, 1]) / np.diff(line[:, 0]), [model.coefs.loc["x", "Estimate"]], 1e-8)
-
-
-def test_draws_of_pictures_need_a_fit_of_the_kind():
-    with pytest.raises(OptionError, match=r"plot_partial\(\) is for linear models"):
-        MODELS["logit"]().plot_partial("x")
-    with pytest.raises(OptionError, match="error_bars='sd'"):
-        MODELS["logit"]().plot_summary(error_bars="sd")
-    with pytest.raises(OptionError, match="term='w' is not known"):
-        MODELS["by group"]().plot_partial("w")
-    with pytest.raises(TypeError):
-        Lm("y ~ x", patchy()).predict()

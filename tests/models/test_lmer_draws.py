@@ -162,19 +162,6 @@ def test_a_fork_of_r_is_refused():
         refit("holes", conf_int="boot", n_boot=2, n_jobs=2)
 
 
-def test_random_streams_of_the_user_are_left_alone():
-    run, model = rinterface.evalr, refit("holes")
-    expected = run("{set.seed(3); runif(1)}")[0]
-    np.random.seed(3)
-    first = np.random.get_state()
-    run("set.seed(3)")
-    model.simulate(2, seed=1)
-    model.confint("boot", n_boot=3, seed=1)
-    refit("holes", conf_int="boot", n_boot=3)
-    assert run("runif(1)")[0] == expected
-    np.testing.assert_array_equal(np.random.get_state()[1], first[1])
-
-
 # simulate
 
 

@@ -130,6 +130,10 @@ WEIGHTS = {
     "one number": (2.0,),
     "text": (np.array(["a"] * 240),),
     "infinite": (np.where(np.arange(240) == 5, np.inf, 1.0),),
+    "beyond all numbers": ([10**400] * 240,),
+    "complex": (np.arange(240) + 1j,),
+    "dates": (np.array(["2020"] * 240, dtype="datetime64[D]"),),
+    "lists": ([[1]] * 240,),
     "no column": ("ww", "'ww'", "'w'"),
     "column of text": ("cond", "'cond'", "numbers"),
     "column of truth values": ("flag", "'flag'", "numbers"),
@@ -222,6 +226,7 @@ def test_an_unknown_keyword_suggests_the_near_one(given):
 
 
 BAD_ARGUMENTS = {
+    "predict use_rfx": (lambda m: m.predict(trial(), "no"), "use_rfx='no'", "has to be True or False"),
     "predict pred_type": (lambda m: m.predict(trial(), pred_type="resp"), "pred_type", "'response'", "'link'"),
     "predict new_levels": (lambda m: m.predict(trial(), new_levels="pop"), "new_levels", "'population'", "'error'"),
     "confint method": (lambda m: m.confint("wald"), "method", "'Wald'"),
@@ -233,9 +238,6 @@ BAD_ARGUMENTS = {
     "simulate a part": (lambda m: m.simulate(2.5), "num_datasets"),
     "simulate text": (lambda m: m.simulate("3"), "num_datasets"),
     "simulate seed": (lambda m: m.simulate(1, seed="x"), "seed"),
-    "plot param": (lambda m: m.plot("xx"), "'xx'", "'x'"),
-    "plot grps": (lambda m: m.plot("x", grps=["99"]), "grps", "99"),
-    "ranef_idx": (lambda m: m.plot_summary(ranef_idx=1), "ranef_idx", "g"),
 }
 
 

@@ -12,7 +12,7 @@ from cases import CASES, case, refit
 from samples import close, fitted, trial, with_holes
 
 from pymer4 import Lmer
-from pymer4.errors import DataError, NotFittedError, OptionError
+from pymer4.errors import DataError, NotFittedError
 
 pytestmark = pytest.mark.r
 
@@ -263,9 +263,3 @@ def test_a_missing_weight_or_offset_leaves_the_row_out(argument, column):
         model = fitted(PLAIN, data, **{argument: given})
         pd.testing.assert_frame_equal(model.coefs, expected.coefs, rtol=1e-9)
         assert list(np.flatnonzero(np.isnan(model.fits))) == [0, 1, 2]
-
-
-@pytest.mark.parametrize("truthy", ["no", 2, None])
-def test_what_is_no_truth_value_is_not_taken_for_one(truthy):
-    with pytest.raises(OptionError, match="has to be True or False"):
-        case("factors").predict(trial(), truthy)

@@ -16,14 +16,6 @@ pytestmark = pytest.mark.r
 
 COEFS = ["Estimate", "2.5_ci", "97.5_ci", "SE", "DF", "T-stat", "P-val", "Sig"]
 REORDERED = 1e-4  # the optimizer stops elsewhere when rows or columns are summed in another order
-ODD = {"x": "signal", "z": "sigma", "o": "N", "w": "T", "pos": "NA", "s": "Residual", "h": "my items"}
-
-
-@pytest.fixture(scope="module")
-def odd():
-    """A model whose predictors and slopes have the names of parameters."""
-    formula = "v ~ signal + sigma + N + T + `NA` + Residual + (N + T | g) + (Residual | `my items`)"
-    return fitted(formula, trial().rename(columns=ODD))
 
 
 def test_types_of_the_tables():
@@ -50,34 +42,6 @@ def test_stars_follow_p():
             assert mark == next(sign for bound, sign in bounds if p <= bound)
             seen.add(mark)
     assert {"***", "*", ""} <= seen
-
-
-def test_predictors_named_like_parameters_get_their_own_limits(odd):
-    table, half = odd.coefs, stats.norm.ppf(0.975) * odd.coefs["SE"]
-    close(table["2.5_ci"], table["Estimate"] - half)
-    close(table["97.5_ci"], table["Estimate"] + half)
-    rows = odd.confint()
-    assert list(rows.index).count("sigma") == 2
-    assert rows.iloc[: -len(table)].isna().all(axis=None)
-
-
-@pytest.mark.parametrize("method", ["profile", "boot"])
-def test_other_limits_find_a_predictor_named_sigma(method):
-    data = trial().rename(columns={"x": "sigma", "z": "signal", "g": "Residual"})
-    how = {"conf_int": method, "n_boot": 20, "seed": 1}
-    found, plain = fitted("y ~ sigma + signal + (1 | Residual)", data, **how), fitted("y ~ x + z + (1 | g)", **how)
-    np.testing.assert_allclose(found.coefs.iloc[:, :7], plain.coefs.iloc[:, :7], rtol=1e-8)
-
-
-def test_random_slopes_with_odd_names_stand_in_their_place(odd):
-    g, items = odd.ranef
-    assert list(odd.grps) == ["g", "my items"]
-    assert (list(g.columns), list(items.columns)) == (["(Intercept)", "N", "T"], ["(Intercept)", "Residual"])
-    assert list(odd.ranef_var.index) == ["g"] * 3 + ["my items"] * 2 + ["Residual"]
-    slope, residual = odd.ranef_var.iloc[4], odd.ranef_var.iloc[5]
-    assert slope["Name"] == "Residual"
-    assert slope["Std"] == pytest.approx(items["Residual"].std(ddof=0), rel=0.25)  # shrunken, so only near
-    assert residual["Std"] == pytest.approx(np.nanstd(odd.residuals), rel=0.25)
 
 
 def test_fixef_is_population_plus_deviation():

@@ -98,20 +98,6 @@ def test_variables_may_have_any_name(factor, covariate):
     assert messages == named("Variety", "nitro").emmeans("Variety")[0].attrs["messages"]
 
 
-@pytest.mark.parametrize(("factor", "covariate"), list(pairwise(NAMES)))
-def test_pictures_of_any_name(factor, covariate):
-    model = named(factor, covariate)
-    model.emmeans(covariate, factor, {covariate: [0, 0.2, 0.4]})
-    ax = model.plot_marginal()
-    assert ax.get_xlabel() == covariate
-    assert ax.figure.legends[0].get_title().get_text() == factor
-    model.emmeans(factor)
-    assert model.plot_marginal().get_xlabel() == factor
-    assert len(model.plot_marginal(contrasts=True).get_yticks()) == 3
-    plt.gcf().canvas.draw()
-    plt.close("all")
-
-
 @pytest.mark.parametrize(("factor", "covariate"), list(pairwise([*OURS, OURS[0]])))
 def test_a_variable_beside_a_column_of_that_name(factor, covariate):
     with pytest.warns(ModelWarning, match=r"is a column of the table's own: the variable is in '.* \(variable\)'"):

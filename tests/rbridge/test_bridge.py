@@ -152,13 +152,14 @@ def test_the_user_s_random_stream_is_left_alone(seeded, sleep):
         if seeded
         else "suppressWarnings(rm(.Random.seed, envir = globalenv()))"
     )
-    before = in_r("globalenv()$.Random.seed")
+    before, of_numpy = in_r("globalenv()$.Random.seed"), np.random.get_state()
     model.fit(conf_int="boot", n_boot=5, seed=1, summarize=False)
     model.simulate(2, seed=1)
     with pytest.raises(RError):
         bridge.call("simulate_mixed", model=model._handle, n="two", conditional=True, seed=1)
     after = in_r("globalenv()$.Random.seed")
     np.testing.assert_array_equal(before, after)
+    np.testing.assert_equal(np.random.get_state(), of_numpy)
     assert (before is None) == (not seeded)
     in_r("suppressWarnings(RNGkind('default', 'default', 'default'))")
     in_r("rm(.Random.seed, envir = globalenv())")

@@ -71,11 +71,3 @@ def test_stored_model_is_as_small_as_a_plain_one(stored):
     for case in STORED:
         size = stored.numbers(case, "size")["1"]
         assert size["saved"] < size["plain"] + 2_000
-
-
-def test_stored_model_is_free_of_our_code(tmp_path):
-    save(fitted("slopes"), tmp_path / "model.rds", compress=False)
-    written = (tmp_path / "model.rds").read_bytes()
-    assert b"Reaction" in written
-    for name in (b"run_verb", b"fit_mixed", b"theta_stencil", b"as_satterthwaite"):
-        assert name not in written

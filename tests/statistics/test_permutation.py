@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import time
 import tracemalloc
-from functools import cache
 from itertools import combinations, permutations, product
 from typing import get_args
 
 import numpy as np
 import pandas as pd
 import pytest
-from against_r import ask
 from drawn import EXACT, ROUNDING, SE, SHORT, X, Y, holes, plain
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -33,71 +31,38 @@ W = np.array([0.5, -1.0, 3.0, 2.0, 2.0])
 
 # ------------------------------------------------------------------ the parametric tests
 
-SCRIPT = """
-told <- function(test) c(test$statistic, test$estimate, test$p.value)
-for (tail in c("two.sided", "greater", "less")) {
-  answer[[paste0("one.", tail)]] <- told(t.test(x, alternative = tail))
-  answer[[paste0("paired.", tail)]] <- told(t.test(x, y, paired = TRUE, alternative = tail))
-  answer[[paste0("welch.", tail)]] <- told(t.test(x, s, alternative = tail))
-  answer[[paste0("pooled.", tail)]] <- told(t.test(x, s, var.equal = TRUE, alternative = tail))
-  answer[[paste0("pearson.", tail)]] <- told(cor.test(x, y, alternative = tail))
-  answer[[paste0("spearman.", tail)]] <- told(cor.test(rank(x), rank(y), alternative = tail))
-}
-answer$df <- t.test(x, s)$parameter
-answer$missing <- c(t.test(m, y)$p.value, t.test(m, y, paired = TRUE)$p.value, cor.test(m, y)$p.value)
-"""
+
+PARAMETRIC = [
+    ("tstat", X, None, False, lambda x, y, **how: reference.ttest_1samp(x, 0, **how)),
+    ("tstat-paired", X, Y, False, reference.ttest_rel),
+    ("tstat", X, SHORT, False, lambda x, y, **how: reference.ttest_ind(x, y, equal_var=False, **how)),
+    ("tstat", X, SHORT, True, reference.ttest_ind),
+    ("pearsonr", X, Y, False, reference.pearsonr),
+    ("spearmanr", X.round(), Y.round(), False, reference.spearmanr),
+]
 
 
-@cache
-def of_r() -> dict[str, np.ndarray]:
-    """Return statistic, estimates and p of R's tests, by name and tail."""
-    return ask(SCRIPT, x=X, y=Y, s=SHORT, m=holes(X))
+@pytest.mark.parametrize("stat, x, y, equal_var, expected", PARAMETRIC)
+def test_parametric_tests_are_those_of_scipy(stat, x, y, equal_var, expected):
+    value, p = perm_test(x, y, stat, n_perm=0, equal_var=equal_var)
+    assert (value, p) == pytest.approx(tuple(expected(x, y)), rel=EXACT)
+    one = perm_test(x, y, stat, n_perm=0, equal_var=equal_var, tails=1)[1]
+    assert one == pytest.approx(expected(x, y, alternative="greater" if value > 0 else "less").pvalue, rel=EXACT)
+    for other in ("mean", "cohensd") if stat == "tstat" else ():
+        found = perm_test(x, y, other, n_perm=0, equal_var=equal_var)
+        assert found == pytest.approx((plain(other, x, y, equal_var), p), rel=EXACT)
 
 
-@pytest.mark.r
-@pytest.mark.parametrize(
-    "name, stat, y, equal_var",
-    [
-        ("one", "tstat", None, False),
-        ("paired", "tstat-paired", Y, False),
-        ("welch", "tstat", SHORT, False),
-        ("pooled", "tstat", SHORT, True),
-        ("pearson", "pearsonr", Y, False),
-        ("spearman", "spearmanr", Y, False),
-    ],
-)
-def test_parametric_tests_are_those_of_r(name, stat, y, equal_var):
-    value, p = perm_test(X, y, stat, n_perm=0, equal_var=equal_var)
-    expected = of_r()[f"{name}.two.sided"]
-    assert (value, p) == pytest.approx((expected[int(stat in CORRELATIONS)], expected[-1]), rel=EXACT)
-    tail = "greater" if value > 0 else "less"
-    one = perm_test(X, y, stat, n_perm=0, equal_var=equal_var, tails=1)[1]
-    assert one == pytest.approx(of_r()[f"{name}.{tail}"][-1], rel=EXACT)
-    if stat == "tstat":
-        for other in ("mean", "cohensd"):
-            found = perm_test(X, y, other, n_perm=0, equal_var=equal_var)
-            assert found == pytest.approx((plain(other, X, y, equal_var), p), rel=EXACT)
+def test_missing_values_leave_single_numbers_or_pairs_out_and_welchs_df_are_those_of_his_test():
+    there = ~np.isnan(holes(X))
+    for stat, y in (("tstat", Y), ("tstat-paired", Y[there]), ("pearsonr", Y[there])):
+        assert perm_test(holes(X), Y, stat, n_perm=0) == perm_test(X[there], y, stat, n_perm=0)
+    df = reference.ttest_ind(X, SHORT, equal_var=False).df
+    assert stats.welch_dof(X, SHORT) == pytest.approx(df, rel=EXACT)
+    assert stats.welch_dof(SHORT, X) == pytest.approx(df, rel=EXACT)
 
 
-@pytest.mark.r
-def test_missing_values_and_the_df_of_welch_are_as_in_r():
-    found = [perm_test(holes(X), Y, stat, n_perm=0)[1] for stat in ("tstat", "tstat-paired", "pearsonr")]
-    assert found == pytest.approx(of_r()["missing"], rel=EXACT)
-    assert stats.welch_dof(X, SHORT) == pytest.approx(of_r()["df"][0], rel=EXACT)
-    assert stats.welch_dof(SHORT, X) == pytest.approx(stats.welch_dof(X, SHORT), rel=EXACT)
-
-
-def test_parametric_tests_are_those_of_scipy():
-    cases = [
-        (perm_test(X, n_perm=0), reference.ttest_1samp(X, 0)),
-        (perm_test(X, Y, "tstat-paired", n_perm=0), reference.ttest_rel(X, Y)),
-        (perm_test(X, SHORT, n_perm=0), reference.ttest_ind(X, SHORT, equal_var=False)),
-        (perm_test(X, SHORT, n_perm=0, equal_var=True), reference.ttest_ind(X, SHORT)),
-        (perm_test(X, Y, "pearsonr", n_perm=0), reference.pearsonr(X, Y)),
-        (perm_test(X.round(), Y.round(), "spearmanr", n_perm=0), reference.spearmanr(X.round(), Y.round())),
-    ]
-    for found, expected in cases:
-        assert found == pytest.approx((expected.statistic, expected.pvalue), rel=EXACT)
+def test_p_far_out_are_small_and_of_a_line_zero():
     _, p = perm_test(X + 40, n_perm=0)
     assert 0 < p < 1e-30 and p == pytest.approx(reference.ttest_1samp(X + 40, 0).pvalue, rel=1e-8)
     assert perm_test([1, 2, 3, 4], [2, 4, 6, 8.0], "spearmanr", n_perm=0) == (1.0, 0.0)

@@ -23,16 +23,6 @@ from pymer4.storage import pair, tree
 pytestmark = pytest.mark.r
 
 
-@pytest.mark.parametrize("name", ["x.h5", "a.b.c.hdf5", "run.v2/x.y.h5", "ä ö.h5"])
-@pytest.mark.parametrize("kind", [str, Path])
-def test_paths_have_dots_anywhere(tmp_path, name, kind, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    Path(name).parent.mkdir(exist_ok=True)
-    back = saved(mixed("slopes"), kind(Path(".") / name))
-    assert Path(name).with_suffix(".robj").is_file() and len(list(Path(name).parent.iterdir())) == 2
-    alike(back.predict(trial().head()), mixed("slopes").predict(trial().head()))
-
-
 # ------------------------------------------------------------------ compression
 
 SHUFFLE, ZLIB = (2, (8,)), (1, (4,))

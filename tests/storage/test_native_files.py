@@ -61,6 +61,9 @@ def test_a_native_model_comes_back(name, tmp_path):
         alike_models(model, back)
         alike(model.predict(trial().head(9)), back.predict(trial().head(9)))
         alike_models(model, refitted(back))
+    twin = copy.deepcopy(model)
+    twin.coefs.iloc[0, 0] = 99
+    assert model.coefs.iloc[0, 0] != 99
     assert os.listdir(tmp_path) == ["x.h5"]
 
 
