@@ -191,15 +191,15 @@ def test_small_p_are_small_and_not_zero():
     assert regression("y ~ x", frame, permute=99, seed=1).coefs.loc["x", "Perm-P-val"] == 0.01
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-def test_weights_clusters_and_offsets_are_cut_to_the_rows_used(weighted):
-    whole = patchy()
-    whole.loc[[3, 9], "cl"], whole.loc[11, "shift"] = None, None
-    kept = whole.dropna(subset=["y", "x", "g", "cl", "shift"])
+@pytest.mark.parametrize("outcome, weights", [("y", None), ("y", "w"), ("y", "g"), ("counts", "w")])
+def test_weights_clusters_and_offsets_are_cut_to_the_rows_used(outcome, weights):
+    whole, family = patchy(), "gaussian" if outcome == "y" else "poisson"
+    whole.loc[[3, 9], "cl"], whole.loc[11, "shift"], whole.loc[13, "w"] = None, None, None
+    kept = whole.dropna(subset=[outcome, "x", "cl", "shift", *([weights] if weights else [])])
     found, expected = (
         regression(
-            "y ~ x + g", frame, given={"offset": "shift"}, robust="cluster", cluster="cl",
-            weights=frame["w"].to_numpy() if weighted else None,
+            f"{outcome} ~ x", frame, given={"offset": "shift", "family": family}, robust="cluster", cluster="cl",
+            weights=frame["w"].to_numpy() if weights == "w" else weights,
         )
         for frame in (whole, kept)
     )  # fmt: skip

@@ -88,16 +88,7 @@ def test_a_fit_refuses(given, kind, told):
     pd.testing.assert_frame_equal(frame, data())
 
 
-@pytest.mark.parametrize(
-    "wrong, near",
-    [
-        ("robsut", "robust"),
-        ("cluster_col", "cluster"),
-        ("n_bot", "n_boot"),
-        ("sumarize", "summarize"),
-        ("factor", "factors"),
-    ],
-)
+@pytest.mark.parametrize("wrong, near", [("robsut", "robust"), ("cluster_col", "cluster"), ("sumarize", "summarize")])
 def test_unknown_keywords_are_told_with_the_near_one(wrong, near):
     with pytest.raises(TypeError, match=rf"Lm.fit\(\) has no argument '{wrong}'. Did you mean '{near}'"):
         Lm("y ~ x", data()).fit(**{wrong: True})
@@ -181,23 +172,6 @@ def test_correlations_refuse():
         model.to_corrs("semipartial")
     with pytest.raises(OptionError, match="ztrans_corrs='yes'"):
         model.to_corrs(ztrans_corrs="yes")
-
-
-def test_missing_values_are_left_out_wherever_they_are():
-    frame = data().astype({"cl": float})
-    frame.loc[0, "y"], frame.loc[1, "x"], frame.loc[2, "cl"], frame.loc[3, "z"] = (np.nan,) * 4
-    model = Lm("y ~ x", frame, offset="z")
-    weights = np.where(np.isin(np.arange(24), [0, 5]), np.nan, 1.0)
-    model.fit(robust="cluster", cluster="cl", weights=weights, summarize=False)
-    assert np.flatnonzero(np.isnan(model.fits)).tolist() == [0, 1, 2, 3, 5]
-    counted = Lm("counts ~ x", frame.assign(each=frame["each"].where(frame.index != 7)), family="poisson")
-    counted.fit(weights="each", summarize=False)
-    assert np.flatnonzero(np.isnan(counted.fits)).tolist() == [1, 7]
-    counted.fit(weights=counted._frame["each"].to_numpy(), summarize=False)
-    assert np.flatnonzero(np.isnan(counted.fits)).tolist() == [1, 7]
-    by_group = Lm("y ~ x", frame.assign(g=frame["g"].where(frame.index != 9)))
-    by_group.fit(weights="g", summarize=False)
-    assert np.flatnonzero(np.isnan(by_group.fits)).tolist() == [0, 1, 9]
 
 
 def test_lags_beyond_the_data_and_leverages_of_one():

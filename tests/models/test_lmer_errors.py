@@ -212,10 +212,7 @@ def test_options_that_can_not_be_together(given, words):
         Lmer(FORMULA, trial()).fit(**given)
 
 
-NEAR = {
-    "sumarize": "summarize", "sumary": "summary", "nboot": "n_boot", "conf_lvl": "conf_level", "confint": "conf_int",
-    "reml": "REML", "n_job": "n_jobs", "controls": "control", "no_warning": "no_warnings", "seeds": "seed",
-}  # fmt: skip
+NEAR = {"sumarize": "summarize", "sumary": "summary", "nboot": "n_boot", "confint": "conf_int", "reml": "REML"}
 
 
 @pytest.mark.usefixtures("reads_only")
