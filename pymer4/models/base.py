@@ -10,7 +10,7 @@ import pandas as pd
 
 from pymer4 import tables
 from pymer4.data.families import is_linear
-from pymer4.errors import DataError, ModelWarning, NotFittedError, issue
+from pymer4.errors import DataError, ModelWarning, NotFittedError, confidence_level, issue
 from pymer4.models.options import FitOptions
 
 Ddf = Literal["Satterthwaite", "Kenward-Roger", "asymptotic"]
@@ -216,6 +216,10 @@ class Model:
         self.__dict__.update({name: value for name, value in state.items() if name != "_frame"})
         for name in type(self)._ANEW.keys() - state.keys():
             self.__dict__.pop(name, None)
+
+    def _level(self, asked: float | None) -> float:
+        """Return the level of limits, by default the fit's."""
+        return self._options.conf_level if asked is None else confidence_level(asked)
 
     def _require_fit(self, what: str) -> None:
         if not self.fitted:

@@ -11,17 +11,7 @@ import pandas as pd
 from pymer4 import tables
 from pymer4.data.columns import places, real_array
 from pymer4.data.intake import group_codes
-from pymer4.errors import (
-    DataError,
-    ModelWarning,
-    OptionError,
-    also_spelled,
-    confidence_level,
-    issue,
-    one_of,
-    shown,
-    truth,
-)
+from pymer4.errors import DataError, ModelWarning, OptionError, also_spelled, issue, one_of, shown, truth
 from pymer4.fit.correlations import Kind, correlations, principal_axes
 from pymer4.fit.sandwich import welch_df
 from pymer4.infer.asymptotic import asymptotic
@@ -83,7 +73,7 @@ class LmAnswers(LmState):
         self._require_fit("predict()")
         one_of("pred_type", pred_type, ("response", "link"))
         one_of("interval", interval, (None, *get_args(Interval)))
-        level = self._options.conf_level if conf_level is None else confidence_level(conf_level)
+        level = self._level(conf_level)
         if interval is None and conf_level is not None:
             issue(f"conf_level={conf_level!r} has no effect without interval=", ModelWarning)
         if interval == "prediction" and not self._linear:

@@ -13,7 +13,7 @@ import pandas as pd
 from pymer4 import tables
 from pymer4.data import intake
 from pymer4.data.factors import present_levels
-from pymer4.errors import OptionError, RError, confidence_level, count, issue_all, one_of, shown, verbosity, workers
+from pymer4.errors import OptionError, RError, count, issue_all, one_of, shown, verbosity, workers
 from pymer4.infer.compare import Likelihood
 from pymer4.infer.draws import from_null, inverted_p, percentiles
 from pymer4.infer.resample import counted
@@ -219,7 +219,7 @@ class LmerInference(LmerPredictions):
         n_jobs, n_boot, shown = workers(n_jobs), count("n_boot", n_boot), verbosity(verbose)
         one_of("method", method, get_args(Method))
         check_profile("method", method, self.family, self.link)
-        level = self._options.conf_level if conf_level is None else confidence_level(conf_level)
+        level = self._level(conf_level)
         if method == "boot":
             drawn = self._draws("bootstrap", seed_stream(seed, n_boot), n_jobs, shown)
             issue_all(drawn["told"])

@@ -13,19 +13,7 @@ from pymer4.data import intake
 from pymer4.data.columns import NUMBERS, Column, normalise
 from pymer4.data.factors import conform
 from pymer4.data.ranks import on_ranks
-from pymer4.errors import (
-    DataError,
-    ModelWarning,
-    OptionError,
-    confidence_level,
-    count,
-    few,
-    issue,
-    issue_all,
-    one_of,
-    truth,
-    verbosity,
-)
+from pymer4.errors import DataError, ModelWarning, OptionError, count, few, issue, issue_all, one_of, truth, verbosity
 from pymer4.models.base import Interval, spread
 from pymer4.models.lmer_state import LmerState
 from pymer4.rbridge import bridge
@@ -149,7 +137,7 @@ class LmerPredictions(LmerState):
     ) -> dict[str, Any] | None:
         """Return the argument `interval` of R's verb, but for what the rows say; None for no limits."""
         one_of("interval", interval, (None, *get_args(Interval)))
-        level = self._options.conf_level if conf_level is None else confidence_level(conf_level)
+        level = self._level(conf_level)
         (seed,) = seed_stream(seed, 1)
         if interval is None:
             return None
