@@ -20,7 +20,7 @@ from pymer4.data.formula_errors import formula_error, require_levels
 from pymer4.data.intake import infinite_rows, no_complete_row, require_columns
 from pymer4.data.recoding import codings
 from pymer4.data.scope import Scope
-from pymer4.data.terms import Reference, Terms, cbind, columns_named, reference, sides_of, tree
+from pymer4.data.terms import Reference, Terms, cbind, columns_named, reference, tree
 from pymer4.data.variables import Rows, Variable, View, learn
 from pymer4.data.whole_columns import carried
 from pymer4.errors import DataError, FormulaError, ModelWarning, issue
@@ -159,7 +159,7 @@ class Design:
         import patsy
 
         own = {factor: Evaluated(factor, to) for factor, to in factors.items()}
-        sides = [[patsy.Term([own[f] for f in term.factors]) for term in side] for side in sides_of(self.terms.desc)]
+        sides = [[patsy.Term([own[f] for f in term.factors]) for term in side] for side in self.terms.sides]
         space = patsy.EvalEnvironment([self.scope.values, {"cbind": cbind}])
         try:
             return patsy.design_matrix_builders(sides, lambda: iter([view]), space, Kept(view.complete))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymer4.data.terms import Reference, names_of
+from pymer4.data.terms import Names, Reference
 from pymer4.data.variables import View
 from pymer4.errors import DataError
 
@@ -110,7 +110,7 @@ class NewRows:
         texts = []
         for factor, missing in self.undefined.items():
             rows = np.flatnonzero(complete)[missing]
-            names = [name for name in names_of([factor]).values if name in data.columns]
+            names = [name for name in Names([factor]).values if name in data.columns]
             shown = [", ".join(f"{name} = {data[name].iloc[row]}" for name in names) for row in rows[:_LISTED]]
             told = ", ".join(f"{row} ({text})" if text else str(row) for row, text in zip(rows, shown, strict=False))
             more = f", and {len(rows) - _LISTED} more" if len(rows) > _LISTED else ""

@@ -30,62 +30,91 @@ class Reference:
     has_levels: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Names:
-    """The names in one side of a formula, each kind in the order of its first use.
+class Names(ast.NodeVisitor):
+    """The names in some factors of patsy's, each kind in the order of its first use.
 
     Attributes:
+        values: those that stand for a value.
         called: those that are only ever called, and are no values.
-        settings: those that stand in keyword arguments alone, such as `knots` in `bs(x, knots=knots)`.
+        settings: values that stand in keyword arguments alone, such as `knots` in `bs(x, knots=knots)`.
         quoted: text in `Q("...")`.
     """
 
-    values: tuple[str, ...] = ()
-    called: tuple[str, ...] = ()
-    settings: tuple[str, ...] = ()
-    quoted: tuple[str, ...] = ()
+    def __init__(self, factors: Iterable[Any]):
+        self.values: dict[str, None] = {}
+        self.called: dict[str, None] = {}
+        self.settings: dict[str, None] = {}
+        self.quoted: dict[str, None] = {}
+        for factor in factors:
+            self.visit(tree(factor))
+        self.called = {name: None for name in self.called if name not in self.values}
+        self.settings = {name: None for name in self.settings if name not in self.values}
+        self.values |= self.settings
+
+    def visit_Name(self, node: ast.Name) -> None:
+        """Take in a value."""
+        self.values[node.id] = None
+
+    def visit_keyword(self, node: ast.keyword) -> None:
+        """Take in a setting."""
+        if isinstance(node.value, ast.Name):
+            self.settings[node.value.id] = None
+        else:
+            self.visit(node.value)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        """Take in a function, or the text of a `Q()`."""
+        text = _quoted(node)
+        if text is not None:
+            self.quoted[text] = self.called["Q"] = None
+        elif isinstance(node.func, ast.Name):
+            self.called[node.func.id] = None
+            for part in (*node.args, *node.keywords):
+                self.visit(part)
+        else:
+            self.generic_visit(node)
 
 
 class Terms:
-    """A formula taken apart by patsy, whose objects do not pickle: its text, its `patsy.ModelDesc`, and its names."""
+    """A formula taken apart by patsy, whose objects do not pickle: its text, and the terms on either side."""
 
     def __init__(self, text: str):
         import patsy
 
-        self.text, self.desc = text, patsy.ModelDesc.from_formula(text)
+        self.text, self.sides = text, _sides_of(patsy.ModelDesc.from_formula(text))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Terms, (self.text,)
 
+    @property
+    def factors(self) -> tuple[Any, ...]:
+        """Each factor once."""
+        return _factors_of(*self.sides)
+
     @cached_property
     def names(self) -> Names:
         """The names on either side."""
-        return names_of(self.factors)
+        return Names(self.factors)
 
     @cached_property
     def outcome(self) -> Names:
         """The names on the left side."""
-        return names_of(factors_of(self.desc.lhs_termlist))
+        return Names(_factors_of(self.sides[0]))
 
     @cached_property
     def predictors(self) -> Names:
         """The names on the right side."""
-        return names_of(factors_of(self.desc.rhs_termlist))
-
-    @property
-    def factors(self) -> tuple[Any, ...]:
-        """Each factor once."""
-        return factors_of(*sides_of(self.desc))
+        return Names(_factors_of(self.sides[1]))
 
     @property
     def label(self) -> str:
         """What the outcome is called."""
-        return " + ".join(term.name() for term in self.desc.lhs_termlist)
+        return " + ".join(term.name() for term in self.sides[0])
 
     @property
     def has_intercept(self) -> bool:
         """Whether an intercept is among the terms."""
-        return any(not term.factors for term in self.desc.rhs_termlist)
+        return any(not term.factors for term in self.sides[1])
 
 
 def parse(formula: Any, columns: Collection[Any], owner: object) -> tuple[Terms, Scope]:
@@ -103,7 +132,7 @@ def parse(formula: Any, columns: Collection[Any], owner: object) -> tuple[Terms,
     else:
         terms = _described(formula)
     _require_fixed(terms, columns)
-    if not terms.desc.lhs_termlist:
+    if not terms.sides[0]:
         raise FormulaError(
             f"The formula {terms.text!r} has no outcome. Write it on the left: 'y ~ {terms.text.lstrip('~ ') or 1}'."
         )
@@ -132,7 +161,7 @@ def _described(formula: Any) -> Terms:
         terms = Terms(text)
     except patsy.PatsyError:
         terms = None
-    if terms is None or any(_plainly(a) != set(b) for a, b in zip(sides_of(desc), sides_of(terms.desc), strict=True)):
+    if terms is None or any(_plainly(a) != set(b) for a, b in zip(_sides_of(desc), terms.sides, strict=True)):
         raise FormulaError(
             f"The patsy.ModelDesc holds more than the text that describes it, {text!r}, such as a factor of your own "
             "making. Write the formula as text: with functions of your code, C() for a coding, and Q('a name') for a "
@@ -150,27 +179,6 @@ def _plainly(side: Iterable[Any]) -> set[Any]:
         return patsy.EvalFactor(name) if name.isidentifier() and factor == patsy.LookupFactor(name) else factor
 
     return {patsy.Term([plain(factor) for factor in term.factors]) for term in side}
-
-
-def names_of(factors: Iterable[Any]) -> Names:
-    """Return the names that patsy factors use."""
-    reader = _Reader()
-    for factor in factors:
-        reader.visit(tree(factor))
-    values = reader.values
-    settings = tuple(name for name in reader.settings if name not in values)
-    called = tuple(name for name in reader.called if name not in values)
-    return Names((*values, *settings), called, settings, tuple(reader.quoted))
-
-
-def factors_of(*sides: Iterable[Any]) -> tuple[Any, ...]:
-    """Return each factor of the terms on some sides once."""
-    return tuple(dict.fromkeys(factor for side in sides for term in side for factor in term.factors))
-
-
-def sides_of(desc: Any) -> tuple[Any, Any]:
-    """Return the terms on the left and on the right."""
-    return desc.lhs_termlist, desc.rhs_termlist
 
 
 def tree(factor: Any) -> ast.expr:
@@ -199,34 +207,12 @@ def columns_named(side: Names, columns: Collection[Any], scope: Scope) -> list[A
     return list(dict.fromkeys(name for name in named if name in columns))
 
 
-class _Reader(ast.NodeVisitor):
-    """Sorts the names in expressions by how they are used, in the order of their first use."""
+def _factors_of(*sides: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(dict.fromkeys(factor for side in sides for term in side for factor in term.factors))
 
-    def __init__(self) -> None:
-        self.values: dict[str, None] = {}
-        self.called: dict[str, None] = {}
-        self.settings: dict[str, None] = {}
-        self.quoted: dict[str, None] = {}
 
-    def visit_Name(self, node: ast.Name) -> None:
-        self.values[node.id] = None
-
-    def visit_keyword(self, node: ast.keyword) -> None:
-        if isinstance(node.value, ast.Name):
-            self.settings[node.value.id] = None
-        else:
-            self.visit(node.value)
-
-    def visit_Call(self, node: ast.Call) -> None:
-        text = _quoted(node)
-        if text is not None:
-            self.quoted[text] = self.called["Q"] = None
-        elif isinstance(node.func, ast.Name):
-            self.called[node.func.id] = None
-            for part in (*node.args, *node.keywords):
-                self.visit(part)
-        else:
-            self.generic_visit(node)
+def _sides_of(desc: Any) -> tuple[Any, Any]:
+    return desc.lhs_termlist, desc.rhs_termlist
 
 
 def _quoted(node: ast.AST) -> str | None:
@@ -268,7 +254,7 @@ def _require_known(terms: Terms, columns: Collection[Any], scope: Scope) -> None
 
     known = {"cbind", *patsy.builtins.__all__, *dir(builtins)}
     for factor in terms.factors:
-        used = names_of([factor])
+        used = Names([factor])
         for name in (*used.values, *used.called, *used.quoted):
             is_column = name in columns and name not in used.called
             if is_column or name in scope or (name in known and name not in used.quoted):
