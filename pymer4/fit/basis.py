@@ -9,7 +9,6 @@ import numpy as np
 
 from pymer4.fit import batched
 from pymer4.fit.linear import ALIAS_TOLERANCE, gram, orthonormal
-from pymer4.fit.sandwich import Kind, bartlett, cluster_codes, cluster_factor, hc_inflation
 
 Array: TypeAlias = np.ndarray
 
@@ -92,51 +91,8 @@ class Basis:
         return ~sound.all(axis=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Meat:
-    """What goes into the standard errors of many fits; see `sandwich.covariance`."""
-
-    kind: Kind
-    codes: Array | None
-    n_clusters: int
-    n_lags: int
-
-    @classmethod
-    def of(cls, kind: Kind = "iid", clusters: Array | None = None, n_lags: int = 1) -> Meat:
-        """Return it with the codes of the clusters that occur."""
-        codes, n_clusters = cluster_codes(clusters) if kind == "cluster" else (None, 0)
-        return cls(kind, codes, n_clusters, n_lags)
-
-    def elements(self, basis: Basis, scale: Array, h: Array) -> Array:
-        """Return the elements of the meat, shape (B, p(p + 1)/2), of scores q_i r_i (r the scale) and leverages h."""
-        n, p = basis.Q.shape
-        if self.kind == "cluster":
-            return self._clustered(basis, scale)
-        inflation = 1.0 if self.kind == "hac" else hc_inflation(self.kind, h, p)
-        found = basis.grams(scale**2 * inflation)
-        if self.kind == "hac":
-            for lag, share in enumerate(bartlett(self.n_lags, n), start=1):
-                found += share * basis.lagged(scale, lag)
-        return found
-
-    def _clustered(self, basis: Basis, scale: Array) -> Array:
-        sums = np.stack([sums_by(self.codes, scale * q) for q in basis.Q.T], axis=1)
-        return cluster_factor(self.n_clusters, *basis.Q.shape) * batched.packed(sums @ sums.transpose(0, 2, 1))
-
-
-PLAIN = Meat.of()
-
-
 def sums_by(codes: Array, values: Array) -> Array:
     """Return sums over groups of rows, shape (B, G), of values of shape (B, n); codes 0 to G − 1 all occur."""
     order = np.argsort(codes, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(codes[order]) > 0])
     return np.add.reduceat(values[:, order], starts, axis=1)
-
-
-def sandwiched(basis: Basis, inverses: Array, elements: Array) -> Array:
-    """Return the variances of coefficients, shape (B, p), from bread (B, p, p) and elements of the meat."""
-    if len(inverses) == 1:
-        return elements @ batched.quadratic(basis.root @ inverses[0])
-    arms = basis.root @ inverses
-    return ((arms @ batched.unpacked(elements, basis.Q.shape[1])) * arms).sum(axis=2)

@@ -10,7 +10,7 @@ from pymer4.errors import DataError
 from pymer4.fit import overdispersion
 from pymer4.fit.basis import Basis
 from pymer4.fit.distributions import EPS, Array, binomial_log_likelihood
-from pymer4.fit.influence import leverages
+from pymer4.fit.influence import Fit
 from pymer4.fit.irls import STILL, Path, Point, advanced, climb
 from pymer4.fit.linear import GLM_TOLERANCE, factor, inverse_triangle
 from pymer4.fit.systems import OneDesign
@@ -20,7 +20,7 @@ _ALTERNATIONS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class GeneralizedFit:
+class GeneralizedFit(Fit):
     """A fitted generalized linear model.
 
     Attributes:
@@ -86,22 +86,14 @@ class GeneralizedFit:
         return self.dispersion * self.unscaled
 
     @property
-    def se(self) -> Array:
-        """Standard errors of b, shape (p,)."""
-        return np.sqrt(self.dispersion * np.diag(self.unscaled))
+    def row_weights(self) -> Array:
+        """The working weights, shape (n,)."""
+        return self.working_weights
 
     @property
     def weighted_residuals(self) -> Array:
         """Working weights times working residuals, shape (n,)."""
         return self.working_weights * self.working_residuals
-
-    def scores(self, X: Array) -> Array:
-        """Return the rows x_i w_i e_i of working weights and residuals, shape (n, p), that sandwiches are made of."""
-        return X * self.weighted_residuals[:, None]
-
-    def leverages(self, X: Array) -> Array:
-        """Return the diagonal of the hat matrix at the working weights, shape (n,)."""
-        return leverages(X, self.root, self.working_weights)
 
 
 def generalized(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from abc import ABC, abstractmethod
 
 import numpy as np
 
@@ -13,46 +13,45 @@ _NONE = 1e-9
 """The share of an influence that rounding leaves where there is none."""
 
 
-class Fit(Protocol):
-    """What is asked of a fitted model, linear or generalized.
+class Fit(ABC):
+    """What linear and generalized fits have in common; the records say what their attributes are."""
 
-    Attributes:
-        b: coefficients, shape (p,).
-        unscaled: inverse of X'WX, shape (p, p).
-        root: T with T T' = `unscaled`.
-        df_resid: residual degrees of freedom.
-        vcov: the model's own covariance of b, shape (p, p).
-        weighted_residuals: w_i e_i, shape (n,), of which x_i w_i e_i are the scores.
-    """
+    __slots__ = ()
+
+    b: np.ndarray
+    unscaled: np.ndarray
+    root: np.ndarray
+    df_resid: int
 
     @property
-    def b(self) -> np.ndarray: ...  # noqa: D102
+    @abstractmethod
+    def vcov(self) -> np.ndarray:
+        """Covariance of b under the model, shape (p, p)."""
 
     @property
-    def unscaled(self) -> np.ndarray: ...  # noqa: D102
+    @abstractmethod
+    def weighted_residuals(self) -> np.ndarray:
+        """w_i e_i, shape (n,)."""
 
     @property
-    def root(self) -> np.ndarray: ...  # noqa: D102
+    @abstractmethod
+    def row_weights(self) -> np.ndarray | None:
+        """w_i, shape (n,); None where all are 1."""
 
     @property
-    def df_resid(self) -> int: ...  # noqa: D102
+    def se(self) -> np.ndarray:
+        """Standard errors of b under the model, shape (p,)."""
+        return np.sqrt(np.diag(self.vcov))
 
-    @property
-    def vcov(self) -> np.ndarray: ...  # noqa: D102
+    def scores(self, X: np.ndarray) -> np.ndarray:
+        """Return the rows x_i w_i e_i, shape (n, p), that sandwiches are made of."""
+        return X * self.weighted_residuals[:, None]
 
-    @property
-    def weighted_residuals(self) -> np.ndarray: ...  # noqa: D102
-
-    def scores(self, X: np.ndarray) -> np.ndarray: ...  # noqa: D102
-
-    def leverages(self, X: np.ndarray) -> np.ndarray: ...  # noqa: D102
-
-
-def leverages(X: np.ndarray, root: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    """Return w_i x_i' (X'WX)⁻¹ x_i, shape (n,), from T with T T' = (X'WX)⁻¹."""
-    rows = X @ root
-    found = np.einsum("ij,ij->i", rows, rows)
-    return found if weights is None else weights * found
+    def leverages(self, X: np.ndarray) -> np.ndarray:
+        """Return the diagonal of the hat matrix, w_i x_i' (X'WX)⁻¹ x_i, shape (n,)."""
+        rows = X @ self.root
+        found = np.einsum("ij,ij->i", rows, rows)
+        return found if self.row_weights is None else self.row_weights * found
 
 
 def self_fitted(fit: Fit, X: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pymer4.errors import DataError
-from pymer4.fit.influence import leverages
+from pymer4.fit.influence import Fit
 
 ALIAS_TOLERANCE = 1e-7
 """A column is aliased where less than this share of its length is left beside the columns before it (R's `lm`)."""
@@ -47,7 +47,7 @@ class Factor:
 
 
 @dataclass(frozen=True, slots=True)
-class LinearFit:
+class LinearFit(Fit):
     """A linear model fitted by ordinary or weighted least squares.
 
     Attributes:
@@ -87,14 +87,14 @@ class LinearFit:
         return self.sigma**2 * self.unscaled
 
     @property
-    def se(self) -> np.ndarray:
-        """Standard errors of b under equal variances, shape (p,)."""
-        return self.sigma * np.sqrt(np.diag(self.unscaled))
-
-    @property
     def n_parameters(self) -> int:
         """Coefficients and sigma, as AIC counts them."""
         return len(self.b) + 1
+
+    @property
+    def row_weights(self) -> np.ndarray | None:
+        """The weights, shape (n,), or None."""
+        return self.weights
 
     @property
     def weighted_residuals(self) -> np.ndarray:
@@ -110,14 +110,6 @@ class LinearFit:
         if self.df_resid == 0:
             return False
         return bool(self.sigma < _PERFECT * np.sqrt(self.fitted.mean() ** 2 + self.fitted.var(ddof=1)))
-
-    def scores(self, X: np.ndarray) -> np.ndarray:
-        """Return the rows x_i w_i e_i, shape (n, p), that sandwiches are made of."""
-        return X * self.weighted_residuals[:, None]
-
-    def leverages(self, X: np.ndarray) -> np.ndarray:
-        """Return the diagonal of the hat matrix, shape (n,)."""
-        return leverages(X, self.root, self.weights)
 
 
 def factor(X: np.ndarray, weights: np.ndarray | None = None, tol: float = ALIAS_TOLERANCE) -> Factor:

@@ -12,11 +12,12 @@ import numpy as np
 
 from pymer4.errors import DataError
 from pymer4.fit import batched, overdispersion
-from pymer4.fit.basis import PLAIN, Basis, Meat, sandwiched
+from pymer4.fit.basis import Basis
 from pymer4.fit.distributions import Array
 from pymer4.fit.glm import generalized
 from pymer4.fit.irls import Path, Point, climb
 from pymer4.fit.linear import GLM_TOLERANCE, independent_columns
+from pymer4.fit.sandwich import PLAIN, Meat, sandwiched
 from pymer4.fit.systems import OneDesign
 
 

@@ -7,14 +7,18 @@ T T' = U, where the bread is the identity.
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from pymer4.errors import DataError
+from pymer4.fit import batched
+from pymer4.fit.basis import Basis, sums_by
 from pymer4.fit.influence import ONE, Fit, untold_by_others
 from pymer4.fit.linear import factor, inverse_triangle, least_squares
 
+Array: TypeAlias = np.ndarray
 Kind = Literal["iid", "hc0", "hc1", "hc2", "hc3", "hac", "cluster"]
 
 
@@ -60,37 +64,56 @@ def covariance(
     """
     if kind == "iid":
         return fit.vcov
-    scores = (X @ fit.root) * fit.weighted_residuals[:, None]
-    inflation = np.ones(1) if kind in ("hac", "cluster") else hc_inflation(kind, fit.leverages(X), X.shape[1])
-    V = fit.root @ meat(scores, kind, clusters, n_lags, inflation) @ fit.root.T
+    basis = Basis(X, X @ fit.root, fit.root, None, None)
+    elements = Meat.of(kind, clusters, n_lags).elements(basis, fit.weighted_residuals[None], fit.leverages(X)[None])
+    V = fit.root @ batched.unpacked(elements, X.shape[1])[0] @ fit.root.T
     untold = untold_by_others(fit, X)
     V[untold] = np.nan
     V[:, untold] = np.nan
     return V
 
 
-def meat(
-    scores: np.ndarray,
-    kind: Kind,
-    clusters: np.ndarray | None = None,
-    n_lags: int = 1,
-    inflation: np.ndarray | float = 1.0,
-) -> np.ndarray:
-    """Return the sum of products of scores, (n, p), that a kind of covariance is made with, shape (p, p).
+@dataclass(frozen=True, slots=True)
+class Meat:
+    """What goes into the standard errors of many fits; see `sandwich.covariance`."""
 
-    `inflation` holds factors of the products of each row, for hc0 to hc3.
-    """
-    if kind == "cluster":
-        codes, n_clusters = cluster_codes(clusters)
-        sums = np.stack([np.bincount(codes, column, minlength=n_clusters) for column in scores.T], axis=1)
-        return cluster_factor(n_clusters, *scores.shape) * (sums.T @ sums)
-    if kind != "hac":
-        return scores.T @ (scores * np.reshape(inflation, (-1, 1)))
-    found = scores.T @ scores
-    for lag, share in enumerate(bartlett(n_lags, len(scores)), start=1):
-        cross = scores[lag:].T @ scores[:-lag]
-        found += share * (cross + cross.T)
-    return found
+    kind: Kind
+    codes: Array | None
+    n_clusters: int
+    n_lags: int
+
+    @classmethod
+    def of(cls, kind: Kind = "iid", clusters: Array | None = None, n_lags: int = 1) -> Meat:
+        """Return it with the codes of the clusters that occur."""
+        codes, n_clusters = cluster_codes(clusters) if kind == "cluster" else (None, 0)
+        return cls(kind, codes, n_clusters, n_lags)
+
+    def elements(self, basis: Basis, scale: Array, h: Array) -> Array:
+        """Return the elements of the meat, shape (B, p(p + 1)/2), of scores q_i r_i (r the scale) and leverages h."""
+        n, p = basis.Q.shape
+        if self.kind == "cluster":
+            return self._clustered(basis, scale)
+        inflation = 1.0 if self.kind == "hac" else hc_inflation(self.kind, h, p)
+        found = basis.grams(scale**2 * inflation)
+        if self.kind == "hac":
+            for lag, share in enumerate(bartlett(self.n_lags, n), start=1):
+                found += share * basis.lagged(scale, lag)
+        return found
+
+    def _clustered(self, basis: Basis, scale: Array) -> Array:
+        sums = np.stack([sums_by(self.codes, scale * q) for q in basis.Q.T], axis=1)
+        return cluster_factor(self.n_clusters, *basis.Q.shape) * batched.packed(sums @ sums.transpose(0, 2, 1))
+
+
+PLAIN = Meat.of()
+
+
+def sandwiched(basis: Basis, inverses: Array, elements: Array) -> Array:
+    """Return the variances of coefficients, shape (B, p), from bread (B, p, p) and elements of the meat."""
+    if len(inverses) == 1:
+        return elements @ batched.quadratic(basis.root @ inverses[0])
+    arms = basis.root @ inverses
+    return ((arms @ batched.unpacked(elements, basis.Q.shape[1])) * arms).sum(axis=2)
 
 
 def hc_inflation(kind: Kind, h: np.ndarray, p: int) -> np.ndarray:

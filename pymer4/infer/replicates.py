@@ -21,12 +21,12 @@ import numpy as np
 
 from pymer4.errors import DataError
 from pymer4.fit import batched
-from pymer4.fit.basis import Basis, Meat, sandwiched, sums_by
+from pymer4.fit.basis import Basis, sums_by
 from pymer4.fit.distributions import Array
 from pymer4.fit.glm import generalized
 from pymer4.fit.linear import factor, inverse_triangle, solve_corrected
 from pymer4.fit.many_glm import fitted
-from pymer4.fit.sandwich import Kind
+from pymer4.fit.sandwich import Kind, Meat, sandwiched
 from pymer4.infer.resample import boot_counts, shuffles
 from pymer4.work import Note, blocks, map_chunks
 

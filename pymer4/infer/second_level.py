@@ -15,7 +15,8 @@ import numpy as np
 
 from pymer4.data.sample import compact
 from pymer4.fit import sandwich
-from pymer4.fit.basis import Basis, Meat
+from pymer4.fit.basis import Basis
+from pymer4.fit.batched import unpacked
 from pymer4.fit.linear import least_squares
 from pymer4.infer.replicates import bootstrap_linear, stacked, t_statistics
 from pymer4.infer.resample import flips
@@ -88,7 +89,9 @@ def covariance_of_means(stage: SecondLevel, se: np.ndarray) -> np.ndarray:
     n = np.maximum(there.sum(axis=0), 1)
     means = np.where(there, stage.values, 0.0).sum(axis=0) / n
     scores = np.where(there, stage.values - means, 0.0) / n
-    raw = sandwich.meat(scores, stage.kind, stage.clusters, stage.n_lags)
+    p, kind = scores.shape[1], stage.kind if stage.kind in ("hac", "cluster") else "hc0"
+    basis, ones = Basis(scores, scores, np.eye(p), None, None), np.ones((1, len(scores)))
+    raw = unpacked(sandwich.Meat.of(kind, stage.clusters, stage.n_lags).elements(basis, ones, ones), p)[0]
     with np.errstate(divide="ignore", invalid="ignore"):
         scale = np.where(np.diag(raw) > 0, se / np.sqrt(np.diag(raw)), np.where(np.isnan(se), np.nan, 0.0))
     return raw * np.outer(scale, scale)
@@ -116,13 +119,15 @@ def flipped_statistics(
     null = np.full((n_perm, stage.values.shape[1]), np.nan)
     for j, (values, clusters) in enumerate(stage.columns()):
         if len(values) > 1:
-            meat = None if on == "coef" else Meat.of(stage.kind, clusters, stage.n_lags)
+            meat = None if on == "coef" else sandwich.Meat.of(stage.kind, clusters, stage.n_lags)
             draw = partial(_flipped, values, clusters, meat)
             null[:, j] = map_chunks(stacked, blocks(seed, n_perm, len(values)), n_jobs, draw, note=note)
     return null
 
 
-def _flipped(values: np.ndarray, clusters: np.ndarray | None, meat: Meat | None, seed: int, k: int) -> np.ndarray:
+def _flipped(
+    values: np.ndarray, clusters: np.ndarray | None, meat: sandwich.Meat | None, seed: int, k: int
+) -> np.ndarray:
     units = np.arange(len(values)) if clusters is None else clusters
     drawn = values * flips(int(units.max()) + 1, k, seed)[:, units]
     if meat is None:

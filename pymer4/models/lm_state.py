@@ -13,7 +13,7 @@ from pymer4.data.intake import RowValues, numbers_of, row_values
 from pymer4.data.sample import Sample, doubts
 from pymer4.errors import ConvergenceWarning, DataError, ModelWarning
 from pymer4.fit import sandwich
-from pymer4.fit.basis import Basis, Meat
+from pymer4.fit.basis import Basis
 from pymer4.fit.glm import GeneralizedFit, generalized
 from pymer4.fit.linear import LinearFit, least_squares
 from pymer4.infer import replicates
@@ -198,7 +198,7 @@ class LmState(NativeModel):
         if found.groups is None:
             return observed, replicates.permute_linear(X, y, *asked, weights=found.weights, **how)
         # Variances of groups are estimated anew from the residuals of every shuffle, and so are those of the data here.
-        observed = replicates.t_statistics(Basis.of(X), found.free[None, :], Meat.of(**of), found.groups)[0][0]
+        observed = replicates.t_statistics(Basis.of(X), found.free[None, :], sandwich.Meat.of(**of), found.groups)[0][0]
         return observed, replicates.permute_linear(X, y, *asked, groups=found.groups, **how)
 
     def _estimate_anew(self) -> Any:

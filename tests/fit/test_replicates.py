@@ -12,12 +12,12 @@ from rounding import bounds
 from pymer4.data.families import NATIVE_LINKS
 from pymer4.errors import DataError
 from pymer4.fit import basis as basis_module
-from pymer4.fit.basis import Basis, Meat
+from pymer4.fit.basis import Basis
 from pymer4.fit.glm import generalized
 from pymer4.fit.irls import STILL
 from pymer4.fit.linear import least_squares
 from pymer4.fit.many_glm import fitted
-from pymer4.fit.sandwich import covariance, group_variances
+from pymer4.fit.sandwich import Meat, covariance, group_variances
 from pymer4.infer.draws import from_null
 from pymer4.infer.replicates import (
     bootstrap_generalized,
