@@ -48,6 +48,11 @@ class Basis:
         shrink = None if weights is None else np.sqrt(weights)
         return cls(X, Q, root, shrink, batched.products(Q) if small else None)
 
+    @property
+    def directions(self) -> Array:
+        """Each column beside all others as a unit vector in the basis, one a row, shape (p, p)."""
+        return self.root / np.linalg.norm(self.root, axis=1, keepdims=True)
+
     def shrunk(self, values: Array) -> Array:
         """Return values times sqrt(w), rows last."""
         return values if self.shrink is None else values * self.shrink

@@ -248,9 +248,7 @@ def _reduced_fits(basis: Basis, y: Array) -> list[tuple[Array, Array]]:
     shrunk = basis.shrunk(y)
     c = basis.Q.T @ shrunk
     left = shrunk - basis.Q @ c
-    # In the basis, column j beside all others is the direction of row j of the root.
-    directions = basis.root / np.linalg.norm(basis.root, axis=1, keepdims=True)
-    own = (directions @ c)[:, None] * (directions @ basis.Q.T)
+    own = (basis.directions @ c)[:, None] * (basis.directions @ basis.Q.T)
     return [(shrunk - left - part, left + part) for part in own]
 
 

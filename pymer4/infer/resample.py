@@ -93,19 +93,14 @@ def untestable(X: np.ndarray, within: np.ndarray | None) -> np.ndarray:
     varying = basis.Q - _means(basis.Q, within)
     _, lengths, directions = np.linalg.svd(varying, full_matrices=False)
     constant = directions[lengths < _CONSTANT]
-    return np.linalg.norm(_directions(basis) @ constant.T, axis=1) > _INVOLVED
+    return np.linalg.norm(basis.directions @ constant.T, axis=1) > _INVOLVED
 
 
 def kept(X: np.ndarray, weights: np.ndarray | None, within: np.ndarray | None) -> np.ndarray:
     """Return which share of each estimate stays when the residuals without its column are shuffled, shape (p,)."""
     basis = Basis.of(X, weights)
-    alone = basis.Q @ _directions(basis).T
+    alone = basis.Q @ basis.directions.T
     return (_means(alone, within) ** 2).sum(axis=0)
-
-
-def _directions(basis: Basis) -> np.ndarray:
-    """Return each column beside all others as a unit vector in the basis, one a row, shape (p, p)."""
-    return basis.root / np.linalg.norm(basis.root, axis=1, keepdims=True)
 
 
 def _means(values: np.ndarray, within: np.ndarray | None) -> np.ndarray:

@@ -320,6 +320,3 @@ def test_generalized_draws_depend_on_the_seed_alone(family):
     order = shuffles(90, int(k), int(seed))[0]
     first = generalized(X, y[order], family, link, w[order])
     assert relative(t[0], first.b / np.sqrt(np.diag(covariance(first, X, "hc0")))) < 1e-9
-
-
-# ------------------------------------------------------------------ small systems

@@ -99,14 +99,6 @@ def test_a_regression_beside_a_mixed_model_is_r_s_anova(name, expected):
     assert table.loc[0, "Sig"] == "" and lrt([plain, mixed]).equals(table)
 
 
-@pytest.mark.r
-def test_three_models_of_two_classes():
-    models = [regression("y ~ 1"), regression("y ~ x"), fitted("y ~ x + (1 | g)"), fitted("y ~ x + (x | g)")]
-    table = compare(*models[::-1])
-    assert list(table["npar"]) == [2, 3, 4, 6] and list(table["Df"])[1:] == [1, 1, 2]
-    np.testing.assert_allclose(table["Chisq"][1:], 2 * np.diff(table["log-likelihood"]), 1e-9)
-
-
 # ------------------------------------------------------------------ mixed models beside each other
 
 _ANOVA = """function(refit, ...) {
@@ -187,28 +179,6 @@ def test_a_fit_by_ml_needs_no_other():
 # ------------------------------------------------------------------ regressions beside each other
 
 
-@pytest.mark.r
-@pytest.mark.parametrize(
-    "outcome, family, code",
-    [
-        ("y", "gaussian", "lm(y ~ %s)"),
-        ("yes", "binomial", "glm(yes ~ %s, family = binomial)"),
-        ("count", "poisson", "glm(count ~ %s, family = poisson)"),
-        ("size", "gamma", 'glm(size ~ %s, family = Gamma("inverse"))'),
-        ("time", "inverse_gaussian", "glm(time ~ %s, family = inverse.gaussian)"),
-    ],
-)
-def test_regressions_beside_each_other(outcome, family, code):
-    table = compare(*(regression(f"{outcome} ~ {terms}", given={"family": family}) for terms in ("x", "x + z")))
-    wanted = ask(
-        f"answer$found <- sapply(list({code % 'x'}, {code % 'x + z'}), function(m)"
-        " c(attr(logLik(m), 'df'), AIC(m), BIC(m), logLik(m)))",
-        **trial()[["x", "z", outcome]],
-    )["found"].T
-    np.testing.assert_allclose(table[["npar", "AIC", "BIC", "log-likelihood"]], wanted, 1e-8)
-    np.testing.assert_allclose(table.loc[1, "Chisq"], 2 * np.diff(wanted[:, 3])[0], 1e-6)
-
-
 def test_regressions_wake_no_r():
     code = """
 import sys, numpy as np, pandas as pd
@@ -244,15 +214,3 @@ def test_rows_may_come_in_another_order_and_under_other_labels():
     for frame in (shuffled, shuffled.reset_index(drop=True), shuffled.set_index(np.zeros(len(shuffled)))):
         other = regression("y ~ x + z", frame, weights=np.ones(len(frame)))
         np.testing.assert_allclose(compare(first, other)["Chisq"][1], compare(first, same)["Chisq"][1], 1e-9)
-
-
-@pytest.mark.r
-def test_rows_of_mixed_models_may_come_in_another_order():
-    shuffled = trial().sample(frac=1, random_state=1)
-    assert compare(fitted("y ~ 1 + (1 | g)"), fitted("y ~ x + (1 | g)", shuffled)).loc[1, "Df"] == 1
-
-
-def gap(name: str, row: int) -> pd.DataFrame:
-    frame = trial()
-    frame.loc[row, name] = np.nan
-    return frame

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from pymer4 import Lmer
-from pymer4.errors import ModelWarning, OptionError
+from pymer4.errors import ModelWarning
 
 pytestmark = pytest.mark.r
 
@@ -110,10 +110,3 @@ def test_another_grouping_factor_may_be_shuffled_in():
     assert model.coefs["Perm-P-val"].isna().tolist() == [True, False, False]
     model.fit(permute=19, seed=1, permute_within="group", summarize=False, no_warnings=True)
     assert model.coefs["Perm-P-val"].isna().tolist() == [True, False, True]
-
-
-@pytest.mark.parametrize("wrong", [-1, 2.5, "many", True])
-def test_what_is_no_number_of_shuffles(wrong):
-    model = Lmer("y ~ inside + (1 | group)", null_data(1))
-    with pytest.raises(OptionError, match="permute"):
-        model.fit(permute=wrong, summarize=False)
