@@ -2,7 +2,7 @@
 
 A design is learned from the complete rows: means, knots, levels and codings are theirs. Expressions are then evaluated
 on all rows, so that a lag sees the row before it whether that is complete or not; one that can't take missing values
-is evaluated on the complete rows alone. What patsy made is dropped on pickle and copy, and learned again.
+is evaluated on the complete rows alone. No pickle and no copy keeps a design: what patsy makes has none.
 """
 
 from __future__ import annotations
@@ -77,9 +77,6 @@ class Design:
         self.codings: dict[str, Coding] = {}
         self._learned: Matrices | None = None
         self._carried: Mapping[Any, Any] | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_learned": None, "_carried": None}
 
     @property
     def predictors(self) -> list[Any]:
