@@ -114,6 +114,6 @@ def test_of_two_wrong_arguments_the_same_is_told_each_time():
         "try: Lm('y ~ x', pd.DataFrame({'x': [1.0, 2, 4], 'y': [1.0, 3, 2]})).fit(n_boot=0, n_jobs=0, rank=3)\n"
         "except ValueError as error: print(error)"
     )
-    seeds = ({**os.environ, "PYTHONHASHSEED": str(seed)} for seed in range(6))
+    seeds = ({**os.environ, "PYTHONHASHSEED": str(seed)} for seed in range(3))
     done = [subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True) for env in seeds]
     assert len({one.stdout for one in done}) == 1 and done[0].stdout.startswith("n_boot=0")

@@ -88,12 +88,12 @@ def every_optimizer(stand_ins):
     inside("function(p) .libPaths(p)", places)
 
 
-@pytest.mark.parametrize("case", ["ml", "poisson", "nbinom"])
+@pytest.mark.parametrize("case", ["ml", "nbinom"])
 def test_every_optimizer_comes_to_what_allfit_says(case, every_optimizer, sleep):
     if case == "ml":
         model = fitted("Reaction ~ Days + (Days | Subject)", sleep, REML=False)
     else:
-        model = fitted(f"{'count' if case == 'poisson' else 'spread'} ~ x + (1 | g)", given={"family": case})
+        model = fitted("spread ~ x + (1 | g)", given={"family": case})
     table, told = model.allfit(), inside(_ALL, model.model_obj)
     assert list(table.index) == told["names"]
     assert list(table.columns) == [*COLUMNS, *model.coefs.index]

@@ -133,7 +133,7 @@ def test_the_level_of_an_intercept_by_freedman_and_lane():
     rng, p, power = np.random.default_rng(3), [], []
     for seed in range(300):
         frame = pd.DataFrame({"x": rng.normal(size=30) + 1.4, "y": rng.normal(size=30)})
-        for outcome, found in (("y", p), ("I(y + 2)", power)):
+        for outcome, found in (("y", p), *([("I(y + 2)", power)] if seed < 60 else [])):
             model = regression(f"{outcome} ~ x", frame, permute=99, seed=seed, scheme="freedman-lane")
             found.append(model.coefs.loc["Intercept", "Perm-P-val"])
     assert 0.015 < np.mean(np.array(p) <= 0.05) < 0.095 and np.mean(np.array(power) <= 0.05) > 0.8

@@ -45,10 +45,6 @@ def says(error: BaseException, *words: str) -> None:
 # What is known before a fit
 
 
-def infinite(column: pd.Series, value: float = np.inf) -> pd.Series:
-    return column.where(column.index != 4, value)
-
-
 BAD_FORMULAS = {
     "missing predictor": ("y ~ xx + (1 | g)", "'xx'", "'x'", "y ~ xx"),
     "missing outcome": ("yy ~ x + (1 | g)", "'yy'", "'y'"),
@@ -77,12 +73,9 @@ BAD_DATA = {
     "no rows": (FORMULA, lambda d: d[:0], "empty", "0 rows"),
     "no columns": (FORMULA, lambda d: pd.DataFrame(), "empty"),
     "a dict": (FORMULA, lambda d: d.to_dict(), "DataFrame", "dict"),
-    "an array": (FORMULA, lambda d: d[["x"]].to_numpy(), "DataFrame", "ndarray"),
-    "a Series": (FORMULA, lambda d: d["x"], "DataFrame", "Series"),
     "twice a column": (FORMULA, lambda d: pd.concat([d, d[["x"]]], axis=1), "'x'", "Rename"),
     "one group": (FORMULA, lambda d: d.assign(g=7), "'g'", "one level", "1 | g"),
     "one group left": (FORMULA, lambda d: d.assign(x=d.x.where(d.g == 15)), "'g'", "one level"),
-    "one group of text": (FORMULA, lambda d: d.assign(g="only"), "'g'", "one level"),
     "group a row": (FORMULA, lambda d: d.assign(g=range(240)), "'g'", "240", "check.nobs.vs.nlev", "control"),
     "crossing a row": ("y ~ x + (1 | g / row)", lambda d: d.assign(row=[f"r{k}" for k in range(240)]), "row", "240"),
     "group a row left": (FORMULA, lambda d: d.assign(x=d.x.where(~d.duplicated("g"))), "'g'", "24"),
@@ -90,15 +83,10 @@ BAD_DATA = {
     "all missing between them": (
         FORMULA, lambda d: d.assign(x=d.x.where(d.g < 60), y=d.y.where(d.g >= 60)), "x", "y", "missing",
     ),
-    "infinite predictor": (FORMULA, lambda d: d.assign(x=infinite(d.x)), "'x'", "infinite", "nan"),
-    "infinite outcome": (FORMULA, lambda d: d.assign(y=infinite(d.y, -np.inf)), "'y'", "infinite"),
+    "infinite predictor": (FORMULA, lambda d: d.assign(x=d.x.where(d.index != 4, np.inf)), "'x'", "infinite", "nan"),
     "infinite in a call": ("y ~ exp(x) + (1 | g)", lambda d: d.assign(x=-np.inf), "'x'", "infinite"),
-    "infinite, nullable": (FORMULA, lambda d: d.assign(x=infinite(d.x).astype("Float64")), "'x'", "infinite"),
     "dates": ("y ~ t + (1 | g)", lambda d: d.assign(t=DAY), "'t'", "datetime", ".dt.days"),
-    "dates as group": ("y ~ x + (1 | t)", lambda d: d.assign(t=DAY), "'t'"),
-    "lists": ("y ~ t + (1 | g)", lambda d: d.assign(t=[[1]] * 240), "'t'"),
     "text and numbers": ("y ~ t + (1 | g)", lambda d: d.assign(t=pd.Series([1, "a"] * 120)), "'t'", "text"),
-    "complex": ("y ~ t + (1 | g)", lambda d: d.assign(t=1j), "'t'", "complex"),
     "outcome of text": ("cond ~ x + (1 | g)", lambda d: d, "'cond'"),
     "outcome of one value": (FORMULA, lambda d: d.assign(y=2.0), "'y'", "nothing to explain"),
 }  # fmt: skip
@@ -125,7 +113,6 @@ def test_arguments_in_the_wrong_place_and_families_that_are_none():
 
 WEIGHTS = {
     "too short": ([1.0, 2.0], "240", "2"),
-    "too long": (np.ones(241), "240", "241"),
     "two columns": (np.ones((240, 2)),),
     "one number": (2.0,),
     "text": (np.array(["a"] * 240),),
@@ -258,11 +245,8 @@ UNFIT = {
     "a column lacks": (lambda d: d.drop(columns=["cond", "flag"]), "'cond'", "'flag'"),
     "a group lacks": (lambda d: d.drop(columns="g"), "'g'"),
     "a dict": (lambda d: {"x": [1.0]}, "DataFrame"),
-    "an array": (lambda d: d.to_numpy(), "DataFrame"),
-    "nothing": (lambda d: None, "DataFrame"),
     "twice a column": (lambda d: pd.concat([d, d[["x"]]], axis=1), "'x'"),
     "a level": (lambda d: d.assign(cond=["a", "new"] * 120), "cond", "new"),
-    "one level": (lambda d: d[:1].assign(cond="new"), "cond", "new"),
     "a number for text": (lambda d: d.assign(cond=1.5), "'cond'"),
     "text for a number": (lambda d: d.assign(x="text"), "'x'"),
     "text for truth": (lambda d: d.assign(flag="maybe"), "'flag'"),

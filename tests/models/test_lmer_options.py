@@ -176,25 +176,33 @@ GROUPED = {
 }
 
 
+@cache
+def grouped() -> pd.DataFrame:
+    return trial().rename(columns={"the item": "k"}).assign(w=np.random.default_rng(2).normal(size=240))
+
+
+@cache
+def of_r() -> dict[str, np.ndarray]:
+    """Return R's coef() of each case, by its number and the grouping, and the places of the terms."""
+    asked = "".join(f"tell({number}, {formula})\n" for number, formula in enumerate(GROUPED.values()))
+    script = """
+        tell <- function(number, formula) {
+          found <- coef(suppressMessages(suppressWarnings(lmerTest::lmer(formula, data.frame(y, x, z, w, g, k)))))
+          for (name in names(found)) answer[[paste0(number, name)]] <<- as.matrix(found[[name]])
+          answer[[paste0(number, "terms")]] <<- match(colnames(found[[1]]), c("(Intercept)", "x", "z", "w"))
+        }
+    """
+    return ask(script + asked, **{name: grouped()[name] for name in ("y", "x", "z", "w", "g", "k")})
+
+
 @pytest.mark.parametrize("case", GROUPED)
 def test_coefficients_of_groups_are_r_s(case):
-    data = trial().rename(columns={"the item": "k"}).assign(w=np.random.default_rng(2).normal(size=240))
-    model = fitted(GROUPED[case], data)
+    model, number = fitted(GROUPED[case], grouped()), list(GROUPED).index(case)
     found = model.fixef if isinstance(model.fixef, list) else [model.fixef]
-    asked = ask(
-        f"""
-        suppressMessages(suppressWarnings({{
-          model <- lmerTest::lmer({GROUPED[case]}, data.frame(y, x, z, w, g, k))
-        }}))
-        for (name in names(coef(model))) answer[[name]] <- as.matrix(coef(model)[[name]])
-        answer$terms <- match(colnames(coef(model)[[1]]), c("(Intercept)", "x", "z", "w"))
-        """,
-        **{name: data[name] for name in ("y", "x", "z", "w", "g", "k")},
-    )
-    terms = [["(Intercept)", "x", "z", "w"][int(at) - 1] for at in asked["terms"]]
+    terms = [["(Intercept)", "x", "z", "w"][int(at) - 1] for at in of_r()[f"{number}terms"]]
     for name, frame in zip(model.grps, found, strict=True):
         assert list(frame.columns) == terms
-        np.testing.assert_allclose(frame, asked[name], rtol=1e-7, atol=1e-8)
+        np.testing.assert_allclose(frame, of_r()[f"{number}{name}"], rtol=1e-7, atol=1e-8)
 
 
 # Warnings
