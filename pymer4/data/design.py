@@ -101,11 +101,6 @@ class Design:
         """What was learned about each column."""
         return self.matrices.known
 
-    @property
-    def info(self) -> Any:
-        """The `patsy.DesignInfo` of the right side."""
-        return self.matrices.info
-
     def matrix(self, data: pd.DataFrame, purpose: str = "predict()") -> np.ndarray:
         """Return the right side for new data, as the fit coded it, shape (rows, p); NaN in rows with a missing value.
 
