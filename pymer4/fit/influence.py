@@ -59,13 +59,14 @@ def self_fitted(fit: Fit, X: np.ndarray) -> np.ndarray:
     return np.flatnonzero(fit.leverages(X) > ONE)
 
 
-def untold_by_others(fit: Fit, X: np.ndarray) -> np.ndarray:
+def untold_by_others(fit: Fit, X: np.ndarray, h: np.ndarray | None = None) -> np.ndarray:
     """Return which coefficients hang on rows with leverage 1 alone, shape (p,).
 
     Such a row has no residual, whatever its error, so that residuals tell nothing of these coefficients: theirs are
-    functions of the outcomes of these rows only, X (X'WX)⁻¹ being 0 in all others, up to rounding.
+    functions of the outcomes of these rows only, X (X'WX)⁻¹ being 0 in all others, up to rounding. `h` are the
+    leverages, where they are at hand.
     """
-    alone = fit.leverages(X) > ONE
+    alone = (fit.leverages(X) if h is None else h) > ONE
     if not alone.any():
         return np.zeros(len(fit.b), dtype=bool)
     arms = np.abs(X @ fit.root @ fit.root.T)

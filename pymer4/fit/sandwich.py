@@ -64,10 +64,10 @@ def covariance(
     """
     if kind == "iid":
         return fit.vcov
-    basis = Basis(X, X @ fit.root, fit.root, None, None)
-    elements = Meat.of(kind, clusters, n_lags).elements(basis, fit.weighted_residuals[None], fit.leverages(X)[None])
+    basis, h = Basis(X, X @ fit.root, fit.root, None, None), fit.leverages(X)
+    elements = Meat.of(kind, clusters, n_lags).elements(basis, fit.weighted_residuals[None], h[None])
     V = fit.root @ batched.unpacked(elements, X.shape[1])[0] @ fit.root.T
-    untold = untold_by_others(fit, X)
+    untold = untold_by_others(fit, X, h)
     V[untold] = np.nan
     V[:, untold] = np.nan
     return V
