@@ -164,8 +164,7 @@ def name(drawn: Sequence[Axes], axis: str, at: np.ndarray, names: Sequence[objec
             if axis == "x" and fit is None:
                 room, look = room / 2**0.5, {"rotation": 45, "rotation_mode": "anchor", "ha": "right", "va": "top"}
             fit = fit or _fitted(texts, longest, room, full)
-            small = min(max(room / _LINE, min(full, LEAST)), full)
-            shown, size = fit or (_shortened(texts, int(longest / (0.55 * small))), small)
+            shown, size = fit or (_shortened(texts, int(longest / (0.55 * LEAST))), min(full, LEAST))
             k = 1 if fit else math.ceil(_LINE * size / room - 0.01)
             getattr(ax, f"set_{axis}ticks")(at[::k], shown[::k], fontsize=size, parse_math=False, **look)
 
