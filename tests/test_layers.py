@@ -1,4 +1,7 @@
-"""The house: who may import whom, where R is spoken, where a public column is spelled."""
+"""The house: who may import whom, where R is spoken, where a public column is spelled.
+
+`python tests/test_layers.py` prints the rooms: files, lines, and how many imports go to which others.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -202,6 +206,14 @@ def test_an_import_wakes_nobody():
     assert not {"rpy2", "matplotlib", "joblib", "scipy", "patsy"} & set(done.stdout.split())
 
 
+@every_module
+def test_heavy_packages_are_imported_on_need(module):
+    """At the top of a module, types apart, there is nothing that takes long or that a machine may lack."""
+    top = [node for node in tree(module).body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    found = {name.split(".")[0] for node in top for name in imports(ast.Module([node], []), module)}
+    assert not found & {"rpy2", "matplotlib", "joblib", "tqdm"}
+
+
 # ------------------------------------------------------------------ 4: two languages, two kinds of file
 
 _R_CODE = re.compile(
@@ -259,6 +271,7 @@ def r_functions() -> dict[str, dict[str, bool]]:
     for path in R_FILES:
         code = r_code(path)
         for match in re.finditer(r"^([\w.]+) <- function\(", code, re.MULTILINE):
+            assert match[1] not in found, f"{match[1]} is defined twice"
             halves = (argument.partition("=") for argument in arguments(code, match.end()))
             found[match[1]] = {name.strip(): bool(default) for name, _, default in halves}
     return found
@@ -308,3 +321,23 @@ def test_every_question_is_one_that_r_answers(verb, names):
 def test_no_verb_hides_a_function_of_r(name):
     """A file's function called `t` or `fitted` would stand before R's own for all the others."""
     assert name not in {"t", "c", "fitted", "residuals", "predict", "update", "confint", "vcov", "df", "data", "scale"}
+
+
+# ------------------------------------------------------------------ the rooms, for a report
+
+
+def report() -> str:
+    """Return the files and lines of each room, and how many imports go to which others."""
+    ways = Counter((room(m), room(n)) for m, found in edges().items() for n in found if room(m) != room(n))
+    rows = [f"{'rank':<6}{'room':<12}{'files':>6}{'lines':>8}  imports"]
+    for name in sorted({room(module) for module in FILES}, key=lambda one: (RANKS.get(one, _TOP), one)):
+        own = [path for module, path in FILES.items() if room(module) == name]
+        out = ", ".join(f"{other} {n}" for (here, other), n in sorted(ways.items()) if here == name)
+        size = f"{len(own):>6}{sum(map(lines, own)):>8}"
+        rows.append(f"{RANKS.get(name, _TOP):<6}{name or 'pymer4':<12}{size}  {out}".rstrip())
+    total = f"{len(FILES)} files, {sum(map(lines, FILES.values()))} lines"
+    return "\n".join([*rows, f"{total}, {len(ways)} ways between rooms, {sum(ways.values())} imports"])
+
+
+if __name__ == "__main__":
+    print(report())

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pymer4.errors import FormulaError, ModelWarning, issue
+from pymer4.errors import DataError, FormulaError, ModelWarning, issue
 
 _BORROWING = ("<lambda>", "<listcomp>", "<dictcomp>", "<setcomp>", "<genexpr>")
 """Scopes that are part of another one: what is visible there is visible here."""
@@ -66,10 +66,23 @@ class Scope:
             )
 
     def told(self) -> dict[str, Any]:
-        """Return where each name is found again, as a file has it: without pickles, since reading one runs code."""
+        """Return where each name is found again, without pickles, since reading one runs code."""
         found = {name: _address(value, name, self.homes.get(name)) for name, value in self.values.items()} | self.away
         kept = {name: list(where) for name, where in found.items() if where != _LOST}
         return {"kept": kept, "homes": self.homes, "lost": [name for name in found if name not in kept]}
+
+    def written(self) -> dict[str, Any]:
+        """Return what a file has of the scope; a DataError names an object that no file has a form for."""
+        told = self.told()
+        for name in told["lost"]:
+            value = self.values.get(name)
+            if name in self.values and not callable(value):
+                raise DataError(
+                    f"The model can't be saved: its formula uses {name!r}, a {type(value).__name__}, which a file has "
+                    "no form for. Give it as numbers, text, lists, dicts or arrays and fit again, or keep the model "
+                    "with pickle or joblib."
+                )
+        return told
 
     @classmethod
     def read(cls, told: Mapping[str, Any]) -> Scope:
