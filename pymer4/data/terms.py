@@ -38,6 +38,7 @@ class Names(ast.NodeVisitor):
         called: those that are only ever called, and are no values.
         settings: values that stand in keyword arguments alone, such as `knots` in `bs(x, knots=knots)`.
         quoted: text in `Q("...")`.
+        asked: code in a `Q()` that tells a name, such as `names[0]`.
     """
 
     def __init__(self, factors: Iterable[Any]):
@@ -45,6 +46,7 @@ class Names(ast.NodeVisitor):
         self.called: dict[str, None] = {}
         self.settings: dict[str, None] = {}
         self.quoted: dict[str, None] = {}
+        self.asked: dict[str, None] = {}
         for factor in factors:
             self.visit(tree(factor))
         self.called = {name: None for name in self.called if name not in self.values}
@@ -69,6 +71,7 @@ class Names(ast.NodeVisitor):
             self.quoted[text] = self.called["Q"] = None
         elif isinstance(node.func, ast.Name):
             self.called[node.func.id] = None
+            self.asked |= {ast.unparse(part): None for part in node.args if node.func.id == "Q"}
             for part in (*node.args, *node.keywords):
                 self.visit(part)
         else:
@@ -201,10 +204,18 @@ def reference(node: ast.AST, columns: Container[Any], scope: Scope) -> Reference
 
 
 def columns_named(side: Names, columns: Collection[Any], scope: Scope) -> list[Any]:
-    """Return the columns that one side of a formula names, `Q(name)` with a name from the calling code too."""
-    told = [scope.values.get(name) for name in side.values] if "Q" in side.called else []
+    """Return the columns that one side of a formula names, those in `Q(name)` of a name from the calling code too."""
+    told = [_told(code, scope) for code in side.asked]
     named = (*side.values, *side.quoted, *(name for name in told if isinstance(name, str)))
     return list(dict.fromkeys(name for name in named if name in columns))
+
+
+def _told(code: str, scope: Scope) -> Any:
+    """Return what an expression of the user's names is, None where it can't be told; patsy then says why."""
+    try:
+        return eval(code, dict(scope.values))
+    except Exception:
+        return None
 
 
 def _factors_of(*sides: Iterable[Any]) -> tuple[Any, ...]:

@@ -170,14 +170,16 @@ def test_columns_and_variables_may_be_called_as_functions_of_patsy_are():
     assert Q == I
 
 
-def test_a_name_in_q_may_come_from_the_calling_code():
+@pytest.mark.parametrize("code", ["column", "names[0]", "column.strip()"])
+def test_a_name_in_q_may_come_from_the_calling_code(code):
     data = crossed().assign(y=lambda d: d["y"].where(d.index > 0))
     data.loc[5, "weird column!"] = np.nan
     column = "weird column!"
-    model = fit(Lm("y ~ center(Q(column))", data))
+    names = [column]
+    model = fit(Lm(f"y ~ center(Q({code}))", data))
     by_hand = fit(Lm("y ~ center(Q('weird column!'))", data))
     np.testing.assert_array_equal(model.fits, by_hand.fits)
-    assert column and lost(model.fits) == [0, 5]
+    assert names and lost(model.fits) == [0, 5]
 
 
 def test_a_lambda_is_looked_up_again_after_a_pickle():
