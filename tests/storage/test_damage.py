@@ -103,7 +103,7 @@ class Mine(Lmer):
     pass
 
 
-@pytest.mark.parametrize("what", [None, "model", trial, Lmer, Mine], ids=["nothing", "text", "a function", "a class", "a subclass"])
+@pytest.mark.parametrize("what", [None, "model", trial, Lmer, Mine], ids=["None", "text", "code", "class", "own"])
 def test_what_is_no_model_of_ours_is_refused(tmp_path, what):
     what = what("y ~ x + (1 | g)", trial()) if what is Mine else what
     with pytest.raises(OptionError, match=r"takes .*Lmer.* models, not a.*pickle and joblib"):
