@@ -43,16 +43,22 @@ def pytest_report_header() -> str:
     return f"R's own library has packages that the set-up does not name, which can't be hidden: {named}"
 
 
+@pytest.fixture(autouse=True)
+def figures_closed() -> Iterator[None]:
+    """No figure is left open for the next test."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
+
+
 @pytest.fixture
 def strict() -> Iterator[None]:
-    """Nothing may warn unless a test waits for it, NumPy's global state stays as it was, and no figure is left open."""
+    """Nothing may warn unless a test waits for it, and NumPy's global state stays as it was."""
     before = np.random.get_state()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield
     np.testing.assert_equal(np.random.get_state(), before)
-    if "matplotlib.pyplot" in sys.modules:
-        sys.modules["matplotlib.pyplot"].close("all")
 
 
 # Frames, each in a copy of one's own.

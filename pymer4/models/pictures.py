@@ -259,6 +259,7 @@ class Pictures(Model):
     ) -> Axes:
         """Draw the coefficients, and behind them those of groups: a row each, a column a term that varies."""
         one_of("error_bars", error_bars, ("ci", "se"))
+        across = one_of("orient", how["orient"], ("v", "h")) == "h"
         coefs = self.coefs if plot_intercept else self.coefs.drop(index=list(_INTERCEPTS), errors="ignore")
         estimates = coefs[tables.ESTIMATE]
         if error_bars == "ci":
@@ -272,7 +273,7 @@ class Pictures(Model):
         if wide is not None:
             remedy = "plot_intercept=False leaves it out" if wide in _INTERCEPTS else "axlim= cuts the axis"
             notes += [f"{wide} takes up most of the axis; {remedy}."]
-        how |= {"ylabel" if how["orient"] == "h" else "xlabel": self._estimates_drawn(), "note": " ".join(notes)}
+        how |= {"ylabel" if across else "xlabel": self._estimates_drawn(), "note": " ".join(notes)}
         return forest.forest(estimates, lower, upper, points=groups, **how)
 
     def _fits_named(self) -> str:
