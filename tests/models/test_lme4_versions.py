@@ -30,7 +30,7 @@ def trial() -> pd.DataFrame:
     slopes = rng.multivariate_normal([0, 0], [[0.2, 0.05], [0.05, 0.1]], 20)
     eta = 0.5 + 0.3 * x + slopes[g, 0] + slopes[g, 1] * x
     frame = pd.DataFrame({"g": [f"g{k:02d}" for k in g], "x": x, "y": eta + rng.normal(0, 0.4, 160)})
-    frame["o"] = rng.normal(size=160)
+    frame["w"], frame["o"] = rng.uniform(0.5, 2, 160), rng.normal(size=160)
     frame["size"] = rng.gamma(5, np.exp(eta) / 5)
     # Means above twice that of all rows, from where a step on the inverse scale leaves the range.
     frame["rate"] = rng.gamma(20, 1 / (20 * (0.4 + 0.15 * rng.uniform(-2, 2, 20)[g])))
