@@ -93,8 +93,14 @@ _OF_ALL_EFFECTS = """function(m, rate) {
   c(v$var.random / c(v$var.random + rest, v$var.fixed + v$var.random + rest),
     c(v$var.fixed + v$var.random, v$var.fixed) / (v$var.fixed + v$var.random + rest))
 }"""
+# Its variances, with that of the logistic distribution in the place of its own, which is over the mean of the trials.
+_OF_A_TRIAL = """function(m, rest) {
+  v <- suppressWarnings(insight::get_variance(m))
+  c(v$var.random / c(v$var.random + rest, v$var.fixed + v$var.random + rest),
+    c(v$var.fixed + v$var.random, v$var.fixed) / (v$var.fixed + v$var.random + rest))
+}"""
 _OLDER = """function() !"null_model" %in% names(formals(performance::r2_nakagawa))"""
-NOT_THEIRS = ("uncorrelated", "slopes alone", "offset", "offset given", "trials")  # of trials versions differ
+NOT_THEIRS = ("uncorrelated", "slopes alone", "offset", "offset given")
 
 
 @pytest.mark.parametrize("case", [name for name in CASES if name not in NOT_THEIRS])
@@ -102,7 +108,8 @@ def test_shares_are_those_of_performance(case):
     """Of two terms of one group, as `||` makes them, performance 0.10 takes the first alone: see below.
 
     That version takes the median rate, and for gamma the variance of the delta method. Later ones leave slopes and
-    effects of single rows out of the mean rate, but not out of the shares.
+    effects of single rows out of the mean rate, but not out of the shares, and divide the variance of the logistic
+    distribution by the mean number of trials.
     """
     hermetic.compare_with("performance")
     model, options = fitted(case), {}
@@ -110,6 +117,8 @@ def test_shares_are_those_of_performance(case):
         options = {"rate": "median", "approximation": "delta" if case == "gamma" else "lognormal"}
     if case in ("poisson slopes", "overdispersed") and not options:
         told = inside(_OF_ALL_EFFECTS, model.model_obj, mean_rate(case))
+    elif case == "trials" and not options:
+        told = inside(_OF_A_TRIAL, model.model_obj, np.pi**2 / 3)
     else:
         told = inside(_PERFORMANCE, model.model_obj)
     icc, r2 = model.icc(**options), model.r2(**options)
