@@ -110,7 +110,7 @@ def test_shares_are_those_of_performance(case):
     if inside(_OLDER)[0]:
         options = {"rate": "median", "approximation": "delta" if case == "gamma" else "lognormal"}
     if case in ("poisson slopes", "overdispersed") and not options:
-        told = inside(_OF_ITS_VARIANCES, model.model_obj, np.log1p(1 / mean_rate(case)))
+        told = inside(_OF_ITS_VARIANCES, model.model_obj, float(np.log1p(1 / mean_rate(case))))
     elif case == "trials" and not options:
         told = inside(_OF_ITS_VARIANCES, model.model_obj, np.pi**2 / 3)
     else:
