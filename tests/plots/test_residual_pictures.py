@@ -185,6 +185,12 @@ def test_many_quantiles_are_thinned_between_their_tails(ax):
     assert np.isfinite(band(ax, found[[0, -1], 0])).all()
 
 
+def test_a_million_rows_are_drawn():
+    x, y = np.random.default_rng(14).normal(size=(2, 1_000_000))
+    for axes in (residuals_against_fitted(x, y), quantiles(y)):
+        axes.figure.canvas.draw()
+
+
 @pytest.mark.parametrize("values", [[2.0], [2.0, 2.0, 2.0], [1.0, np.nan, 2.0]])
 @pytest.mark.parametrize("level", [None, 0.9])
 def test_few_or_equal_residuals_can_be_drawn(ax, values, level):
