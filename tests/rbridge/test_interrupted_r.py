@@ -12,7 +12,7 @@ import pytest
 pytestmark = pytest.mark.r
 
 COMMON = """
-    import json, os, random, signal, sys, threading, time, warnings
+    import asyncio, json, os, random, signal, sys, threading, time, warnings
     import numpy as np, pandas as pd
     signal.signal(signal.SIGINT, signal.default_int_handler)
     from pymer4 import Lmer, load_dataset
@@ -65,7 +65,7 @@ def soon(told):
 
 
 def test_a_fit_on_the_main_thread_is_interrupted_at_once_and_the_next_one_works():
-    """By Python's own handler; `test_interrupts.py` has handlers of the user's, and event loops."""
+    """By Python's own handler, one of the user's, and under an event loop, which are all left as they were."""
     told = told_by("""
         m = model()
         told["untouched"] = signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -75,6 +75,30 @@ def test_a_fit_on_the_main_thread_is_interrupted_at_once_and_the_next_one_works(
         told["the fit before stays"] = m.fitted
         told["restored"] = signal.getsignal(signal.SIGINT) is signal.default_int_handler
         told["no descriptor"] = signal.set_wakeup_fd(-1) == -1
+        told["days"] += [days(m)]
+
+        calls = []
+        def mine(number, frame):
+            calls.append(number)
+        signal.signal(signal.SIGINT, mine)
+        told["own: seconds"] = interrupted(resample(m))
+        told["own: called once and restored"] = len(calls) == 1 and signal.getsignal(signal.SIGINT) is mine
+        told["days"] += [days(m)]
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+        async def main():
+            loop, heard = asyncio.get_running_loop(), []
+            loop.add_signal_handler(signal.SIGINT, heard.append, 1)
+            descriptor = signal.set_wakeup_fd(-1)
+            signal.set_wakeup_fd(descriptor, warn_on_full_buffer=False)
+            told["loop: seconds"] = interrupted(resample(m))
+            await asyncio.sleep(0.1)
+            told["loop: heard"] = len(heard) == 1
+            told["loop: descriptor"] = signal.set_wakeup_fd(descriptor, warn_on_full_buffer=False) == descriptor >= 0
+            os.kill(os.getpid(), signal.SIGINT)
+            await asyncio.sleep(0.1)
+            told["loop: heard after"] = len(heard) == 2
+        asyncio.run(main())
         told["days"] += [days(m)]
     """)
     assert soon(told)
