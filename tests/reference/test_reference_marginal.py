@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from reference.lib.quantities import pair
 from scipy import stats
 
 from pymer4 import Lmer, load_dataset
+from pymer4.infer.grids import Adjust, Family
 
 pytestmark = pytest.mark.r
 
@@ -103,8 +105,8 @@ def test_every_verb_adjustment_family_and_df_is_asked_for():
     questions = QUESTIONS.values()
     post_hoc = {q.adjust for q in questions if q.verb == "post_hoc"}
     assert post_hoc == {"tukey", "bonf", "fdr", "hochberg", "hommel", "holm", "dunnet", "mvt"}
-    named = {q.contrasts for q in questions if ":" not in q.contrasts}
-    assert named == {"", "pairwise", "trt.vs.ctrl", "consec", "poly", "eff"}
+    assert {q.adjust for q in questions} == {"", *get_args(Adjust)}
+    assert {q.contrasts for q in questions if ":" not in q.contrasts} == {"", *get_args(Family)}
     assert {q.ddf for q in questions} == {"", "Satterthwaite", "Kenward-Roger", "asymptotic"} - {"Satterthwaite"}
     assert {q.verb for q in questions} == {"post_hoc", "emmeans", "emtrends", "joint_tests"}
     assert {q.data for q in MODELS.values()} >= {"pigs", "warpbreaks", "MOats", "oranges"}
