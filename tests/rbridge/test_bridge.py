@@ -155,6 +155,7 @@ def test_the_user_s_random_stream_is_left_alone(seeded, sleep):
     before, of_numpy = in_r("globalenv()$.Random.seed"), np.random.get_state()
     model.fit(conf_int="boot", n_boot=5, seed=1, summarize=False)
     model.simulate(2, seed=1)
+    model.emmeans("Days", at={"Days": [0, 4, 9]}, adjust="mvt")
     with pytest.raises(RError):
         bridge.call("simulate_mixed", model=model._handle, n="two", conditional=True, seed=1)
     after = in_r("globalenv()$.Random.seed")
