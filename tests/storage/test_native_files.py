@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import joblib
 import numpy as np
 import pandas as pd
 import patsy
@@ -95,6 +96,19 @@ def test_a_native_model_with_holes_comes_back(tmp_path):
     back = saved(model, tmp_path / "x.h5")
     alike_models(model, back)
     alike(model.predict(with_holes()), back.predict(with_holes()))
+
+
+def predicted_there(model: Lm) -> tuple[np.ndarray, Lm]:
+    return model.predict(trial()), model
+
+
+def test_a_spline_goes_to_another_process_and_comes_back():
+    model = native("y ~ bs(x, df=4) * cond", {}, {})
+    ((there, back),) = joblib.Parallel(n_jobs=2)([joblib.delayed(predicted_there)(model)])
+    alike_models(model, back)
+    alike_models(model, refitted(back))
+    for values in (there, back.predict(trial())):
+        alike(values, model.predict(trial()))
 
 
 def test_a_native_model_that_is_not_fitted_comes_back(tmp_path):
