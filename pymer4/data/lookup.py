@@ -116,12 +116,12 @@ def _decisive(columns: Mapping[Any, pd.Series], values: np.ndarray) -> list[Any]
         first = np.unique(groups, return_index=True)[1][groups]
         return not (_differing(values, values[first], values) & (codes[names] >= 0).all(axis=1)).any()
 
-    kept = list(columns)
-    for name in columns:
-        others = [other for other in kept if other != name]
-        if others and rows_of(others).max() < rows_of(kept).max() and decide(others):
-            kept = others
-    return kept
+    names = list(columns)
+    others = {name: [other for other in names if other != name] for name in names} if len(names) > 1 else {}
+    count = rows_of(names).max()
+    spare = [name for name, rest in others.items() if rows_of(rest).max() < count and decide(rest)]
+    kept = [name for name in names if name not in spare]
+    return kept if kept and decide(kept) else names
 
 
 def _taken(raw: Any, places: np.ndarray, index: pd.Index) -> Any:

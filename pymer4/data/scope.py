@@ -7,26 +7,18 @@ and classes by their address; what has none, such as a lambda, is looked up agai
 from __future__ import annotations
 
 import contextlib
-import datetime
 import importlib.util
+import inspect
 import pickle
 import sys
 from collections.abc import Iterable, Mapping
 from types import FrameType, ModuleType
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
-from pymer4.errors import DataError, FormulaError, ModelWarning, issue
+from pymer4.errors import FormulaError, ModelWarning, issue
 
 _BORROWING = ("<lambda>", "<listcomp>", "<dictcomp>", "<setcomp>", "<genexpr>")
 """Scopes that are part of another one: what is visible there is visible here."""
-
-_PLAIN = (
-    *(type(None), bool, int, float, str, datetime.date, datetime.timedelta, np.generic, np.ndarray),
-    *(pd.DataFrame, pd.Series, pd.Index, pd.api.extensions.ExtensionArray),
-)
 
 _LOST = ("lost",)
 
@@ -69,20 +61,8 @@ class Scope:
         """Return where each name is found again, without pickles, since reading one runs code."""
         found = {name: _address(value, name, self.homes.get(name)) for name, value in self.values.items()} | self.away
         kept = {name: list(where) for name, where in found.items() if where != _LOST}
-        return {"kept": kept, "homes": self.homes, "lost": [name for name in found if name not in kept]}
-
-    def written(self) -> dict[str, Any]:
-        """Return what a file has of the scope; a DataError names an object that no file has a form for."""
-        told = self.told()
-        for name in told["lost"]:
-            value = self.values.get(name)
-            if name in self.values and not callable(value):
-                raise DataError(
-                    f"The model can't be saved: its formula uses {name!r}, a {type(value).__name__}, which a file has "
-                    "no form for. Give it as numbers, text, lists, dicts or arrays and fit again, or keep the model "
-                    "with pickle or joblib."
-                )
-        return told
+        lost = [name for name in found if name not in kept]
+        return {"homes": self.homes, "kept": dict(sorted(kept.items())), "lost": lost}
 
     @classmethod
     def read(cls, told: Mapping[str, Any]) -> Scope:
@@ -168,14 +148,12 @@ def _first_argument(frame: FrameType) -> Any:
 
 def _address(value: Any, name: str, home: str | None) -> tuple[Any, ...]:
     """Return how a value, called `name` in the globals of `home`, is found again: plain data for `_found_at`."""
-    if _is_plain(value):
-        return ("value", value)
     if isinstance(value, ModuleType):
         return ("module", value.__name__)
     if type(value).__module__ == "patsy.contrasts":  # which patsy has no pickle of
         return ("patsy", type(value).__name__, vars(value))
     if not callable(value):
-        return _LOST
+        return ("value", value)
     stateful = getattr(value, "__patsy_stateful_transform__", None)
     places = (
         ("attribute", value, *_place(value)),
@@ -190,12 +168,6 @@ def _address(value: Any, name: str, home: str | None) -> tuple[Any, ...]:
 
 def _place(value: Any) -> tuple[str | None, str | None]:
     return getattr(value, "__module__", None), getattr(value, "__qualname__", None)
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, dict):
-        return all(_is_plain(part) for entry in value.items() for part in entry)
-    return all(map(_is_plain, value)) if isinstance(value, (list, tuple)) else isinstance(value, _PLAIN)
 
 
 def _pickled(value: Any) -> bytes:
@@ -227,10 +199,14 @@ def _is_there(how: str, *where: Any) -> bool:
     """Whether an address leads somewhere, as far as that can be told without importing anything."""
     if how not in ("module", "attribute", "stateful"):
         return how in ("value", "patsy")
-    if where[0] not in sys.modules:
+    found: Any = sys.modules.get(where[0])
+    if found is None:
         return importlib.util.find_spec(where[0].partition(".")[0]) is not None
+    if "__getattr__" in vars(found):  # which may import what it is asked for
+        return True
     try:
-        _attribute(*where)
+        for part in ".".join(where[1:]).split(".") if where[1:] else ():
+            found = inspect.getattr_static(found, part)
     except AttributeError:
         return False
     return True

@@ -7,13 +7,12 @@ The arithmetic of one system does not depend on those beside it.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TypeAlias
 
 import numpy as np
 
 Array: TypeAlias = np.ndarray
-
-_ROUNDING = 1e-13  # an eigenvalue that is this share of the largest may be 0
 
 
 def pairs(p: int) -> tuple[Array, Array]:
@@ -56,16 +55,14 @@ def quadratic(root: Array) -> Array:
 
 
 def cholesky(matrices: Array) -> Array:
-    """Return lower triangles, shape (B, p, p), NaN where a matrix is not positive definite, beyond rounding."""
-    try:
+    """Return lower triangles, shape (B, p, p), NaN where a matrix is not positive definite."""
+    with contextlib.suppress(np.linalg.LinAlgError):
         return np.linalg.cholesky(matrices)
-    except np.linalg.LinAlgError:
-        found = np.full_like(matrices, np.nan)
-        known = np.flatnonzero(np.isfinite(matrices).all(axis=(1, 2)))
-        values = np.linalg.eigvalsh(matrices[known])
-        sound = known[values[:, 0] > _ROUNDING * values[:, -1]]
-        found[sound] = np.linalg.cholesky(matrices[sound])
-        return found
+    found = np.full_like(matrices, np.nan)
+    for k, matrix in enumerate(matrices):  # one that is refused takes nothing from those beside it
+        with contextlib.suppress(np.linalg.LinAlgError):
+            found[k] = np.linalg.cholesky(matrix)
+    return found
 
 
 def solve(lower: Array, right: Array) -> Array:

@@ -100,11 +100,12 @@ def _described(system: OneDesign, path: Path, meat: Meat) -> GeneralizedBatch:
     law, (mu, slope) = system.law, system.link.both(system.predicted(path.c))
     there = system.weights > 0
     working = np.where(there, system.weights * slope**2 / law.variance(mu), 0.0)
-    scale = np.where(there, working * (system.y - mu) / slope, 0.0)
+    pull = np.where(there, (system.y - mu) / slope, 0.0)
+    scale = working * pull
     inverses = batched.inverse(path.factor)
     spread, robust = np.ones(len(path.c)), None
     if law.has_dispersion:
-        spread = np.einsum("bi,bi->b", scale, (system.y - mu) / slope) / system.df
+        spread = np.einsum("bi,bi->b", scale, pull) / system.df
     if meat.kind != "iid":
         h = working * basis.leverages(inverses)
         robust = sandwiched(basis, inverses, meat.elements(basis, scale, h))

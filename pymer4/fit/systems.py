@@ -122,8 +122,8 @@ class OneDesign(System):
         for information in (*observed, expected):
             with contextlib.suppress(np.linalg.LinAlgError):
                 factor = np.linalg.cholesky(information)
-                half = np.linalg.inv(factor)
-                return (half.T @ (half @ force))[None], factor[None], np.array([True])
+                step = np.linalg.solve(factor.T, np.linalg.solve(factor, force))
+                return step[None], factor[None], np.array([True])
         return np.zeros((1, len(force))), expected[None], np.array([False])
 
 

@@ -56,13 +56,18 @@ def asymptotic(
     b, se = np.asarray(b, dtype=float), np.asarray(se, dtype=float)
     with np.errstate(divide="ignore", invalid="ignore"):
         statistic = (b - null) / se
-    tail = (1 - level) / (2 if alternative == "two-sided" else 1)
-    reach = t_quantile(tail, np.broadcast_to(df, b.shape)) * se
+    return Inference(se, *limits(b, se, df, level, alternative), p_value(statistic, df, alternative), statistic)
+
+
+def limits(
+    b: np.ndarray, se: np.ndarray, df: float | np.ndarray, level: float, alternative: Alternative = "two-sided"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the limits of estimates; see `asymptotic`."""
+    reach = t_quantile((1 - level) / (2 if alternative == "two-sided" else 1), np.asarray(df, dtype=float)) * se
     lower = np.where(alternative == "less", -np.inf, b - reach)
     upper = np.where(alternative == "greater", np.inf, b + reach)
     known = np.isfinite(reach)
-    p = p_value(statistic, df, alternative)
-    return Inference(se, np.where(known, lower, np.nan), np.where(known, upper, np.nan), p, statistic)
+    return np.where(known, lower, np.nan), np.where(known, upper, np.nan)
 
 
 def p_value(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
 from pymer4.fit.distributions import link_function
-from pymer4.infer.asymptotic import Inference
+from pymer4.infer.asymptotic import limits
+
+Columns: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,10 +39,10 @@ class Target:
         """Return quantities on the scale that they are shown on."""
         return estimates if self.link == "identity" else link_function(self.link).inverse(estimates)
 
-    def inferred(self, estimates: np.ndarray, found: Inference) -> Inference:
-        """Return what was inferred on the scale that is shown: limits are carried over, se by the delta method."""
+    def table(self, estimates: np.ndarray, se: np.ndarray, df: float | np.ndarray, level: float) -> Columns:
+        """Return estimates, se and limits, each (k,), as shown: limits are carried over, se is by the delta method."""
+        lower, upper = limits(estimates, se, df, level)
         if self.link == "identity":
-            return found
-        lower, upper = np.sort([self.shown(found.lower), self.shown(found.upper)], axis=0)
-        se = found.se * np.abs(link_function(self.link).derivative(estimates))
-        return replace(found, se=se, lower=lower, upper=upper)
+            return estimates, se, lower, upper
+        lower, upper = np.sort([self.shown(lower), self.shown(upper)], axis=0)
+        return self.shown(estimates), se * np.abs(link_function(self.link).derivative(estimates)), lower, upper

@@ -14,7 +14,6 @@ from pymer4.data.intake import group_codes
 from pymer4.errors import DataError, ModelWarning, OptionError, also_spelled, issue, one_of, shown, truth
 from pymer4.fit.correlations import Kind, correlations, principal_axes
 from pymer4.fit.sandwich import welch_df
-from pymer4.infer.asymptotic import asymptotic
 from pymer4.infer.compare import Likelihood
 from pymer4.infer.targets import Target
 from pymer4.models.base import Interval, spread
@@ -93,12 +92,11 @@ class LmAnswers(LmState):
         df = self._welch_df(target.L, groups, variance) if varying else self._fit.df
         if interval == "prediction":
             variance = variance + self._new_variance(data, groups)
-        found = target.inferred(eta, asymptotic(eta, np.sqrt(variance), df, level))
+        columns = target.table(eta, np.sqrt(variance), df, level)
         ddf = "Satterthwaite" if varying else "asymptotic" if self._asymptotic else "residual"
         attrs = {"interval": interval, "conf_level": level, "ddf": ddf}
         attrs |= {"scale": "link" if pred_type == "link" and not self._linear else "response"}
-        shown = (target.shown(eta), found.se, found.lower, found.upper)
-        return tables.prediction_table(shown, level, data.index, attrs)
+        return tables.prediction_table(columns, level, data.index, attrs)
 
     def _new_variance(self, data: pd.DataFrame, groups: np.ndarray | None) -> np.ndarray | float:
         """Return the variance of a new outcome about its mean, one a row."""
@@ -270,9 +268,9 @@ class LmAnswers(LmState):
             raise OptionError(
                 f"to_corrs() is for linear models; this one has family {self.family!r} and link {self.link!r}."
             )
-        fit, offset = self._estimate, self._sample().offset
+        fit, offset = self._estimate, self._offset_values()
         weights = np.ones(len(fit.residuals)) if fit.weights is None else fit.weights
-        y = fit.fitted + fit.residuals - (0.0 if offset is None else offset)
+        y = fit.fitted + fit.residuals - (0.0 if offset is None else offset[self._fit.used])
         center = np.average(y, weights=weights) if self._terms.has_intercept else 0.0
         r = correlations(
             corr_type, fit.b, np.diag(fit.unscaled), weights @ fit.residuals**2, weights @ (y - center) ** 2, fisher

@@ -219,7 +219,7 @@ class NativeModel(Pictures):
     _RECORDS: ClassVar[tuple[type, ...]] = (Inference, SecondLevel, LmFit, Lm2Fit, LmOptions, Lm2Options)
     _PLAIN: ClassVar[Mapping[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]]] = {
         "_terms": (attrgetter("text"), Terms),
-        "_scope": (Scope.written, Scope.read),
+        "_scope": (Scope.told, Scope.read),
     }
 
 

@@ -39,8 +39,9 @@ def some_axes(argument: str, value: Any) -> Axes | list[Axes]:
 
     if not _is_several(value):
         return _sound(argument, value)
-    held = [_sound(argument, each) for each in flatten(value)]
-    once(argument, held)
+    held = [_sound(f"a panel of {argument}", each) for each in flatten(value)]
+    if len(set(held)) < len(held):
+        raise OptionError(f"{argument} holds the same Axes more than once. Give one a panel.")
     return held
 
 
@@ -136,6 +137,8 @@ def _sound(argument: str, value: Any) -> Axes:
 
     if isinstance(value, Axes) and value.figure is not None and value.name == "rectilinear":
         return value
+    if isinstance(value, Axes) and value.figure is None:
+        raise OptionError(f"{argument} is an Axes that was removed from its figure. Give one that is still there.")
     raise OptionError(
         f"{argument}={shown(value)} is not a plain matplotlib Axes of a figure. Give what plt.subplots() returns "
         "beside the figure, or none to have a figure made."

@@ -77,7 +77,12 @@ def new(path: Path) -> Path:
 
 
 def check_place(path: Path) -> None:
-    """Refuse a path that is a directory, or is in none."""
+    """Refuse a path that is a directory, or is in none, or whose name is too long for all files of a save."""
+    try:
+        os.lstat(partner(path, ".new"))
+    except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.EINVAL):
+            raise FileError(f"{path} can't be written: {error.strerror}. Choose a shorter name.") from error
     if not os.path.isdir(path.parent):
         raise MissingFileError(
             f"{path} can't be written: there is no directory {path.parent}. Make it first, with "
@@ -155,7 +160,7 @@ def read(path: Path) -> tuple[bytes, bytes | None, bytes | None]:
         robj = b"" if wanted == NO_FILE else _content(partner(path, ".new"), wanted) or _content(partner(path), wanted)
         if robj is not None:
             break
-    if robj is not None and (partner(path, ".new").exists() or new(path).exists()):
+    if robj is not None and any(map(os.path.exists, (partner(path, ".new"), new(path)))):
         # The pair is read: what can't be tidied up now does no harm, and is met again by the next save.
         with contextlib.suppress(OSError), _alone(path, patience=0.0):
             _settled(path)

@@ -38,11 +38,11 @@ def plain(value: Any, where: str = "", records: tuple[Any, ...] = ()) -> Any:
     if isinstance(value, np.ndarray) and value.ndim and cells.is_number(value.dtype):
         return value
     if isinstance(value, Mapping):
-        names = {key: f"{where}[{key!r}]" if where else f".{key}" for key in value}
-        made = {key: plain(held, names[key], records) for key, held in value.items()}
-        if len(made) < _LONG and all(map(_is_entry, made)) and list(made) == sorted(made):
-            return made
-        keys = plain(list(made), f"a key of {where}")
+        if len(value) < _LONG and all(map(_is_entry, value)) and list(value) == sorted(value):
+            return {
+                key: plain(held, f"{where}[{key!r}]" if where else f".{key}", records) for key, held in value.items()
+            }
+        keys = plain(list(value), f"a key of {where}")
         return {_IS: "dict", "keys": keys, "values": plain(list(value.values()), where, records)}
     if isinstance(value, (list, tuple, range)):
         kind = tuple if isinstance(value, tuple) else list
@@ -97,8 +97,10 @@ def _frame(frame: pd.DataFrame, where: str) -> dict[str, Any]:
     """Return a frame as a tree: columns that are all float64 are one array, others one each, by name if they can."""
     where, names = where.lstrip("."), list(frame.columns)
     dtypes = [cells.name_of(dtype) for dtype in frame.dtypes]
-    values: Any = frame.to_numpy()
-    if set(dtypes) != {"float64"}:
+    values: Any
+    if set(dtypes) == {"float64"}:
+        values = frame.to_numpy()
+    else:
         values = [_stored(frame.iloc[:, j], f"Column {name!r} of {where}") for j, name in enumerate(names)]
         if frame.columns.is_unique and all(map(_is_entry, names)):
             values = dict(zip(names, values, strict=True))

@@ -134,8 +134,9 @@ def read(content: bytes, path: Path, unpickled: Callable[[bytes], Any] | None = 
         if _VERSION not in file.attrs:
             raise another
         if any(name in file.attrs and file.attrs[name] > most for name, most in _NEWEST.items()):
+            by = _attribute(file, "written_by") if "written_by" in file.attrs else "a newer version"
             raise FileError(
-                f"{path} was written by a newer version, in a format that pymer4 {pymer4.__version__} does not know. "
+                f"{path} was written by {by}, in a format that pymer4 {pymer4.__version__} does not know. "
                 "Upgrade pymer4: pip install -U pymer4."
             )
         return _Reader(path, unpickled).group(file["/"])
@@ -156,7 +157,8 @@ class _Reader:
         if node.name not in self.known:
             self.known[node.name] = None
             self.known[node.name] = self.group(node) if hasattr(node, "keys") else self.array(node)
-        return self.known[node.name]
+        found, is_linked = self.known[node.name], isinstance(link, h5py.SoftLink)
+        return found.copy() if is_linked and isinstance(found, np.ndarray) else found
 
     def group(self, group: Any) -> Any:
         kind, _, size = (_attribute(group, "TITLE") if "TITLE" in group.attrs else "").partition(":")

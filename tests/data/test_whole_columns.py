@@ -326,3 +326,19 @@ def test_a_copy_carries_the_same(tmp_path):
     rows = data().iloc[[7, 90]]
     save_model(model, tmp_path / "m.h5")
     np.testing.assert_allclose(load_model(tmp_path / "m.h5").predict(rows), model.fits[[7, 90]], rtol=SAME)
+
+
+def test_a_value_that_two_columns_could_tell_is_looked_up_by_both():
+    """A group has its mean; that each x has one mean here, too, is a coincidence of the data."""
+    data = pd.DataFrame({"g": np.repeat(list("ABCD"), 3), "x": [1.0, 2, 3, 1, 2, 3, 5, 6, 7, 5, 6, 7]})
+    data["y"] = np.random.default_rng(1).normal(size=12)
+
+    def mean(g, x):
+        return x.groupby(g).transform("mean")
+
+    model = Lm("y ~ mean(g, x)", data)
+    model.fit(summarize=False)
+    np.testing.assert_allclose(model.predict(data[::-1]), model.fits[::-1])
+    for g, x in (("A", 6.0), ("E", 1.0)):
+        with pytest.raises(FormulaError, match="the fit does not tell"):
+            model.predict(pd.DataFrame({"g": [g], "x": [x]}))

@@ -12,6 +12,7 @@ from rounding import bounds
 from pymer4.data.families import NATIVE_LINKS
 from pymer4.errors import DataError
 from pymer4.fit import basis as basis_module
+from pymer4.fit import batched
 from pymer4.fit.basis import Basis
 from pymer4.fit.glm import generalized
 from pymer4.fit.irls import STILL
@@ -145,6 +146,14 @@ def test_nearly_aliased_samples_are_solved_again():
     for k in range(30):
         rows = np.repeat(np.arange(40), counts[k].astype(int))
         assert (np.abs(found[k] - least_squares(X[rows], y[rows]).b) <= bounds(X[rows], y[rows]).b).all()
+
+
+def test_what_a_system_gives_does_not_hang_on_those_beside_it():
+    alone = [np.eye(3), np.diag([1, 1, 1e-14]), np.diag([1.0, 2, 0]), np.full((3, 3), np.nan)]
+    together = batched.cholesky(np.stack(alone))
+    for one, found in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(batched.cholesky(one[None])[0], found)
+    np.testing.assert_array_equal(np.isnan(together).any(axis=(1, 2)), [False, False, True, True])
 
 
 def test_a_group_without_a_variance_leaves_a_sample_out():
@@ -320,3 +329,16 @@ def test_generalized_draws_depend_on_the_seed_alone(family):
     order = shuffles(90, int(k), int(seed))[0]
     first = generalized(X, y[order], family, link, w[order])
     assert relative(t[0], first.b / np.sqrt(np.diag(covariance(first, X, "hc0")))) < 1e-9
+
+
+def test_a_row_without_weight_may_have_a_predictor_out_of_range():
+    rng = np.random.default_rng(4)
+    X = np.column_stack([np.ones(40), rng.uniform(0, 1, 40)])
+    y = rng.wald((X @ [1.0, 0.5]) ** -0.5, 20)
+    X[-1, 1] = -9.0
+    weights = np.append(np.ones(39), 0.0)
+    found = fitted(
+        Basis.of(X), y, "inverse_gaussian", "1/mu^2", weights[None], None, None, None, Meat.of("iid", None, 1)
+    )
+    alone = generalized(X[:-1], y[:-1], "inverse_gaussian", "1/mu^2")
+    np.testing.assert_allclose(found.se[0], alone.se, rtol=1e-8)
