@@ -13,7 +13,7 @@ import pytest
 from reference.lib.anova import CONTESTS, MODELS, contest, ddfs, mean_pairs, random_pairs, term_pairs
 from reference.lib.files import Reference, compare, reference
 from reference.lib.mixed import fit
-from reference.lib.quantities import coefficient_pairs
+from reference.lib.quantities import coefficient_pairs, log_p_pair
 
 from pymer4 import Lmer
 from pymer4.errors import ModelWarning
@@ -21,9 +21,9 @@ from pymer4.errors import ModelWarning
 pytestmark = pytest.mark.r
 
 # Relative to the number and its scale: estimates and limits to standard errors, statistics and p to 1. Reached with
-# the software of the header: df 2e-6, limits 2e-8, p 4e-9, all else 1e-15.
+# the software of the header: Satterthwaite's df 2e-6, log p 3e-7, limits 2e-8, p 4e-9, all else 2e-9.
 SAME = 1e-6
-TOLERANCE = {"df": 1e-4, "their df": 1e-4}  # Satterthwaite's: second derivatives by differences, R's by numDeriv
+DF = {"Satterthwaite": 2e-5, "Kenward-Roger": 1e-8}  # the first of second derivatives by differences, R's by numDeriv
 
 CASES = [(case, ddf) for case in MODELS for ddf in ddfs(case)]
 
@@ -38,9 +38,9 @@ def told() -> Reference:
     return reference("anova")
 
 
-def check(pairs) -> None:
+def check(pairs, ddf: str = "") -> None:
     for pair in pairs:
-        compare(pair, TOLERANCE.get(pair.quantity, SAME))
+        compare(pair, DF[ddf] if pair.quantity in ("df", "their df", "log p") else SAME)
 
 
 @pytest.mark.parametrize("type", [1, 2, 3])
@@ -48,7 +48,7 @@ def check(pairs) -> None:
 def test_f_tests(case, ddf, type, told):
     table, expected = fitted(case).anova(type=type, ddf=ddf), told.numbers(case, f"anova {type} {ddf}")
     assert list(table.index) == list(expected.index)
-    check(term_pairs(table, expected))
+    check(term_pairs(table, expected), ddf)
 
 
 @pytest.mark.parametrize(("case", "ddf"), CASES)
@@ -56,7 +56,7 @@ def test_coefficients(case, ddf, told):
     """The coefficients of a fit with these df are lmerTest's contests of one coefficient each."""
     table, expected = fitted(case, ddf).coefs, told.numbers(case, f"coefs {ddf}")
     assert list(table.index) == list(expected.index)
-    check(coefficient_pairs(table, expected))
+    check([*coefficient_pairs(table, expected), log_p_pair(table, expected)], ddf)
 
 
 @pytest.mark.parametrize(("case", "ddf"), CASES)
@@ -69,8 +69,8 @@ def test_means_of_factors(case, ddf, told):
         means, differences = model.emmeans(variable, adjust="none", ddf=ddf)
         expected, apart = (told.numbers(case, f"{table} {variable} {ddf}") for table in ("means", "pairs"))
         assert [f"{variable}{level}" for level in means[variable]] == list(expected.index)
-        check(mean_pairs(means, expected))
-        check(mean_pairs(differences, apart))
+        check(mean_pairs(means, expected), ddf)
+        check(mean_pairs(differences, apart), ddf)
 
 
 @pytest.mark.parametrize("case", MODELS)
@@ -87,4 +87,4 @@ def test_random_effects(case, told):
 def test_contests_of_contrasts(case, told):
     table, expected = contest(CONTESTS[case], fitted(CONTESTS[case].model)), told.numbers(case, "contest")
     assert table["Contrast"].tolist() == list(expected.index)
-    check(mean_pairs(table, expected))
+    check(mean_pairs(table, expected), CONTESTS[case].ddf or "Satterthwaite")

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from reference.lib.files import Reference, compare, reference, same_wording
 from reference.lib.linear import CASES, NO_DF, fitted, make, new_data, unseen_data
-from reference.lib.quantities import long_pair, mixed_pairs, pair, require_same_labels, slot
+from reference.lib.quantities import log_p_pair, long_pair, mixed_pairs, pair, require_same_labels, slot
 from scipy import stats
 
 pytestmark = pytest.mark.r
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.r
 SAME = 1e-6
 PROFILE = 1e-5  # roots of splines; R differs from itself by 2e-7
 THETA = 1e-8  # R differs from itself by 1e-10: its sums depend on where in memory a matrix happens to lie
-DF = 1e-4  # second derivatives by differences, on R's side numDeriv's
+DF = 2e-5  # of df and of log p: second derivatives by differences, on R's side numDeriv's
 P_OWN = 1e-10  # against the far tail of t at our own t and df
 STEP = 1e-4  # of lme4's gradient, a difference quotient: the rounding of the deviance is divided by it
 
@@ -37,6 +37,8 @@ def test_quantities(case, told):
     ]
     for one in pairs:
         compare(one, DF if one.quantity == "df" else SAME)
+    if case not in NO_DF:
+        compare(log_p_pair(fitted(case).coefs, told.numbers(case, "coefs")), DF)
     assert len(pairs) >= 12 - 2 * (case in NO_DF)
 
 

@@ -150,6 +150,12 @@ def coefficient_pairs(found: pd.DataFrame, expected: pd.DataFrame) -> Iterator[P
     yield pair("p", found["P-val"], expected[p], 1 - expected[p])
 
 
+def log_p_pair(found: pd.DataFrame, expected: pd.DataFrame) -> Pair:
+    """Return p of a table of coefficients as logarithms, which tell small ones apart."""
+    with np.errstate(divide="ignore"):
+        return pair("log p", np.log(found["P-val"]), np.log(expected.filter(like="Pr(").iloc[:, 0]), 1)
+
+
 def _variances(model: Lmer, told: pd.DataFrame) -> Iterator[Pair]:
     values = told[["var", "sd"]].replace("NA", "nan").astype(float).to_numpy()
     correlated = (told["second"] != "NA").to_numpy()
