@@ -43,14 +43,15 @@ exact_glm <- function(how, start) {
 # glm.nb() leaves theta where a step is below 1e-4: so the two steps that it alternates go on.
 with_exact_theta <- function(model, how) {
   link <- model$family$link
+  w <- model$prior.weights
   how$link <- NULL
   for (again in 1:6) {
-    theta <- as.vector(theta.ml(model$y, fitted(model), limit = 100, eps = 1e-13))
+    theta <- as.vector(theta.ml(model$y, fitted(model), sum(w), w, limit = 100, eps = 1e-13))
     how$family <- do.call(negative.binomial, list(theta, link))
     model <- exact_glm(how, coef(model))
   }
   model$theta <- theta
-  model$twologlik <- 2 * sum(stats::dnbinom(model$y, theta, mu = fitted(model), log = TRUE))
+  model$twologlik <- 2 * sum(w * stats::dnbinom(model$y, theta, mu = fitted(model), log = TRUE))
   class(model) <- c("negbin", class(model))
   model
 }

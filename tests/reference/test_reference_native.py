@@ -10,7 +10,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from reference.lib.files import compare, frozen
+from reference.lib.files import compare, frozen, written_now
 from reference.lib.native import GROUPED, NATIVES, SINGLE, fitted, near_rows
 from reference.lib.quantities import long_pair, pair
 
@@ -98,6 +98,17 @@ def test_first_level(case):
     if NATIVES[case].linear:
         found = np.column_stack([model.rsquared_per_group, model.rsquared_adj_per_group])
         compare(pair("R²", found, R.numbers(case, "quality"), 1e-3), SAME)
+
+
+@pytest.mark.slow
+@pytest.mark.r
+def test_the_r_at_hand_writes_the_same():
+    now = written_now("native")
+    if now.versions != R.versions:
+        pytest.skip("R or a package has another version")
+    assert set(now) == set(R)
+    for key in R:
+        compare(pair(" ".join(key), now.numbers(*key), R.numbers(*key), 1e-3), SAME)
 
 
 def test_the_cases_have_every_family_link_and_covariance():

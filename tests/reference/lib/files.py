@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -53,6 +54,9 @@ class Reference:
 
     def __contains__(self, key: tuple[str, str]) -> bool:
         return key in self._tables
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(self._tables)
 
     def text(self, case: str, table: str) -> pd.DataFrame:
         cells = self._tables[case, table]
