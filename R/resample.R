@@ -52,7 +52,8 @@ simulated_ranks <- function(model, n, seed) {
     drawn <- drawn + !is.na(values)
   }
   list(
-    population = model@resp$family$linkinv(population_predictor(model)), less = less, equal = equal, drawn = replace(drawn, trials == 0, 0)
+    population = model@resp$family$linkinv(population_predictor(model)), less = less, equal = equal,
+    drawn = replace(drawn, trials == 0, 0)
   )
 }
 
