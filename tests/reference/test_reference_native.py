@@ -1,4 +1,4 @@
-"""`Lm` and `Lm2` against numbers that R's lm, glm, MASS and sandwich wrote to native.csv; this needs no R.
+"""`Lm` and `Lm2` against numbers that R's lm, glm, MASS and sandwich wrote to native.csv; one slow test alone needs R.
 
 `native_cases.csv` names the models. What is compared is computed by NumPy, so no version of R loosens it.
 """
