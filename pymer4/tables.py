@@ -21,6 +21,7 @@ PROBABILITY = "Prob"
 P_VAL = "P-val"
 PERM_P_VAL = "Perm-P-val"
 NUM_PERM = "Num_perm"
+NUM_BOOT = "Num_boot"
 SIG = "Sig"
 NAME = "Name"
 VARIANCE = "Var"
@@ -44,9 +45,9 @@ _COMPARED = ("model", "npar", "AIC", "BIC", "log-likelihood", "deviance")
 _STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"), (0.1, "."))
 
 
-def limit_columns(level: float) -> tuple[str, str]:
+def limit_columns(level: float, alternative: str = "two-sided", end: str = "_ci") -> tuple[str, str]:
     """Return the names of the two interval columns, such as `("2.5_ci", "97.5_ci")` for a level of 0.95."""
-    lower, upper = (f"{percent}_ci" for percent in _percents(level))
+    lower, upper = (f"{percent}{end}" for percent in _percents(level, alternative))
     return lower, upper
 
 
@@ -71,6 +72,7 @@ def mixed_coefs(
     family: str = "gaussian",
     link: str = "identity",
     n_permuted: int = 0,
+    alternative: str = "two-sided",
 ) -> pd.DataFrame:
     """Return the coefficient table of a model.
 
@@ -84,8 +86,9 @@ def mixed_coefs(
         family: error distribution.
         link: its link.
         n_permuted: number of permutations that p comes from; it stands where df would.
+        alternative: which of the limits are infinite.
     """
-    lower, upper = limit_columns(level)
+    lower, upper = limit_columns(level, alternative)
     values = {str(name): np.asarray(found) for name, found in fixed.items()}
     columns: dict[str, object] = {ESTIMATE: values["estimate"], lower: values["lower"], upper: values["upper"]}
     columns[SE] = values["se"]
@@ -226,7 +229,7 @@ def comparison_table(models: Sequence[Any], chisq: np.ndarray, df: np.ndarray, p
     return pd.DataFrame(columns | {name: pd.Series(values, dtype=object) for name, values in texts.items()})
 
 
-def marginal_estimates(found: Mapping[str, Any], level: float) -> pd.DataFrame:
+def marginal_estimates(found: Mapping[str, Any], level: float, alternative: str = "two-sided") -> pd.DataFrame:
     """Return marginal means or slopes, one a row.
 
     A variable that has the name of a column of ours is in one with another name, which `attrs["columns"]` tells.
@@ -234,22 +237,47 @@ def marginal_estimates(found: Mapping[str, Any], level: float) -> pd.DataFrame:
     Args:
         found: `labels`, the values of each variable; `values`: estimate, lower, upper, se and df.
         level: confidence level of `lower` and `upper`.
+        alternative: which of these are infinite.
     """
-    return _beside(_estimated(found["values"], level), found["labels"], _marginal(level))
+    limits = limit_columns(level, alternative)
+    return _beside(_estimated(found["values"], limits), found["labels"], _marginal(limits))
 
 
-def marginal_contrasts(found: Mapping[str, Any], level: float) -> pd.DataFrame:
+def marginal_contrasts(found: Mapping[str, Any], level: float, alternative: str = "two-sided") -> pd.DataFrame:
     """Return contrasts of marginal means or slopes, as `marginal_estimates` does.
 
     Beside labels (of the variables that they are made by) and values, with statistic and p as well, `found` has
     `contrast`, what they are called, and `z`, whether the statistic is one.
     """
-    values = found["values"]
+    values, limits = found["values"], limit_columns(level, alternative)
     statistic = (Z_STAT if found["z"] else T_STAT, values["statistic"])
-    columns = [*_estimated(values, level), statistic, *_tested(values["p"])]
-    table = _beside(columns, found["labels"], _marginal(level))
+    columns = [*_estimated(values, limits), statistic, *_tested(values["p"])]
+    table = _beside(columns, found["labels"], _marginal(limits))
     table.insert(0, CONTRAST, _objects(found["contrast"]))
     return table
+
+
+def inferred(found: Mapping[str, Any], level: float, alternative: str) -> pd.DataFrame:
+    """Return estimates, limits and SE of coefficients, means, contrasts or predictions, and what else is known of them.
+
+    `found` has `rows`, their names; `labels` and `contrast` as in `marginal_contrasts`, or None; `values`: estimate,
+    lower, upper, se, and some of n_boot, n_perm, statistic and z, p and permuted_p, df.
+    """
+    values, limits = found["values"], limit_columns(level, alternative)
+    names = {"n_boot": NUM_BOOT, "n_perm": NUM_PERM, "df": DF, "z": Z_STAT, "statistic": T_STAT, "p": P_VAL}
+    names |= {"permuted_p": PERM_P_VAL}
+    columns = _estimated(values, limits)[:4] + [(name, values[key]) for key, name in names.items() if key in values]
+    columns += [(SIG, _stars(values[key])) for key in ("p", "permuted_p") if key in values]
+    table = _beside(columns, found["labels"], {*_marginal(limits), *names.values()}, found["rows"])
+    if found["contrast"] is not None:
+        table.insert(0, CONTRAST, _objects(found["contrast"]))
+    return table
+
+
+def simulated(draws: pd.DataFrame, quantiles: np.ndarray, level: float) -> pd.DataFrame:
+    """Return mean, standard deviation and two quantiles, shape (2, rows), of the simulated outcomes of each row."""
+    ends = dict(zip(limit_columns(level, end="_q"), quantiles, strict=True))
+    return pd.DataFrame({"Mean": draws.mean(axis=1), "SD": draws.std(axis=1), **ends}, index=draws.index)
 
 
 def joint_table(found: Mapping[str, Any], linear: bool) -> pd.DataFrame:
@@ -263,14 +291,15 @@ def joint_table(found: Mapping[str, Any], linear: bool) -> pd.DataFrame:
     return _beside(tests, found["labels"], [name for name, _ in tests], found["terms"])
 
 
-def _marginal(level: float) -> tuple[str, ...]:
+def _marginal(limits: tuple[str, str]) -> tuple[str, ...]:
     """Return the columns that tables of marginal means and of their contrasts have of their own."""
-    return (CONTRAST, ESTIMATE, *limit_columns(level), SE, DF, T_STAT, Z_STAT, P_VAL, SIG)
+    return (CONTRAST, ESTIMATE, *limits, SE, DF, T_STAT, Z_STAT, P_VAL, SIG)
 
 
-def _estimated(values: Mapping[str, np.ndarray], level: float) -> list[tuple[str, np.ndarray]]:
-    names = (ESTIMATE, *limit_columns(level), SE, DF)
-    return list(zip(names, (values[key] for key in ("estimate", "lower", "upper", "se", "df")), strict=True))
+def _estimated(values: Mapping[str, np.ndarray], limits: tuple[str, str]) -> list[tuple[str, np.ndarray]]:
+    names = (ESTIMATE, *limits, SE, DF)
+    keys = ("estimate", "lower", "upper", "se", "df")
+    return [(name, values[key]) for name, key in zip(names, keys, strict=True) if key in values]
 
 
 def _tested(p: np.ndarray) -> list[tuple[str, np.ndarray]]:
@@ -296,7 +325,7 @@ def _beside(
             names[name] += " (variable)"
     theirs = list(zip(names.values(), users.values(), strict=True))
     columns = [*ours, *theirs] if ours_first else [*theirs, *ours]
-    index = _named(rows if rows is not None else (str(i + 1) for i in range(len(ours[0][1]))))
+    index = rows if isinstance(rows, pd.Index) else _named(rows or (str(i + 1) for i in range(len(ours[0][1]))))
     table = pd.DataFrame(dict(enumerate(values for _, values in columns)), index=index)
     table.columns = _named(name for name, _ in columns)
     other = {name: column for name, column in names.items() if column != name}
@@ -314,6 +343,7 @@ def lifted(statistics: Mapping[str, float], places: int = 3) -> str:
     return "   ".join(f"{name}: {value:.{places}f}" for name, value in statistics.items())
 
 
-def _percents(level: float) -> tuple[str, str]:
-    tail = 50 * (1 - level)
-    return f"{round(tail, 6):g}", f"{round(100 - tail, 6):g}"
+def _percents(level: float, alternative: str = "two-sided") -> tuple[str, str]:
+    tail = (50 if alternative == "two-sided" else 100) * (1 - level)
+    lower, upper = 0 if alternative == "less" else tail, 100 if alternative == "greater" else 100 - tail
+    return f"{round(lower, 6):g}", f"{round(upper, 6):g}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -47,6 +47,10 @@ class Basis:
         small = many and n * p * (p + 1) / 2 <= _PRODUCTS
         shrink = None if weights is None else np.sqrt(weights)
         return cls(X, Q, root, shrink, batched.products(Q) if small else None)
+
+    def toward(self, L: Array) -> Basis:
+        """Return the basis with L b, shape (k,), in the place of the coefficients: `root` and all that has its rows."""
+        return replace(self, root=L @ self.root)
 
     @property
     def directions(self) -> Array:

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
+from pymer4.fit import batched
+
 ONE = 1 - 1e-10
 """A leverage from which on a row fits itself: the coefficients can't be told without it."""
 
@@ -73,13 +75,26 @@ def untold_by_others(fit: Fit, X: np.ndarray, h: np.ndarray | None = None) -> np
     return arms[~alone].max(axis=0, initial=0.0) <= _NONE * arms[alone].max(axis=0)
 
 
-def jackknife(fit: Fit, X: np.ndarray) -> np.ndarray:
-    """Return the coefficients of the fits without each row in turn, shape (n, p).
+def jackknife(fit: Fit, X: np.ndarray, clusters: np.ndarray | None = None) -> np.ndarray:
+    """Return the coefficients of the fits without each row in turn, or each cluster, shape (m, p).
 
     b less (X'WX)⁻¹ x_i w_i e_i / (1 − h_i), with the weights of the other rows as they are (Miller 1974, Annals of
     Statistics 2, 880-891); for a generalized model one step of the iterations (Pregibon 1981, Annals of Statistics 9,
-    705-724). NaN for a row without which the coefficients can't be told.
+    705-724). Without the rows g it is b less (X'WX − X_g'W_g X_g)⁻¹ X_g'W_g e_g. NaN where the coefficients can't be
+    told without them. `clusters` are codes 0, 1, ..., shape (n,).
     """
-    h = fit.leverages(X)
-    left = np.where(h > ONE, np.nan, 1 - h)
-    return fit.b - (fit.scores(X) / left[:, None]) @ fit.unscaled
+    if clusters is None:
+        h = fit.leverages(X)
+        left = np.where(h > ONE, np.nan, 1 - h)
+        return fit.b - (fit.scores(X) / left[:, None]) @ fit.unscaled
+    # In the basis X root, where X'WX is the identity.
+    arms, order = X @ fit.root, np.argsort(clusters, kind="stable")
+    starts = np.searchsorted(clusters[order], np.arange(clusters.max() + 1))
+    scores = np.add.reduceat((fit.scores(X) @ fit.root)[order], starts)
+    weights = 1.0 if fit.row_weights is None else fit.row_weights[order, None]
+    own = np.add.reduceat(batched.products(arms)[order] * weights, starts)
+    rest = np.eye(X.shape[1]) - batched.unpacked(own, X.shape[1])
+    told = np.linalg.eigvalsh(rest)[:, 0] > 1 - ONE
+    moved = np.full(scores.shape, np.nan)
+    moved[told] = np.linalg.solve(rest[told], scores[told][..., None])[..., 0]
+    return fit.b - moved @ fit.root.T

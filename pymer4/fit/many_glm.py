@@ -33,7 +33,8 @@ class GeneralizedBatch:
         dispersion: shape (B,).
         theta: of the negative binomial, shape (B,), else None.
         separated: whether coefficients grow without limit, shape (B,); they are those at which R's `glm` stops.
-        robust: variances of the coefficients by the sandwich asked for, shape (B, p), else None.
+        robust: variances of L b by the sandwich asked for, shape (B, k), else None.
+        L: rows whose L b are tested, shape (k, p); None for the coefficients.
     """
 
     b: Array
@@ -43,13 +44,16 @@ class GeneralizedBatch:
     theta: Array | None
     separated: Array
     robust: Array | None = None
+    L: Array | None = None
 
     @property
-    def se(self) -> Array:
-        """Standard errors of the coefficients, shape (B, p): the sandwich's where one was asked for."""
-        if self.robust is not None:
-            return np.sqrt(self.robust)
-        return np.sqrt(self.dispersion[:, None] * np.einsum("bii->bi", self.unscaled))
+    def z(self) -> Array:
+        """L b over its standard error, shape (B, k): the sandwich's where one was asked for."""
+        L = np.eye(self.b.shape[1]) if self.L is None else self.L
+        variances = self.robust
+        if variances is None:
+            variances = self.dispersion[:, None] * (batched.packed(self.unscaled) @ batched.quadratic(L))
+        return (self.b if self.L is None else self.b @ L.T) / np.sqrt(variances)
 
 
 def fitted(
@@ -62,6 +66,7 @@ def fitted(
     theta: float | None = None,
     start: Array | None = None,
     meat: Meat = PLAIN,
+    L: Array | None = None,
 ) -> GeneralizedBatch:
     """Fit one design to many outcomes, or one outcome with many sets of weights.
 
@@ -71,7 +76,7 @@ def fitted(
     system = OneDesign.of(basis, y, family, link, weights, offset, theta)
     with np.errstate(all="ignore"):
         system, path = _climbed(system, theta, start)
-        found = _described(system, path, meat)
+        found = _described(system, path, meat, L)
     for k in np.flatnonzero(~found.ok):
         _again(found, k, system, theta, meat)
     return found
@@ -94,7 +99,7 @@ def _climbed(system: OneDesign, theta: float | None, start: Array | None) -> tup
     return system.given(path.theta), path
 
 
-def _described(system: OneDesign, path: Path, meat: Meat) -> GeneralizedBatch:
+def _described(system: OneDesign, path: Path, meat: Meat, L: Array | None) -> GeneralizedBatch:
     """Return the record of the fits at rest."""
     basis, root = system.basis, system.basis.root
     law, (mu, slope) = system.law, system.link.both(system.predicted(path.c))
@@ -108,7 +113,7 @@ def _described(system: OneDesign, path: Path, meat: Meat) -> GeneralizedBatch:
         spread = np.einsum("bi,bi->b", scale, pull) / system.df
     if meat.kind != "iid":
         h = working * basis.leverages(inverses)
-        robust = sandwiched(basis, inverses, meat.elements(basis, scale, h))
+        robust = sandwiched(basis if L is None else basis.toward(L), inverses, meat.elements(basis, scale, h))
     found = GeneralizedBatch(
         b=basis.coefficients(path.c),
         ok=path.converged,
@@ -117,6 +122,7 @@ def _described(system: OneDesign, path: Path, meat: Meat) -> GeneralizedBatch:
         theta=system.theta,
         separated=np.zeros(len(path.c), dtype=bool),
         robust=robust,
+        L=L,
     )
     for values in (found.b, found.unscaled, found.dispersion, found.theta, found.robust):
         if values is not None:
@@ -148,4 +154,5 @@ def _again(found: GeneralizedBatch, k: int, system: OneDesign, theta: float | No
         root = np.linalg.solve(basis.root, fit.root)
         inverses = (root @ root.T)[None]
         h = working * basis.leverages(inverses)
-        found.robust[k] = sandwiched(basis, inverses, meat.elements(basis, scale[None], h))[0]
+        shown = basis if found.L is None else basis.toward(found.L)
+        found.robust[k] = sandwiched(shown, inverses, meat.elements(basis, scale[None], h))[0]

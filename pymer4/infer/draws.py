@@ -75,20 +75,29 @@ def quantiles(draws: np.ndarray, shares: np.ndarray) -> np.ndarray:
         >>> quantiles(np.arange(1.0, 20.0), np.array([0.05, 0.5])).tolist()
         [1.0, 10.0]
     """
+    shares = np.asarray(shares, dtype=float)
+    columns = draws.reshape(len(draws), -1)
+    found = _placed(columns, np.full(columns.shape[1], len(draws)), np.tile(shares.ravel(), (columns.shape[1], 1)))
+    return found.T.reshape(*shares.shape, *draws.shape[1:])
+
+
+def _placed(draws: np.ndarray, n: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Return quantiles of columns of draws (B, k), shape (k, m), at shares (k, m), of the n (k,) that are no NaN."""
     from scipy.special import ndtri
 
-    n, shares = len(draws), np.asarray(shares, dtype=float)
+    ascending, n = np.sort(draws, axis=0), n[:, None]
     rank = (n + 1) * shares
     whole = np.round(rank)
-    below = np.clip(np.where(np.abs(rank - whole) <= _WHOLE * (n + 1), whole, np.floor(rank)), 0, n).astype(int)
-    start, end = ndtri(np.clip([below, below + 1], 1, n) / (n + 1))
+    with np.errstate(invalid="ignore"):
+        below = np.where(np.abs(rank - whole) <= _WHOLE * (n + 1), whole, np.floor(rank))
+        below = np.clip(np.nan_to_num(below), 0, n).astype(int)
+    start, end = (ndtri(np.clip(place, 1, n) / (n + 1)) for place in (below, below + 1))
     with np.errstate(divide="ignore", invalid="ignore"):
         step = (ndtri(shares) - start) / (end - start)
     inside = (below >= 1) & (below < n) & (np.abs(rank - below) > _WHOLE * (n + 1))
-    step = np.where(inside, step, 0.0).reshape(-1, *[1] * (draws.ndim - 1))
-    ascending = np.sort(draws, axis=0)
-    first, second = (ascending[np.clip(place, 1, n) - 1] for place in (below, below + 1))
-    return first + step * (second - first)
+    places = [np.maximum(np.clip(place, 1, n) - 1, 0).T for place in (below, below + 1)]
+    first, second = (np.take_along_axis(ascending, place, axis=0).T for place in places)
+    return first + np.where(inside, step, 0.0) * (second - first)
 
 
 def percentiles(draws: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
@@ -98,11 +107,11 @@ def percentiles(draws: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray
 
 def _limits(draws: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return two quantiles of each column of draws, whose shares are a row of `shares`, shape (k, 2)."""
+    n = np.isfinite(draws).sum(axis=0)
     found = np.full(shares.shape, np.nan)
-    for j, column in enumerate(draws.T):
-        there = column[np.isfinite(column)]
-        if len(there) > 1 and np.isfinite(shares[j]).all():
-            found[j] = quantiles(there, shares[j])
+    told = (n > 1) & np.isfinite(shares).all(axis=1)
+    if told.any():
+        found[told] = _placed(np.where(np.isfinite(draws), draws, np.nan)[:, told], n[told], shares[told])
     return found[:, 0], found[:, 1]
 
 

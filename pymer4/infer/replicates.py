@@ -169,24 +169,29 @@ def permute_linear(
     offset: Vector = None,
     within: Vector = None,
     scheme: str = "raw",
+    L: Vector = None,
+    null: float | Array = 0.0,
     n_jobs: int = 1,
     note: Note | None = None,
 ) -> Array:
-    """Return t statistics of permutations, shape (n_perm, p); rows change places within the groups `within` alone.
+    """Return t statistics of permutations, shape (n_perm, k); rows change places within the groups `within` alone.
+
+    They are of the rows of L, shape (k, p), or of the coefficients.
 
     The raw scheme shuffles the outcome (less the offset) over the rows, with its weight, which is the inverse of its
     variance; that is a test of all coefficients at once. Freedman and Lane's tests each for itself: the residuals of
-    the model without a column are shuffled, its fitted values added, and the column's t is taken from the full model
-    (1983, J. Bus. Econ. Stat. 1, 292-298). With weights, residuals are shuffled at unit variance and put back on the
-    row's own scale.
+    the model in which l b is `null` are shuffled, its fitted values added, and the t of l b − null is taken from the
+    full model (1983, J. Bus. Econ. Stat. 1, 292-298). With weights, residuals are shuffled at unit variance and put
+    back on the row's own scale.
     """
     meat = Meat.of(kind, clusters, n_lags)
     free = y if offset is None else y - offset
+    basis = Basis.of(X, weights if scheme != "raw" else None)
+    basis = basis if L is None else basis.toward(L)
     if scheme == "raw":
-        draw = partial(_shuffled, Basis.of(X), free, meat, groups, weights, within)
+        draw = partial(_shuffled, basis, free, meat, groups, weights, within)
     else:
-        basis = Basis.of(X, weights)
-        draw = partial(_freedman_lane, basis, _reduced_fits(basis, free), meat, groups, within)
+        draw = partial(_freedman_lane, basis, _reduced_fits(basis, free, null), meat, groups, within)
     return map_chunks(stacked, blocks(seed, n_perm, len(y) // _ROWS), n_jobs, draw, note=note)
 
 
@@ -203,15 +208,16 @@ def permute_generalized(
     kind: Kind = "iid",
     clusters: Vector = None,
     n_lags: int = 1,
+    L: Vector = None,
     n_jobs: int = 1,
     note: Note | None = None,
 ) -> Array:
-    """Return b / se of shuffles of the outcome, shape (n_perm, p), NaN where there is no fit.
+    """Return L b / se of shuffles of the outcome, shape (n_perm, k), NaN where there is no fit.
 
     An outcome takes its prior weight (a proportion its trials) and its offset (a count its exposure) along.
     """
     meat = Meat.of(kind, clusters, n_lags)
-    draw = partial(_shuffled_generalized, Basis.of(X), y, (family, link), weights, offset, within, meat)
+    draw = partial(_shuffled_generalized, Basis.of(X), y, (family, link), weights, offset, within, meat, L)
     return map_chunks(stacked, blocks(seed, n_perm, len(y)), n_jobs, draw, note=note)
 
 
@@ -223,12 +229,12 @@ def _shuffled(
 
 
 def _shuffled_generalized(
-    basis: Basis, y: Array, names: Names, weights: Vector, offset: Vector, within: Vector, meat: Meat, seed: int, k: int
-) -> Array:
+    basis: Basis, y: Array, names: Names, weights: Vector, offset: Vector, within: Vector, meat: Meat, L: Vector,
+    seed: int, k: int,
+) -> Array:  # fmt: skip
     orders = shuffles(len(y), k, seed, within)
     own, moved = (None if v is None else v[orders] for v in (weights, offset))
-    found = fitted(basis, y[orders], *names, own, moved, meat=meat)
-    return found.b / found.se
+    return fitted(basis, y[orders], *names, own, moved, meat=meat, L=L).z
 
 
 def _freedman_lane(
@@ -243,13 +249,15 @@ def _freedman_lane(
     return found
 
 
-def _reduced_fits(basis: Basis, y: Array) -> list[tuple[Array, Array]]:
-    """Return fitted values and residuals, each (n,) and times sqrt(w), of the models without each column in turn."""
+def _reduced_fits(basis: Basis, y: Array, null: float | Array = 0.0) -> list[tuple[Array, Array]]:
+    """Return fits and residuals of the models in which each row l b is `null`, (n,) and times sqrt(w), the null off."""
     shrunk = basis.shrunk(y)
     c = basis.Q.T @ shrunk
     left = shrunk - basis.Q @ c
-    own = (basis.directions @ c)[:, None] * (basis.directions @ basis.Q.T)
-    return [(shrunk - left - part, left + part) for part in own]
+    arms = basis.directions @ basis.Q.T
+    held = null / np.linalg.norm(basis.root, axis=1)
+    own = (basis.directions @ c - held)[:, None] * arms
+    return [(shrunk - left - part - h * arm, left + part) for part, h, arm in zip(own, held, arms, strict=True)]
 
 
 def t_statistics(basis: Basis, Y: Array, meat: Meat, groups: Vector = None, W: Vector = None) -> tuple[Array, Array]:

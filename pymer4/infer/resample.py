@@ -77,8 +77,8 @@ def counted(reasons: Iterable[str], n: int) -> str:
 # ------------------------------------------------------------------ what shuffling leaves as it is
 
 
-def untestable(X: np.ndarray, within: np.ndarray | None) -> np.ndarray:
-    """Return of which coefficients shuffled outcomes say nothing, shape (p,).
+def untestable(X: np.ndarray, within: np.ndarray | None, L: np.ndarray | None = None) -> np.ndarray:
+    """Return of which rows of L b, by default the coefficients, shuffled outcomes say nothing, shape (k,).
 
     A row l says something of b only if l b = 0 for all b whose X b is constant within the clusters: shuffling adds
     such an X b to every outcome alike. So a mean is not tested, and a contrast of means is. Rows change places among
@@ -89,16 +89,18 @@ def untestable(X: np.ndarray, within: np.ndarray | None) -> np.ndarray:
         >>> untestable(X, None).tolist(), untestable(X, np.array([0, 0, 1, 1])).tolist()
         ([True, False], [True, False])
     """
-    basis = Basis.of(X)
+    basis = Basis.of(X) if L is None else Basis.of(X).toward(L)
     varying = basis.Q - _means(basis.Q, within)
     _, lengths, directions = np.linalg.svd(varying, full_matrices=False)
     constant = directions[lengths < _CONSTANT]
     return np.linalg.norm(basis.directions @ constant.T, axis=1) > _INVOLVED
 
 
-def kept(X: np.ndarray, weights: np.ndarray | None, within: np.ndarray | None) -> np.ndarray:
-    """Return which share of each estimate stays when the residuals without its column are shuffled, shape (p,)."""
-    basis = Basis.of(X, weights)
+def kept(
+    X: np.ndarray, weights: np.ndarray | None, within: np.ndarray | None, L: np.ndarray | None = None
+) -> np.ndarray:
+    """Return which share of each estimate stays when the residuals without it are shuffled, shape (k,)."""
+    basis = Basis.of(X, weights) if L is None else Basis.of(X, weights).toward(L)
     alone = basis.Q @ basis.directions.T
     return (_means(alone, within) ** 2).sum(axis=0)
 

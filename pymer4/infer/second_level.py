@@ -15,7 +15,7 @@ import numpy as np
 
 from pymer4.data.sample import compact
 from pymer4.fit import sandwich
-from pymer4.fit.basis import Basis
+from pymer4.fit.basis import Basis, sums_by
 from pymer4.fit.batched import unpacked
 from pymer4.fit.linear import least_squares
 from pymer4.infer.replicates import bootstrap_linear, stacked, t_statistics
@@ -107,6 +107,16 @@ def bootstrap_means(
             X = np.ones((len(values), 1))
             draws[:, j] = bootstrap_linear(X, values, n_boot, seed, clusters=clusters, n_jobs=n_jobs, note=note)[:, 0]
     return draws
+
+
+def without_each(stage: SecondLevel) -> np.ndarray:
+    """Return the means without each group in turn, or each cluster of groups, shape (m, p)."""
+    codes = np.arange(len(stage.values)) if stage.clusters is None else stage.clusters
+    there = ~np.isnan(stage.values)
+    counts, sums = (sums_by(codes, values.T.astype(float)).T for values in (there, np.where(there, stage.values, 0.0)))
+    left = counts.sum(axis=0) - counts
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(left > 0, (sums.sum(axis=0) - sums) / left, np.nan)
 
 
 def flipped_statistics(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from pymer4.fit.distributions import link_function
-from pymer4.infer.asymptotic import limits
+from pymer4.infer.asymptotic import Alternative, limits
 
 Columns: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -41,8 +42,96 @@ class Target:
 
     def table(self, estimates: np.ndarray, se: np.ndarray, df: float | np.ndarray, level: float) -> Columns:
         """Return estimates, se and limits, each (k,), as shown: limits are carried over, se is by the delta method."""
-        lower, upper = limits(estimates, se, df, level)
+        return self.carried(estimates, se, *limits(estimates, se, df, level))
+
+    def carried(self, estimates: np.ndarray, se: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> Columns:
+        """Return estimates, se and limits of the scale of the coefficients, each (k,), as shown."""
         if self.link == "identity":
             return estimates, se, lower, upper
-        lower, upper = np.sort([self.shown(lower), self.shown(upper)], axis=0)
-        return self.shown(estimates), se * np.abs(link_function(self.link).derivative(estimates)), lower, upper
+        with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+            lower, upper = np.sort([self.shown(lower), self.shown(upper)], axis=0)
+            return self.shown(estimates), se * np.abs(link_function(self.link).derivative(estimates)), lower, upper
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """The quantities of one table.
+
+    Attributes:
+        about: what they are.
+        target: the quantities.
+        rows: their names; None for `"1"`, `"2"`, ...
+        labels: variables to their values in each row, or None.
+        contrast: what contrasts are called, or None.
+        adjusted: p and critical values of contrasts, adjusted for several tests: given estimates, statistics (k,), the
+            level and the alternative, returns p and the half widths of limits in standard errors, (k,) each; None for
+            plain ones.
+        attrs: what the table says of itself.
+    """
+
+    about: Literal["coefs", "means", "contrasts", "predictions"]
+    target: Target
+    rows: Sequence[object] | None = None
+    labels: Mapping[str, Any] | None = None
+    contrast: Sequence[str] | None = None
+    adjusted: Callable[[Estimates, np.ndarray, float, Alternative], tuple[np.ndarray, np.ndarray]] | None = None
+    attrs: Mapping[str, Any] | None = None
+
+    @property
+    def names(self) -> list[object]:
+        """What the quantities are called: their rows, or contrast and levels."""
+        if self.rows is not None:
+            return list(self.rows)
+        parts = [*([self.contrast] if self.contrast is not None else []), *(self.labels or {}).values()]
+        return [", ".join(map(str, row)) for row in zip(*parts, strict=True)]
+
+    def told(self, **values: Any) -> dict[str, Any]:
+        """Return what a table is made of: these values, a number a row each, and what they are called."""
+        return {"values": values, "labels": self.labels, "contrast": self.contrast, "rows": self.rows}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Estimates:
+    """k quantities as a model estimates them, on the scale of the coefficients.
+
+    Attributes:
+        values: without their offset, shape (k,).
+        se: standard errors, shape (k,).
+        df: degrees of freedom, shape (k,), infinite for z.
+        covariance: returns the covariance of the quantities, shape (k, k).
+        z: whether they are tested by z.
+    """
+
+    values: np.ndarray
+    se: np.ndarray
+    df: np.ndarray
+    covariance: Callable[[], np.ndarray]
+    z: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Draws:
+    """Replicates of k quantities, on the scale of the coefficients, without their offset.
+
+    Attributes:
+        values: shape (n, k), NaN where a replicate has none.
+        told: what is to be said of those that failed.
+    """
+
+    values: np.ndarray
+    told: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Null:
+    """Statistics under the null hypothesis.
+
+    Attributes:
+        observed: those of the data, shape (k,), NaN for what can't be tested so.
+        values: shape (n, k).
+        told: what is to be said of those.
+    """
+
+    observed: np.ndarray
+    values: np.ndarray
+    told: Sequence[str] = ()

@@ -19,16 +19,15 @@ from pymer4.fit.correlations import Kind, correlations
 from pymer4.fit.grouped import OK, GroupedFit, grouped_generalized, grouped_least_squares
 from pymer4.infer import second_level
 from pymer4.infer.asymptotic import asymptotic
-from pymer4.infer.draws import from_null
 from pymer4.infer.second_level import PermOn, SecondLevel
 from pymer4.models import printing
-from pymer4.models.lm2_groups import Lm2Groups
+from pymer4.models.lm2_inference import Lm2Inference
 from pymer4.models.native import Lm2Fit
 from pymer4.models.options import Lm2Options, NativeMethod
-from pymer4.work import Seed, progress, told_rows
+from pymer4.work import Seed
 
 
-class Lm2(Lm2Groups):
+class Lm2(Lm2Inference):
     """One regression for each group, and one-sample tests of its coefficients over groups.
 
     This is the summary-statistics approach to data with repeated measures: intercept and slopes differ freely between
@@ -267,23 +266,6 @@ class Lm2(Lm2Groups):
             self.rsquared_adj = 1 - left * (n - found.has_intercept) / (n - n_coefficients)
         self.rsquared_per_group = pd.Series(fit.rsquared, index=level.index)
         self.rsquared_adj_per_group = pd.Series(fit.rsquared_adj, index=level.index)
-
-    def _draws(self, _: Sample, seed: int) -> np.ndarray:
-        options, stage = self._options, self._fit.stage
-        with progress("bootstrap draws, by coefficient", options.n_boot * stage.testable, options.verbose) as advance:
-            return second_level.bootstrap_means(stage, options.n_boot, seed, options.n_jobs, told_rows(advance))
-
-    def _permuted_p(self, _: Sample, seed: int) -> np.ndarray:
-        options, found = self._options, self._fit
-        asked = (found.stage, options.perm_on, options.permute, seed, options.n_jobs)
-        with progress("sign flips", options.permute * found.stage.testable, options.verbose) as advance:
-            null = second_level.flipped_statistics(*asked, told_rows(advance))
-        return from_null(found.b if options.perm_on == "coef" else found.tested.statistic, null)
-
-    @property
-    def _law(self) -> tuple[str, str]:
-        """Means are tested by t, whatever the regressions are."""
-        return "gaussian", "identity"
 
     def _summary(self) -> str:
         return printing.two_stage_summary(self, self._options.ztrans_corrs, self._ranked(self._design.variables))

@@ -13,6 +13,7 @@ from pymer4.data.sample import Sample
 from pymer4.errors import DataError, OptionError, few, one_of
 from pymer4.fit import overdispersion
 from pymer4.fit.distributions import distribution, link_function
+from pymer4.infer.targets import Question, Target
 from pymer4.models.native import Lm2Fit, NativeModel
 from pymer4.models.options import Lm2Options
 from pymer4.plots.arguments import picture, place
@@ -73,6 +74,7 @@ class Lm2Groups(NativeModel):
                 "After fit(rank=True) new rows have no rank in their group. Fit with rank=False to predict."
             )
         X = self._design.matrix(data)[:, self._fit.kept]
+        self._keep_asked("predictions", [Question("predictions", Target(X, self.link), rows=data.index)])
         group = self._group_of(data)
         b = np.vstack([self._fit.of_groups.to_numpy(), np.full(X.shape[1], np.nan)])
         eta = np.einsum("ij,ij->i", X, b[group])

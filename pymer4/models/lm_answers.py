@@ -15,12 +15,12 @@ from pymer4.errors import DataError, ModelWarning, OptionError, also_spelled, is
 from pymer4.fit.correlations import Kind, correlations, principal_axes
 from pymer4.fit.sandwich import welch_df
 from pymer4.infer.compare import Likelihood
-from pymer4.infer.targets import Target
+from pymer4.infer.targets import Question, Target
 from pymer4.models.base import Interval, spread
-from pymer4.models.lm_state import LmState
+from pymer4.models.lm_inference import LmInference
 
 
-class LmAnswers(LmState):
+class LmAnswers(LmInference):
     """The methods of `Lm` that ask a fit."""
 
     def predict(
@@ -84,6 +84,7 @@ class LmAnswers(LmState):
         X, offset = self._design.matrix(data)[:, self._fit.kept], self._offset_values(data)
         target = Target(X, self.link if response else "identity", 0.0 if offset is None else offset)
         eta = target.estimates(self._estimate.b)
+        self._keep_asked("predictions", [Question("predictions", target, rows=data.index)])
         if interval is None:
             return target.shown(eta)
         variance = target.variances(self._fit.vcov)

@@ -22,11 +22,13 @@ from pymer4.fit.grouped import GroupedFit
 from pymer4.fit.linear import LinearFit
 from pymer4.fit.quantile_residuals import quantile_residuals
 from pymer4.infer.asymptotic import Inference
-from pymer4.infer.draws import from_draws
+from pymer4.infer.draws import from_draws, from_null
+from pymer4.infer.options import Drawing
 from pymer4.infer.second_level import SecondLevel
+from pymer4.infer.targets import Null
 from pymer4.models.base import spread
+from pymer4.models.inferring import Inferring
 from pymer4.models.options import Lm2Options, LmOptions, NativeOptions
-from pymer4.models.pictures import Pictures
 from pymer4.plots.residuals import Residuals
 from pymer4.work import one_blas_thread, seed_stream
 
@@ -80,7 +82,7 @@ class Lm2Fit(NativeFit):
     stage: SecondLevel
 
 
-class NativeModel(Pictures):
+class NativeModel(Inferring):
     """A model that is fitted by NumPy.
 
     No copy and no file keeps its design, which is learned again from the same formula, rows and settings.
@@ -145,8 +147,8 @@ class NativeModel(Pictures):
 
     # What a fit shows.
 
-    _draws: Callable[[Sample, int], np.ndarray]
-    _permuted_p: Callable[[Sample, int], np.ndarray]
+    _coefficient_draws: Callable[[Sample, Drawing], np.ndarray]
+    _coefficient_null: Callable[[Sample, Drawing], Null]
 
     def _keep(self, found: Sample, fit: LinearFit | GeneralizedFit | GroupedFit, *notes: str) -> None:
         """Store what all fits show beside their measures."""
@@ -158,13 +160,15 @@ class NativeModel(Pictures):
     def _infer_from(self, found: Sample) -> None:
         options, tested = self._options, self._fit.tested
         lower, upper, p = tested.lower, tested.upper, tested.p
+        seeds, how = seed_stream(options.seed, 2), (options.n_jobs, options.verbose)
         if options.conf_int == "boot" and not np.isnan(tested.se).all():
-            drawn = from_draws(
-                self._fit.b, self._draws(found, int(seed_stream(options.seed, 2)[0])), options.conf_level
-            )
+            draws = self._coefficient_draws(found, Drawing(options.n_boot, int(seeds[0]), *how))
+            drawn = from_draws(self._fit.b, draws, options.conf_level)
             lower, upper, p = drawn.lower, drawn.upper, drawn.p
         if options.permute:
-            p = self._permuted_p(found, int(seed_stream(options.seed, 2)[1]))
+            null = self._coefficient_null(found, Drawing(options.permute, int(seeds[1]), *how))
+            self._warn(null.told)
+            p = from_null(null.observed, null.values)
         self.coefs = self._table(lower, upper, p)
 
     def _table(self, lower: np.ndarray, upper: np.ndarray, p: np.ndarray) -> pd.DataFrame:
@@ -173,11 +177,6 @@ class NativeModel(Pictures):
         values = {"estimate": found.b, "lower": lower, "upper": upper, "se": found.tested.se, "df": found.df}
         values |= {"statistic": found.tested.statistic, "p": p}
         return tables.mixed_coefs(values, found.terms, options.conf_level, *self._law, options.permute)
-
-    @property
-    def _law(self) -> tuple[str, str]:
-        """The family and link that the table is of."""
-        return self.family, self.link
 
     def _ranked(self, variables: Mapping[Any, Any]) -> list[Any]:
         """Return the columns of which ranks were fitted, of what a design has learned of each."""
@@ -215,7 +214,7 @@ class NativeModel(Pictures):
             self._sample()
         return self.__dict__.get("_designed")
 
-    _ANEW: ClassVar[Mapping[str, Callable[[Any], Any]]] = {"_designed": _designed_anew}
+    _ANEW: ClassVar[Mapping[str, Callable[[Any], Any]]] = {**Inferring._ANEW, "_designed": _designed_anew}
     _RECORDS: ClassVar[tuple[type, ...]] = (Inference, SecondLevel, LmFit, Lm2Fit, LmOptions, Lm2Options)
     _PLAIN: ClassVar[Mapping[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]]] = {
         "_terms": (attrgetter("text"), Terms),

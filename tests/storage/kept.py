@@ -122,7 +122,17 @@ def alike(a: Any, b: Any, where: str = "") -> None:
         assert repr(a) == repr(b) if isinstance(a, float) else a == b, where
 
 
-MADE = {"_handle", "_for_new_rows", "_grids", "_grid_variables", "_designed", "_estimate", "_design"}
+MADE = {
+    "_asked",
+    "_latest",
+    "_handle",
+    "_for_new_rows",
+    "_grids",
+    "_grid_variables",
+    "_designed",
+    "_estimate",
+    "_design",
+}
 QUESTIONS = ("anova_results", "marginal_estimates", "marginal_contrasts", "_ranef_se", "_fit")
 
 

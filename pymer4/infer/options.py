@@ -1,0 +1,157 @@
+"""The arguments of `infer()`, each checked once, and which way of inference answers which question."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+
+from pymer4.errors import OptionError, confidence_level, count, one_of, shown, truth, verbosity, workers
+from pymer4.infer.asymptotic import Alternative
+from pymer4.infer.draws import Interval
+from pymer4.work import seed_stream, whole_seed
+
+How = Literal["asymp", "boot", "perm", "cv", "profile", "joint"]
+"""The ways of inference."""
+
+On = Literal["coefs", "marginal", "predictions", "variance", "simulations"]
+"""What is inferred."""
+
+Errors = Literal["iid", "HC0", "HC1", "HC2", "HC3", "CR0", "CR2", "hetero", "unequal_var"]
+"""What is held of the errors of a model; any case counts."""
+
+Which = Literal["fixef", "ranef", "all"]
+"""Which parameters of a mixed model a bootstrap is about."""
+
+Shuffles = Literal["raw", "freedman-lane"]
+"""What a permutation shuffles."""
+
+WAYS: Mapping[How, tuple[On, ...]] = {
+    "asymp": ("coefs", "marginal", "predictions", "simulations"),
+    "boot": ("coefs", "marginal", "predictions", "variance"),
+    "perm": ("coefs", "marginal"),
+    "cv": ("coefs", "predictions"),
+    "profile": ("variance",),
+    "joint": ("coefs", "marginal"),
+}
+"""What each way of inference can be about."""
+
+_SEVERAL = 2
+
+
+class Drawing(NamedTuple):
+    """How many replicates, from which seed, by how many workers, with how much shown."""
+
+    n: int
+    seed: int
+    n_jobs: int
+    verbose: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferOptions:
+    """What `infer()` was given, in plain form; see there."""
+
+    how: How
+    on: On
+    conf_level: float
+    errors: Errors
+    null: float
+    alternative: Alternative
+    n_boot: int
+    n_perm: int
+    ci_type: Interval | None
+    scheme: Shuffles
+    which: Which
+    cluster: str | None
+    seed: int | None
+    n_jobs: int
+    save_resamples: bool
+    k: int | Literal["loo"]
+    holdout_group: str | Literal[False] | None
+    n_steps: int
+    threshold: float | None
+    profile_auto: bool
+    verbose: int
+
+    @classmethod
+    def of(cls, latest: On, able: tuple[On, ...], level: float, what: str, **given: Any) -> InferOptions:
+        """Return the arguments checked and in plain form.
+
+        Args:
+            latest: what was computed last.
+            able: what a model can be asked about.
+            level: the level of limits where none is given.
+            what: the kind of model, for messages.
+            **given: the arguments of `infer()`.
+
+        Raises:
+            OptionError: an argument out of its range, or a question that the way of inference does not answer.
+        """
+        how: Any = one_of("how", given["how"], get_args(How))
+        given["conf_level"] = level if given["conf_level"] is None else confidence_level(given["conf_level"])
+        given["errors"] = _in_any_case("errors", given["errors"], get_args(Errors))
+        one_of("alternative", given["alternative"], get_args(Alternative))
+        one_of("ci_type", given["ci_type"], (None, *get_args(Interval)))
+        one_of("scheme", given["scheme"], get_args(Shuffles))
+        one_of("which", given["which"], get_args(Which))
+        given["null"] = _finite("null", given["null"])
+        given["threshold"] = None if given["threshold"] is None else _finite("threshold", given["threshold"], above=0)
+        for name, least in (("n_boot", _SEVERAL), ("n_perm", 1), ("n_steps", _SEVERAL)):
+            given[name] = count(name, given[name], least=least)
+        given["k"] = given["k"] if given["k"] == "loo" else count("k", given["k"], least=_SEVERAL)
+        for name in ("save_resamples", "profile_auto"):
+            given[name] = truth(name, given[name])
+        for name, allowed in (("cluster", None), ("holdout_group", False)):
+            if not isinstance(given[name], str) and given[name] not in (None, allowed):
+                raise OptionError(f"{name}={shown(given[name])} is not the name of a column of the data.")
+        given |= {"seed": whole_seed(given["seed"]), "n_jobs": workers(given["n_jobs"])}
+        given["verbose"] = verbosity(given["verbose"])
+        return cls(**given | {"on": _about(how, given["on"], given["which"], latest, able, what)})
+
+    @property
+    def drawing(self) -> Drawing:
+        """How replicates are drawn: with the seeds that `fit(conf_int="boot", permute=)` takes too."""
+        boot, perm = map(int, seed_stream(self.seed, 2))
+        n, seed = (self.n_perm, perm) if self.how == "perm" else (self.n_boot, boot)
+        return Drawing(n, seed, self.n_jobs, self.verbose)
+
+
+def _about(how: How, on: Any, which: Which, latest: On, able: tuple[On, ...], what: str) -> On:
+    """Return what is inferred: by default what was computed last, or what is all that the way can be about."""
+    one_of("on", on, (None, *get_args(On)))
+    can = [name for name in WAYS[how] if name in able]
+    if not can:
+        ways = ", ".join(repr(way) for way, about in WAYS.items() if set(about) & set(able))
+        raise OptionError(
+            f"infer(how={how!r}) is about {' and '.join(map(repr, WAYS[how]))}, which is not for {what}. For "
+            f"{', '.join(map(repr, able))} use how={ways}."
+        )
+    if on is None:
+        if how == "boot" and which == "ranef" and "variance" in able:
+            return "variance"
+        on = can[0] if len(can) == 1 or (how == "joint" and latest not in can) else latest
+    if on not in able:
+        raise OptionError(f"on={on!r} is not for {what}. It can be asked about: {', '.join(map(repr, able))}.")
+    if on not in can:
+        ways = [name for name, about in WAYS.items() if on in about]
+        raise OptionError(
+            f"infer(how={how!r}) has no answer for on={on!r}. For that use how={' or '.join(map(repr, ways))}. "
+            f"how={how!r} answers for on={' or '.join(map(repr, can))}."
+        )
+    chosen: On = on
+    return chosen
+
+
+def _in_any_case(argument: str, value: Any, allowed: tuple[str, ...]) -> Any:
+    known = {name.lower(): name for name in allowed}
+    return one_of(argument, known.get(value.lower(), value) if isinstance(value, str) else value, allowed)
+
+
+def _finite(argument: str, value: Any, above: float = -np.inf) -> float:
+    if isinstance(value, numbers.Real) and not isinstance(value, bool) and above < float(value) < np.inf:
+        return float(value)
+    raise OptionError(f"{argument}={shown(value)} is not a finite number{' above 0' if above == 0 else ''}.")

@@ -1,0 +1,204 @@
+"""The one verb of inference: every question is rows of L applied to b, every way is written once.
+
+A model supplies estimates, draws or statistics under the null hypothesis (`Answering`); standard errors, limits and p
+are taken from them here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from pymer4 import tables
+from pymer4.errors import OptionError
+from pymer4.infer.asymptotic import asymptotic
+from pymer4.infer.draws import Interval, from_draws, from_null, quantiles, shifted_p
+from pymer4.infer.options import InferOptions, On
+from pymer4.infer.targets import Draws, Estimates, Null, Question
+
+BCA_LEAST = 50
+"""Draws that limits by bca take at least: their levels hang on the share of draws below the estimate."""
+
+
+class Answering(Protocol):
+    """What a model supplies."""
+
+    @property
+    def _law(self) -> tuple[str, str]:
+        """Family and link of the table of coefficients."""
+
+    def _questions(self, on: On) -> Sequence[Question]:
+        """Return what is asked, a table each."""
+
+    def _estimates(self, question: Question, options: InferOptions) -> Estimates:
+        """Return the quantities with standard errors and df."""
+
+    def _boot(self, questions: Sequence[Question], options: InferOptions) -> Sequence[Draws]:
+        """Return bootstrap draws for each question, all from the same replicates."""
+
+    def _jackknife(self, question: Question, options: InferOptions) -> np.ndarray:
+        """Return the quantities without each row, or group, in turn, shape (m, k)."""
+
+    def _null(self, question: Question, options: InferOptions) -> Null:
+        """Return statistics of the data and of permutations."""
+
+    def _interval(self, options: InferOptions) -> Interval:
+        """Return the kind of bootstrap limits, refusing what the model has not."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """What `infer()` found.
+
+    Attributes:
+        tables: one a question.
+        resamples: the draws behind each, a column a quantity, or None.
+        told: what is to be said of draws that failed, and of what can't be tested.
+    """
+
+    tables: Sequence[pd.DataFrame]
+    resamples: Sequence[pd.DataFrame] | None = None
+    told: Sequence[str] = ()
+
+
+def answer(model: Answering, options: InferOptions) -> Answer:
+    """Return what is asked of coefficients, marginal effects or predictions."""
+    questions = model._questions(options.on)
+    if options.how == "asymp":
+        return Answer([_asymptotic(model, question, options) for question in questions])
+    return (_bootstrapped if options.how == "boot" else _permuted)(model, questions, options)
+
+
+def _asymptotic(model: Answering, question: Question, options: InferOptions) -> pd.DataFrame:
+    found, level, side = model._estimates(question, options), options.conf_level, options.alternative
+    b = found.values + question.target.offset
+    plain = asymptotic(b, found.se, found.df, level, options.null, side)
+    lower, upper, p = plain.lower, plain.upper, plain.p
+    if question.adjusted is not None:
+        p, reach = question.adjusted(found, plain.statistic, level, side)
+        lower = np.where(side == "less", -np.inf, b - reach * found.se)
+        upper = np.where(side == "greater", np.inf, b + reach * found.se)
+    names = ("estimate", "se", "lower", "upper")
+    values = dict(zip(names, question.target.carried(b, found.se, lower, upper), strict=True))
+    values |= {"df": found.df, "statistic": plain.statistic, "p": p}
+    how = (level, side)
+    if question.about == "coefs":
+        assert question.rows is not None
+        table = tables.mixed_coefs(values, question.rows, level, *model._law, alternative=side)
+    elif question.about == "means":
+        table = tables.marginal_estimates(question.told(**values), *how)
+    elif question.about == "contrasts":
+        table = tables.marginal_contrasts(question.told(**values) | {"z": found.z}, *how)
+    else:
+        shown = {name: values[name] for name in (*names, "df")}
+        table = tables.inferred(question.told(**shown), *how)
+    return _noted(table, question, options)
+
+
+def _noted(table: pd.DataFrame, question: Question, options: InferOptions, **more: Any) -> pd.DataFrame:
+    table.attrs |= {**(question.attrs or {}), "how": options.how, "level": options.conf_level}
+    table.attrs |= {"errors": options.errors, "null": options.null, "alternative": options.alternative, **more}
+    return table
+
+
+def _bootstrapped(model: Answering, questions: Sequence[Question], options: InferOptions) -> Answer:
+    kind = model._interval(options)
+    if kind == "bca" and options.n_boot < BCA_LEAST:
+        raise OptionError(
+            f"n_boot={options.n_boot} is too few for ci_type='bca', which takes {BCA_LEAST} draws at least, better "
+            "1000. Give more, or use ci_type='percentile'."
+        )
+    drawn = model._boot(questions, options)
+    found = []
+    for question, draws in zip(questions, drawn, strict=True):
+        estimates = model._estimates(question, options).values
+        jackknife = model._jackknife(question, options) if kind == "bca" else None
+        values = _from_replicates(question, estimates, draws.values, kind, jackknife, options)
+        table = tables.inferred(question.told(**values), options.conf_level, options.alternative)
+        found.append(_noted(table, question, options, ci_type=kind, adjust="none"))
+    return Answer(found, _kept(questions, drawn, options), _once(drawn))
+
+
+def _from_replicates(
+    question: Question,
+    estimates: np.ndarray,
+    draws: np.ndarray,
+    kind: Interval,
+    jackknife: np.ndarray | None,
+    options: InferOptions,
+) -> dict[str, np.ndarray]:
+    """Return the columns of a table from draws (n, k): limits are carried over, se is that of the draws as shown."""
+    target, side = question.target, options.alternative
+    level = options.conf_level if side == "two-sided" else 2 * options.conf_level - 1
+    offset = np.broadcast_to(target.offset, estimates.shape)
+    b, draws = estimates + offset, draws + offset
+    found = from_draws(b, draws, level, kind, None if jackknife is None else jackknife + offset)
+    lower = np.where(side == "less", -np.inf, found.lower)
+    upper = np.where(side == "greater", np.inf, found.upper)
+    shown, _, lower, upper = target.carried(b, found.se, lower, upper)
+    with np.errstate(invalid="ignore", over="ignore"):
+        se = found.se if target.link == "identity" else np.nanstd(target.shown(draws), axis=0, ddof=1)
+    p = shifted_p(b, draws, options.null, side)
+    return {"estimate": shown, "lower": lower, "upper": upper, "se": se, "n_boot": np.asarray(found.n), "p": p}
+
+
+def _permuted(model: Answering, questions: Sequence[Question], options: InferOptions) -> Answer:
+    nulls, found = [], []
+    for question in questions:
+        null, est = model._null(question, options), model._estimates(question, options)
+        b = est.values + question.target.offset
+        plain = asymptotic(b, est.se, est.df, options.conf_level, options.null, options.alternative)
+        shown, se, lower, upper = question.target.carried(b, est.se, plain.lower, plain.upper)
+        p = from_null(null.observed, null.values, options.alternative)
+        n = np.isfinite(null.values).sum(axis=0)
+        values = {"estimate": shown, "lower": lower, "upper": upper, "se": se, "n_perm": n}
+        values |= {"z" if est.z else "statistic": plain.statistic, "permuted_p": p}
+        table = tables.inferred(question.told(**values), options.conf_level, options.alternative)
+        found.append(_noted(table, question, options, scheme=options.scheme, adjust="none"))
+        nulls.append(null)
+    return Answer(found, _kept(questions, nulls, options), _once(nulls))
+
+
+def require_shuffles(options: InferOptions, linear: bool) -> None:
+    """Refuse, by an OptionError, what shuffling an outcome, or residuals, can't test."""
+    if options.scheme == "raw" and options.null != 0:
+        raise OptionError(
+            f"null={options.null:g} can't be tested by scheme='raw', which shuffles the outcome. Use "
+            "scheme='freedman-lane' (linear models), or how='asymp'."
+        )
+    if options.scheme != "raw" and not linear:
+        raise OptionError(
+            "scheme='freedman-lane' shuffles residuals, which is defined for linear models. Use scheme='raw'."
+        )
+    if options.errors in ("CR2", "unequal_var"):
+        raise OptionError(
+            f"errors={options.errors!r} is not for how='perm', where each shuffle has standard errors of its own: use "
+            "iid, HC0 to HC3, or CR0."
+        )
+
+
+def _kept(
+    questions: Sequence[Question], drawn: Sequence[Draws | Null], options: InferOptions
+) -> list[pd.DataFrame] | None:
+    """Return the draws, a column a quantity, those of marginal effects as shown in their rows."""
+    if not options.save_resamples:
+        return None
+    return [pd.DataFrame(each.values, columns=question.names) for question, each in zip(questions, drawn, strict=True)]
+
+
+def _once(parts: Sequence[Draws | Null]) -> list[str]:
+    return list(dict.fromkeys(text for part in parts for text in part.told))
+
+
+def simulations(draws: pd.DataFrame | None, options: InferOptions) -> pd.DataFrame:
+    """Return mean, standard deviation and quantiles of the simulated outcomes of each row."""
+    if draws is None:
+        raise OptionError("Nothing was simulated yet. Call simulate() first.")
+    tails = np.array([(1 - options.conf_level) / 2, (1 + options.conf_level) / 2])
+    table = tables.simulated(draws, quantiles(draws.to_numpy().T, tails), options.conf_level)
+    table.attrs |= {"how": options.how, "level": options.conf_level}
+    return table

@@ -1,0 +1,181 @@
+"""The verb of inference, which all models have: `infer()`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import pandas as pd
+
+from pymer4.errors import OptionError, issue_all, without_effect
+from pymer4.infer import verb
+from pymer4.infer.asymptotic import Alternative
+from pymer4.infer.draws import Interval
+from pymer4.infer.options import Errors, How, InferOptions, On, Shuffles, Which
+from pymer4.infer.targets import Draws, Estimates, Null, Question
+from pymer4.models.pictures import Pictures
+from pymer4.work import Seed
+
+_NEEDED: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "errors": (("asymp", "perm", "joint"), "how='asymp', 'perm' or 'joint'"),
+    "null": (("asymp", "boot", "perm"), "how='asymp', 'boot' or 'perm'"),
+    "alternative": (("asymp", "boot", "perm"), "how='asymp', 'boot' or 'perm'"),
+    "n_boot": (("boot",), "how='boot'"),
+    "ci_type": (("boot",), "how='boot'"),
+    "which": (("boot",), "how='boot'"),
+    "n_perm": (("perm",), "how='perm'"),
+    "scheme": (("perm",), "how='perm'"),
+    "k": (("cv",), "how='cv'"),
+    "holdout_group": (("cv",), "how='cv'"),
+    "n_steps": (("profile",), "how='profile'"),
+    "threshold": (("profile",), "how='profile'"),
+}
+
+
+class Inferring(Pictures):
+    """The method of all models that infers from what was computed."""
+
+    resamples: Any
+    cv: pd.DataFrame | None
+    profile: Any
+    _latest: On
+    _asked: dict[On, Sequence[Question]]
+
+    _ABLE: ClassVar[tuple[On, ...]] = ("coefs", "marginal", "predictions")
+    """What can be asked about."""
+
+    _ANEW: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
+        "_latest": lambda self: "coefs",
+        "_asked": lambda self: {},
+    }
+
+    # What `infer.verb` asks of a model; see there.
+    _estimates: Callable[[Question, InferOptions], Estimates]
+    _boot: Callable[[Sequence[Question], InferOptions], Sequence[Draws]]
+    _jackknife: Callable[[Question, InferOptions], Any]
+    _null: Callable[[Question, InferOptions], Null]
+    _interval: Callable[[InferOptions], Interval]
+    _own_questions: Callable[[On], Sequence[Question]]
+    joint_tests: Callable[..., pd.DataFrame]
+
+    def _forget(self) -> None:
+        super()._forget()
+        self.resamples = self.cv = self.profile = None
+        self._latest, self._asked = "coefs", {}
+
+    def infer(
+        self,
+        how: How = "asymp",
+        *,
+        on: On | None = None,
+        conf_level: float | None = None,
+        errors: Errors = "iid",
+        null: float = 0.0,
+        alternative: Alternative = "two-sided",
+        n_boot: int = 1000,
+        n_perm: int = 1000,
+        ci_type: Interval | None = None,
+        scheme: Shuffles = "raw",
+        which: Which = "fixef",
+        cluster: str | None = None,
+        seed: Seed = None,
+        n_jobs: int = 1,
+        save_resamples: bool = True,
+        k: int | str = 10,
+        holdout_group: str | bool | None = None,
+        n_steps: int = 20,
+        threshold: float | None = None,
+        profile_auto: bool = True,
+        verbose: bool | int = False,
+    ) -> Any:
+        """Return limits and tests of what was computed last, by one of six ways of inference.
+
+        Coefficients, marginal effects and predictions are rows of L applied to the coefficients b, and every way
+        treats them alike. The fit and its tables stay as they are.
+
+        Args:
+            how: `"asymp"`, by t or z; `"boot"`, from refits to resampled rows (`Lm`), groups (`Lm2`) or simulated
+                outcomes (`Lmer`); `"perm"`, from shuffled outcomes; `"cv"`, out of sample; `"profile"`, limits of
+                variances by the profile likelihood; `"joint"`, a test a term.
+            on: `"coefs"`, `"marginal"` (what `emmeans()` or `emtrends()` returned), `"predictions"` (of `predict()`,
+                else of the rows fitted), `"variance"`, `"simulations"`; by default what was computed last.
+            conf_level: level of the limits, by default the fit's.
+            errors: what is held of the errors: `"iid"`; `"HC0"` to `"HC3"`, unequal variances, or `"hetero"` (HC3, HC0
+                for a generalized model); `"unequal_var"`, one variance a cell of the factors, with Welch's df; `"CR0"`
+                or `"CR2"`, clusters.
+            null: what is held to be true of each quantity, on the scale of the coefficients.
+            alternative: `"two-sided"`, `"greater"` or `"less"`; the limits are then one-sided too.
+            n_boot: bootstrap draws.
+            n_perm: permutations.
+            ci_type: `"percentile"`, `"basic"` or `"bca"`; by default bca for coefficients and marginal effects of `Lm`
+                and `Lm2`, percentile else.
+            scheme: `"raw"` shuffles the outcome, `"freedman-lane"` the residuals of the model in which `null` holds.
+            which: parameters of an `Lmer` that a bootstrap is about: `"fixef"`, `"ranef"`, or `"all"`.
+            cluster: column of the clusters of CR0 and CR2, and of a bootstrap of whole clusters.
+            seed: makes draws, shuffles and folds repeatable.
+            n_jobs: worker processes; the numbers don't depend on it.
+            save_resamples: keep draws as `resamples`.
+            k: folds, or `"loo"`.
+            holdout_group: column whose groups are held out whole; None takes the model's own, False holds out rows.
+            n_steps: points of a profile on either side.
+            threshold: takes the place of the chi-square quantile that bounds a profile.
+            profile_auto: after "boot" or "perm" of a gaussian `Lmer`, profile its variances too, as `profile`.
+            verbose: show progress on standard error.
+
+        Returns:
+            The table; of marginal effects means and contrasts, as `emmeans()`. It is as the table that it is about
+            (asymp), or has Estimate, limits, SE, Num_boot, P-val (boot), Num_perm, statistic, Perm-P-val (perm).
+            A bootstrap's p is (1 + #{|b* − b| ≥ |b − null|}) / (n + 1) and need not agree with its limits. p of draws
+            is not adjusted for several tests. `attrs` tells how each number was got.
+
+        Raises:
+            NotFittedError: before `fit()`.
+            OptionError: an argument out of its range, or a question that this way does not answer, and what does.
+            DataError: no replicate could be fitted.
+
+        Examples:
+            >>> from pymer4 import Lm, load_dataset
+            >>> model = Lm("DV ~ IV1", load_dataset("sample_data"))
+            >>> _ = model.fit(summarize=False)
+            >>> model.infer("boot", n_boot=200, seed=1).columns.tolist()
+            ['Estimate', '2.5_ci', '97.5_ci', 'SE', 'Num_boot', 'P-val', 'Sig']
+        """
+        self._require_fit("infer()")
+        given: dict[str, Any] = {
+            "how": how, "on": on, "conf_level": conf_level, "errors": errors, "null": null, "alternative": alternative,
+            "n_boot": n_boot, "n_perm": n_perm, "ci_type": ci_type, "scheme": scheme, "which": which,
+            "cluster": cluster, "seed": seed, "n_jobs": n_jobs, "save_resamples": save_resamples, "k": k,
+            "holdout_group": holdout_group, "n_steps": n_steps, "threshold": threshold, "profile_auto": profile_auto,
+            "verbose": verbose,
+        }  # fmt: skip
+        level = self._options.conf_level
+        options = InferOptions.of(self._latest, self._ABLE, level, f"an {type(self).__name__}", **given)
+        acting = {name: (options.how in ways, needed) for name, (ways, needed) in _NEEDED.items()}
+        idle = without_effect(Inferring.infer, given, acting)
+        found = self._answered(options)
+        issue_all([*idle, *found.told])
+        if options.how in ("boot", "perm"):
+            kept = found.resamples
+            self.resamples = kept if kept is None or len(kept) > 1 else kept[0]
+        return (*found.tables, None)[:2] if options.on == "marginal" and how != "joint" else found.tables[0]
+
+    @property
+    def _law(self) -> tuple[str, str]:
+        """Family and link that the table of coefficients is of."""
+        return self.family, self.link
+
+    def _answered(self, options: InferOptions) -> verb.Answer:
+        if options.how == "joint":
+            return verb.Answer([self.joint_tests()])
+        return verb.answer(self, options)
+
+    def _questions(self, on: On) -> Sequence[Question]:
+        """Return what is asked, a table each: what was computed last of this kind, or what a fit has."""
+        asked = self._asked.get(on)
+        if asked is None and on == "marginal":
+            raise OptionError("There are no marginal effects yet. Call emmeans() or emtrends() first.")
+        return self._own_questions(on) if asked is None else asked
+
+    def _keep_asked(self, on: On, questions: Sequence[Question]) -> None:
+        """Remember what was computed last."""
+        self._latest, self._asked = on, {**self._asked, on: questions}

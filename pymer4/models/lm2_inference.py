@@ -1,0 +1,98 @@
+"""What an `Lm2` supplies to inference: rows L b of each group, averaged and tested over groups."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from pymer4.data.group_levels import nest, upward
+from pymer4.data.sample import Sample
+from pymer4.errors import OptionError
+from pymer4.fit import sandwich
+from pymer4.infer import second_level
+from pymer4.infer.draws import Interval
+from pymer4.infer.options import Drawing, InferOptions, On
+from pymer4.infer.second_level import PermOn, SecondLevel
+from pymer4.infer.targets import Draws, Estimates, Null, Question, Target
+from pymer4.models.lm2_groups import Lm2Groups
+from pymer4.work import progress, told_rows
+
+_KINDS: dict[str, sandwich.Kind] = {"HC0": "hc0", "HC1": "hc1", "HC2": "hc2", "HC3": "hc3", "hetero": "hc3"}
+
+
+class Lm2Inference(Lm2Groups):
+    """What `infer()` and `fit(conf_int=, permute=)` ask of an `Lm2`: groups are drawn, flipped, and left out."""
+
+    def _own_questions(self, on: On) -> Sequence[Question]:
+        fit = self._fit
+        if on == "coefs":
+            return [Question("coefs", Target(np.eye(len(fit.b))), rows=fit.terms)]
+        found = self._sample()
+        return [Question("predictions", Target(found.X, self.link), rows=self._frame.index[found.used])]
+
+    def _interval(self, options: InferOptions) -> Interval:
+        return options.ci_type or ("percentile" if options.on == "predictions" else "bca")
+
+    def _stage(self, question: Question, options: InferOptions) -> SecondLevel:
+        """Return the values L b of the groups, and how their means are tested."""
+        stage = self._fit.stage
+        if options.errors != "iid":
+            if options.errors not in _KINDS:
+                raise OptionError(
+                    f"errors={options.errors!r} is not for an Lm2, whose rows of the second level are groups. Use iid, "
+                    "HC0 to HC3 or hetero; fit(robust='cluster', cluster=) takes clusters of groups."
+                )
+            stage = replace(stage, kind=_KINDS[options.errors])
+        if question.about == "coefs":
+            return stage
+        if self.iscorrs:
+            raise OptionError("After fit(to_corrs=) correlations were tested. Fit with to_corrs=False for this.")
+        inner = self.fixef[-1] if isinstance(self.fixef, list) else self.fixef
+        levels = nest([self._frame[name][self._fit.used].reset_index(drop=True) for name in self._levels])
+        return replace(stage, values=upward(inner.to_numpy() @ question.target.L.T, levels)[0])
+
+    def _estimates(self, question: Question, options: InferOptions) -> Estimates:
+        stage = self._stage(question, options)
+        means, se, df = second_level.tested(stage)
+        return Estimates(means, se, df, lambda: second_level.covariance_of_means(stage, se), z=False)
+
+    def _boot(self, questions: Sequence[Question], options: InferOptions) -> Sequence[Draws]:
+        return [Draws(self._means(self._stage(question, options), options.drawing)) for question in questions]
+
+    def _means(self, stage: SecondLevel, how: Drawing) -> np.ndarray:
+        with progress("bootstrap draws, by coefficient", how.n * stage.testable, how.verbose) as advance:
+            return second_level.bootstrap_means(stage, how.n, how.seed, how.n_jobs, told_rows(advance))
+
+    def _jackknife(self, question: Question, options: InferOptions) -> np.ndarray:
+        return second_level.without_each(self._stage(question, options))
+
+    def _coefficient_draws(self, _: Sample, how: Drawing) -> np.ndarray:
+        return self._means(self._fit.stage, how)
+
+    def _coefficient_null(self, _: Sample, how: Drawing) -> Null:
+        on, found = self._options.perm_on, self._fit
+        observed = found.b if on == "coef" else found.tested.statistic
+        return Null(observed, self._flipped(found.stage, on, how))
+
+    def _null(self, question: Question, options: InferOptions) -> Null:
+        if options.scheme != "raw":
+            raise OptionError(
+                "scheme='freedman-lane' is not for an Lm2, which flips the signs of each group's value less null. Use "
+                "scheme='raw'."
+            )
+        stage = self._stage(question, options)
+        stage = replace(stage, values=stage.values - options.null)
+        means, se, _ = second_level.tested(stage)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return Null(means / se, self._flipped(stage, "tstat", options.drawing))
+
+    def _flipped(self, stage: SecondLevel, on: PermOn, how: Drawing) -> np.ndarray:
+        with progress("sign flips", how.n * stage.testable, how.verbose) as advance:
+            return second_level.flipped_statistics(stage, on, how.n, how.seed, how.n_jobs, told_rows(advance))
+
+    @property
+    def _law(self) -> tuple[str, str]:
+        """Means are tested by t, whatever the regressions are."""
+        return "gaussian", "identity"

@@ -1,0 +1,219 @@
+"""What an `Lm` supplies to inference: estimates with any errors, draws, and permutations, of any rows L b."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from pymer4.data.intake import group_codes
+from pymer4.data.sample import Sample, compact
+from pymer4.errors import DataError, OptionError
+from pymer4.fit import sandwich
+from pymer4.fit.basis import Basis
+from pymer4.fit.influence import jackknife
+from pymer4.infer import replicates
+from pymer4.infer.draws import Interval
+from pymer4.infer.options import Drawing, InferOptions, On
+from pymer4.infer.resample import MOST_KEPT, kept, untestable
+from pymer4.infer.targets import Draws, Estimates, Null, Question, Target
+from pymer4.infer.verb import require_shuffles
+from pymer4.models.lm_state import LmState
+from pymer4.work import progress, told_rows
+
+Rows = Callable[[np.ndarray], np.ndarray]
+
+
+class LmInference(LmState):
+    """What `infer()` and `fit(conf_int=, permute=)` ask of an `Lm`.
+
+    Bootstrap draws are rows with their weights and offsets, or whole clusters (Cameron, Gelbach & Miller 2008, Review
+    of Economics and Statistics 90). Weights from a column are those of the data, in every draw.
+    """
+
+    def _own_questions(self, on: On) -> Sequence[Question]:
+        fit = self._fit
+        if on == "coefs":
+            return [Question("coefs", Target(np.eye(len(fit.b))), rows=fit.terms)]
+        found = self._sample()
+        target = Target(found.X, self.link, 0.0 if found.offset is None else found.offset)
+        return [Question("predictions", target, rows=self._frame.index[found.used])]
+
+    def _interval(self, options: InferOptions) -> Interval:
+        return options.ci_type or ("percentile" if options.on == "predictions" else "bca")
+
+    # Estimates and their errors.
+
+    def _estimates(self, question: Question, options: InferOptions) -> Estimates:
+        L, b = question.target.L, self._fit.b
+        V, df = self._point(options)
+        variances = np.einsum("ij,ij->i", L @ V, L)
+        return Estimates(L @ b, np.sqrt(variances), df(L), lambda: L @ V @ L.T, self._asymptotic)
+
+    def _point(self, options: InferOptions) -> tuple[np.ndarray, Rows]:
+        """Return the covariance of the coefficients, and what gives the df of rows L."""
+        found, fit, kind = self._sample(), self._estimate, options.errors
+        if kind == "iid":
+            df = self._fit.df
+            if np.ndim(df):
+                return self._fit.vcov, lambda L: sandwich.welch_df(found.X, found.groups, found.variances, L)
+            return self._fit.vcov, _constant(float(df))
+        if kind == "hetero":
+            kind = "HC3" if self._linear else "HC0"
+        if kind in ("HC0", "HC1", "HC2", "HC3"):
+            V = sandwich.covariance(fit, found.X, kind.lower())  # type: ignore[arg-type]
+            return V, _constant(np.inf if self._asymptotic else float(fit.df_resid))
+        raise OptionError(f"errors={options.errors!r} is not there yet.")
+
+    # Draws.
+
+    def _boot(self, questions: Sequence[Question], options: InferOptions) -> Sequence[Draws]:
+        found = self._sample()
+        told: list[str] = []
+        b = self._draws(found, options.drawing, self._clusters(found, options), "Use how='asymp'.", told)
+        return [Draws(b @ question.target.L.T, told) for question in questions]
+
+    def _clusters(self, found: Sample, options: InferOptions) -> np.ndarray | None:
+        """Return the codes of the clusters that `infer(cluster=)` names, by default those of the fit."""
+        if options.cluster is None:
+            return found.clusters
+        codes = group_codes("cluster", options.cluster, self._frame)[0][found.used]
+        if (codes < 0).any():
+            raise DataError(
+                f"cluster={options.cluster!r} is missing in {int((codes < 0).sum())} of the rows fitted. Leave these "
+                "out of the data, and fit again."
+            )
+        return compact(codes)[0]
+
+    def _jackknife(self, question: Question, options: InferOptions) -> np.ndarray:
+        found = self._sample()
+        return jackknife(self._estimate, found.X, self._clusters(found, options)) @ question.target.L.T
+
+    def _coefficient_draws(self, found: Sample, how: Drawing) -> np.ndarray:
+        told: list[str] = []
+        draws = self._draws(found, how, found.clusters, "Use conf_int='standard'.", told)
+        self._warn(told)
+        return draws
+
+    def _draws(
+        self, found: Sample, how: Drawing, clusters: np.ndarray | None, remedy: str, told: list[str]
+    ) -> np.ndarray:
+        """Return the coefficients of the fits to rows drawn with replacement, shape (n, p)."""
+        with progress("bootstrap draws", how.n, how.verbose) as advance:
+            given: dict[str, Any] = {"weights": found.weights, "clusters": clusters, "offset": found.offset}
+            given |= {"n_jobs": how.n_jobs, "note": told_rows(advance)}
+            if self._linear:
+                draws = replicates.bootstrap_linear(found.X, found.y, how.n, how.seed, **given)
+            else:
+                given["start"] = self._estimate.b
+                draws = replicates.bootstrap_generalized(found.X, found.y, *self._law, how.n, how.seed, **given)
+        told += self._lost(np.isnan(draws).any(axis=1), "bootstrap draw", remedy)
+        return draws
+
+    def _lost(self, lost: np.ndarray, what: str, remedy: str) -> list[str]:
+        """Tell how many replicates have no fit, shape (n,); refuse where none has one."""
+        n = len(lost)
+        if lost.all():
+            why = "a predictor rests on too few rows"
+            if not self._linear:
+                why += f", or fits run into means that family {self.family!r} does not have with link {self.link!r}"
+            raise DataError(f"Not one {what} of {n} could be fitted: {why}. {remedy}")
+        return [f"{int(lost.sum())} of {n} {what}s could not be fitted and are left out"] if lost.any() else []
+
+    # Permutations.
+
+    def _coefficient_null(self, found: Sample, how: Drawing) -> Null:
+        options, L = self._options, np.eye(len(self._fit.b))
+        meat = {"kind": options.kind, "clusters": found.clusters, "n_lags": options.n_lags}
+        observed = self._fit.tested.statistic
+        return self._permutations(found, how, L, found.names, observed, meat, options.scheme, np.zeros(len(L)))
+
+    def _null(self, question: Question, options: InferOptions) -> Null:
+        require_shuffles(options, self._linear)
+        found, own = self._sample(), self._options
+        kinds: dict[str, Any] = {"iid": own.kind, "hetero": "hc3" if self._linear else "hc0", "CR0": "cluster"}
+        kind = kinds.get(options.errors, options.errors.lower())
+        est = self._estimates(question, options)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            observed = (est.values + question.target.offset - options.null) / est.se
+        meat = {"kind": kind, "clusters": self._clusters(found, options), "n_lags": own.n_lags}
+        null = np.broadcast_to(options.null - question.target.offset, observed.shape)
+        asked = (question.target.L, question.names, observed, meat, options.scheme, null)
+        return self._permutations(found, options.drawing, *asked)
+
+    def _permutations(
+        self,
+        found: Sample,
+        how: Drawing,
+        L: np.ndarray,
+        names: Sequence[object],
+        observed: np.ndarray,
+        meat: dict[str, Any],
+        scheme: str,
+        null: np.ndarray,
+    ) -> Null:
+        """Return the statistics of rows of L, and those of shuffles within the clusters of `meat`."""
+        told: list[str] = []
+        untested = self._untested(found, L, meat["clusters"], scheme, names, told)
+        there = ~np.isnan(L).any(axis=1)
+        given: dict[str, Any] = meat | {"offset": found.offset, "within": meat["clusters"], "n_jobs": how.n_jobs}
+        with progress("permutations", how.n, how.verbose) as advance:
+            given["note"] = told_rows(advance)
+            given["L"] = None if np.array_equal(L, np.eye(len(self._fit.b))) else L[there]
+            if not self._linear:
+                given["weights"] = found.weights
+                drawn = replicates.permute_generalized(found.X, found.y, *self._law, how.n, how.seed, **given)
+            else:
+                given |= {"scheme": scheme, "null": null[there]}
+                given |= {"weights": found.weights} if found.groups is None else {"groups": found.groups}
+                drawn = replicates.permute_linear(found.X, found.y, how.n, how.seed, **given)
+        if found.groups is not None:
+            # Variances of groups are estimated anew from the residuals of every shuffle, and so are those of the data.
+            basis, of = Basis.of(found.X).toward(L[there]), sandwich.Meat.of(**meat)
+            t, b = replicates.t_statistics(basis, found.free[None, :], of, found.groups)
+            observed = np.full(len(L), np.nan)
+            observed[there] = t[0] * (1 - null[there] / b[0])
+        if not np.isnan(observed).all():
+            told += self._lost(np.isnan(drawn).all(axis=1), "shuffled outcome", "Leave permute= out.")
+        values = np.full((how.n, len(L)), np.nan)
+        values[:, there] = drawn
+        return Null(np.where(untested, np.nan, observed), values, told)
+
+    def _untested(
+        self,
+        found: Sample,
+        L: np.ndarray,
+        clusters: np.ndarray | None,
+        scheme: str,
+        given: Sequence[object],
+        told: list[str],
+    ) -> np.ndarray:
+        """Return which rows of L shuffling can't test, shape (k,), after saying what can."""
+        there = ~np.isnan(L).any(axis=1)
+        fixed, lasting = ~there, ~there
+        fixed[there] = untestable(found.X, clusters, L[there])
+        if not fixed[there].any():
+            return fixed
+        if self._linear:
+            weights = None if found.groups is not None else found.weights
+            lasting = fixed.copy()
+            lasting[there] &= kept(found.X, weights, clusters, L[there]) > MOST_KEPT
+        else:
+            lasting = fixed
+        raw, names = scheme == "raw", np.array(given, dtype=object)
+        untested, able = (fixed, names[fixed & ~lasting]) if raw else (lasting, ())
+        where = "where" if clusters is None else "within the clusters, where"
+        parts = [f"No p for {', '.join(names[untested])}: constant, alone or added up, {where} the outcome is shuffled"]
+        if raw and self._linear:
+            what = f"tests {', '.join(able)}" if len(able) else "can't either"
+            parts.append(f"scheme='freedman-lane' {what}")
+        if lasting.any():
+            parts.append(f"For {', '.join(names[lasting])} take the p of a fit without permute=")
+        if untested.any():
+            told.append(". ".join(parts))
+        return untested
+
+
+def _constant(df: float) -> Rows:
+    return lambda L: np.full(len(L), df)
