@@ -137,9 +137,9 @@ def _about(how: How, on: Any, which: Which, latest: On, able: tuple[On, ...], wh
     if on not in able:
         raise OptionError(f"on={on!r} is not for {what}. It can be asked about: {', '.join(map(repr, able))}.")
     if on not in can:
-        ways = [name for name, about in WAYS.items() if on in about]
+        others = [name for name, about in WAYS.items() if on in about]
         raise OptionError(
-            f"infer(how={how!r}) has no answer for on={on!r}. For that use how={' or '.join(map(repr, ways))}. "
+            f"infer(how={how!r}) has no answer for on={on!r}. For that use how={' or '.join(map(repr, others))}. "
             f"how={how!r} answers for on={' or '.join(map(repr, can))}."
         )
     chosen: On = on
