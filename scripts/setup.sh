@@ -15,7 +15,7 @@ cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
 r_packages='lme4 lmerTest emmeans pbkrtest jsonlite lattice'
 # What only tests compare with, where this Debian has it.
-r_compared='performance sandwich'
+r_compared='performance sandwich clubSandwich boot'
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 have() { command -v "$1" >/dev/null 2>&1; }

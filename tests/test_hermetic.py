@@ -33,7 +33,9 @@ def test_needs_are_followed_through_three_fields_and_suggestions_are_not(tmp_pat
 
 
 def test_the_set_up_names_what_a_fit_needs_and_what_tests_compare_with():
-    assert {*machine.REQUIRED, "jsonlite", "performance", "sandwich"} <= set(hermetic.declared())
+    assert {*machine.REQUIRED, "jsonlite", "performance", "sandwich", "clubSandwich", "boot"} <= set(
+        hermetic.declared()
+    )
 
 
 @pytest.mark.r

@@ -7,7 +7,9 @@ T T' = U, where the bread is the identity.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -20,6 +22,31 @@ from pymer4.fit.linear import factor, inverse_triangle, least_squares
 
 Array: TypeAlias = np.ndarray
 Kind = Literal["iid", "hc0", "hc1", "hc2", "hc3", "hac", "cluster"]
+
+_LEFT = 1e-8
+"""What must be left of the rows of a group, Σ (1 − h), to tell its variance."""
+
+_SHARE = 1e-12
+"""The share of a variance of coefficients that rounding leaves to a group that has none."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Errors:
+    """A covariance of coefficients, with the degrees of freedom of whatever is made of them.
+
+    Attributes:
+        V: shape (p, p); NaN for coefficients of whose variance residuals tell nothing.
+        df_of: degrees of freedom, shape (k,), of rows of L, shape (k, p); NaN for rows of which residuals tell nothing.
+    """
+
+    V: Array
+    df_of: Callable[[Array], Array]
+
+    def variances(self, L: Array) -> Array:
+        """Return l V l' of rows of L, shape (k,); NaN for those that touch a coefficient without a variance."""
+        untold = np.isnan(np.diag(self.V))
+        found = np.einsum("ij,ij->i", L @ np.where(np.isnan(self.V), 0.0, self.V), L)
+        return np.where((L[:, untold] != 0).any(axis=1), np.nan, found)
 
 
 def covariance(
@@ -185,7 +212,54 @@ def group_variances(
     scale = np.bincount(codes, y**2, minlength=n_groups)
     squares[squares <= 1e-24 * scale] = 0.0
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(left > 1e-8, squares / left, np.nan)
+        return np.where(left > _LEFT, squares / left, np.nan)
+
+
+def unequal_variances(fit: Fit, X: np.ndarray, cells: np.ndarray) -> Errors:
+    """Return the errors of coefficients where each cell has a variance of its own, as Welch's t-test has two.
+
+    Coefficients stay those of least squares. With C = (X'WX)⁻¹ the covariance is C (Σ s_c² X_c'W_c X_c) C over the
+    cells, s_c² = Σ w e² / Σ (1 − h) (Horn, Horn & Duncan 1975). Degrees of freedom of a row l are
+    (Σ a_c)² / Σ (a_c² / df_c) with a_c = s_c² l C X_c'W_c X_c C l' and df_c = Σ (1 − h) (Satterthwaite 1946). Weights
+    w are prior ones: the variance of a row is that of its cell over w. For `y ~ group` differences have the t and df of
+    Welch (1938).
+
+    Args:
+        fit: a fitted linear model.
+        X: its design, shape (n, p).
+        cells: code of the cell of each row, integers, shape (n,).
+
+    Returns:
+        The errors; NaN for what hangs on a cell that leaves nothing to tell its variance, such as one of one row.
+    """
+    codes = np.unique(cells, return_inverse=True)[1].ravel()
+    w = np.ones(len(X)) if fit.row_weights is None else fit.row_weights
+    rows, left = X @ fit.root * np.sqrt(w)[:, None], np.bincount(codes, 1 - fit.leverages(X))
+    grams = _grams(rows, codes)
+    told = left > _LEFT
+    s2 = np.where(told, np.bincount(codes, fit.weighted_residuals**2 / w) / np.where(told, left, 1.0), 0.0)
+    V = fit.root @ (s2[:, None, None] * grams).sum(axis=0) @ fit.root.T
+    df = partial(_df_of_cells, fit.root, grams, s2, np.where(told, left, np.nan))
+    untold = np.isnan(df(np.eye(len(V))))
+    V[untold] = np.nan
+    V[:, untold] = np.nan
+    return Errors(V, df)
+
+
+def _df_of_cells(root: np.ndarray, grams: np.ndarray, s2: np.ndarray, left: np.ndarray, L: np.ndarray) -> np.ndarray:
+    arms = L @ root
+    shares = np.einsum("ki,cij,kj->kc", arms, grams, arms, optimize=True)
+    hangs = (shares > _SHARE * (arms**2).sum(axis=1)[:, None]) & np.isnan(left)
+    a = shares * s2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        df = a.sum(axis=1) ** 2 / np.nansum(a**2 / left, axis=1)
+    return np.where(hangs.any(axis=1), np.nan, df)
+
+
+def _grams(rows: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Return X_g'X_g of each group, shape (G, p, p)."""
+    parts = np.split(rows[np.argsort(codes, kind="stable")], np.cumsum(np.bincount(codes))[:-1])
+    return np.stack([part.T @ part for part in parts])
 
 
 def welch_df(X: np.ndarray, codes: np.ndarray, variances: np.ndarray, L: np.ndarray | None = None) -> np.ndarray:
@@ -207,9 +281,8 @@ def welch_df(X: np.ndarray, codes: np.ndarray, variances: np.ndarray, L: np.ndar
     n_groups = len(variances)
     root = inverse_triangle(factor(X).R)
     rows = X @ root
-    order = np.argsort(codes, kind="stable")
     sizes = np.bincount(codes, minlength=n_groups)
-    grams = np.stack([part.T @ part for part in np.split(rows[order], np.cumsum(sizes)[:-1])])
+    grams = _grams(rows, codes)
     spread = _variance_covariance(grams, sizes, variances)
     V = np.linalg.inv((grams / variances[:, None, None]).sum(axis=0))
     ends = root if L is None else L @ root

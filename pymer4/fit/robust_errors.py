@@ -1,0 +1,117 @@
+"""Which covariance of the coefficients inference takes: by name, with the degrees of freedom that go with it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Literal, TypeAlias, cast
+
+import numpy as np
+
+from pymer4.errors import OptionError, one_of
+from pymer4.fit.cluster_robust import clustered
+from pymer4.fit.distributions import link_function
+from pymer4.fit.glm import GeneralizedFit
+from pymer4.fit.linear import LinearFit
+from pymer4.fit.sandwich import Errors, Kind, covariance, df_of, unequal_variances, welch_df
+
+Array: TypeAlias = np.ndarray
+ErrorKind = Literal["iid", "hc0", "hc1", "hc2", "hc3", "cr0", "cr2", "unequal_var"]
+
+NAMES = ("iid", "HC0", "HC1", "HC2", "HC3", "hetero", "CR0", "CR2", "unequal_var")
+"""What `errors` may be; in any case."""
+
+
+def resolve_error_type(errors: object, is_linear: bool = True) -> ErrorKind:
+    """Return the kind of errors that a user named.
+
+    `hetero` is HC3, which small samples need, or HC0 where the model is not linear.
+
+    Args:
+        errors: one of `NAMES`, in any case.
+        is_linear: gaussian with the identity link.
+
+    Raises:
+        OptionError: another name, or unequal_var for a model that is not linear.
+
+    Examples:
+        >>> resolve_error_type("cr2"), resolve_error_type("hetero"), resolve_error_type("Hetero", is_linear=False)
+        ('cr2', 'hc3', 'hc0')
+    """
+    spelled = {name.lower(): name for name in NAMES}
+    name = one_of("errors", spelled.get(errors.lower(), errors) if isinstance(errors, str) else errors, NAMES)
+    if name == "unequal_var" and not is_linear:
+        raise OptionError(
+            "errors='unequal_var' is one variance of a gaussian outcome in each cell, and the model is not linear. "
+            "Use errors='hetero'."
+        )
+    if name == "hetero":
+        return "hc3" if is_linear else "hc0"
+    return cast(ErrorKind, str(name).lower())
+
+
+def errors_of(
+    fit: LinearFit | GeneralizedFit,
+    X: Array,
+    kind: ErrorKind | Kind,
+    *,
+    clusters: Array | None = None,
+    cells: Array | None = None,
+    groups: tuple[Array, Array] | None = None,
+    df: float | None = None,
+    n_lags: int = 1,
+) -> Errors:
+    """Return the errors of a regression.
+
+    | kind | covariance | degrees of freedom |
+    | --- | --- | --- |
+    | `iid` | the model's own | `df`; with variances of groups Welch and Satterthwaite's |
+    | `hc0` to `hc3`, `hac` | `sandwich.covariance` | `df` |
+    | `cluster` | `sandwich.covariance` | `df`, by default G − k |
+    | `cr0`, `cr2` | `cluster_robust.clustered` | G − 1, Satterthwaite's |
+    | `unequal_var` | `sandwich.unequal_variances` | Satterthwaite's |
+
+    Args:
+        fit: a fitted model; a linear one for `unequal_var`.
+        X: its design, shape (n, p), rows in order of time for `hac`.
+        kind: see the table.
+        clusters: code of the cluster of each row, shape (n,), for `cr0`, `cr2` and `cluster`.
+        cells: code of the cell of each row, shape (n,), for `unequal_var`.
+        groups: where weights are the inverse variances of groups: the group of each row, 0 to G − 1, shape (n,), and
+            the variances, shape (G,).
+        df: of the model's own tests, inf where these are by z; None for n − k.
+        n_lags: for `hac`.
+
+    Raises:
+        DataError: fewer than two clusters, or for `cluster` no more than coefficients.
+
+    Examples:
+        >>> from pymer4.fit.linear import least_squares
+        >>> X, y = np.column_stack([np.ones(6), np.arange(6.0)]), np.array([1.0, 1, 2, 4, 3, 7])
+        >>> found = errors_of(least_squares(X, y), X, "hc1")
+        >>> np.sqrt(found.variances(np.array([[1.0, 2.5]]))).round(4).tolist(), found.df_of(np.eye(2)).tolist()
+        ([0.4731], [4.0, 4.0])
+    """
+    if kind in ("cr0", "cr2"):
+        assert clusters is not None
+        x, e, weights = _of_the_outcome(fit, X)
+        return clustered(x, e, clusters, kind, weights)
+    if kind == "unequal_var":
+        assert cells is not None
+        return unequal_variances(fit, X, cells)
+    V = covariance(fit, X, cast(Kind, kind), clusters, n_lags)
+    if kind == "iid" and groups is not None:
+        return Errors(V, partial(welch_df, X, *groups))
+    return Errors(V, partial(_constant, df_of(cast(Kind, kind), fit, clusters) if df is None else df))
+
+
+def _constant(df: float, L: Array) -> Array:
+    return np.full(len(L), df)
+
+
+def _of_the_outcome(fit: LinearFit | GeneralizedFit, X: Array) -> tuple[Array, Array, Array | None]:
+    """Return design, residuals and inverse variances on the scale of the outcome, where CR2 takes its roots."""
+    if isinstance(fit, LinearFit):
+        return X, fit.residuals, fit.weights
+    slope = link_function(fit.link).derivative(fit.eta)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return X * slope[:, None], fit.working_residuals * slope, fit.working_weights / slope**2
