@@ -46,6 +46,16 @@ compare_cells <- function(model) {
   list(summary(means, infer = TRUE), summary(pairs(means), infer = TRUE))
 }
 
+bca_limits <- function(formula, data, n) {
+  drawn <- boot::boot(data, function(d, rows) coef(lm(formula, d[rows, ])), n)
+  lapply(seq_along(drawn$t0), function(i) boot::boot.ci(drawn, type = "bca", index = i))
+}
+
+compare_lm_cells <- function(formula, data) {
+  means <- emmeans::emmeans(lm(formula, data), "a", by = "b")
+  list(summary(means, infer = TRUE), summary(pairs(means), infer = TRUE))
+}
+
 requests <- file("stdin", "r")
 data <- NULL
 repeat {
@@ -68,6 +78,10 @@ repeat {
       "fit with df" = fitted <- lmerTest::lmer(formula, data),
       post_hoc = compare_cells(fitted),
       lm = { model <- lm(formula, data); list(summary(model), confint(model)) },
+      "fit binomial" = fitted <- lme4::glmer(formula, data, binomial),
+      bootMer = lme4::bootMer(fitted, lme4::fixef, as.integer(words[3]), parallel = "multicore", ncpus = 2L),
+      "boot ci" = bca_limits(formula, data, as.integer(words[3])),
+      "lm cells" = compare_lm_cells(formula, data),
       "lm boot" = resample_lm(formula, data, as.integer(words[3]), FALSE),
       "lm permute" = resample_lm(formula, data, as.integer(words[3]), TRUE),
       "lm groups" = lapply(split(data, data$g), function(rows) coef(lm(formula, rows)))

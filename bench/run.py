@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 
+import inference
 import mixed
 import native
 
@@ -33,6 +34,9 @@ def main() -> None:
         "Lm 100,000": native.large_ratio,
         "Lm resampling": native.resampling_ratios,
         "Lm2": native.grouped_ratio,
+        "BCa": inference.bca_ratio,
+        "emmeans": inference.marginal_ratio,
+        "infer": inference.mixed_ratios,
     }
     # Memory first: a child counts that of the process it was forked from.
     big = {"peak memory": mixed.memory_ratio, "1,000,000 rows": lambda: mixed.fit_ratio("1,000,000 rows")}
