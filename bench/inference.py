@@ -28,7 +28,7 @@ def bca_ratio() -> str:
 
 
 def marginal_ratio() -> str:
-    """Return a row: means of 3 x 2 cells and their pairwise comparisons by Tukey, 1,800 rows, over emmeans and pairs."""
+    """Return a row: means of 3 x 2 cells and their pairwise comparisons, 1,800 rows, over emmeans and pairs."""
     from pymer4 import Lm
 
     cell = np.arange(1_800) % 6
@@ -47,7 +47,7 @@ def marginal_ratio() -> str:
 
 
 def mixed_ratios() -> str:
-    """Return two rows: infer("boot") over fit(conf_int="boot") of an Lmer; of a GLMM, two workers each, over bootMer."""
+    """Return two rows: infer("boot") over fit(conf_int="boot") of an Lmer; of a GLMM, two workers, over bootMer."""
     from pymer4 import Lmer, load_dataset
 
     formula = "Reaction ~ Days + (Days | Subject)"
