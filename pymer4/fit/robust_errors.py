@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal, TypeAlias, cast
+from typing import Literal, TypeAlias, cast, get_args
 
 import numpy as np
 
@@ -17,8 +17,15 @@ from pymer4.fit.sandwich import Errors, Kind, covariance, df_of, unequal_varianc
 Array: TypeAlias = np.ndarray
 ErrorKind = Literal["iid", "hc0", "hc1", "hc2", "hc3", "cr0", "cr2", "unequal_var"]
 
-NAMES = ("iid", "HC0", "HC1", "HC2", "HC3", "hetero", "CR0", "CR2", "unequal_var")
+Named = Literal["iid", "HC0", "HC1", "HC2", "HC3", "hetero", "CR0", "CR2", "unequal_var"]
 """What `errors` may be; in any case."""
+
+
+def error_name(errors: object) -> Named:
+    """Return the name of errors as it is spelled; an OptionError tells those that there are."""
+    spelled = {name.lower(): name for name in get_args(Named)}
+    name = spelled.get(errors.lower(), errors) if isinstance(errors, str) else errors
+    return cast(Named, one_of("errors", name, get_args(Named)))
 
 
 def resolve_error_type(errors: object, is_linear: bool = True) -> ErrorKind:
@@ -27,7 +34,7 @@ def resolve_error_type(errors: object, is_linear: bool = True) -> ErrorKind:
     `hetero` is HC3, which small samples need, or HC0 where the model is not linear.
 
     Args:
-        errors: one of `NAMES`, in any case.
+        errors: a name, in any case.
         is_linear: gaussian with the identity link.
 
     Raises:
@@ -37,8 +44,7 @@ def resolve_error_type(errors: object, is_linear: bool = True) -> ErrorKind:
         >>> resolve_error_type("cr2"), resolve_error_type("hetero"), resolve_error_type("Hetero", is_linear=False)
         ('cr2', 'hc3', 'hc0')
     """
-    spelled = {name.lower(): name for name in NAMES}
-    name = one_of("errors", spelled.get(errors.lower(), errors) if isinstance(errors, str) else errors, NAMES)
+    name = error_name(errors)
     if name == "unequal_var" and not is_linear:
         raise OptionError(
             "errors='unequal_var' is one variance of a gaussian outcome in each cell, and the model is not linear. "
@@ -46,7 +52,7 @@ def resolve_error_type(errors: object, is_linear: bool = True) -> ErrorKind:
         )
     if name == "hetero":
         return "hc3" if is_linear else "hc0"
-    return cast(ErrorKind, str(name).lower())
+    return cast(ErrorKind, name.lower())
 
 
 def errors_of(

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from pymer4.errors import OptionError, confidence_level, count, one_of, shown, truth, verbosity, workers
+from pymer4.fit.robust_errors import Named, error_name
 from pymer4.infer.asymptotic import Alternative
 from pymer4.infer.draws import Interval
 from pymer4.work import seed_stream, whole_seed
@@ -19,9 +20,6 @@ How = Literal["asymp", "boot", "perm", "cv", "profile", "joint"]
 
 On = Literal["coefs", "marginal", "predictions", "variance", "simulations"]
 """What is inferred."""
-
-Errors = Literal["iid", "HC0", "HC1", "HC2", "HC3", "CR0", "CR2", "hetero", "unequal_var"]
-"""What is held of the errors of a model; any case counts."""
 
 Which = Literal["fixef", "ranef", "all"]
 """Which parameters of a mixed model a bootstrap is about."""
@@ -58,7 +56,7 @@ class InferOptions:
     how: How
     on: On
     conf_level: float
-    errors: Errors
+    errors: Named
     null: float
     alternative: Alternative
     n_boot: int
@@ -93,7 +91,7 @@ class InferOptions:
         """
         how: Any = one_of("how", given["how"], get_args(How))
         given["conf_level"] = level if given["conf_level"] is None else confidence_level(given["conf_level"])
-        given["errors"] = _in_any_case("errors", given["errors"], get_args(Errors))
+        given["errors"] = error_name(given["errors"])
         one_of("alternative", given["alternative"], get_args(Alternative))
         one_of("ci_type", given["ci_type"], (None, *get_args(Interval)))
         one_of("scheme", given["scheme"], get_args(Shuffles))
@@ -144,11 +142,6 @@ def _about(how: How, on: Any, which: Which, latest: On, able: tuple[On, ...], wh
         )
     chosen: On = on
     return chosen
-
-
-def _in_any_case(argument: str, value: Any, allowed: tuple[str, ...]) -> Any:
-    known = {name.lower(): name for name in allowed}
-    return one_of(argument, known.get(value.lower(), value) if isinstance(value, str) else value, allowed)
 
 
 def _finite(argument: str, value: Any, above: float = -np.inf) -> float:

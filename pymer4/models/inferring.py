@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from pymer4.errors import OptionError, issue_all, without_effect
+from pymer4.fit.robust_errors import Named
 from pymer4.infer import verb
 from pymer4.infer.asymptotic import Alternative
 from pymer4.infer.draws import Interval
-from pymer4.infer.options import Errors, How, InferOptions, On, Shuffles, Which
+from pymer4.infer.options import How, InferOptions, On, Shuffles, Which
 from pymer4.infer.targets import Draws, Estimates, Null, Question
 from pymer4.models.pictures import Pictures
 from pymer4.work import Seed
@@ -69,7 +70,7 @@ class Inferring(Pictures):
         *,
         on: On | None = None,
         conf_level: float | None = None,
-        errors: Errors = "iid",
+        errors: Named = "iid",
         null: float = 0.0,
         alternative: Alternative = "two-sided",
         n_boot: int = 1000,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from pymer4.errors import DataError, OptionError
 from pymer4.fit import sandwich
 from pymer4.fit.basis import Basis
 from pymer4.fit.influence import jackknife
+from pymer4.fit.robust_errors import errors_of, resolve_error_type
+from pymer4.fit.sandwich import Errors
 from pymer4.infer import replicates
 from pymer4.infer.draws import Interval
 from pymer4.infer.options import Drawing, InferOptions, On
@@ -21,8 +24,6 @@ from pymer4.infer.targets import Draws, Estimates, Null, Question, Target
 from pymer4.infer.verb import require_shuffles
 from pymer4.models.lm_state import LmState
 from pymer4.work import progress, told_rows
-
-Rows = Callable[[np.ndarray], np.ndarray]
 
 
 class LmInference(LmState):
@@ -46,25 +47,24 @@ class LmInference(LmState):
     # Estimates and their errors.
 
     def _estimates(self, question: Question, options: InferOptions) -> Estimates:
-        L, b = question.target.L, self._fit.b
-        V, df = self._point(options)
-        variances = np.einsum("ij,ij->i", L @ V, L)
-        return Estimates(L @ b, np.sqrt(variances), df(L), lambda: L @ V @ L.T, self._asymptotic)
+        L, errors = question.target.L, self._errors(options)
+        with np.errstate(invalid="ignore"):
+            se = np.sqrt(errors.variances(L))
+        return Estimates(L @ self._fit.b, se, errors.df_of(L), lambda: L @ errors.V @ L.T, self._asymptotic)
 
-    def _point(self, options: InferOptions) -> tuple[np.ndarray, Rows]:
-        """Return the covariance of the coefficients, and what gives the df of rows L."""
-        found, fit, kind = self._sample(), self._estimate, options.errors
+    def _errors(self, options: InferOptions) -> Errors:
+        """Return the covariance of the coefficients that was asked for; iid is that of the fit."""
+        kind, found = resolve_error_type(options.errors, self._linear), self._sample()
         if kind == "iid":
             df = self._fit.df
             if np.ndim(df):
-                return self._fit.vcov, lambda L: sandwich.welch_df(found.X, found.groups, found.variances, L)
-            return self._fit.vcov, _constant(float(df))
-        if kind == "hetero":
-            kind = "HC3" if self._linear else "HC0"
-        if kind in ("HC0", "HC1", "HC2", "HC3"):
-            V = sandwich.covariance(fit, found.X, kind.lower())  # type: ignore[arg-type]
-            return V, _constant(np.inf if self._asymptotic else float(fit.df_resid))
-        raise OptionError(f"errors={options.errors!r} is not there yet.")
+                return Errors(self._fit.vcov, partial(sandwich.welch_df, found.X, found.groups, found.variances))
+            return Errors(self._fit.vcov, lambda L: np.full(len(L), float(df)))
+        clusters = self._clusters(found, options)
+        if kind in ("cr0", "cr2") and clusters is None:
+            raise OptionError(f"errors={options.errors!r} needs cluster=, the name of the column of the clusters.")
+        df = np.inf if self._asymptotic else None
+        return errors_of(self._estimate, found.X, kind, clusters=clusters, cells=None, df=df)
 
     # Draws.
 
@@ -213,7 +213,3 @@ class LmInference(LmState):
         if untested.any():
             told.append(". ".join(parts))
         return untested
-
-
-def _constant(df: float) -> Rows:
-    return lambda L: np.full(len(L), df)
