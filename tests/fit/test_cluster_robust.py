@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from functools import cache
+from typing import get_args
 
 import hermetic
 import numpy as np
@@ -17,7 +18,7 @@ from pymer4.fit.cluster_robust import clustered
 from pymer4.fit.cluster_rows import RandomPart, nests
 from pymer4.fit.glm import generalized
 from pymer4.fit.linear import least_squares
-from pymer4.fit.robust_errors import NAMES, errors_of, resolve_error_type
+from pymer4.fit.robust_errors import Named, errors_of, resolve_error_type
 from pymer4.fit.sandwich import covariance, unequal_variances, welch_df
 
 pytestmark = pytest.mark.numeric
@@ -285,7 +286,7 @@ def test_a_cell_of_one_row_has_no_variance():
 
 
 def test_kinds_by_name():
-    assert [resolve_error_type(name) for name in NAMES] == [
+    assert [resolve_error_type(name) for name in get_args(Named)] == [
         "iid", "hc0", "hc1", "hc2", "hc3", "hc3", "cr0", "cr2", "unequal_var",
     ]  # fmt: skip
     assert resolve_error_type("Hc3") == resolve_error_type("HETERO") == "hc3"

@@ -260,7 +260,7 @@ def test_what_is_refused_names_what_works(told):
 
 
 def test_more_refusals():
-    with pytest.raises(NotFittedError, match="Call .fit"):
+    with pytest.raises(NotFittedError, match="needs a fitted model"):
         Lm("y ~ x", trial()).infer()
     with pytest.raises(OptionError, match="flips the signs"):
         two_stage().infer("perm", scheme="freedman-lane")
