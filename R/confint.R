@@ -1,21 +1,34 @@
 # Confidence limits: Wald, profile likelihood, parametric bootstrap.
 
-# The names of all parameters, and their limits but for those that come from draws. `interval` holds the method, the
-# level and, for "profile", what was made of it in parts beforehand.
+# The names of all parameters, and their limits but for those that come from draws. `interval` holds the method, and for
+# "Wald" the level, for "profile" the rise of the deviance at limits and what was made of it in parts beforehand.
 confint_mixed <- function(model, interval) {
   names <- limit_names(model)
   limits <- switch(interval$method,
     Wald = wald_limits(model, interval$level, names),
-    profile = profile_limits(model, interval$level, interval$made)
+    profile = profile_limits(model, interval)$limits
   )
   list(lower = as.vector(limits[, 1]), upper = as.vector(limits[, 2]), names = names)
 }
 
 # Limits of the coefficients by a profile.
 fixed_limits <- function(model, interval) {
-  limits <- profile_limits(model, interval$level, interval$made, random = FALSE)
+  limits <- profile_limits(model, interval, random = FALSE)$limits
   limits <- utils::tail(limits, length(lme4::fixef(model)))
   list(lower = as.vector(limits[, 1]), upper = as.vector(limits[, 2]))
+}
+
+# Estimates, limits and traces of the random part and sigma: of each parameter how many points, their values and zeta.
+variance_profile <- function(model, interval) {
+  found <- profile_limits(model, interval, fixed = FALSE)
+  traces <- do.call(rbind, found$traces)
+  random <- random_parameters(model)(lme4::getME(model, "theta"), sqrt(effect_variance(model)))
+  list(
+    names = utils::head(limit_names(model), nrow(found$limits)),
+    estimate = c(random, if (has_sigma(model)) stats::sigma(model)),
+    lower = as.vector(found$limits[, 1]), upper = as.vector(found$limits[, 2]),
+    points = vapply(found$traces, nrow, 1L), value = as.vector(traces[, 1]), zeta = as.vector(traces[, 2])
+  )
 }
 
 # None for the random part, as in R.
@@ -27,60 +40,72 @@ wald_limits <- function(model, level, names) {
   limits
 }
 
-# How many parameters lme4 profiles, one after the other; 0 where the limits are not its own.
-profile_parts <- function(model) {
+# How many parameters lme4 profiles, one after the other, the coefficients last; 0 where the limits are not its own.
+profile_parts <- function(model, fixed) {
   if (lme4::isGLMM(model) && model@devcomp$dims[["nAGQ"]] == 0) {
     stop("lme4 can't profile a model that was fitted with nAGQ = 0. Use nAGQ = 1, or other limits.")
   }
-  list(n = scalar(if (is_weighted(model)) 0L else length(limit_names(model))))
+  without <- if (fixed) 0L else length(lme4::fixef(model))
+  list(n = scalar(if (is_weighted(model)) 0L else length(limit_names(model)) - without))
 }
 
 is_weighted <- function(model) lme4::isLMM(model) && any(model@resp$weights != 1)
 
-# Profile-likelihood limits, a row a parameter; `random` is whether more than the coefficients is asked for, where that
-# is less work. They are lme4's, which profile_part() has found, but for linear models with weights, or with a profile
-# of lme4's that is not monotonic.
-profile_limits <- function(model, level, parts, random = TRUE) {
+# Profile-likelihood limits, a row a parameter, and a trace each, a matrix of values and zeta; `random` and `fixed` are
+# whether these parameters are asked for, where others are less work. They are lme4's, which profile_part() has found, but
+# for linear models with weights, or with a profile of lme4's that is not monotonic.
+profile_limits <- function(model, interval, random = TRUE, fixed = TRUE) {
   free <- lme4::isLMM(model) && all(vapply(structures_of(model), is.null, NA))
   if (is_weighted(model)) {
-    coefficients <- likelihood_limits(model, level, random && free)
-    if (!random || free) return(coefficients)
-    return(rbind(profile_of_parts(model, list(profile_part(model, level, "theta_")))$limits, coefficients))
+    found <- likelihood_limits(model, interval, random && free, fixed)
+    if (!random || free) return(found)
+    steps <- if (is.null(interval$steps)) 8 else interval$steps
+    theirs <- profile_of_parts(model, list(profile_part(model, interval$cutoff, "theta_", steps)))
+    return(list(limits = rbind(theirs$limits, found$limits), traces = c(theirs$traces, found$traces)))
   }
-  stopped <- unlist(lapply(parts, `[[`, "error"))
+  stopped <- unlist(lapply(interval$made, `[[`, "error"))
   if (length(stopped)) {
     if (!free) stop(stopped[1])
     doubt <- paste0("R stopped at the profile: ", stopped[1], ".")
   } else {
-    found <- profile_of_parts(model, parts)
-    if (length(found$doubtful) == 0) return(found$limits)
+    found <- profile_of_parts(model, interval$made)
+    if (length(found$doubtful) == 0) return(found)
     doubt <- paste("R's profile of", toString(found$doubtful), "is not monotonic, so its limits are not to be relied on.")
   }
   if (!free) {
     warning(doubt, " Use bootstrap or Wald limits.")
-    return(found$limits)
+    return(found)
   }
   warning(doubt, " Those given are of the likelihood itself; bootstrap limits need no profile.")
-  likelihood_limits(model, level, random)
+  likelihood_limits(model, interval, random, fixed)
 }
 
-# Limits from lme4's profile of the parameters that are the `which`-th to it, whether each is monotonic, and what was
-# said; or the error that ended it. It refits the deviance function of the object it is given, which gets a copy. Under
-# short names, such as .sigma, parameters can't be taken for predictors.
-profile_part <- function(model, level, which) {
+# Limits from lme4's profile of the parameters that are the `which`-th to it, about `steps` points on either side; the
+# traces, whether each is monotonic, and what was said; or the error that ended it. It refits the deviance function of the
+# object it is given, which gets a copy. Under short names, such as .sigma, parameters can't be taken for predictors.
+profile_part <- function(model, cutoff, which, steps = 8) {
   said <- character()
+  # lme4 goes as far as this tail of all parameters, which is beyond the limits asked for.
+  tail <- min(0.01, stats::pchisq(cutoff, length(limit_names(model)), lower.tail = FALSE))
   tryCatch(withCallingHandlers({
-    traced <- stats::profile(unserialize(serialize(as_lme4(model), NULL)), which = which, signames = TRUE)
-    limits <- stats::confint(traced, level = level)
+    traced <- stats::profile(
+      unserialize(serialize(as_lme4(model), NULL)), which = which, signames = TRUE,
+      alphamax = tail, delta.cutoff = 1 / steps, maxpts = max(100, 4 * steps)
+    )
+    limits <- stats::confint(traced, zeta = c(-1, 1) * sqrt(cutoff))
     monotonic <- !vapply(attr(traced, "backward"), inherits, NA, "error")
-    list(limits = unname(limits), monotonic = unname(monotonic), said = said)
+    traces <- lapply(names(monotonic), function(name) {
+      rows <- traced[traced$.par == name & !is.na(traced$.zeta), ]
+      cbind(rows[[name]], rows$.zeta)
+    })
+    list(limits = unname(limits), traces = traces, monotonic = unname(monotonic), said = said)
   }, warning = function(w) {
     said <<- c(said, conditionMessage(w))
     invokeRestart("muffleWarning")
   }), error = function(e) list(error = scalar(conditionMessage(e))))
 }
 
-# The limits of all parts in the order of limit_names(), and the parameters whose profile is not monotonic.
+# The limits and traces of all parts in the order of limit_names(), and the parameters whose profile is not monotonic.
 profile_of_parts <- function(model, parts) {
   limits <- do.call(rbind, lapply(parts, `[[`, "limits"))
   order <- limit_order(model)[seq_len(nrow(limits))]
@@ -88,7 +113,8 @@ profile_of_parts <- function(model, parts) {
   doubtful <- limit_names(model)[seq_along(order)][!monotonic]
   # What it says of a profile that is not monotonic is in its own names.
   if (length(doubtful) == 0) for (text in unlist(lapply(parts, `[[`, "said"))) warning(text, call. = FALSE)
-  list(limits = limits[order, , drop = FALSE], doubtful = doubtful)
+  traces <- do.call(c, lapply(parts, `[[`, "traces"))[order]
+  list(limits = limits[order, , drop = FALSE], traces = traces, doubtful = doubtful)
 }
 
 # Where lme4 lists what limit_names() names: the coefficients last, the others in an order that differs between

@@ -7,23 +7,28 @@
 # deviation or a correlation is held in the Cholesky factor of its term's matrix, its effects in the order in which
 # that is the length of the first row, or the direction of the second.
 
-# Limits of all parameters, or of the coefficients alone, a row each in the order of limit_names(). A model of which a term
-# has a structure (lme4 2) has no others here.
-likelihood_limits <- function(model, level, random = TRUE) {
+# Limits of all parameters, or of the coefficients or the others alone, a row each in the order of limit_names(), and their
+# traces where steps are asked for. A model of which a term has a structure (lme4 2) has no others here.
+likelihood_limits <- function(model, interval, random = TRUE, fixed = TRUE) {
   surface <- deviance_surface(model)
   for (attempt in 1:5) {
     best <- surface_minimum(surface)
-    held <- c(if (random) c(held_random(surface, best), list(held_sigma(surface, best))), held_coefficients(surface, best))
-    found <- tryCatch(
-      vapply(held, two_limits, c(0, 0), base = best$deviance, cutoff = stats::qchisq(level, 1)),
-      better_fit = function(better) better$x
+    held <- c(
+      if (random) c(held_random(surface, best), list(held_sigma(surface, best))),
+      if (fixed) held_coefficients(surface, best)
     )
-    if (is.matrix(found)) break
-    surface$start <- found
+    found <- tryCatch(
+      lapply(held, traced, base = best$deviance, cutoff = interval$cutoff, steps = interval$steps),
+      better_fit = identity
+    )
+    if (!inherits(found, "better_fit")) break
+    surface$start <- found$x
   }
-  if (!is.matrix(found)) stop("The likelihood has maxima that lead past one another: no profile limits. Use other limits.")
+  if (inherits(found, "better_fit")) {
+    stop("The likelihood has maxima that lead past one another: no profile limits. Use other limits.")
+  }
   if (attempt > 1) warning("Profiling found a likelihood above the fit's; its limits are around that. See allfit().")
-  t(found)
+  list(limits = t(vapply(found, `[[`, c(0, 0), "limits")), traces = lapply(found, `[[`, "trace"))
 }
 
 # The deviance of a model in coordinates x: the factors of its terms, each row in units of what its effect may be; where
@@ -207,18 +212,40 @@ held_correlation <- function(surface, best, t, effects) {
   )
 }
 
-two_limits <- function(held, base, cutoff) vapply(c(-1, 1), function(side) one_limit(held, side, base, cutoff), 0)
+traced <- function(held, base, cutoff, steps) {
+  limits <- vapply(c(-1, 1), function(side) one_limit(held, side, base, cutoff), 0)
+  list(limits = limits, trace = if (!is.null(steps)) trace_about(held, limits, base, steps))
+}
 
-# Where the deviance is `cutoff` above its least, or the end of the range where it is not up to there.
-one_limit <- function(held, side, base, cutoff) {
+# Values and signed roots of the deviance's rise, `steps` on either side of the estimate, to beyond the limits.
+trace_about <- function(held, limits, base, steps) {
+  sides <- lapply(1:2, function(side) {
+    end <- held$range[side]
+    far <- if (is.finite(limits[side])) 1.25 * (limits[side] - held$estimate) else c(-10, 10)[side] * held$step
+    values <- held$estimate + far * seq_len(steps) / steps
+    values <- setdiff(if (side == 1) pmax(values, end) else pmin(values, end), held$estimate)
+    cbind(values, c(-1, 1)[side] * vapply(values, rise_of(held, base), 0))
+  })
+  traced <- rbind(sides[[1]], c(held$estimate, 0), sides[[2]])
+  traced[order(traced[, 1]), , drop = FALSE]
+}
+
+# A function of a value: the root of the deviance's rise there, the least from where the last one was.
+rise_of <- function(held, base) {
   last <- held$y
-  excess <- function(value) {
+  function(value) {
     found <- minimum(unique(list(last, held$y)), function(y) held$deviance(value, y), held$lower, held$upper)
     if (found$value < base - 1e-4) stop(better_fit(held$x(value, found$x)))
     last <<- found$x
-    sqrt(max(0, found$value - base)) - sqrt(cutoff)
+    sqrt(max(0, found$value - base))
   }
+}
+
+# Where the deviance is `cutoff` above its least, or the end of the range where it is not up to there.
+one_limit <- function(held, side, base, cutoff) {
+  rise <- rise_of(held, base)
   far <- sqrt(cutoff)
+  excess <- function(value) rise(value) - far
   end <- if (side < 0) held$range[1] else held$range[2]
   inner <- held$estimate
   inside <- -far

@@ -35,6 +35,7 @@ CHISQ = "Chisq"
 CHISQ_DF = "Df"
 CONTRAST = "Contrast"
 CORRELATION = ("IV1", "IV2", "Corr")
+TRACED = ("Parameter", "Value", "Zeta")
 ALL_FITS = ("Converged", "Max_abs_diff", "Max_rel_diff", "Messages")
 FITS = "fits"
 RESIDUALS = "residuals"

@@ -19,7 +19,7 @@ from pymer4.infer.draws import from_null, inverted_p, percentiles
 from pymer4.infer.resample import counted
 from pymer4.models.base import Ddf
 from pymer4.models.lmer_options import Method, check_kenward_roger, check_profile
-from pymer4.models.lmer_predict import LmerPredictions
+from pymer4.models.lmer_profile import LmerProfiles
 from pymer4.rbridge import bridge
 from pymer4.work import Seed, each_chunk, progress, seed_stream
 
@@ -36,7 +36,7 @@ class _Sent(NamedTuple):
 _received: tuple[str, bridge.Handle] | None = None
 
 
-class LmerInference(LmerPredictions):
+class LmerInference(LmerProfiles):
     """The methods of `Lmer` that test and bound what was estimated."""
 
     def anova(self, force_orthogonal: bool = False, *, type: Type = 3, ddf: Ddf | None = None) -> pd.DataFrame:
@@ -227,22 +227,6 @@ class LmerInference(LmerPredictions):
         reply = bridge.call("confint_mixed", model=self._handle, interval=self._interval(method, level, shown))
         issue_all((*reply.warnings, *reply.messages))
         return tables.confint_table(reply.value["lower"], reply.value["upper"], reply.value["names"], level)
-
-    def _interval(self, method: str, level: float, shown: int) -> dict[str, Any]:
-        """Return the argument `interval` of R's verbs, with the profile that limits come from."""
-        made = self._profile(level, shown) if method == "profile" else None
-        return {"method": method, "level": level, "made": made}
-
-    def _profile(self, level: float, shown: int) -> list[dict[str, Any]]:
-        """Return lme4's profile of each parameter, up to one that it can't profile; none where limits are not its."""
-        parts: list[dict[str, Any]] = []
-        n = bridge.call("profile_parts", model=self._handle).value["n"]
-        with bridge.in_parts(), progress("profiled parameters", n, shown and n > 0) as advance:
-            while len(parts) < n and not (parts and "error" in parts[-1]):
-                part = bridge.call("profile_part", model=self._handle, level=level, which=len(parts) + 1).value
-                parts.append(part)
-                advance(1, int("error" in part or not part["monotonic"].all()))
-        return parts
 
     def _infer_from(self, _: Any) -> None:
         """Put the limits and p that the fit asked for into the coefficient table."""

@@ -137,12 +137,13 @@ def check_kenward_roger(defined: bool, weighted: bool) -> None:
         )
 
 
-def check_profile(argument: str, method: str, family: str, link: str) -> None:
-    """Refuse a profile where lme4 has none; `argument`, `conf_int` or `method`, asked for limits by this method."""
+def check_profile(argument: str, method: str, family: str, link: str, instead: str = "") -> None:
+    """Refuse a profile where lme4 has none; `argument`, such as `conf_int`, asked for limits by this method."""
     if method == "profile" and not is_linear(family, link) and has_scale(family):
+        instead = instead or f"{argument}='boot' or 'Wald'"
         raise OptionError(
             f"{argument}='profile' can't be had for family {family!r} with link {link!r}: lme4 profiles "
-            f"no generalized model whose family has a scale. Use {argument}='boot' or 'Wald'."
+            f"no generalized model whose family has a scale. Use {instead}."
         )
 
 

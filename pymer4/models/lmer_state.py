@@ -20,6 +20,7 @@ from pymer4.data.ranks import Ranks
 from pymer4.data.rformula import FixedTerm, Grouping, RandomTerm, Response, RFormula
 from pymer4.errors import FileError, MissingFileError, RUnavailable
 from pymer4.infer.grids import Predictors
+from pymer4.infer.profile import Traces
 from pymer4.models.convergence import Convergence
 from pymer4.models.lmer_formula import read_formula
 from pymer4.models.lmer_options import LmerOptions
@@ -222,7 +223,7 @@ class LmerState(Pictures):
         "_grid_variables": lambda self: None,
     }
     _RECORDS: ClassVar[tuple[type, ...]] = (
-        Convergence, LmerFit, LmerOptions, RFormula, Response, FixedTerm, RandomTerm, Grouping,
+        Convergence, LmerFit, LmerOptions, RFormula, Response, FixedTerm, RandomTerm, Grouping, Traces,
     )  # fmt: skip
     _SHOWN: ClassVar[Mapping[str, str]] = {"design_matrix": "_design"}
 
