@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from pymer4.errors import DataError, count, one_of
+from pymer4.infer.adjust import adjusted_p
 from pymer4.statistics.samples import numbers
 
 Method = Literal["holm", "hochberg", "hommel", "bonferroni", "bonf", "BH", "fdr", "BY", "none"]
@@ -44,47 +45,8 @@ def correct_pvals(ps: Any, method: Method = "holm", *, n: int | None = None) -> 
     """
     one_of("method", method, get_args(Method))
     found = numbers("ps", ps)
-    there = ~np.isnan(found)
-    p = found[there]
+    p = found[~np.isnan(found)]
     outside = p[(p < 0) | (p > 1)]
     if len(outside):
         raise DataError(f"ps holds {outside[0]:g}, and p-values lie between 0 and 1.")
-    tests = len(p) if n is None else count("n", n, len(p))
-    if tests > 1 and method != "none":
-        found[there] = _adjusted(p, method, tests)
-    return found
-
-
-def _adjusted(p: np.ndarray, method: str, n: int) -> np.ndarray:
-    if method in ("bonferroni", "bonf"):
-        return np.minimum(1.0, n * p)
-    order = np.argsort(p, kind="stable")
-    rank = np.arange(1, len(p) + 1)
-    ascending = p[order]
-    if method == "holm":
-        steps = np.maximum.accumulate((n + 1 - rank) * ascending)
-    elif method == "hommel":
-        steps = _hommel(np.append(ascending, np.ones(n - len(p))))[: len(p)]
-    else:
-        factor = {"hochberg": n + 1 - rank, "BY": n / rank * (1 / np.arange(1, n + 1)).sum()}.get(method, n / rank)
-        steps = np.minimum.accumulate((factor * ascending)[::-1])[::-1]
-    adjusted = np.empty(len(p))
-    adjusted[order] = np.minimum(1.0, steps)
-    return adjusted
-
-
-def _hommel(p: np.ndarray) -> np.ndarray:
-    """Return Hommel's adjusted p of ascending p-values.
-
-    In Wright's form (1992, Biometrics 48, 1005-1013): for every subset size m, Simes' bound min m·p / rank of the m
-    largest bounds each p from below, which for the n - m smaller ones is also at most m·p.
-    """
-    n = len(p)
-    adjusted = np.full(n, (n * p / np.arange(1, n + 1)).min())
-    for m in range(n - 1, 1, -1):
-        small, large = p[: n - m + 1], p[n - m + 1 :]
-        bound = (m * large / np.arange(2, m + 1)).min()
-        floor = np.minimum(bound, m * small)
-        at_least = np.append(floor, np.full(m - 1, floor[-1]))
-        adjusted = np.maximum(adjusted, at_least)
-    return np.maximum(adjusted, p)
+    return adjusted_p(found, method, len(p) if n is None else count("n", n, len(p)))
