@@ -64,7 +64,7 @@ generalized_refitter <- function(model) {
     fit <- finite(lme4::refit(model, response))
     list(
       theta = lme4::getME(fit, "theta"), spread = sqrt(effect_variance(fit)), sigma = stats::sigma(fit),
-      beta = lme4::fixef(fit), se = sqrt(diag(fixed_covariance(fit)))
+      beta = lme4::fixef(fit), V = fixed_covariance(fit)
     )
   }
 }

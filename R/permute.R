@@ -1,8 +1,7 @@
 # Permutation tests of the coefficients: the outcome is shuffled within clusters.
 
-# Statistics of each coefficient, a row for each seed, and which of them shuffling leaves untested. `within` is a grouping
-# factor, NULL for the first.
-permute_mixed <- function(model, within, seeds) {
+# Statistics l b / se of rows of L, a row for each seed. `within` is a grouping factor, NULL for the first.
+permute_mixed <- function(model, L, within, seeds) {
   response <- stats::model.response(stats::model.frame(model))
   cluster <- clusters(model, within)
   together <- order(cluster)
@@ -15,8 +14,17 @@ permute_mixed <- function(model, within, seeds) {
     }
     response
   }
-  made <- replicates(model, seeds, length(lme4::fixef(model)), draw, function(fit) fit$beta / fit$se)
-  c(made, list(untested = unname(constant_within(model, cluster))))
+  replicates(model, seeds, nrow(L), draw, function(fit) row_statistics(L, fit$beta, fit$V))
+}
+
+row_statistics <- function(L, b, V, null = 0) (as.vector(L %*% b) - null) / sqrt(row_form(L, V))
+
+# The statistics of the fit itself, and what tells which rows shuffles can test: the design and the clusters.
+shuffled_mixed <- function(model, L, within) {
+  list(
+    observed = row_statistics(L, lme4::fixef(model), fixed_covariance(model)),
+    X = matrix(lme4::getME(model, "X"), nrow(model@frame)), cluster = clusters(model, within)
+  )
 }
 
 clusters <- function(model, within) {
@@ -32,10 +40,3 @@ clusters <- function(model, within) {
 
 # The columns that a grouping is made of.
 grouped_by <- function(name) sort(all.vars(tryCatch(str2lang(name), error = function(e) as.name(name))))
-
-# The coefficients whose predictor is constant within every cluster: shuffling there leaves their hypothesis untested.
-constant_within <- function(model, cluster) {
-  X <- lme4::getME(model, "X")
-  first <- match(cluster, cluster)
-  apply(X, 2, function(x) all(abs(x - x[first]) <= 1e-12 * max(abs(x))))
-}

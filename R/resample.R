@@ -116,8 +116,8 @@ replicates <- function(model, seeds, width, draw, summary) {
   list(values = matrix(rows, length(seeds), width, byrow = TRUE), reasons = reasons)
 }
 
-# A function that fits the model to another response, and returns its parameters and the standard
-# errors of the coefficients. It works on a deviance function of its own, so the model is left alone
+# A function that fits the model to another response, and returns its parameters and the covariance
+# of the coefficients. It works on a deviance function of its own, so the model is left alone
 # and nothing is parsed again.
 linear_refitter <- function(model) {
   devfun <- direct_deviance(own_deviance(model))
@@ -131,8 +131,7 @@ linear_refitter <- function(model) {
     devfun(optimum$par)
     sigma <- sqrt((rho$resp$wrss() + rho$pp$sqrL(1)) / df)
     list(
-      theta = rho$pp$theta + 0, spread = sigma, sigma = sigma, beta = rho$pp$beta(1),
-      se = sigma * sqrt(diag(rho$pp$unsc()))
+      theta = rho$pp$theta + 0, spread = sigma, sigma = sigma, beta = rho$pp$beta(1), V = sigma^2 * rho$pp$unsc()
     )
   }
 }

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import uuid
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -13,30 +11,19 @@ import pandas as pd
 from pymer4 import tables
 from pymer4.data import intake
 from pymer4.data.factors import present_levels
-from pymer4.errors import OptionError, RError, count, issue_all, one_of, shown, verbosity, workers
+from pymer4.errors import OptionError, count, issue_all, one_of, shown, verbosity, workers
 from pymer4.infer.compare import Likelihood
 from pymer4.infer.draws import from_null, inverted_p, percentiles
-from pymer4.infer.resample import counted
 from pymer4.models.base import Ddf
+from pymer4.models.lmer_draws import LmerDraws
 from pymer4.models.lmer_options import Method, check_kenward_roger, check_profile
-from pymer4.models.lmer_profile import LmerProfiles
 from pymer4.rbridge import bridge
-from pymer4.work import Seed, each_chunk, progress, seed_stream
+from pymer4.work import Seed, seed_stream
 
 Type = Literal[1, 2, 3]
 
 
-class _Sent(NamedTuple):
-    """A model on its way to workers: a name that no other has, and bytes of R's, which joblib has workers share."""
-
-    name: str
-    content: np.ndarray
-
-
-_received: tuple[str, bridge.Handle] | None = None
-
-
-class LmerInference(LmerProfiles):
+class LmerInference(LmerDraws):
     """The methods of `Lmer` that test and bound what was estimated."""
 
     def anova(self, force_orthogonal: bool = False, *, type: Type = 3, ddf: Ddf | None = None) -> pd.DataFrame:
@@ -221,10 +208,10 @@ class LmerInference(LmerProfiles):
         check_profile("method", method, self.family, self.link)
         level = self._level(conf_level)
         if method == "boot":
-            drawn = self._draws("bootstrap", seed_stream(seed, n_boot), n_jobs, shown)
+            drawn = self._parameter_draws(seed_stream(seed, n_boot), n_jobs, shown)
             issue_all(drawn["told"])
             return tables.confint_table(*percentiles(drawn["values"], level), drawn["names"], level)
-        reply = bridge.call("confint_mixed", model=self._handle, interval=self._interval(method, level, shown))
+        reply = bridge.call("confint_mixed", model=self._handle, interval=self._limits_by(method, level, shown))
         issue_all((*reply.warnings, *reply.messages))
         return tables.confint_table(reply.value["lower"], reply.value["upper"], reply.value["names"], level)
 
@@ -238,12 +225,12 @@ class LmerInference(LmerProfiles):
         seeds = seed_stream(options.seed, options.n_boot + options.permute)
         found: dict[str, Any] = {}
         if options.conf_int == "profile":
-            interval = self._interval("profile", options.conf_level, options.verbose)
+            interval = self._limits_by("profile", options.conf_level, options.verbose)
             reply = bridge.call("fixed_limits", model=self._handle, interval=interval)
             self._warn((*reply.warnings, *reply.messages))
             found = dict(reply.value)
         elif options.conf_int == "boot":
-            drawn = self._draws("bootstrap", seeds[: options.n_boot], *how)
+            drawn = self._parameter_draws(seeds[: options.n_boot], *how)
             self._warn(drawn["told"])
             values = drawn["values"][:, -len(fixed) :]
             lower, upper = percentiles(values, options.conf_level)
@@ -254,9 +241,9 @@ class LmerInference(LmerProfiles):
 
     def _permuted_p(self, fixed: pd.DataFrame, seeds: np.ndarray, how: tuple[int, int]) -> np.ndarray:
         """Return p from shuffles, shape (p,); NaN, and a warning, for what they can't test."""
-        drawn = self._draws("permuted", seeds, *how)
-        told, p = drawn["told"], from_null(fixed["statistic"].to_numpy(dtype=float), drawn["values"])
-        p = np.where(np.asarray(drawn["untested"]), np.nan, p)
+        drawn = self._shuffles(np.eye(len(fixed)), self._options.permute_within, seeds, *how)
+        told, p = drawn["told"], from_null(drawn["observed"], drawn["values"])
+        p = np.where(drawn["untested"], np.nan, p)
         if np.isnan(p).any():
             told.append(
                 f"No p for {', '.join(fixed.index[np.isnan(p)])}: constant within the clusters, where the outcome is "
@@ -264,51 +251,3 @@ class LmerInference(LmerProfiles):
             )
         self._warn(told)
         return p
-
-    def _draws(self, kind: str, seeds: np.ndarray, n_jobs: int, shown: int) -> dict[str, Any]:
-        """Return "bootstrap" or "permuted" draws: `values`, a row each, what is `told`, and `names` or `untested`."""
-        model: bridge.Handle | _Sent = self._handle
-        if n_jobs != 1:
-            sent = bridge.call("serialize_model", model=self._handle).value["bytes"]
-            model = _Sent(uuid.uuid4().hex, np.frombuffer(sent, dtype=np.uint8))
-        what, n = "bootstrap draws" if kind == "bootstrap" else "permutations", len(seeds)
-        # What waits for workers hears Ctrl-C by itself.
-        here = bridge.in_parts() if n_jobs == 1 else contextlib.nullcontext()
-        with here, progress(what, n, shown) as advance:
-
-            def note(part: dict[str, Any]) -> None:
-                advance(len(part["reasons"]), sum(map(bool, part["reasons"])))
-
-            parts = each_chunk(_drawn, seeds, n_jobs, model, kind, self._options.permute_within, note=note)
-        values, reasons = (np.concatenate([part[key] for part in parts]) for key in ("values", "reasons"))
-        told = list(dict.fromkeys(text for part in parts for text in part["said"]))
-        # A correlation is missing too where a variance is drawn as 0.
-        failed = np.isnan(values).all(axis=1)
-        if failed.any():
-            why = counted(list(reasons[failed]), n)
-            if failed.all():
-                raise RError(f"none of the {n} {kind} fits succeeded. {why}", f"{kind} draws", self.formula)
-            told.append(f"{failed.sum()} of {n} {kind} fits failed and were left out. {why}")
-        return parts[0] | {"values": values[~failed], "told": told}
-
-
-def _drawn(model: bridge.Handle | _Sent, kind: str, within: str | None, seeds: np.ndarray) -> dict[str, Any]:
-    """Return draws of some seeds, `values`, `reasons` of those that failed, and what was `said`."""
-    here = _here(model)
-    if kind == "bootstrap":
-        reply = bridge.call("bootstrap_mixed", model=here, seeds=seeds)
-    else:
-        reply = bridge.call("permute_mixed", model=here, within=within, seeds=seeds)
-    return {**reply.value, "said": reply.warnings}
-
-
-def _here(model: bridge.Handle | _Sent) -> bridge.Handle:
-    """Return a model in this process. A worker keeps the one that it was sent last, for its next chunk."""
-    global _received
-    if isinstance(model, bridge.Handle):
-        return model
-    held = _received
-    if held is None or held[0] != model.name:
-        held = model.name, bridge.call("unpack_model", bytes=model.content.tobytes()).value["model"]
-        _received = held
-    return held[1]

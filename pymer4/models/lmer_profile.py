@@ -38,7 +38,7 @@ class LmerProfiles(LmerPredictions):
         except RError as error:
             return [f"No profile limits of the variances: {error} profile_auto=False leaves them out."]
 
-    def _interval(self, method: str, level: float, shown: int) -> dict[str, Any]:
+    def _limits_by(self, method: str, level: float, shown: int) -> dict[str, Any]:
         """Return the argument `interval` of R's verbs, with the profile that limits come from."""
         if method != "profile":
             return {"method": method, "level": level}

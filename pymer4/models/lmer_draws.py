@@ -1,0 +1,110 @@
+"""Replicates of a fitted `Lmer`: refits of simulated and of shuffled outcomes, here or in worker processes."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pymer4.errors import RError
+from pymer4.infer.resample import counted, untestable
+from pymer4.models.lmer_profile import LmerProfiles
+from pymer4.rbridge import bridge
+from pymer4.work import each_chunk, progress
+
+_MANY = 0.1  # of replicates that fail, from which on those left may be another kind of data
+
+
+_Ask = Callable[..., bridge.Reply]
+
+
+class _Sent(NamedTuple):
+    """A model on its way to workers: a name that no other has, and bytes of R's, which joblib has workers share."""
+
+    name: str
+    content: np.ndarray
+
+
+_received: tuple[str, bridge.Handle] | None = None
+
+
+class LmerDraws(LmerProfiles):
+    """What is refitted in R, a replicate a seed."""
+
+    def _parameter_draws(self, seeds: np.ndarray, n_jobs: int, shown: int) -> dict[str, Any]:
+        """Return `values` of all parameters in fits to outcomes drawn from the model, their `names`, what is `told`."""
+        return self._draws("bootstrap", _bootstrapped, self._handle, seeds, n_jobs, shown)
+
+    def _shuffles(
+        self, L: np.ndarray, within: str | None, seeds: np.ndarray, n_jobs: int, shown: int
+    ) -> dict[str, Any]:
+        """Return statistics of rows of L in fits to outcomes shuffled within the levels of a grouping factor.
+
+        They are in `values`, those of the fit in `observed`; `untested` says of which rows shuffles say nothing.
+        """
+        asked: dict[str, Any] = {"L": L, "within": within}
+        found = bridge.call("shuffled_mixed", model=self._handle, **asked).value
+        drawn = self._draws("permuted", _permuted, self._handle, seeds, n_jobs, shown, **asked)
+        untested = untestable(np.asarray(found["X"]), np.asarray(found["cluster"]), L)
+        return {**drawn, "observed": np.asarray(found["observed"]), "untested": untested}
+
+    def _draws(
+        self, kind: str, ask: _Ask, model: bridge.Handle, seeds: np.ndarray, n_jobs: int, shown: int, **given: Any
+    ) -> dict[str, Any]:
+        """Return what R makes of seeds: `values`, a row a replicate, `told`, and what else it says."""
+        sent: bridge.Handle | _Sent = model
+        if n_jobs != 1:
+            content = bridge.call("serialize_model", model=model).value["bytes"]
+            sent = _Sent(uuid.uuid4().hex, np.frombuffer(content, dtype=np.uint8))
+        what, n = "bootstrap draws" if kind == "bootstrap" else "permutations", len(seeds)
+        # What waits for workers hears Ctrl-C by itself.
+        here = bridge.in_parts() if n_jobs == 1 else contextlib.nullcontext()
+        with here, progress(what, n, shown) as advance:
+
+            def note(part: dict[str, Any]) -> None:
+                advance(len(part["reasons"]), sum(map(bool, part["reasons"])))
+
+            parts = each_chunk(_drawn, seeds, n_jobs, sent, ask, given, note=note)
+        values, reasons = (np.concatenate([part[key] for part in parts]) for key in ("values", "reasons"))
+        told = list(dict.fromkeys(text for part in parts for text in part["said"]))
+        failed = np.array([bool(reason) for reason in reasons])
+        if failed.any():
+            why = counted(list(reasons[failed]), n)
+            if failed.all():
+                raise RError(f"none of the {n} {kind} fits succeeded. {why}", f"{kind} draws", self.formula)
+            told.append(f"{failed.sum()} of {n} {kind} fits failed and were left out. {why}")
+            if failed.mean() > _MANY:
+                told.append(
+                    f"{failed.mean():.0%} of the {what} are missing, so that limits and p may be off: those left are "
+                    "such as can be fitted. Simplify the random part, or take limits that need no refits."
+                )
+        return parts[0] | {"values": values[~failed], "told": told}
+
+
+def _drawn(model: bridge.Handle | _Sent, ask: _Ask, given: dict[str, Any], seeds: np.ndarray) -> dict[str, Any]:
+    """Return replicates of some seeds, `values`, `reasons` of those that failed, and what was `said`."""
+    reply = ask(_here(model), seeds, **given)
+    return {**reply.value, "said": reply.warnings}
+
+
+def _bootstrapped(model: bridge.Handle, seeds: np.ndarray) -> bridge.Reply:
+    return bridge.call("bootstrap_mixed", model=model, seeds=seeds)
+
+
+def _permuted(model: bridge.Handle, seeds: np.ndarray, L: np.ndarray, within: str | None) -> bridge.Reply:
+    return bridge.call("permute_mixed", model=model, seeds=seeds, L=L, within=within)
+
+
+def _here(model: bridge.Handle | _Sent) -> bridge.Handle:
+    """Return a model in this process. A worker keeps the one that it was sent last, for its next chunk."""
+    global _received
+    if isinstance(model, bridge.Handle):
+        return model
+    held = _received
+    if held is None or held[0] != model.name:
+        held = model.name, bridge.call("unpack_model", bytes=model.content.tobytes()).value["model"]
+        _received = held
+    return held[1]
