@@ -45,7 +45,7 @@ __all__ = ["__version__", *_HOMES]
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
-    if name in ("datasets", "doctor", "errors", "io", "models", "simulate", "stats", "utils"):
+    if name in ("datasets", "doctor", "errors", "io", "models", "resampling", "simulate", "stats", "utils"):
         return importlib.import_module(f"pymer4.{name}")
     raise AttributeError(f"module 'pymer4' has no attribute {name!r}")
 

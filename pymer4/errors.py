@@ -237,13 +237,13 @@ def verbosity(value: Any) -> int:
     )
 
 
-def confidence_level(level: float) -> float:
+def confidence_level(level: float, argument: str = "conf_level") -> float:
     """Return a confidence level between 0 and 1; 95 means 0.95."""
     if isinstance(level, numbers.Real) and not isinstance(level, bool) and 0 < level < 100:
         share = float(level) / 100 if level >= 50 else float(level)
         if 1e-6 <= share < 1:
             return round(share, 12) if isinstance(level, np.floating) else share
-    raise OptionError(f"conf_level={shown(level)} has to lie between 0 and 1, such as 0.95.")
+    raise OptionError(f"{argument}={shown(level)} has to lie between 0 and 1, such as 0.95.")
 
 
 def count(argument: str, value: Any, least: int = 1, most: int = MOST) -> int:

@@ -127,7 +127,7 @@ def verdict(error: BaseException) -> tuple[str, str]:
     if ours and isinstance(error, TypeError) and last.lineno in raises(last.filename):
         return "refused", said
     own = [one for one in frames if f"{os.sep}pymer4{os.sep}" in one.filename]
-    if own and "func(*" in (own[-1].line or ""):
+    if own and re.search(r"\bfunc\(", own[-1].line or ""):
         # What a function of the user's raises is the user's.
         return "refused", said
     inside = f" from {place(own[-1].filename)}:{own[-1].lineno}" if own and not ours else ""

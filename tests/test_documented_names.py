@@ -26,6 +26,14 @@ _LISTED = {
     "datasets": "load_dataset",
     "doctor": "Check checks main table",
     "infer.compare": "compare lrt",
+    "resampling": "BCa_MIN_NBOOT BootstrapResult build_ablated_formula build_lm_coefficient_operator "
+    "collect_boot_samples compute_batched_glm_bootstrap compute_batched_ols_bootstrap compute_bootstrap_ci "
+    "compute_bootstrap_ci_basic compute_bootstrap_ci_bca compute_bootstrap_ci_percentile compute_bootstrap_pvalue "
+    "compute_jackknife_coefs compute_pvalues compute_satterthwaite_emm_df generate_bootstrap_indices "
+    "generate_group_kfold_splits generate_kfold_indices generate_kfold_splits generate_loo_indices "
+    "generate_permutation_indices parse_value remove_predictor_from_formula resolve_error_type "
+    "run_bootstrap_iterations simulate_binomial simulate_from_glmer simulate_from_lmer simulate_gaussian "
+    "simulate_poisson simulate_response warn_on_failures",
     "errors": "ConvergenceWarning DataError FileError FormulaError MissingFileError ModelWarning NotFittedError "
     "OptionError Pymer4Error RError RUnavailable",
 }
@@ -80,6 +88,40 @@ SIGNATURES = {
     "utils.get_resource_path": "()",
     "io.load_model": "(filepath)",
     "io.save_model": "(model, filepath, compression='zlib', **kwargs)",
+    "resampling.BootstrapResult": "(observed, boot_samples, ci_lower, ci_upper, param_names, n_boot, ci_type, level, "
+    "term_types=None)",
+    "resampling.build_ablated_formula": "(response_var, source_terms, ablate_term, random_terms=())",
+    "resampling.build_lm_coefficient_operator": "(X, method='cholesky')",
+    "resampling.collect_boot_samples": "(boot_samples_list, n_boot, context='Bootstrap')",
+    "resampling.compute_batched_glm_bootstrap": "(boot_indices, X, y, family)",
+    "resampling.compute_batched_ols_bootstrap": "(boot_indices, X, y, chunk_size=None)",
+    "resampling.compute_bootstrap_ci": "(coef_obs, boot_samples_valid, ci_type, level, jackknife_stats=None)",
+    "resampling.compute_bootstrap_ci_basic": "(observed, boot_stats, level=0.95)",
+    "resampling.compute_bootstrap_ci_bca": "(boot_stats, observed, jackknife_stats=None, level=0.95)",
+    "resampling.compute_bootstrap_ci_percentile": "(boot_stats, level=0.95)",
+    "resampling.compute_bootstrap_pvalue": "(observed, boot_samples, null=0.0, alternative='two-sided')",
+    "resampling.compute_jackknife_coefs": "(X, y, family='gaussian')",
+    "resampling.compute_pvalues": "(observed_stats, null_stats, alternative='two-sided')",
+    "resampling.compute_satterthwaite_emm_df": "(L, vcov, jacobian, vcov_varpar)",
+    "resampling.generate_bootstrap_indices": "(rng, n, n_boot)",
+    "resampling.generate_group_kfold_splits": "(group_ids, k, seed=None)",
+    "resampling.generate_kfold_indices": "(rng, n, k, shuffle=True)",
+    "resampling.generate_kfold_splits": "(n, k, seed=None)",
+    "resampling.generate_loo_indices": "(n)",
+    "resampling.generate_permutation_indices": "(rng, n, n_perm)",
+    "resampling.parse_value": "(s)",
+    "resampling.remove_predictor_from_formula": "(formula, predictor)",
+    "resampling.resolve_error_type": "(errors, family='gaussian')",
+    "resampling.run_bootstrap_iterations": "(iteration_fn, rngs, n_boot, iter_kwargs, n_jobs=1, verbose=False, "
+    "desc='Bootstrap')",
+    "resampling.simulate_binomial": "(rng, mu, weights=None)",
+    "resampling.simulate_from_glmer": "(rng, X, Z, beta, theta, family, n_groups_list, re_structure, metadata=None, "
+    "weights=None)",
+    "resampling.simulate_from_lmer": "(rng, X, Z, beta, theta, sigma, n_groups_list, re_structure, metadata=None)",
+    "resampling.simulate_gaussian": "(rng, mu, dispersion)",
+    "resampling.simulate_poisson": "(rng, mu)",
+    "resampling.simulate_response": "(rng, mu, family, dispersion=1.0, weights=None)",
+    "resampling.warn_on_failures": "(n_failed, n_total, context='Bootstrap')",
 }
 
 

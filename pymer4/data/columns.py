@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from types import EllipsisType
 from typing import Any, Literal
 
 import numpy as np
@@ -128,6 +129,30 @@ def real_array(values: Any) -> np.ndarray | None:
         return found.astype(float)
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+def array(argument: str, values: Any, *shape: int | EllipsisType | None, missing: bool = False) -> np.ndarray:
+    """Return numbers as a new array of floats of some shape, in which None is any size; `...` alone is any shape.
+
+    Raises:
+        DataError: what holds no numbers, another shape, numbers whose squares are infinite, or missing and infinite
+            ones, unless `missing`.
+
+    Examples:
+        >>> array("X", [[1, 2], [3, 4]], None, 2).tolist()
+        [[1.0, 2.0], [3.0, 4.0]]
+    """
+    found = real_array(values)
+    if found is None:
+        raise DataError(f"{argument} has to be an array of numbers, not a {type(values).__name__}.")
+    fits = found.ndim == len(shape) and all(b in (None, a) for a, b in zip(found.shape, shape, strict=True))
+    if shape != (...,) and not fits:
+        sides = ", ".join("any" if size is None else str(size) for size in shape)
+        raise DataError(f"{argument} has shape {found.shape}, and ({sides}) is needed.")
+    if not missing and not np.isfinite(found).all():
+        raise DataError(f"{argument} holds missing or infinite numbers. Leave out such rows first.")
+    require_squares(argument, found)
+    return found
 
 
 def have_squares(values: np.ndarray) -> bool:

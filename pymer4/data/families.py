@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Literal, get_args
 
 from pymer4.errors import OptionError, one_of
+from pymer4.fit.distributions import Distribution, name_of
 
 Family = Literal["gaussian", "binomial", "poisson", "gamma", "inverse_gaussian", "nbinom"]
 
@@ -34,6 +35,14 @@ def check_family(family: str, link: str | None, links: Mapping[str, tuple[str, .
     """
     one_of("family", family, get_args(Family))
     return links[family][0] if link is None else str(one_of(f"link (of family {family!r})", link, links[family]))
+
+
+def named(family: str | Distribution, link: str | None = None) -> tuple[str, str]:
+    """Return the names of a family, given by its name or its record, and of its link, by default its own."""
+    name = name_of(family) if isinstance(family, Distribution) else family
+    if name is None:
+        raise OptionError("The record of this family has no name. Give the name, such as family='nbinom'.")
+    return name, check_family(name, link, NATIVE_LINKS)
 
 
 def is_linear(family: str, link: str) -> bool:

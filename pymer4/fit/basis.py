@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
 
 from pymer4.fit import batched
-from pymer4.fit.linear import ALIAS_TOLERANCE, gram, orthonormal
+from pymer4.fit.linear import ALIAS_TOLERANCE, gram, independent_columns, orthonormal
 
 Array: TypeAlias = np.ndarray
 
@@ -98,6 +100,24 @@ class Basis:
         lengths = elements @ batched.quadratic(np.linalg.inv(self.root).T)
         sound = (pivots > _DOUBTFUL * elements[:, i == j]) & (left > _ALIASED * lengths)
         return ~sound.all(axis=1)
+
+
+def coefficient_operator(X: Array, aliased: bool = False) -> Callable[[Array], Array]:
+    """Return a function of outcomes, (n,) or (n, m), that gives their coefficients, (p,) or (p, m).
+
+    With `aliased`, columns that are combinations of those before them get NaN.
+
+    Raises:
+        DataError: aliased columns, where these are not expected.
+    """
+    kept = independent_columns(X) if aliased else np.ones(X.shape[1], dtype=bool)
+    return partial(_operated, *orthonormal(X[:, kept]), kept)
+
+
+def _operated(Q: Array, root: Array, kept: Array, Y: Array) -> Array:
+    b = np.full((len(kept), *np.shape(Y)[1:]), np.nan)
+    b[kept] = root @ (Q.T @ Y)
+    return b
 
 
 def sums_by(codes: Array, values: Array) -> Array:

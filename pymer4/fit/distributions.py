@@ -86,6 +86,11 @@ def distribution(name: str, theta: float | Array | None = None) -> Distribution:
     return _negative_binomial(theta)
 
 
+def name_of(law: Distribution) -> str | None:
+    """Return the name of a distribution; None of a negative binomial one, which is made for its theta."""
+    return next((name for name, known in _DISTRIBUTIONS.items() if known is law), None)
+
+
 def _logistic_both(eta: Array) -> tuple[Array, Array]:
     size = np.abs(eta)
     small = np.exp(-size)

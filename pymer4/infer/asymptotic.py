@@ -80,6 +80,21 @@ def p_value(
     return _upper_tail(t if alternative == "greater" else -t, df)
 
 
+def satterthwaite_df(L: np.ndarray, V: np.ndarray, jacobian: np.ndarray, A: np.ndarray) -> np.ndarray:
+    """Return df of the rows of L, shape (k,): 2 (l V l')² / (g' A g), g_j = l (∂V/∂φ_j) l' (Satterthwaite 1946).
+
+    Args:
+        L: shape (k, p).
+        V: covariance of b, shape (p, p).
+        jacobian: its derivatives by the m parameters φ of the variances, shape (m, p, p).
+        A: covariance of their estimates, shape (m, m).
+    """
+    variance = np.einsum("ki,ij,kj->k", L, V, L)
+    g = np.einsum("ki,mij,kj->km", L, jacobian, L)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return 2 * variance**2 / np.einsum("km,mn,kn->k", g, A, g)
+
+
 def _upper_tail(t: np.ndarray, df: float | np.ndarray) -> np.ndarray:
     """Return the probability of more than t.
 

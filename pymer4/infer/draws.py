@@ -34,7 +34,8 @@ def from_draws(
 
     Limits are quantiles of the draws by `quantiles`, or reflected in the estimate (`basic`), or at levels that mend
     bias and skewness (`bca`; Efron 1987, JASA 82, 171-185), which takes estimates without each row (or cluster) in
-    turn, shape (m, k). p inverts the percentile limits: it is the level at which they would touch the null value,
+    turn, shape (m, k): their distances from the estimate are the influences, as in `boot::empinf(type="jack")`. p
+    inverts the percentile limits: it is the level at which they would touch the null value,
     2·min(1 + #{b* ≤ null}, 1 + #{b* ≥ null}) / (n + 1), at most 1. Draws within `TIE` of their standard deviation from
     a value are equal to it. All numbers are NaN where there are fewer than two draws; `statistic` has the bootstrap's
     error.
@@ -59,7 +60,7 @@ def from_draws(
     lower, upper = _limits(draws, tails)
     if kind == "basic":
         lower, upper = 2 * estimate - upper, 2 * estimate - lower
-    se = _spread(draws)
+    se = spread(draws)
     with np.errstate(divide="ignore", invalid="ignore"):
         statistic = (estimate - null) / se
     return Inference(se, lower, upper, inverted_p(draws, null), statistic, n)
@@ -158,7 +159,7 @@ def from_null(observed: np.ndarray, null: np.ndarray, alternative: Alternative =
     return np.where((n > 0) & ~np.isnan(observed), (1 + hits) / (n + 1), np.nan)
 
 
-def _spread(draws: np.ndarray) -> np.ndarray:
+def spread(draws: np.ndarray) -> np.ndarray:
     """Return the standard deviations of draws, shape (k,); NaN where there are fewer than two."""
     n = np.isfinite(draws).sum(axis=0)
     deviations = draws - np.nansum(draws, axis=0) / np.maximum(n, 1)
@@ -168,7 +169,7 @@ def _spread(draws: np.ndarray) -> np.ndarray:
 def _sides(draws: np.ndarray, value: float | np.ndarray) -> np.ndarray:
     """Return on which side of a value the draws are, shape (B, k): −1, 0, 1, or NaN."""
     apart = draws - value
-    return np.where(np.abs(apart) <= TIE * _spread(draws), 0.0, np.sign(apart))
+    return np.where(np.abs(apart) <= TIE * spread(draws), 0.0, np.sign(apart))
 
 
 def _bca_levels(estimate: np.ndarray, draws: np.ndarray, jackknife: np.ndarray, tails: np.ndarray) -> np.ndarray:
@@ -181,7 +182,7 @@ def _bca_levels(estimate: np.ndarray, draws: np.ndarray, jackknife: np.ndarray, 
     with np.errstate(divide="ignore", invalid="ignore"):
         # No draw on one side of the estimate would put the limits at infinity: half a draw is there.
         bias = ndtri(np.clip(below, 0.5, n - 0.5) / n)
-        pulls = np.nanmean(jackknife, axis=0) - jackknife
+        pulls = estimate - jackknife
         acceleration = np.nansum(pulls**3, axis=0) / (6 * np.nansum(pulls**2, axis=0) ** 1.5)
         moved = bias[:, None] + ndtri(tails)
         return ndtr(bias[:, None] + moved / (1 - np.nan_to_num(acceleration)[:, None] * moved))

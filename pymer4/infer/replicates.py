@@ -27,8 +27,8 @@ from pymer4.fit.glm import generalized
 from pymer4.fit.linear import factor, inverse_triangle, solve_corrected
 from pymer4.fit.many_glm import fitted
 from pymer4.fit.sandwich import Kind, Meat, sandwiched
-from pymer4.infer.resample import boot_counts, shuffles
-from pymer4.work import Note, blocks, map_chunks
+from pymer4.infer.resample import boot_counts, shuffles, times
+from pymer4.work import BLOCK, Note, blocks, map_chunks, one_blas_thread
 
 Names: TypeAlias = tuple[str, str]  # family and link
 Vector: TypeAlias = Array | None
@@ -89,6 +89,38 @@ def bootstrap_generalized(
     start = generalized(X, y, family, link, prior, offset).b if start is None else start
     draw = partial(_drawn_generalized, Basis.of(X), y, (family, link), prior, offset, clusters, start)
     return map_chunks(stacked, blocks(seed, n_boot, len(y)), n_jobs, draw, note=note)
+
+
+def coefficients_of(
+    rows: Array, X: Array, y: Array, names: Names | None = None, weights: Vector = None, size: int | None = None
+) -> Array:
+    """Return the coefficients of samples given by their rows, shape (B, m), some at a time, shape (B, p).
+
+    They are those of least squares, or of a generalized model by its `names`; NaN where a sample has no fit.
+    """
+    n, basis = len(y), Basis.of(X, weights if names is None else None)
+    solve = partial(coefficients, basis, y) if names is None else _refitted(basis, y, names, weights)
+    size = size or max(1, BLOCK // n)
+    with one_blas_thread():
+        return np.concatenate([solve(times(rows[i : i + size], n)) for i in range(0, len(rows), size)])
+
+
+def without_each(X: Array, y: Array, names: Names, weights: Vector = None, offset: Vector = None) -> Array:
+    """Return the coefficients of generalized models without each row in turn, shape (n, p); NaN where there are none.
+
+    The iterations go to their end; `influence.jackknife` takes one step of them.
+    """
+    n, solve = len(y), _refitted(Basis.of(X), y, names, weights, offset)
+    size, there = max(1, BLOCK // n), np.arange(n)
+    with one_blas_thread():
+        return np.concatenate([solve((there != there[i : i + size, None]) * 1.0) for i in range(0, n, size)])
+
+
+def _refitted(basis: Basis, y: Array, names: Names, weights: Vector, offset: Vector = None) -> Callable[[Array], Array]:
+    """Return what fits samples that hold each row so many times, (B, n), from the coefficients of the data on."""
+    prior = np.ones(len(y)) if weights is None else weights
+    start = generalized(basis.X, y, *names, prior, offset).b
+    return lambda counts: fitted(basis, y, *names, counts * prior, offset, start=start).b
 
 
 def _drawn(basis: Basis, y: Array, groups: Vector, clusters: Vector, seed: int, k: int) -> Array:

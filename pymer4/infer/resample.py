@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
+from pymer4.errors import OptionError, count
 from pymer4.fit.basis import Basis
+from pymer4.work import Seed, generator
 
 _REASONS = 5  # that are told one by one
 _CONSTANT = 1e-8  # share of a unit vector that varies within the clusters, below which it is rounding
@@ -30,14 +34,23 @@ def boot_counts(n: int, n_rep: int, seed: int, clusters: np.ndarray | None = Non
         [5.0, 5.0]
     """
     units = n if clusters is None else int(clusters.max()) + 1
-    kind = np.uint16 if units <= 2**16 else np.uint32
-    drawn = np.random.default_rng(seed).integers(0, units, size=(n_rep, units), dtype=kind)
-    cells = drawn + np.arange(0, n_rep * units, units)[:, None]
-    counts = np.bincount(cells.ravel(), minlength=n_rep * units).reshape(n_rep, units)
+    counts = times(boot_rows(units, n_rep, seed), units)
     return (counts if clusters is None else counts[:, clusters]).astype(float)
 
 
-def shuffles(n: int, n_rep: int, seed: int, within: np.ndarray | None = None) -> np.ndarray:
+def boot_rows(n: int, n_rep: int, seed: int | np.random.Generator) -> np.ndarray:
+    """Return n of the rows 0 to n − 1, drawn with replacement, shape (n_rep, n); `seed` as in `boot_counts`."""
+    kind = np.uint16 if n <= 2**16 else np.uint32
+    return np.random.default_rng(seed).integers(0, n, size=(n_rep, n), dtype=kind)
+
+
+def times(rows: np.ndarray, n: int) -> np.ndarray:
+    """Return how often each of n rows is in each sample, shape (B, n), from the rows of samples, shape (B, m)."""
+    cells = rows + np.arange(0, len(rows) * n, n)[:, None]
+    return np.bincount(cells.ravel(), minlength=len(rows) * n).reshape(len(rows), n)
+
+
+def shuffles(n: int, n_rep: int, seed: int | np.random.Generator, within: np.ndarray | None = None) -> np.ndarray:
     """Return random orders of the rows 0 to n − 1, shape (n_rep, n), each equally likely; seeds as in `boot_counts`.
 
     With codes of groups, shape (n,), rows change places in their group only; those that draw one number keep their
@@ -72,6 +85,67 @@ def counted(reasons: Iterable[str], n: int) -> str:
     told = [f"{times} of {n}: {reason}" for reason, times in found[:_REASONS]]
     more = len(found) - len(told)
     return "; ".join([*told, f"and {more} other reasons"] if more else told)
+
+
+# ------------------------------------------------------------------ folds
+
+
+def folds(n: int, k: Any, seed: Seed, shuffle: bool = True) -> np.ndarray:
+    """Return the fold, 0 to k − 1, of each of n rows, shape (n,).
+
+    The first n % k folds have one row more than the others, as in scikit-learn's `KFold`; which rows are in a fold is
+    drawn, or they follow each other. With k = n each row is left out by itself.
+
+    Raises:
+        OptionError: k is no whole number from 2 to n.
+
+    Examples:
+        >>> folds(7, 3, None, shuffle=False).tolist(), np.bincount(folds(7, 3, seed=1)).tolist()
+        ([0, 0, 0, 1, 1, 2, 2], [3, 2, 2])
+    """
+    k = _fold_count(k, n, "rows")
+    ordered = np.repeat(np.arange(k), n // k + (np.arange(k) < n % k))
+    return generator(seed).permutation(ordered) if shuffle else ordered
+
+
+def group_folds(codes: np.ndarray, k: Any, seed: Seed) -> np.ndarray:
+    """Return the fold, 0 to k − 1, of each row, shape (n,), for folds of whole groups.
+
+    Groups come in random order, each to the fold that has the fewest rows by then, the first of equals. So folds differ
+    by no more rows than the largest group has, and, where groups are of one size, by one group.
+
+    Args:
+        codes: group of each row, 0, 1, ... without gaps, shape (n,).
+        k: folds.
+        seed: for the order of the groups.
+
+    Raises:
+        OptionError: k is no whole number from 2 to the number of groups.
+
+    Examples:
+        >>> fold = group_folds(np.array([0, 0, 1, 1, 2, 2, 3]), 2, seed=1)
+        >>> bool(fold[0] == fold[1]), np.bincount(fold).tolist()
+        (True, [3, 4])
+    """
+    sizes = np.bincount(codes)
+    k = _fold_count(k, len(sizes), "groups")
+    found, filled = np.empty(len(sizes), dtype=np.intp), [(0, j) for j in range(k)]
+    for group in generator(seed).permutation(len(sizes)):
+        rows, found[group] = filled[0]
+        heapq.heapreplace(filled, (rows + int(sizes[group]), int(found[group])))
+    return found[codes]
+
+
+def splits(fold: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the rows to train on and those to test on, both ascending, for each fold in turn."""
+    return [(np.flatnonzero(fold != j), np.flatnonzero(fold == j)) for j in range(int(fold.max()) + 1)]
+
+
+def _fold_count(k: Any, most: int, what: str) -> int:
+    whole = count("k", k, least=2)
+    if whole > most:
+        raise OptionError(f"k={whole} folds can't be made of {most} {what}. Give a whole number from 2 to {most}.")
+    return whole
 
 
 # ------------------------------------------------------------------ what shuffling leaves as it is

@@ -48,7 +48,7 @@ def answers() -> dict[str, np.ndarray]:
     limits <- function(f) t(sapply(1:3, f))
     none <- structure(list(R = nrow(draws), sim = "ordinary"), class = "boot")
     taken <- function(type) limits(function(j) {
-      influence <- mean(knife[, j]) - knife[, j]
+      influence <- b[j] - knife[, j]
       given <- boot::boot.ci(none, conf = 0.9, type = type, t0 = b[j], t = draws[, j], L = influence)
       rev(rev(given[[4]])[1:2])
     })

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pymer4.errors import OptionError, count, permutations, workers
-from pymer4.infer.resample import boot_counts, flips, shuffles
+from pymer4.infer.resample import boot_counts, boot_rows, flips, folds, group_folds, shuffles, splits, times
 from pymer4.work import seed_stream, whole_seed
 
 pytestmark = pytest.mark.numeric
@@ -17,6 +17,7 @@ MAKERS = {
     "shuffles": shuffles,
     "shuffles within": lambda n, k, seed: shuffles(n, k, seed, np.arange(n) % 4),
     "flips": flips,
+    "rows": boot_rows,
 }
 
 
@@ -36,6 +37,12 @@ def test_counts_are_draws_with_replacement():
     assert np.abs(counts.mean(axis=0) - 1).max() < 5 / np.sqrt(4000)
     assert abs(counts.var() - 0.98) < 0.03
     assert abs((counts == 0).mean() - (1 - 1 / 50) ** 50) < 0.005
+
+
+def test_counts_are_those_of_the_rows_drawn():
+    rows = boot_rows(40, 6, 3)
+    assert np.array_equal(boot_counts(40, 6, 3), times(rows, 40))
+    assert np.array_equal(boot_rows(40, 6, np.random.default_rng(3)), rows)
 
 
 def test_clusters_are_drawn_whole():
@@ -65,6 +72,51 @@ def test_flips_are_signs():
     signs = flips(20, 5000, 4)
     assert set(np.unique(signs)) == {-1.0, 1.0}
     assert np.abs(signs.mean(axis=0)).max() < 5 / np.sqrt(5000)
+
+
+# ------------------------------------------------------------------ folds
+
+
+@pytest.mark.parametrize(("n", "k"), [(10, 2), (11, 3), (7, 7), (100, 9)])
+def test_folds_have_the_sizes_of_kfold_and_every_row_once(n, k):
+    sizes = [len(part) for part in np.array_split(np.arange(n), k)]
+    fold = folds(n, k, 4)
+    assert fold.shape == (n,) and fold.dtype.kind == "i" and np.bincount(fold).tolist() == sizes
+    assert np.array_equal(folds(n, k, 4), fold) and (n == k or not np.array_equal(folds(n, k, 5), fold))
+    assert folds(n, k, None, shuffle=False).tolist() == np.repeat(np.arange(k), sizes).tolist()
+    parts = splits(fold)
+    assert len(parts) == k and np.array_equal(np.sort(np.concatenate([test for _, test in parts])), np.arange(n))
+    assert all(np.array_equal(np.union1d(train, test), np.arange(n)) and len(train) < n for train, test in parts)
+
+
+def test_every_row_is_as_likely_in_every_fold():
+    rng = np.random.default_rng(8)
+    found = np.stack([folds(5, 2, rng) for _ in range(4000)])
+    assert np.abs((found == 0).mean(axis=0) - 0.6).max() < 5 * np.sqrt(0.24 / 4000)
+
+
+@pytest.mark.parametrize("k", [2, 5, 12])
+def test_folds_of_groups_keep_them_whole_and_even(k):
+    sizes = np.random.default_rng(1).integers(1, 30, 12)
+    codes = np.random.default_rng(2).permutation(np.repeat(np.arange(12), sizes))
+    fold = group_folds(codes, k, 3)
+    assert all(np.ptp(fold[codes == g]) == 0 for g in range(12))
+    rows = np.bincount(fold, minlength=k)
+    assert rows.min() > 0 and np.ptp(rows) <= sizes.max()
+    assert np.array_equal(group_folds(codes, k, 3), fold)
+    assert any(not np.array_equal(group_folds(codes, k, seed), fold) for seed in range(9))
+
+
+def test_groups_of_one_size_come_in_even_numbers():
+    fold = group_folds(np.repeat(np.arange(11), 4), 3, 7)
+    assert sorted(np.bincount(fold)) == [12, 16, 16]
+
+
+@pytest.mark.parametrize("k", [1, 0, -2, 2.5, "loo", True, None, 5])
+def test_what_is_no_number_of_folds(k):
+    for make in (lambda: folds(4, k, 1), lambda: group_folds(np.array([0, 1, 2, 3, 3]), k, 1)):
+        with pytest.raises(OptionError, match="k="):
+            make()
 
 
 def test_more_seeds_begin_with_fewer():
