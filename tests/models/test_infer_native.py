@@ -96,7 +96,7 @@ def test_bca_of_a_regression_leaves_out_each_row():
     found = model.infer("boot", n_boot=400, seed=1)
     X, y, draws, b = model.design_matrix.to_numpy(), trial().iloc[:40].y.to_numpy(), model.resamples, model.coefs
     without = np.array([np.linalg.lstsq(np.delete(X, i, 0), np.delete(y, i), rcond=None)[0] for i in range(len(y))])
-    pulls = without.mean(axis=0) - without
+    pulls = b["Estimate"].to_numpy() - without  # as boot::empinf(type="jack")
     a = (pulls**3).sum(axis=0) / (6 * (pulls**2).sum(axis=0) ** 1.5)
     z0 = stats.norm.ppf((draws.to_numpy() < b["Estimate"].to_numpy()).mean(axis=0))
     for end, tail in (("2.5_ci", 0.025), ("97.5_ci", 0.975)):
