@@ -56,12 +56,16 @@ class Answer:
 
     Attributes:
         tables: one a question.
+        questions: what each is about; none where an answer is not of rows of L.
         resamples: the draws behind each, a column a quantity, or None.
+        observed: of permutations the statistics of the data, (k,) each.
         told: what is to be said of draws that failed, and of what can't be tested.
     """
 
     tables: Sequence[pd.DataFrame]
+    questions: Sequence[Question] = ()
     resamples: Sequence[pd.DataFrame] | None = None
+    observed: Sequence[np.ndarray] = ()
     told: Sequence[str] = ()
 
 
@@ -69,7 +73,7 @@ def answer(model: Answering, options: InferOptions) -> Answer:
     """Return what is asked of coefficients, marginal effects or predictions."""
     questions = model._questions(options.on)
     if options.how == "asymp":
-        return Answer([_asymptotic(model, question, options) for question in questions])
+        return Answer([_asymptotic(model, question, options) for question in questions], questions)
     return (_bootstrapped if options.how == "boot" else _permuted)(model, questions, options)
 
 
@@ -120,7 +124,7 @@ def _bootstrapped(model: Answering, questions: Sequence[Question], options: Infe
         values = _from_replicates(question, estimates, draws.values, kind, jackknife, options)
         table = tables.inferred(question.told(**values), options.conf_level, options.alternative)
         found.append(_noted(table, question, options, ci_type=kind, adjust="none"))
-    return Answer(found, _kept(questions, drawn, options), _once(drawn))
+    return Answer(found, questions, _kept(questions, drawn, options), told=_once(drawn))
 
 
 def _from_replicates(
@@ -160,7 +164,8 @@ def _permuted(model: Answering, questions: Sequence[Question], options: InferOpt
         table = tables.inferred(question.told(**values), options.conf_level, options.alternative)
         found.append(_noted(table, question, options, scheme=options.scheme, adjust="none"))
         nulls.append(null)
-    return Answer(found, _kept(questions, nulls, options), _once(nulls))
+    observed = [null.observed for null in nulls]
+    return Answer(found, questions, _kept(questions, nulls, options), observed, _once(nulls))
 
 
 def require_shuffles(options: InferOptions, linear: bool) -> None:

@@ -14,7 +14,7 @@ from pymer4.infer.asymptotic import Alternative
 from pymer4.infer.draws import Interval
 from pymer4.infer.options import How, InferOptions, On, Shuffles, Which
 from pymer4.infer.targets import Draws, Estimates, Null, Question
-from pymer4.models.pictures import Pictures
+from pymer4.models.inference_pictures import InferencePictures
 from pymer4.work import Seed
 
 _NEEDED: Mapping[str, tuple[tuple[str, ...], str]] = {
@@ -33,7 +33,7 @@ _NEEDED: Mapping[str, tuple[tuple[str, ...], str]] = {
 }
 
 
-class Inferring(Pictures):
+class Inferring(InferencePictures):
     """The method of all models that infers from what was computed."""
 
     resamples: Any
@@ -46,6 +46,7 @@ class Inferring(Pictures):
     """What can be asked about."""
 
     _ANEW: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
+        **InferencePictures._ANEW,
         "_latest": lambda self: "coefs",
         "_asked": lambda self: {},
     }
@@ -155,6 +156,7 @@ class Inferring(Pictures):
         idle = without_effect(Inferring.infer, given, acting)
         found = self._answered(options)
         issue_all([*idle, *found.told])
+        self._inferred = options, found
         if options.how in ("boot", "perm"):
             kept = found.resamples
             self.resamples = kept if kept is None or len(kept) > 1 else kept[0]

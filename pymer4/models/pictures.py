@@ -77,7 +77,7 @@ class Pictures(Model):
             ('Fitted values (hits)', 'Quantile residuals')
         """
         drawn = self._residuals_drawn(seed)
-        xlabel = xlabel or _labelled(drawn.about, self._outcome_drawn("response"))
+        xlabel = xlabel or labelled(drawn.about, self._outcome_drawn("response"))
         frame = Frame(figsize=figsize, xlabel=xlabel, ylabel=ylabel or drawn.kind, ax=ax)
         return residuals.residuals_against_fitted(drawn.fits, drawn.values, robust=drawn.is_even, **frame)
 
@@ -226,11 +226,12 @@ class Pictures(Model):
                 f"plot_marginal() draws marginal {'contrasts' if contrasts else 'means or slopes'}, and there are none "
                 "yet. Call post_hoc(), emmeans() or emtrends() first."
             )
+        return self._marginal(table, Frame(figsize=figsize, xlabel=xlabel, ylabel=ylabel, ax=ax))
+
+    def _marginal(self, table: pd.DataFrame, frame: Frame) -> Axes | np.ndarray:
         columns = table.attrs.get("columns", {})
         categories = [columns.get(name, name) for name in self._categories()]
-        label = _labelled(marginal.kind(table), self._outcome_drawn(**marginal.scale_of(table)))
-        frame = Frame(figsize=figsize, xlabel=xlabel, ylabel=ylabel, ax=ax)
-        return marginal.marginal(table, categories=categories, label=label, **frame)
+        return marginal.marginal(table, categories=categories, label=self._marginal_drawn(table), **frame)
 
     # The left side of the formula as text and the columns it names; quantile residuals, if the outcome has some.
     _outcome: Callable[[], tuple[str, list[str]]]
@@ -293,9 +294,13 @@ class Pictures(Model):
 
     def _estimates_drawn(self) -> str:
         """Return what the coefficients are, on which scale, and of which outcome."""
-        return _labelled(tables.ESTIMATE, self._outcome_drawn("link"))
+        return labelled(tables.ESTIMATE, self._outcome_drawn("link"))
+
+    def _marginal_drawn(self, table: pd.DataFrame) -> str:
+        """Return what marginal effects are, on which scale, and of which outcome."""
+        return labelled(marginal.kind(table), self._outcome_drawn(**marginal.scale_of(table)))
 
 
-def _labelled(what: str, outcome: str) -> str:
+def labelled(what: str, outcome: str) -> str:
     """Return a label with the outcome in brackets, where that has a name."""
     return f"{what} ({outcome})" if outcome else what

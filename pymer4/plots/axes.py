@@ -43,6 +43,12 @@ class Frame(TypedDict, total=False):
     ylabel: str
 
 
+def framed(frame: Frame, **default: Any) -> Frame:
+    """Return a frame with labels, or a size, where it has none."""
+    filled: Any = {**frame, **{key: frame.get(key) or value for key, value in default.items()}}
+    return filled
+
+
 def dress(frame: Frame, rows: str = "", figsize: tuple[float, float] = (_PAGE, 5.0)) -> tuple[Axes, bool]:
     """Return the axes of a frame, or new ones, dressed as by `panels`, and whether they are new."""
     ax = frame.get("ax")

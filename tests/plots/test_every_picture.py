@@ -16,12 +16,14 @@ from matplotlib.text import Text
 from test_groups import blups
 from test_marginal_pictures import cells
 
+from pymer4.plots import inference
 from pymer4.plots.forest import forest
 from pymer4.plots.groups import caterpillar, caterpillars, group_lines
 from pymer4.plots.marginal import marginal
 from pymer4.plots.residuals import partial_regression, quantiles, residuals_against_fitted
 
 VALUES, SPREAD = blups(6)
+CURVE = ("sigma", np.linspace(1, 3, 5), np.linspace(-3, 3, 5))
 CALLS = {
     "residuals": lambda **kw: residuals_against_fitted([1, 2, 3], [0.1, -0.2, 0.1], **kw),
     "quantiles": lambda **kw: quantiles([0.1, -0.2, 0.3], **kw),
@@ -30,6 +32,10 @@ CALLS = {
     "marginal": lambda **kw: marginal(cells(a=["x", "y"], b=["u", "v"]), **kw),
     "caterpillar": lambda **kw: caterpillar(VALUES["Days"], population=0.2, half_width=np.ones(6), **kw),
     "forest": lambda **kw: forest(VALUES.iloc[:2, 0], [-1, -1], [1, 2], points=VALUES.T, **kw),
+    "draws": lambda **kw: inference.draws(VALUES[["Days"]], [0.1], [-0.5], [0.4], null=0.0, **kw),
+    "nulls": lambda **kw: inference.nulls(VALUES[["Days"]], [0.4], [0.2], **kw),
+    "folds": lambda **kw: inference.folds(VALUES["Days"], 0.1, **kw),
+    "zetas": lambda **kw: inference.zetas([CURVE], [2.0], [1.3], [2.7], threshold=3.84, **kw),
     "group_lines": lambda **kw: group_lines(["x", "y"], VALUES, labels=VALUES.index, population=[0, 1], **kw),
 }
 every_call = pytest.mark.parametrize("draw", CALLS.values(), ids=CALLS)
@@ -89,9 +95,10 @@ SQUARE = pd.DataFrame([[1.0, 2.0], [2.0, 1.0]], index=ODD, columns=ODD)
         lambda: forest(SQUARE.iloc[0], [0, 1], [2, 3], note="a\u00a0=\u00a0$2$"),
         lambda: group_lines(ODD, SQUARE, labels=ODD, note="a\u00a0=\u00a0$2$"),
         lambda: caterpillars(SQUARE, SQUARE)[0],
+        lambda: inference.draws(SQUARE, *[[1.0, 1.0]] * 3)[0],
         lambda: marginal(cells(**{"c $": list(ODD), "t $": list(ODD), "s $": ["$1$", "2"]}))[0],
     ],
-    ids=["forest", "group_lines", "caterpillars", "marginal"],
+    ids=["forest", "group_lines", "caterpillars", "draws", "marginal"],
 )
 def test_names_are_taken_literally(draw):
     texts = [text for text in draw().figure.findobj(Text) if "$" in text.get_text()]
@@ -103,7 +110,7 @@ def test_matplotlib_and_scipy_wait_until_a_picture_is_asked_for():
     code = """
 import sys
 import pymer4.models.pictures
-from pymer4.plots import forest as f, groups as g, residuals as d, marginal
+from pymer4.plots import forest as f, groups as g, inference, residuals as d, marginal
 assert not any(name.split(".")[0] in ("matplotlib", "rpy2", "scipy") for name in sys.modules)
 import pandas as pd
 from matplotlib.figure import Figure

@@ -124,6 +124,7 @@ def alike(a: Any, b: Any, where: str = "") -> None:
 
 MADE = {
     "_asked",
+    "_inferred",
     "_latest",
     "_handle",
     "_for_new_rows",
