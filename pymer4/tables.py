@@ -37,6 +37,7 @@ CONTRAST = "Contrast"
 CORRELATION = ("IV1", "IV2", "Corr")
 TRACED = ("Parameter", "Value", "Zeta")
 ALL_FITS = ("Converged", "Max_abs_diff", "Max_rel_diff", "Messages")
+_MEASURES = ("N", "RMSE", "MAE", "R2", "Deviance", "Accuracy")
 FITS = "fits"
 RESIDUALS = "residuals"
 
@@ -134,27 +135,6 @@ def correlation_table(correlations: pd.DataFrame) -> pd.DataFrame | None:
         return None
     values = (_objects(correlations["first"]), _objects(correlations["second"]), correlations["correlation"].to_numpy())
     return pd.DataFrame(dict(zip(CORRELATION, values, strict=True)), index=_named(correlations["group"]))
-
-
-def group_coefficients(estimates: pd.Series, ranef: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
-    """Return the coefficients of the groups of each grouping factor: the population's plus the group's deviation.
-
-    As R's `coef` every frame has all terms, the fixed ones and those that vary between the groups of any factor. Those
-    without a fixed part come first, and are 0 where they do not vary.
-
-    Args:
-        estimates: fixed effects, one value a term.
-        ranef: deviations, one frame a factor, one row a group, one column a term.
-    """
-    extra = dict.fromkeys(term for frame in ranef for term in frame.columns if term not in estimates.index)
-    terms = [*extra, *estimates.index]
-    population = np.concatenate([np.zeros(len(extra)), estimates.to_numpy(dtype=float)])
-    found = []
-    for frame in ranef:
-        values = np.tile(population, (len(frame), 1))
-        values[:, [terms.index(term) for term in frame.columns]] += frame.to_numpy()
-        found.append(pd.DataFrame(values, index=frame.index, columns=_named(terms)))
-    return found
 
 
 def confint_table(lower: np.ndarray, upper: np.ndarray, names: Sequence[str], level: float) -> pd.DataFrame:
@@ -279,6 +259,19 @@ def simulated(draws: pd.DataFrame, quantiles: np.ndarray, level: float) -> pd.Da
     """Return mean, standard deviation and two quantiles, shape (2, rows), of the simulated outcomes of each row."""
     ends = dict(zip(limit_columns(level, end="_q"), quantiles, strict=True))
     return pd.DataFrame({"Mean": draws.mean(axis=1), "SD": draws.std(axis=1), **ends}, index=draws.index)
+
+
+def cv_measures(found: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """Return n, rmse, mae, r2, deviance and accuracy of the rows held out in each of k folds, and last of all rows."""
+    keys = ("n", "rmse", "mae", "r2", "deviance", "accuracy")
+    values = dict(zip(_MEASURES, (found[key] for key in keys), strict=True))
+    table = pd.DataFrame(values, index=_named([*range(1, len(found["n"])), "overall"]))
+    return table.astype({_MEASURES[0]: int})
+
+
+def cv_terms(estimate: np.ndarray, terms: Iterable[object], error: np.ndarray, sd: np.ndarray) -> pd.DataFrame:
+    """Return coefficients, and by how much their term reduces the error out of sample, with its sd over folds."""
+    return pd.DataFrame({ESTIMATE: estimate, "PRE": error, "PRE_sd": sd}, index=_named(terms))
 
 
 def joint_table(found: Mapping[str, Any], linear: bool) -> pd.DataFrame:

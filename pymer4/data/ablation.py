@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from pymer4.data.formula_errors import advice
-from pymer4.data.terms import Names, Terms, tree
+from pymer4.data.terms import Names, Terms, going_with, tree
 from pymer4.errors import FormulaError, OptionError, items, near, shown
 
 _PIECE = re.compile(
@@ -48,7 +48,7 @@ def build_ablated_formula(
             f"ablate_term={ablate_term!r} is no term of the formula, which has: {legal or 'none'}."
             f"{near(ablate_term, texts.values())}"
         )
-    kept = [text for term, text in texts.items() if term not in _with(target, texts)]
+    kept = [text for term, text in texts.items() if term not in going_with(target, texts)]
     bars = _texts("random_terms", [random_terms] if isinstance(random_terms, str) else random_terms)
     return f"{_texts('response_var', [response_var])[0]} ~ {' + '.join([*(kept or ['1']), *bars])}"
 
@@ -76,7 +76,7 @@ def remove_predictor_from_formula(formula: str, predictor: str) -> str:
     right = terms.sides[1]
     name = _texts("predictor", [predictor])[0].strip().strip("`")
     gone = {term for term in right if any(name in aside.used(factor) for factor in term.factors)}
-    gone = gone or _with(aside.term(predictor), right)
+    gone = gone or going_with(aside.term(predictor), right)
     if not gone:
         return formula
     kept = [term for term in right if term.factors and term not in gone]
@@ -185,12 +185,6 @@ class _Aside:
 
     def _name(self, original: str) -> str:
         return self.names.setdefault(original, f"_set_aside_{len(self.names)}_")
-
-
-def _with(target: Any, terms: Iterable[Any]) -> set[Any]:
-    """Return the terms that a term takes along: itself, and where it is a single factor those that have it."""
-    alone = len(target.factors) == 1
-    return {term for term in terms if term == target or (alone and target.factors[0] in term.factors)}
 
 
 def _values(node: ast.AST) -> set[str]:

@@ -17,7 +17,7 @@ import pandas as pd
 from pymer4.data.evaluation import Evaluated, Kept, NewRows
 from pymer4.data.factors import Coding
 from pymer4.data.formula_errors import formula_error, require_levels
-from pymer4.data.intake import infinite_rows, no_complete_row, require_columns
+from pymer4.data.intake import first_rows, infinite_rows, no_complete_row, require_columns
 from pymer4.data.recoding import codings
 from pymer4.data.scope import Scope
 from pymer4.data.terms import Reference, Terms, cbind, columns_named, reference, tree
@@ -101,6 +101,43 @@ class Design:
         """What was learned about each column."""
         return self.matrices.known
 
+    def without(self, term: str, used: np.ndarray) -> Design:
+        """Return the design of the formula less a term, on the rows that are `used`, shape (rows,)."""
+        terms = self.terms.without(term)
+        there = columns_named(terms.names, self.frame.columns, self.scope)
+        factors = {name: how for name, how in (self._factors or {}).items() if name in there}
+        return self._again(terms, self.frame, factors, ~used)
+
+    def _again(self, terms: Terms, frame: pd.DataFrame, factors: Mapping[str, Any] | None, missing: Any) -> Design:
+        how: dict[str, Any] = {"factors": factors or None, "ordered": self._ordered, "rank": self._rank}
+        return Design(terms, frame, self.scope, **how, missing=missing)
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether the columns of the right side hang on more than the row and its levels: on means, knots, ranks."""
+        learned, space = self.matrices, _space(self.scope)
+        passes = (factor.memorize_passes_needed({}, space) for factor in learned.info.factor_infos)
+        return any(passes) or bool(self._of_whole_columns(learned))
+
+    def learned_without(self, held_out: np.ndarray, used: np.ndarray) -> np.ndarray:
+        """Return the right side of the rows used as those not held out, shape (rows,), teach it, shape (n, p).
+
+        Raises:
+            DataError: a row has no value then.
+        """
+        data = self.frame.assign(**{str(name): values for name, values in self._borrowed().items()})
+        learned = self._again(self.terms, data[~held_out], self._factors, ~used[~held_out])
+        X = np.full((len(data), len(learned.matrices.names)), np.nan)
+        X[np.flatnonzero(~held_out)[learned.matrices.used]] = learned.matrices.X
+        X[used & held_out] = learned.matrix(data[used & held_out], "infer(how='cv')")
+        lost = np.isnan(X[used]).any(axis=1)
+        if lost.any():
+            raise DataError(
+                f"A term has no value in row(s) {first_rows(np.flatnonzero(used)[lost])}, once it is learned from the "
+                "rows trained on alone, such as bs() beyond its outermost knots: give lower_bound= and upper_bound=."
+            )
+        return X[used]
+
     def matrix(self, data: pd.DataFrame, purpose: str = "predict()") -> np.ndarray:
         """Return the right side for new data, as the fit coded it, shape (rows, p); NaN in rows with a missing value.
 
@@ -152,9 +189,8 @@ class Design:
 
         own = {factor: Evaluated(factor, to) for factor, to in factors.items()}
         sides = [[patsy.Term([own[f] for f in term.factors]) for term in side] for side in self.terms.sides]
-        space = patsy.EvalEnvironment([self.scope.values, {"cbind": cbind}])
         try:
-            return patsy.design_matrix_builders(sides, lambda: iter([view]), space, Kept(view.complete))
+            return patsy.design_matrix_builders(sides, lambda: iter([view]), _space(self.scope), Kept(view.complete))
         except patsy.PatsyError as error:
             raise formula_error(error, self.terms.text, self.frame.columns) from error
         except ValueError as error:  # of patsy's DesignInfo, where two columns have one name
@@ -216,6 +252,13 @@ class Design:
                     f"to {len(data)} rows. {purpose} takes it from the data where they have a column of that name."
                 )
         return found
+
+
+def _space(scope: Scope) -> Any:
+    """Return what a formula sees beside the data."""
+    import patsy
+
+    return patsy.EvalEnvironment([scope.values, {"cbind": cbind}])
 
 
 def _column_like(values: Any, index: pd.Index) -> np.ndarray | None:

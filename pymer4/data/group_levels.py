@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +61,19 @@ def nest(columns: Sequence[pd.Series]) -> list[Level]:
         levels.append(Level(codes, above[first], index))
         above = codes
     return levels
+
+
+def coarsest(groupings: Mapping[str, np.ndarray]) -> str | None:
+    """Return the grouping in which all others are nested, of their codes, shape (n,) each; None where they are crossed.
+
+    Examples:
+        >>> coarsest({"class": np.array([0, 1, 2, 2]), "school": np.array([0, 0, 1, 1])})
+        'school'
+    """
+    sizes = {name: len(np.unique(codes)) for name, codes in groupings.items()}
+    name = min(sizes, key=lambda each: sizes[each])
+    pairs = (np.unique(np.column_stack([codes, groupings[name]]), axis=0) for codes in groupings.values())
+    return name if [len(each) for each in pairs] == list(sizes.values()) else None
 
 
 def clusters_of(level: Level, of_rows: np.ndarray | None, name: str | None) -> np.ndarray | None:

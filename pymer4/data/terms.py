@@ -119,6 +119,21 @@ class Terms:
         """Whether an intercept is among the terms."""
         return any(not term.factors for term in self.sides[1])
 
+    def without(self, name: str) -> Terms:
+        """Return the formula less a term, and what goes with it; the mean where nothing is left."""
+        import patsy
+
+        left, right = self.sides
+        gone = going_with(next(term for term in right if term.name() == name), right)
+        kept = [term for term in right if term not in gone]
+        return Terms(patsy.ModelDesc(left, kept or [patsy.INTERCEPT]).describe())
+
+
+def going_with(target: Any, terms: Iterable[Any]) -> set[Any]:
+    """Return the terms that one takes along: a main effect its interactions, an interaction none but itself."""
+    alone = len(target.factors) == 1
+    return {term for term in terms if term == target or (alone and target.factors[0] in term.factors)}
+
 
 def parse(formula: Any, columns: Collection[Any], owner: object) -> tuple[Terms, Scope]:
     """Take text, a `patsy.ModelDesc` or an alternative formula apart, and look up what it takes from the calling code.

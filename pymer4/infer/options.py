@@ -131,7 +131,7 @@ def _about(how: How, on: Any, which: Which, latest: On, able: tuple[On, ...], wh
     if on is None:
         if how == "boot" and which == "ranef" and "variance" in able:
             return "variance"
-        on = can[0] if len(can) == 1 or (how == "joint" and latest not in can) else latest
+        on = can[0] if len(can) == 1 or (how in ("cv", "joint") and latest not in can) else latest
     if on not in able:
         raise OptionError(f"on={on!r} is not for {what}. It can be asked about: {', '.join(map(repr, able))}.")
     if on not in can:

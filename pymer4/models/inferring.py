@@ -7,15 +7,17 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
+from pymer4 import tables
 from pymer4.errors import OptionError, issue_all, without_effect
 from pymer4.fit.robust_errors import Named
 from pymer4.infer import verb
 from pymer4.infer.asymptotic import Alternative
+from pymer4.infer.cv import HeldOut, Predicted, cross_validated
 from pymer4.infer.draws import Interval
 from pymer4.infer.options import How, InferOptions, On, Shuffles, Which
 from pymer4.infer.targets import Draws, Estimates, Null, Question
 from pymer4.models.inference_pictures import InferencePictures
-from pymer4.work import Seed
+from pymer4.work import Advance, Seed
 
 _NEEDED: Mapping[str, tuple[tuple[str, ...], str]] = {
     "errors": (("asymp", "perm", "joint"), "how='asymp', 'perm' or 'joint'"),
@@ -38,6 +40,7 @@ class Inferring(InferencePictures):
 
     resamples: Any
     cv: pd.DataFrame | None
+    cv_folds: pd.Series | None
     profile: Any
     _latest: On
     _asked: dict[On, Sequence[Question]]
@@ -57,12 +60,14 @@ class Inferring(InferencePictures):
     _jackknife: Callable[[Question, InferOptions], Any]
     _null: Callable[[Question, InferOptions], Null]
     _interval: Callable[[InferOptions], Interval]
+    _held_out: Callable[[], HeldOut]
+    _refit: Callable[[str | None, Any, InferOptions, Advance], Predicted]
     _own_questions: Callable[[On], Sequence[Question]]
     joint_tests: Callable[..., pd.DataFrame]
 
     def _forget(self) -> None:
         super()._forget()
-        self.resamples = self.cv = self.profile = None
+        self.resamples = self.cv = self.cv_folds = self.profile = None
         self._latest, self._asked = "coefs", {}
 
     def infer(
@@ -117,8 +122,9 @@ class Inferring(InferencePictures):
             seed: makes draws, shuffles and folds repeatable.
             n_jobs: worker processes; the numbers don't depend on it.
             save_resamples: keep draws as `resamples`.
-            k: folds, or `"loo"`.
-            holdout_group: column whose groups are held out whole; None takes the model's own, False holds out rows.
+            k: folds, or `"loo"`, which leaves out a row, or a group, at a time.
+            holdout_group: column whose groups are held out whole; None takes those of an `Lmer` (the coarsest of nested
+                ones; of crossed ones one has to be named) and of an `Lm2`, False holds out rows.
             n_steps: points of a profile on either side.
             threshold: takes the place of the chi-square quantile that bounds a profile.
             profile_auto: after "boot" or "perm" of a gaussian `Lmer`, profile its variances too, as `profile`.
@@ -129,11 +135,17 @@ class Inferring(InferencePictures):
             (asymp), or has Estimate, limits, SE, Num_boot, P-val (boot), Num_perm, statistic, Perm-P-val (perm).
             A bootstrap's p is (1 + #{|b* − b| ≥ |b − null|}) / (n + 1) and need not agree with its limits. p of draws
             is not adjusted for several tests. `attrs` tells how each number was got.
+            Of cross-validation `cv` has N, RMSE, MAE, R2 (against the mean of the outcomes trained on), Deviance and
+            Accuracy a fold and over all predictions, and `cv_folds` the fold of each row, 0 for one that is not used.
+            Estimate, PRE and PRE_sd (coefs) tell how much of that R², or of the deviance explained, is lost without
+            the term of a coefficient and, where it is a main effect, its interactions: mean and sd over folds. All is
+            learned from the rows trained on, but for the ranks of `fit(rank=True)`. Rows of groups that were trained on
+            are predicted with their random effects, others for the population.
 
         Raises:
             NotFittedError: before `fit()`.
             OptionError: an argument out of its range, or a question that this way does not answer, and what does.
-            DataError: no replicate could be fitted.
+            DataError: no replicate could be fitted, or rows held out of which those trained on tell nothing.
 
         Examples:
             >>> from pymer4 import Lm, load_dataset
@@ -170,7 +182,14 @@ class Inferring(InferencePictures):
     def _answered(self, options: InferOptions) -> verb.Answer:
         if options.how == "joint":
             return verb.Answer([self.joint_tests()])
+        if options.how == "cv":
+            return self._cross_validated(options)
         return verb.answer(self, options)
+
+    def _cross_validated(self, options: InferOptions) -> verb.Answer:
+        found = cross_validated(self, self.coefs[tables.ESTIMATE].to_dict(), options)
+        self.cv, self.cv_folds = found.measures, found.folds
+        return verb.Answer([self.cv if found.terms is None else found.terms], told=found.told)
 
     def _questions(self, on: On) -> Sequence[Question]:
         """Return what is asked, a table each: what was computed last of this kind, or what a fit has."""

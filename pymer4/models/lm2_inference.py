@@ -16,13 +16,13 @@ from pymer4.infer.draws import Interval
 from pymer4.infer.options import Drawing, InferOptions, On
 from pymer4.infer.second_level import PermOn, SecondLevel
 from pymer4.infer.targets import Draws, Estimates, Null, Question, Target
-from pymer4.models.lm2_groups import Lm2Groups
+from pymer4.models.native_folds import Lm2Folds
 from pymer4.work import progress, told_rows
 
 _KINDS: dict[str, sandwich.Kind] = {"HC0": "hc0", "HC1": "hc1", "HC2": "hc2", "HC3": "hc3", "hetero": "hc3"}
 
 
-class Lm2Inference(Lm2Groups):
+class Lm2Inference(Lm2Folds):
     """What `infer()` and `fit(conf_int=, permute=)` ask of an `Lm2`: groups are drawn, flipped, and left out."""
 
     def _own_questions(self, on: On) -> Sequence[Question]:

@@ -22,11 +22,11 @@ from pymer4.infer.options import Drawing, InferOptions, On
 from pymer4.infer.resample import MOST_KEPT, kept, untestable
 from pymer4.infer.targets import Draws, Estimates, Null, Question, Target
 from pymer4.infer.verb import require_shuffles
-from pymer4.models.lm_state import LmState
+from pymer4.models.native_folds import LmFolds
 from pymer4.work import progress, told_rows
 
 
-class LmInference(LmState):
+class LmInference(LmFolds):
     """What `infer()` and `fit(conf_int=, permute=)` ask of an `Lm`.
 
     Bootstrap draws are rows with their weights and offsets, or whole clusters (Cameron, Gelbach & Miller 2008, Review

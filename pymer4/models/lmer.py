@@ -234,7 +234,7 @@ class Lmer(LmerPictures):
         self.ranef_var = tables.variance_table(value["variances"])
         self.ranef_corr = tables.correlation_table(value["correlations"])
         ranef = list(value["ranef"].values())
-        fixef = tables.group_coefficients(self.coefs[tables.ESTIMATE], ranef)
+        fixef = _group_coefficients(self.coefs[tables.ESTIMATE], ranef)
         self.ranef, self.fixef = (ranef, fixef) if len(ranef) > 1 else (ranef[0], fixef[0])
 
     def _keep_warnings(self, reply: bridge.Reply) -> None:
@@ -261,3 +261,24 @@ class Lmer(LmerPictures):
 
     def _summary(self) -> str:
         return printing.mixed_summary(self, self._options.REML and self._linear, self._ranks)
+
+
+def _group_coefficients(estimates: pd.Series, ranef: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
+    """Return the coefficients of the groups of each grouping factor: the population's plus the group's deviation.
+
+    As R's `coef` every frame has all terms, the fixed ones and those that vary between the groups of any factor. Those
+    without a fixed part come first, and are 0 where they do not vary.
+
+    Args:
+        estimates: fixed effects, one value a term.
+        ranef: deviations, one frame a factor, one row a group, one column a term.
+    """
+    extra = dict.fromkeys(term for frame in ranef for term in frame.columns if term not in estimates.index)
+    terms = [*extra, *estimates.index]
+    population = np.concatenate([np.zeros(len(extra)), estimates.to_numpy(dtype=float)])
+    found = []
+    for frame in ranef:
+        values = np.tile(population, (len(frame), 1))
+        values[:, [terms.index(term) for term in frame.columns]] += frame.to_numpy()
+        found.append(pd.DataFrame(values, index=frame.index, columns=pd.Index(terms, dtype=object)))
+    return found

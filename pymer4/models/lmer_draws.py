@@ -55,10 +55,7 @@ class LmerDraws(LmerProfiles):
         self, kind: str, ask: _Ask, model: bridge.Handle, seeds: np.ndarray, n_jobs: int, shown: int, **given: Any
     ) -> dict[str, Any]:
         """Return what R makes of seeds: `values`, a row a replicate, `told`, and what else it says."""
-        sent: bridge.Handle | _Sent = model
-        if n_jobs != 1:
-            content = bridge.call("serialize_model", model=model).value["bytes"]
-            sent = _Sent(uuid.uuid4().hex, np.frombuffer(content, dtype=np.uint8))
+        sent = _sent(model, n_jobs)
         what, n = "bootstrap draws" if kind == "bootstrap" else "permutations", len(seeds)
         # What waits for workers hears Ctrl-C by itself.
         here = bridge.in_parts() if n_jobs == 1 else contextlib.nullcontext()
@@ -82,6 +79,14 @@ class LmerDraws(LmerProfiles):
                     "such as can be fitted. Simplify the random part, or take limits that need no refits."
                 )
         return parts[0] | {"values": values[~failed], "told": told}
+
+
+def _sent(model: bridge.Handle, n_jobs: int) -> bridge.Handle | _Sent:
+    """Return a model for work in this process, or in workers."""
+    if n_jobs == 1:
+        return model
+    content = bridge.call("serialize_model", model=model).value["bytes"]
+    return _Sent(uuid.uuid4().hex, np.frombuffer(content, dtype=np.uint8))
 
 
 def _drawn(model: bridge.Handle | _Sent, ask: _Ask, given: dict[str, Any], seeds: np.ndarray) -> dict[str, Any]:

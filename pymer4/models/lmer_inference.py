@@ -15,7 +15,7 @@ from pymer4.errors import OptionError, count, issue_all, one_of, shown, verbosit
 from pymer4.infer.compare import Likelihood
 from pymer4.infer.draws import from_null, inverted_p, percentiles
 from pymer4.models.base import Ddf
-from pymer4.models.lmer_draws import LmerDraws
+from pymer4.models.lmer_folds import LmerFolds
 from pymer4.models.lmer_options import Method, check_kenward_roger, check_profile
 from pymer4.rbridge import bridge
 from pymer4.work import Seed, seed_stream
@@ -23,7 +23,7 @@ from pymer4.work import Seed, seed_stream
 Type = Literal[1, 2, 3]
 
 
-class LmerInference(LmerDraws):
+class LmerInference(LmerFolds):
     """The methods of `Lmer` that test and bound what was estimated."""
 
     def anova(self, force_orthogonal: bool = False, *, type: Type = 3, ddf: Ddf | None = None) -> pd.DataFrame:
