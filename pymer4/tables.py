@@ -35,9 +35,11 @@ CHISQ = "Chisq"
 CHISQ_DF = "Df"
 CONTRAST = "Contrast"
 CORRELATION = ("IV1", "IV2", "Corr")
+RMSE = "RMSE"
+SHARES = ("PRE", "PRE_sd")
 TRACED = ("Parameter", "Value", "Zeta")
 ALL_FITS = ("Converged", "Max_abs_diff", "Max_rel_diff", "Messages")
-_MEASURES = ("N", "RMSE", "MAE", "R2", "Deviance", "Accuracy")
+_MEASURES = ("N", RMSE, "MAE", "R2", "Deviance", "Accuracy")
 FITS = "fits"
 RESIDUALS = "residuals"
 
@@ -271,7 +273,7 @@ def cv_measures(found: Mapping[str, np.ndarray]) -> pd.DataFrame:
 
 def cv_terms(estimate: np.ndarray, terms: Iterable[object], error: np.ndarray, sd: np.ndarray) -> pd.DataFrame:
     """Return coefficients, and by how much their term reduces the error out of sample, with its sd over folds."""
-    return pd.DataFrame({ESTIMATE: estimate, "PRE": error, "PRE_sd": sd}, index=_named(terms))
+    return pd.DataFrame(dict(zip((ESTIMATE, *SHARES), (estimate, error, sd), strict=True)), index=_named(terms))
 
 
 def joint_table(found: Mapping[str, Any], linear: bool) -> pd.DataFrame:

@@ -22,6 +22,8 @@ from pymer4.plots.axes import Frame, framed
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_MARKED = 40  # rows; of more a dot would hide its bar
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Drawn:
@@ -110,13 +112,17 @@ class InferencePictures(Pictures):
         if contrasts and len(found.tables) < 2:
             raise OptionError("contrasts=True draws contrasts, and infer() returned none last. Leave it out.")
         frame = Frame(figsize=figsize, xlabel=xlabel, ylabel=ylabel, ax=ax)
+        if options.how == "cv" and options.on == "predictions":
+            return self._fold_errors(found.tables[0][tables.RMSE], frame)
         place = int(contrasts)
         question = found.questions[place] if found.questions else None
         names = [str(name) for name in (question.names if question else found.tables[place].index)]
         chosen = range(len(names)) if terms is None else map(names.index, names_among("terms", terms, names))
         rows = list(chosen)
         if options.how == "asymp" and options.on == "marginal":
-            return self._marginal(found.tables[place].iloc[rows], frame)
+            return self._marginal_picture(found.tables[place].iloc[rows], frame)
+        if options.how == "cv":
+            return _shares(found.tables[0].iloc[rows], frame)
         table = found.tables[place].iloc[rows].set_axis([names[i] for i in rows])
         drawn = _drawn(options, found, place, table, rows)
         named = framed(frame, xlabel=self._inferred_label(options, question, table))
@@ -137,10 +143,26 @@ class InferencePictures(Pictures):
         if options.on == "marginal":
             return self._marginal_drawn(table)
         if options.on == "variance":
-            return "Standard deviation, or correlation"
+            return tables.ESTIMATE if options.which == "all" else "Standard deviation, or correlation"
         linked = question is not None and question.target.link == "identity" and not self._linear
         what = "Prediction" if options.on == "predictions" else "Simulated outcome"
         return labelled(what, self._outcome_drawn("link" if linked else "response"))
+
+    def _fold_errors(self, errors: pd.Series, frame: Frame) -> Axes:
+        """Draw the errors of folds, of which the last is that of all rows."""
+        ylabel = labelled(tables.RMSE, self._outcome_drawn("response"))
+        return inference.folds(errors.iloc[:-1], float(errors.iloc[-1]), **framed(frame, ylabel=ylabel))
+
+
+def _shares(terms: pd.DataFrame, frame: Frame) -> Axes:
+    """Draw by how much each term reduces the error, with a standard deviation over folds, where there is one."""
+    share, sd = (terms[name] for name in tables.SHARES)
+    there = share.notna()
+    share, sd = share[there], sd[there]
+    label = "Reduction of error out of sample (PRE)"
+    labels = framed(frame, xlabel=label, figsize=_size(len(share)))
+    note = "" if sd.isna().all() else "Bars: one standard deviation over folds."
+    return forest.forest(share, share - sd, share + sd, note=note, **labels)
 
 
 def _drawn(options: InferOptions, found: Answer, place: int, table: pd.DataFrame, rows: list[int]) -> _Drawn:
@@ -168,8 +190,14 @@ def _intervals(drawn: _Drawn, frame: Frame, few: bool) -> Axes:
     wide = forest.crowding(estimates, drawn.lower, drawn.upper, None)
     if wide is not None:
         note = f"{note} {wide} takes up most of the axis; terms= leaves it out.".strip()
-    size = 7.0, float(np.clip(1.0 + 0.4 * len(estimates), 2.5, 9.0))
-    return forest.forest(estimates, drawn.lower, drawn.upper, note=note, **framed(frame, figsize=size))
+    size = _size(len(estimates))
+    mark = "o" if len(estimates) <= _MARKED else "|"
+    return forest.forest(estimates, drawn.lower, drawn.upper, fmt=mark, note=note, **framed(frame, figsize=size))
+
+
+def _size(rows: int) -> tuple[float, float]:
+    """Return the size of a figure, in inches, of so many rows."""
+    return 7.0, float(np.clip(1.0 + 0.4 * rows, 2.5, 9.0))
 
 
 def _draws(drawn: _Drawn, frame: Frame) -> Axes | np.ndarray:

@@ -30,8 +30,8 @@ _NEEDED: Mapping[str, tuple[tuple[str, ...], str]] = {
     "scheme": (("perm",), "how='perm'"),
     "k": (("cv",), "how='cv'"),
     "holdout_group": (("cv",), "how='cv'"),
-    "n_steps": (("profile",), "how='profile'"),
-    "threshold": (("profile",), "how='profile'"),
+    "n_steps": (("profile", "boot", "perm"), "how='profile'"),
+    "threshold": (("profile", "boot", "perm"), "how='profile'"),
 }
 
 

@@ -226,9 +226,9 @@ class Pictures(Model):
                 f"plot_marginal() draws marginal {'contrasts' if contrasts else 'means or slopes'}, and there are none "
                 "yet. Call post_hoc(), emmeans() or emtrends() first."
             )
-        return self._marginal(table, Frame(figsize=figsize, xlabel=xlabel, ylabel=ylabel, ax=ax))
+        return self._marginal_picture(table, Frame(figsize=figsize, xlabel=xlabel, ylabel=ylabel, ax=ax))
 
-    def _marginal(self, table: pd.DataFrame, frame: Frame) -> Axes | np.ndarray:
+    def _marginal_picture(self, table: pd.DataFrame, frame: Frame) -> Axes | np.ndarray:
         columns = table.attrs.get("columns", {})
         categories = [columns.get(name, name) for name in self._categories()]
         return marginal.marginal(table, categories=categories, label=self._marginal_drawn(table), **frame)

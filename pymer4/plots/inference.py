@@ -122,7 +122,7 @@ def folds(errors: Series, overall: float, **frame: Unpack[Frame]) -> Axes:
     ax.plot(at, errors, "o", color=GROUP, markersize=min(7.0, max(2.0, 200 / len(at))), zorder=2.3)
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set_xlim(0.5, len(at) + 0.5)
-    return axes.label(ax, axes.framed(frame, xlabel="Fold", ylabel="RMSE"))
+    return axes.label(ax, axes.framed(frame, xlabel="Fold"))
 
 
 def zetas(

@@ -115,6 +115,19 @@ def test_second_level_models_have_it_too(how):
     assert [ax.get_title() for ax in model.plot_inference()] == ["Intercept", "x"]
 
 
+def test_cross_validation_is_importance_by_term_or_error_by_fold():
+    model = fitted()
+    table = model.infer("cv", on="coefs", k=4, seed=1)
+    ax = model.plot_inference()
+    assert artists.names(ax, "y") == list(table.index[1:])
+    share, sd = table["PRE"][1:], table["PRE_sd"][1:]
+    np.testing.assert_allclose(artists.bars(ax)[:, :, 0], np.column_stack([share - sd, share + sd]))
+    folds = model.infer("cv", on="predictions", k=4, seed=1)
+    ax = model.plot_inference()
+    np.testing.assert_array_equal(artists.dots(ax)[:, 1], folds["RMSE"][:-1])
+    assert artists.labels(ax) == ("Fold", "RMSE (y)") and ax.lines[0].get_ydata()[0] == folds["RMSE"].iloc[-1]
+
+
 def test_folds_hang_from_the_error_of_all(ax):
     inference.folds(pd.Series([2.0, 1.0, 3.0]), 2.2, ylabel="RMSE (y)", ax=ax)
     np.testing.assert_array_equal(artists.dots(ax), [[1, 2], [2, 1], [3, 3]])
