@@ -14,12 +14,13 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from pymer4.errors import OptionError, shown
+from pymer4.interrupts import hold_interrupts
 
 Seed: TypeAlias = int | np.random.Generator | None
 """What makes random numbers repeatable; None for fresh ones."""
@@ -162,10 +163,26 @@ def _in_workers(work: Callable[..., Any], items: np.ndarray, fixed: tuple[Any, .
     soon = "generator" if backend.supports_return_generator else "list"
     pool = Parallel(n_jobs=n_jobs, batch_size=1, pre_dispatch="n_jobs", return_as=soon)
     pace, asking = _Pace(items, effective_n_jobs(n_jobs)), os.getpid()
-    answers: Iterable[Any] = pool(delayed(_answered)(asking, work, fixed, chunk) for chunk in pace.chunks())
-    for size, seconds, part in answers:
+    tasks = (delayed(_answered)(asking, work, fixed, chunk) for chunk in pace.chunks())
+    for size, seconds, part in _begun(pool, tasks) if soon == "generator" else pool(tasks):
         pace.took(size, seconds)
         yield part
+
+
+def _begun(pool: Any, tasks: Iterator[Any]) -> Generator[Any, None, None]:
+    """Return the answers to come of a pool whose workers have started.
+
+    Ctrl-C waits until they have: Python drops an error that is raised in a fork, and half a pool can't be ended.
+    """
+    answers = None
+    try:
+        with hold_interrupts(lambda _wanted: None):
+            answers = pool(tasks)
+    except BaseException as error:
+        if answers is None:
+            raise
+        answers.throw(error)
+    return answers
 
 
 def _answered(asking: int, work: Callable[..., Any], fixed: tuple[Any, ...], chunk: np.ndarray) -> Any:

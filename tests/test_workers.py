@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import sys
 import textwrap
 import time
 
+import joblib
 import numpy as np
 import pytest
 
@@ -167,3 +169,22 @@ def test_what_a_worker_raises_arrives():
 
 def _divided(values: np.ndarray) -> np.ndarray:
     raise ZeroDivisionError
+
+
+def test_ctrl_c_while_workers_start_is_not_lost(monkeypatch, strict):
+    """Python drops what is raised in a fork; the same function gives what it has to afterwards."""
+    start, handler = joblib.Parallel.__call__, signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def pressed(pool, tasks):
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        return start(pool, tasks)
+
+    try:
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(joblib.Parallel, "__call__", pressed)
+            each_chunk(_slowly, np.arange(100), 2)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert np.array_equal(map_chunks(_doubled, np.arange(9), 2), 2 * np.arange(9))

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from pymer4.errors import FormulaError, OptionError, RError, RUnavailable
+from pymer4.interrupts import Interrupts, hold_interrupts, keep_interrupt_handler
 from pymer4.rbridge import machine
 from pymer4.rbridge.convert import Converter, Handle, retired
-from pymer4.rbridge.interrupts import Interrupts, hold_interrupts, keep_interrupt_handler
 from pymer4.rbridge.process import LEAST, guarded, kept_surroundings, stack
 
 __all__ = ["Handle", "Reply", "call", "in_parts", "resource_path", "started"]

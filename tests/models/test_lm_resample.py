@@ -36,6 +36,7 @@ FITS = {
     "boot weighted": BOOT | {"weights": "array"},
     "boot by column": BOOT | {"weights": "g"},
     "boot by cluster": BOOT | CLUSTER,
+    "boot of splines": BOOT | {"formula": "y ~ bs(x, df=4) * g"},
     "permuted": PERMUTED,
     "permuted robust": PERMUTED | {"robust": "hc3"},
     "permuted hac": PERMUTED | {"robust": "hac", "n_lags": 2},
@@ -52,7 +53,8 @@ FITS = {
 
 def resampled(how: dict, **more) -> Lm:
     weights = {"weights": patchy()["w"]} if how.get("weights") == "array" else {}
-    return regression("y ~ g + x + z", patchy(), given={"offset": "shift"}, **how | weights, **more)
+    how = {"formula": "y ~ g + x + z"} | how | weights
+    return regression(data=patchy(), given={"offset": "shift"}, **how, **more)
 
 
 @pytest.mark.parametrize("name", FITS)
@@ -70,7 +72,9 @@ def test_seeds_repeat_a_fit(name):
         np.testing.assert_allclose(hits, np.round(hits), rtol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["boot by cluster", "permuted by column", "freedman-lane weighted", "both"])
+@pytest.mark.parametrize(
+    "name", ["boot by cluster", "boot of splines", "permuted by column", "freedman-lane weighted", "both"]
+)
 def test_two_workers_give_the_same_bits(name):
     alone, together = resampled(FITS[name], seed=5), resampled(FITS[name], seed=5, n_jobs=2)
     pd.testing.assert_frame_equal(alone.coefs, together.coefs, check_exact=True)
