@@ -143,10 +143,14 @@ inverse_form <- function(L, place, value) {
   total
 }
 
+triangle_of <- function(L) {
+  if (exists("expand1", asNamespace("Matrix"))) Matrix::expand1(L, "L") else methods::as(L, "sparseMatrix")
+}
+
 # Which random effects are joined by observations: the trees of the elimination forest of L. A number for
 # each random effect, the same for those of a tree.
 components <- function(L) {
-  factor <- if (exists("expand1", asNamespace("Matrix"))) Matrix::expand1(L, "L") else methods::as(L, "sparseMatrix")
+  factor <- triangle_of(L)
   n <- ncol(factor)
   column <- rep(seq_len(n), diff(factor@p))
   row <- factor@i + 1L

@@ -64,10 +64,13 @@ group_rows <- function(model, group) {
 
 # x b and the offsets in the formula, which predict() of lme4 takes from the formula as it stands.
 fixed_predictor <- function(model, data, X = fixed_design(model, data)) {
+  Reduce(`+`, fixed_offsets(model, data), as.vector(X %*% lme4::fixef(model)))
+}
+
+fixed_offsets <- function(model, data) {
   terms <- stats::terms(model)
   offsets <- new_row_calls(terms)[attr(terms, "offset")]
-  known <- lapply(offsets, function(call) as.vector(eval(call, data, environment(stats::formula(model)))))
-  Reduce(`+`, known, as.vector(X %*% lme4::fixef(model)))
+  lapply(offsets, function(call) as.vector(eval(call, data, environment(stats::formula(model)))))
 }
 
 # z u, 0 for groups that are new; `random` is a formula of some of the random-effects terms, NULL for all.

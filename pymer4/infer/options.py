@@ -129,7 +129,7 @@ def _about(how: How, on: Any, which: Which, latest: On, able: tuple[On, ...], wh
             f"{', '.join(map(repr, able))} use how={ways}."
         )
     if on is None:
-        if how == "boot" and which == "ranef" and "variance" in able:
+        if how == "boot" and which != "fixef" and "variance" in able:
             return "variance"
         on = can[0] if len(can) == 1 or (how in ("cv", "joint") and latest not in can) else latest
     if on not in able:

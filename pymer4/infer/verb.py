@@ -69,9 +69,9 @@ class Answer:
     told: Sequence[str] = ()
 
 
-def answer(model: Answering, options: InferOptions) -> Answer:
-    """Return what is asked of coefficients, marginal effects or predictions."""
-    questions = model._questions(options.on)
+def answer(model: Answering, options: InferOptions, questions: Sequence[Question] | None = None) -> Answer:
+    """Return what is asked of coefficients, marginal effects or predictions; other questions may be given."""
+    questions = model._questions(options.on) if questions is None else questions
     if options.how == "asymp":
         return Answer([_asymptotic(model, question, options) for question in questions], questions)
     return (_bootstrapped if options.how == "boot" else _permuted)(model, questions, options)

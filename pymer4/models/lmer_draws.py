@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pymer4.errors import RError
-from pymer4.infer.resample import counted, untestable
+from pymer4.infer.resample import counted, kept, untestable
 from pymer4.models.lmer_profile import LmerProfiles
 from pymer4.rbridge import bridge
 from pymer4.work import each_chunk, progress
@@ -50,6 +50,18 @@ class LmerDraws(LmerProfiles):
         drawn = self._draws("permuted", _permuted, self._handle, seeds, n_jobs, shown, **asked)
         untested = untestable(np.asarray(found["X"]), np.asarray(found["cluster"]), L)
         return {**drawn, "observed": np.asarray(found["observed"]), "untested": untested}
+
+    def _residual_shuffles(
+        self, L: np.ndarray, null: np.ndarray, seeds: np.ndarray, n_jobs: int, shown: int
+    ) -> dict[str, Any]:
+        """Return the same of shuffled residuals of the fits where l b is `null`, and which share of it they keep.
+
+        That is told by the design in the coordinates in which rows are independent.
+        """
+        found = bridge.call("with_residuals", model=self._handle, L=L, null=null).value
+        drawn = self._draws("permuted", _shuffled_residuals, found["model"], seeds, n_jobs, shown)
+        shares = [kept(np.asarray(X), None, None, row[None, :])[0] for X, row in zip(found["X"], L, strict=True)]
+        return {**drawn, "observed": np.asarray(found["observed"]), "kept": np.array(shares)}
 
     def _draws(
         self, kind: str, ask: _Ask, model: bridge.Handle, seeds: np.ndarray, n_jobs: int, shown: int, **given: Any
@@ -101,6 +113,10 @@ def _bootstrapped(model: bridge.Handle, seeds: np.ndarray) -> bridge.Reply:
 
 def _permuted(model: bridge.Handle, seeds: np.ndarray, L: np.ndarray, within: str | None) -> bridge.Reply:
     return bridge.call("permute_mixed", model=model, seeds=seeds, L=L, within=within)
+
+
+def _shuffled_residuals(model: bridge.Handle, seeds: np.ndarray) -> bridge.Reply:
+    return bridge.call("permute_residuals", model=model, seeds=seeds)
 
 
 def _here(model: bridge.Handle | _Sent) -> bridge.Handle:

@@ -14,7 +14,7 @@ from pymer4.infer import grids
 from pymer4.infer.grids import Adjust, Family, Predictors, Scale
 from pymer4.models import printing
 from pymer4.models.base import Ddf
-from pymer4.models.lmer_inference import LmerInference
+from pymer4.models.lmer_answering import LmerAnswering
 from pymer4.models.printing import Frames
 from pymer4.rbridge import bridge
 
@@ -23,7 +23,7 @@ Weights = Sequence[float] | Mapping[Any, float]
 _SEED = 1  # of the Monte Carlo integrals behind "mvt", so that they repeat
 
 
-class LmerMarginal(LmerInference):
+class LmerMarginal(LmerAnswering):
     """The methods of `Lmer` that ask emmeans.
 
     Means are those of a reference grid: every combination of the levels of the factors, covariates at their means,

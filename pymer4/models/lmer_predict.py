@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -22,8 +23,28 @@ from pymer4.work import Seed, seed_stream
 _DRAWS = 2000  # of a simulated prediction interval
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Predicted:
+    """The rows that `predict()` was last asked for, of which `infer()` can say more.
+
+    Attributes:
+        rows: what R is told of those without a missing predictor; None where there is none.
+        complete: which these are, shape (n,).
+        index: labels of all rows.
+        link: whose inverse carries a predictor to the scale that was asked for.
+    """
+
+    rows: Mapping[str, Any] | None
+    complete: np.ndarray
+    index: pd.Index
+    link: str
+
+
 class LmerPredictions(LmerState):
     """The predicting methods of `Lmer`."""
+
+    _predicted: Predicted | None
+    _simulated: pd.DataFrame | None
 
     def predict(
         self,
@@ -103,18 +124,17 @@ class LmerPredictions(LmerState):
         if asked is not None and interval == "prediction":
             asked |= self._of_new_outcomes(data, complete)
         used, found = intake.subset(columns, complete), {}
+        rows: dict[str, Any] | None = None
         if complete.any():
-            reply = bridge.call(
-                "predict_mixed",
-                model=self._for_new_rows,
-                data=on_ranks(self._conformed({name: used[name] for name in needed}), used, self._ranks),
-                n=int(complete.sum()),
-                conditional=use_rfx,
-                type=pred_type,
-                unseen=new_levels,
-                offset=0.0 if offset is None else offset[complete],
-                interval=asked,
-            )
+            rows = {
+                "data": on_ranks(self._conformed({name: used[name] for name in needed}), used, self._ranks),
+                "n": int(complete.sum()),
+                "conditional": use_rfx,
+                "unseen": new_levels,
+                "offset": 0.0 if offset is None else offset[complete],
+            }
+            model = self._for_new_rows
+            reply = bridge.call("predict_mixed", model=model, type=pred_type, interval=asked, **rows)
             found = reply.value
             _refuse(found)
             _say(reply, verbose, aloud=interval is not None)
@@ -125,6 +145,8 @@ class LmerPredictions(LmerState):
                     "beyond its breaks or log() below 0: these predict NaN.",
                     ModelWarning,
                 )
+        self._predicted = Predicted(rows, complete, data.index, "identity" if pred_type == "link" else self.link)
+        self._latest = "predictions"
         values = [spread(found.get(name, np.nan), complete) for name in ("prediction", "se", "lower", "upper")]
         if asked is None:
             return values[0]
@@ -229,7 +251,9 @@ class LmerPredictions(LmerState):
             seed=int(seed_stream(seed, 1)[0]),
         )
         _say(reply, verbose)
-        return tables.simulation_table(reply.value["simulations"], self._frame.index[self._used])
+        drawn = tables.simulation_table(reply.value["simulations"], self._frame.index[self._used])
+        self._simulated, self._latest = drawn.copy(), "simulations"
+        return drawn
 
 
 def _say(reply: bridge.Reply, verbose: int, aloud: bool = False) -> None:

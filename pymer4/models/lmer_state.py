@@ -22,9 +22,9 @@ from pymer4.errors import FileError, MissingFileError, RUnavailable
 from pymer4.infer.grids import Predictors
 from pymer4.infer.profile import Traces
 from pymer4.models.convergence import Convergence
+from pymer4.models.inferring import Inferring
 from pymer4.models.lmer_formula import read_formula
 from pymer4.models.lmer_options import LmerOptions
-from pymer4.models.pictures import Pictures
 from pymer4.rbridge import bridge
 
 _OPENERS = ((b"\x1f\x8b", gzip.decompress), (b"BZh", bz2.decompress), (b"\xfd7zXZ", lzma.decompress))
@@ -95,11 +95,11 @@ class LmerFit:
 
 _FOUND = (
     *("grps", "theta", "ranef", "fixef", "ranef_var", "ranef_corr", "convergence", "factors_prev_", "anova_results"),
-    *("_handle", "_used", "_design", "_saved", "_ranef_se", "_grid_variables"),
+    *("_handle", "_used", "_design", "_saved", "_ranef_se", "_grid_variables", "_predicted", "_simulated"),
 )
 
 
-class LmerState(Pictures):
+class LmerState(Inferring):
     """What an `Lmer` holds, and how it is copied, pickled and saved."""
 
     grps: dict[str, int]
@@ -213,6 +213,7 @@ class LmerState(Pictures):
             return kinds
 
     _ANEW: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
+        **Inferring._ANEW,
         "_handle": _handle_anew,
         "_reading": lambda self: read_formula(self.formula, list(self._frame.columns)),
         "_kinds": _kinds_anew,
@@ -221,6 +222,8 @@ class LmerState(Pictures):
         "_design": lambda self: None,
         "_grids": lambda self: {},
         "_grid_variables": lambda self: None,
+        "_predicted": lambda self: None,
+        "_simulated": lambda self: None,
     }
     _RECORDS: ClassVar[tuple[type, ...]] = (
         Convergence, LmerFit, LmerOptions, RFormula, Response, FixedTerm, RandomTerm, Grouping, Traces,

@@ -130,6 +130,8 @@ MADE = {
     "_for_new_rows",
     "_grids",
     "_grid_variables",
+    "_predicted",
+    "_simulated",
     "_designed",
     "_estimate",
     "_design",

@@ -1,0 +1,203 @@
+"""What an `Lmer` supplies to inference: rows of L over its coefficients, their draws, and permutations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from pymer4 import tables
+from pymer4.data.families import has_scale
+from pymer4.errors import OptionError, near
+from pymer4.infer import verb
+from pymer4.infer.draws import Interval
+from pymer4.infer.options import InferOptions, On
+from pymer4.infer.resample import MOST_KEPT
+from pymer4.infer.targets import Draws, Estimates, Null, Question, Target
+from pymer4.models.base import spread
+from pymer4.models.lmer_inference import LmerInference
+from pymer4.rbridge import bridge
+from pymer4.work import seed_stream
+
+_LEAST_SHUFFLED = 0.9  # share of an estimate that shuffled residuals keep, above which p says next to nothing
+
+
+class LmerAnswering(LmerInference):
+    """What `infer()` asks of an `Lmer`."""
+
+    _ABLE: ClassVar[tuple[On, ...]] = ("coefs", "marginal", "predictions", "variance", "simulations")
+
+    def _answered(self, options: InferOptions) -> verb.Answer:
+        if options.on == "simulations":
+            return verb.Answer([verb.simulations(self._simulated, options)])
+        if options.how == "profile":
+            return self._profiled(options)
+        if options.how not in ("asymp", "boot", "perm"):
+            return super()._answered(options)
+        self._check(options)
+        found = self._of_parameters(options) if _is_of_parameters(options) else verb.answer(self, options)
+        told = () if options.how == "asymp" else self._profiled_too(options)
+        return replace(found, told=[*found.told, *told])
+
+    def _check(self, options: InferOptions) -> None:
+        """Refuse what rows in groups do not allow."""
+        errors = options.errors
+        if errors not in ("iid", "CR0", "CR2"):
+            raise OptionError(
+                f"errors={errors!r} takes rows for independent, and those of a group are not. Use errors='CR2', or "
+                "how='boot'."
+            )
+        if errors != "iid" and options.how == "perm":
+            raise OptionError(
+                f"errors={errors!r} is not for how='perm' of an Lmer, whose shuffles have the standard errors of the "
+                "model. Use errors='iid', or how='asymp'."
+            )
+        if options.how == "boot" and options.cluster is not None:
+            raise OptionError(
+                f"cluster={options.cluster!r} is not for how='boot' of an Lmer, which draws new random effects for all "
+                "groups. Leave it out."
+            )
+        if options.which != "fixef" and options.how == "boot" and options.on not in ("coefs", "variance"):
+            raise OptionError(
+                f"which={options.which!r} is about the parameters of the model, not about on={options.on!r}. Leave one "
+                "of the two out."
+            )
+
+    # Questions.
+
+    def _own_questions(self, on: On) -> Sequence[Question]:
+        names = self.coefs.index
+        if on == "coefs":
+            return [Question("coefs", Target(np.eye(len(names))), rows=names)]
+        asked = self._predicted
+        if asked is None:
+            rows, complete, index, link = None, self._used, self._frame.index, self.link
+            found = bridge.call("fitted_rows", model=self._handle).value
+        else:
+            rows, complete, index, link = asked.rows, asked.complete, asked.index, asked.link
+            if rows is not None:
+                found = bridge.call("prediction_rows", model=self._for_new_rows, **rows).value
+        X, known = np.full((len(complete), len(names)), np.nan), np.full(len(complete), np.nan)
+        if complete.any():
+            X[complete], known[complete] = found["X"], found["known"]
+        if asked is None:
+            X, known, index = X[complete], known[complete], index[complete]
+        return [Question("predictions", Target(X, link, known), rows=index)]
+
+    @property
+    def _is_conditional(self) -> bool:
+        """Whether what was predicted last are groups, not the population."""
+        return self._predicted is not None and bool((self._predicted.rows or {}).get("conditional"))
+
+    # Estimates and their errors.
+
+    def _estimates(self, question: Question, options: InferOptions) -> Estimates:
+        if _is_of_parameters(options):
+            found = bridge.call("parameters_mixed", model=self._handle).value["estimates"][: len(question.names)]
+            none = np.full(len(found), np.nan)
+            return Estimates(np.asarray(found), none, none, lambda: np.diag(none), False)
+        L = question.target.L
+        ddf = (question.attrs or {}).get("ddf", self._options.ddf) if self._linear else "asymptotic"
+        found = bridge.call("rows_mixed", model=self._handle, L=L, ddf=ddf).value
+        b, V, df = (np.asarray(found[name]) for name in ("b", "V", "df"))
+        with np.errstate(invalid="ignore"):
+            se = np.sqrt(np.einsum("ij,ij->i", L @ V, L))
+        z = not has_scale(self.family) if question.about == "coefs" else not np.isfinite(df).any()
+        if question.about == "predictions" and self._is_conditional:
+            se, df = self._of_groups(options)
+        return Estimates(L @ b, se, df, lambda: L @ V @ L.T, z)
+
+    def _of_groups(self, options: InferOptions) -> tuple[np.ndarray, np.ndarray]:
+        """Return standard errors and df of predictions of groups, which are no rows of coefficients alone."""
+        assert self._predicted is not None and self._predicted.rows is not None
+        interval = self._limits_asked("confidence", options.conf_level, True, "link", None)
+        asked: dict[str, Any] = {"type": "link", "interval": interval, **self._predicted.rows}
+        found = bridge.call("predict_mixed", model=self._for_new_rows, **asked).value
+        se, df = (spread(found.get(name, np.inf), self._predicted.complete) for name in ("se", "df"))
+        return se, df
+
+    # Draws.
+
+    def _interval(self, options: InferOptions) -> Interval:
+        if options.ci_type == "bca":
+            raise OptionError(
+                "ci_type='bca' takes the estimates without each row, or group, in turn, and a parametric bootstrap "
+                "leaves none out. Use ci_type='percentile' or 'basic'."
+            )
+        return options.ci_type or "percentile"
+
+    def _boot(self, questions: Sequence[Question], options: InferOptions) -> Sequence[Draws]:
+        if any(question.about == "predictions" for question in questions) and self._is_conditional:
+            raise OptionError(
+                "Predictions with use_rfx=True have no draws: a parametric bootstrap draws the random effects of all "
+                "groups anew. Use how='asymp', or predict(use_rfx=False) first."
+            )
+        drawn = self._parameter_draws(seed_stream(options.seed, options.n_boot), options.n_jobs, options.verbose)
+        values, told = drawn["values"], drawn["told"]
+        if _is_of_parameters(options):
+            return [Draws(values[:, : len(question.names)], told) for question in questions]
+        b = values[:, values.shape[1] - len(self.coefs) :]
+        return [Draws(b @ question.target.L.T, told) for question in questions]
+
+    def _of_parameters(self, options: InferOptions) -> verb.Answer:
+        """Return bootstrap limits of the variances, and with `which="all"` of the coefficients beside them."""
+        names = bridge.call("parameters_mixed", model=self._handle).value["names"]
+        random = len(names) - len(self.coefs)
+        every = options.which == "all"
+        rows = names if every else names[:random]
+        found = verb.answer(self, options, [Question("coefs", Target(np.eye(len(rows))), rows=rows)])
+        table, is_random = found.tables[0], np.arange(len(rows)) < random
+        if not every:
+            return replace(found, tables=[table.iloc[:, :3]])
+        # A variance of 0 is no hypothesis that draws around the estimate could test.
+        p, stars = table[tables.P_VAL].mask(is_random), table[tables.SIG].mask(is_random, "")
+        return replace(found, tables=[table.assign(**{tables.P_VAL: p, tables.SIG: stars})])
+
+    # Permutations.
+
+    def _null(self, question: Question, options: InferOptions) -> Null:
+        verb.require_shuffles(options, self._linear)
+        target, raw = question.target, options.scheme == "raw"
+        there = ~np.isnan(target.L).any(axis=1)
+        null = np.broadcast_to(options.null - target.offset, there.shape)[there]
+        seeds = seed_stream(options.seed, self._options.n_boot + options.n_perm)[self._options.n_boot :]
+        how = seeds, options.n_jobs, options.verbose
+        if raw:
+            drawn = self._shuffles(target.L[there], self._within(options), *how)
+            lost = drawn["untested"] | (null != 0)
+        else:
+            drawn = self._residual_shuffles(target.L[there], null, *how)
+            lost = drawn["kept"] > _LEAST_SHUFFLED
+        observed, values = np.full(len(there), np.nan), np.full((len(drawn["values"]), len(there)), np.nan)
+        observed[there], values[:, there] = np.where(lost, np.nan, drawn["observed"]), drawn["values"]
+        names = np.array(list(map(str, question.names)), dtype=object)[there]
+        if raw:
+            remedy = "scheme='freedman-lane' is for such" if self._linear else "how='asymp' and 'boot' have one"
+            why = f"constant, alone or added up, within the clusters, where the outcome is shuffled; {remedy}"
+        else:
+            why = "shuffled residuals keep nearly all of them; take how='asymp' or 'boot'"
+            doubtful = names[~lost & (drawn["kept"] > MOST_KEPT)]
+            if len(doubtful):
+                drawn["told"].append(f"p is too large for {', '.join(doubtful)}: shuffled residuals keep most of it")
+        told = [f"No p for {', '.join(names[lost])}: {why}"] if lost.any() else []
+        return Null(observed, values, [*drawn["told"], *told])
+
+    def _within(self, options: InferOptions) -> str | None:
+        """Return the grouping factor to shuffle in."""
+        if options.cluster is None:
+            return self._options.permute_within
+        groupings = self._reading.groupings
+        if not any(grouping.is_called(options.cluster) for grouping in groupings):
+            known = [grouping.label for grouping in groupings]
+            raise OptionError(
+                f"cluster={options.cluster!r} is not a grouping factor of the model.{near(options.cluster, known)} Use "
+                f"one of: {', '.join(map(repr, known))}."
+            )
+        return options.cluster
+
+
+def _is_of_parameters(options: InferOptions) -> bool:
+    """Whether variances are asked about, beside coefficients or alone."""
+    return options.how == "boot" and (options.on == "variance" or options.which != "fixef")
