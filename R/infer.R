@@ -1,6 +1,6 @@
 # What inference of rows L b of the coefficients takes of a fit.
 
-# Coefficients and their covariance, Kenward and Roger's where their df are asked for, and the df of rows of L.
+# The covariance of the coefficients, Kenward and Roger's where their df are asked for, and the df of rows of L.
 rows_mixed <- function(model, L, ddf) {
   V <- fixed_covariance(model)
   adjusted <- if (ddf == "Kenward-Roger") pbkrtest::vcovAdj(model)
@@ -9,7 +9,7 @@ rows_mixed <- function(model, L, ddf) {
     `Kenward-Roger` = kenward_roger_row_df(L, V, adjusted),
     Satterthwaite = satterthwaite_row_df(tested_model(model), row_form(L, V), L, NULL)
   )
-  list(b = unname(lme4::fixef(model)), V = unname(if (is.null(adjusted)) V else as.matrix(adjusted)), df = df)
+  list(V = unname(if (is.null(adjusted)) V else as.matrix(adjusted)), df = df)
 }
 
 # All parameters in the order of confint(), as bootstrap_mixed() has them.
@@ -30,4 +30,17 @@ prediction_rows <- function(model, data, n, conditional, unseen, offset) {
 # Those of the rows fitted.
 fitted_rows <- function(model) {
   list(X = matrix(lme4::getME(model, "X"), nrow(model@frame)), known = as.vector(model@resp$offset))
+}
+
+# What errors that are robust within clusters take: the design, y - X b, prior weights (NULL for none), Z Lambda by its
+# elements that are not 0, and the groups of each grouping factor.
+working_mixed <- function(model) {
+  X <- matrix(lme4::getME(model, "X"), nrow(model@frame))
+  loadings <- methods::as(Matrix::t(lme4::getME(model, "Lambdat") %*% lme4::getME(model, "Zt")), "TsparseMatrix")
+  weights <- model@resp$weights
+  list(
+    X = X, e = as.vector(model@resp$y - model@resp$offset - X %*% lme4::fixef(model)),
+    weights = if (any(weights != 1)) weights, rows = loadings@i, columns = loadings@j, values = loadings@x,
+    groups = lapply(lme4::getME(model, "flist"), as.integer)
+  )
 }

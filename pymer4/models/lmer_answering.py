@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -10,7 +10,11 @@ import numpy as np
 
 from pymer4 import tables
 from pymer4.data.families import has_scale
-from pymer4.errors import OptionError, near
+from pymer4.data.intake import group_codes
+from pymer4.errors import DataError, OptionError, few, near
+from pymer4.fit.cluster_robust import clustered
+from pymer4.fit.cluster_rows import RandomPart, nests
+from pymer4.fit.sandwich import Errors
 from pymer4.infer import verb
 from pymer4.infer.draws import Interval
 from pymer4.infer.options import InferOptions, On
@@ -99,15 +103,54 @@ class LmerAnswering(LmerInference):
             none = np.full(len(found), np.nan)
             return Estimates(np.asarray(found), none, none, lambda: np.diag(none), False)
         L = question.target.L
-        ddf = (question.attrs or {}).get("ddf", self._options.ddf) if self._linear else "asymptotic"
-        found = bridge.call("rows_mixed", model=self._handle, L=L, ddf=ddf).value
-        b, V, df = (np.asarray(found[name]) for name in ("b", "V", "df"))
+        b = self.coefs[tables.ESTIMATE].to_numpy()
+        conditional = question.about == "predictions" and self._is_conditional
+        if options.errors != "iid":
+            if conditional:
+                raise OptionError(
+                    f"errors={options.errors!r} is of the coefficients, and predictions with use_rfx=True have random "
+                    "effects too. Use errors='iid', or predict(use_rfx=False) first."
+                )
+            errors = self._clustered(options)
+        else:
+            ddf = (question.attrs or {}).get("ddf", self._options.ddf) if self._linear else "asymptotic"
+            found = bridge.call("rows_mixed", model=self._handle, L=L, ddf=ddf).value
+            errors = Errors(np.asarray(found["V"]), lambda _: np.asarray(found["df"]))
         with np.errstate(invalid="ignore"):
-            se = np.sqrt(np.einsum("ij,ij->i", L @ V, L))
-        z = not has_scale(self.family) if question.about == "coefs" else not np.isfinite(df).any()
-        if question.about == "predictions" and self._is_conditional:
+            se, df = np.sqrt(errors.variances(L)), errors.df_of(L)
+        if conditional:
             se, df = self._of_groups(options)
-        return Estimates(L @ b, se, df, lambda: L @ V @ L.T, z)
+        z = not has_scale(self.family) if question.about == "coefs" else not np.isfinite(df).any()
+        return Estimates(L @ b, se, df, lambda: L @ errors.V @ L.T, z)
+
+    def _clustered(self, options: InferOptions) -> Errors:
+        """Return errors that are robust within clusters, by default the groups in which all others are nested."""
+        what: str = f"errors={options.errors!r}"
+        kind: Any = options.errors.lower()
+        if not self._linear:
+            raise OptionError(f"{what} is for linear models, and this is a generalized one. Use how='boot'.")
+        found = bridge.call("working_mixed", model=self._handle).value
+        groups = {name: np.asarray(codes) for name, codes in dict(found["groups"]).items()}
+        clusters = self._clusters(groups, what, options.cluster)
+        random = RandomPart(*(np.asarray(found[name]) for name in ("rows", "columns", "values")))
+        weights = None if found["weights"] is None else np.asarray(found["weights"])
+        return clustered(np.asarray(found["X"]), np.asarray(found["e"]), clusters, kind, weights, random)
+
+    def _clusters(self, groups: Mapping[str, np.ndarray], what: str, given: str | None) -> np.ndarray:
+        """Return codes of clusters that share no group, shape (n,)."""
+        if given is None:
+            for codes in groups.values():
+                if all(nests(codes, inner) for inner in groups.values()):
+                    return codes
+            crossed = " and ".join(groups)
+            raise OptionError(f"{what} needs independent groups, and {crossed} are crossed. Use how='boot'.")
+        codes = group_codes("cluster", given, self._frame)[0][self._used]
+        if (codes < 0).any():
+            raise DataError(f"cluster={given!r} is missing in {(codes < 0).sum()} of the rows fitted. Use how='boot'.")
+        split = [name for name, inner in groups.items() if not nests(codes, inner)]
+        if split:
+            raise OptionError(f"cluster={given!r} splits groups of {few(split)}, whose rows depend. Use how='boot'.")
+        return codes
 
     def _of_groups(self, options: InferOptions) -> tuple[np.ndarray, np.ndarray]:
         """Return standard errors and df of predictions of groups, which are no rows of coefficients alone."""

@@ -1,0 +1,103 @@
+"""Permutations of `Lmer` by `infer()`: of outcomes within groups, and of residuals as Freedman and Lane define."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from against_r import inside
+from samples import fitted
+from test_infer_lmer import generalized, quietly
+from test_lmer_permutation import null_data
+
+from pymer4.errors import ModelWarning
+from pymer4.work import seed_stream
+
+pytestmark = pytest.mark.r
+
+FREE = {"how": "perm", "scheme": "freedman-lane", "profile_auto": False}
+
+TIGHT = {"optCtrl": {"xtol_abs": 1e-12, "ftol_abs": 1e-12}}
+
+DEFINITION = """function(m, l, null, Z, w, seeds) {
+  X <- lme4::getME(m, "X")
+  frame <- environment(formula(m))$data
+  frame$w <- w
+  control <- lme4::lmerControl(optCtrl = list(xtol_abs = 1e-12, ftol_abs = 1e-12), check.scaleX = "ignore")
+  fit <- function(formula) lme4::lmer(formula, frame, weights = w, REML = lme4::isREML(m), control = control)
+  known <- as.vector(X %*% (l * null / sum(l^2)))
+  frame$rest <- frame$y - known
+  frame$free <- X %*% qr.Q(qr(cbind(l)), complete = TRUE)[, -1, drop = FALSE]
+  under <- fit(rest ~ 0 + free + (1 | group) + (1 | item))
+  G <- c(rep(lme4::VarCorr(under)$group, 8), rep(lme4::VarCorr(under)$item, 6))
+  V <- diag(sigma(under)^2 / w) + Z %*% (G * t(Z))
+  L <- t(chol(V))
+  mean <- known + as.vector(frame$free %*% lme4::fixef(under))
+  white <- forwardsolve(L, frame$y - mean)
+  suppressMessages(vapply(seeds, function(seed) {
+    set.seed(seed, "Mersenne-Twister", "Inversion", "Rejection")
+    frame$y <<- mean + as.vector(L %*% white[order(runif(length(white)))])
+    whole <- fit(formula(m))
+    (sum(l * lme4::fixef(whole)) - null) / sqrt(sum(l * (as.matrix(vcov(whole)) %*% l)))
+  }, 0))
+}"""
+
+
+@pytest.mark.parametrize("REML", [True, False])
+@pytest.mark.parametrize("term, null", [("(Intercept)", 0.0), ("inside", 0.5), ("between", 0.0)])
+def test_residuals_are_shuffled_as_defined(term, null, REML):
+    data, item = null_data(4, effect=0.4), np.tile(np.arange(6), 8)
+    data = data.assign(item=item, y=data["y"] + np.random.default_rng(1).normal(size=6)[item])
+    w = np.random.default_rng(0).uniform(0.5, 2, 48)
+    formula = "y ~ inside + between + (1 | group) + (1 | item)"
+    model = fitted(formula, data, weights=w, REML=REML, control=TIGHT)
+    quietly(model.infer, n_perm=6, seed=2, null=null, **FREE)
+    row, seeds = (model.coefs.index == term).astype(float), seed_stream(2, 506)[500:]
+    Z = np.hstack([np.eye(8)[data["group"]], np.eye(6)[item]])
+    wanted = inside(DEFINITION, model.model_obj, *as_r(row, null, Z, w, seeds))
+    np.testing.assert_allclose(model.resamples[term], wanted, rtol=1e-4, atol=1e-5)  # of two searches for an optimum
+
+
+def as_r(*values):
+    from pymer4.rbridge import bridge
+
+    return list(bridge._started().values.to_r({str(i): value for i, value in enumerate(values)}))
+
+
+def test_p_is_that_of_the_fit_and_the_null_may_be_another():
+    data = null_data(5, effect=1.0)
+    model = fitted("y ~ inside * between + (1 | group)", data)
+    with pytest.warns(ModelWarning, match=r"\(Intercept\), between: constant.*scheme='freedman-lane'"):
+        found = model.infer("perm", n_perm=39, seed=1, profile_auto=False)
+    again = fitted("y ~ inside * between + (1 | group)", data, permute=39, seed=1)
+    np.testing.assert_array_equal(found["Perm-P-val"], again.coefs["Perm-P-val"])
+    plain = model.infer()
+    columns = ["Estimate", "2.5_ci", "97.5_ci", "SE"]
+    pd.testing.assert_frame_equal(found[columns], plain[columns], check_column_type=False)
+    free = quietly(model.infer, n_perm=39, seed=1, **FREE)
+    assert free["Perm-P-val"].notna().all() and free.loc["inside", "Perm-P-val"] == 1 / 40
+    there = quietly(model.infer, n_perm=39, seed=1, null=plain.loc["inside", "Estimate"], **FREE)
+    assert there.loc["inside", "Perm-P-val"] == 1.0  # what is observed is 0
+    assert quietly(model.infer, "perm", on="coefs", cluster="group", n_perm=39, seed=1, profile_auto=False).equals(
+        found
+    )
+
+
+@pytest.mark.parametrize("family", ["binomial", "poisson"])
+def test_counts_are_shuffled_within_groups(family):
+    model = generalized(family)
+    found = quietly(model.infer, "perm", n_perm=9, seed=4)
+    again = generalized(family, permute=9, seed=4)
+    np.testing.assert_array_equal(found["Perm-P-val"], again.coefs["Perm-P-val"])
+    assert "Z-stat" in found and np.isnan(found["Perm-P-val"].iloc[0])
+
+
+@pytest.mark.slow
+def test_p_of_a_term_between_groups_is_uniform():
+    """200 seeds of 19 shuffles: the rate of rejections at .05 is known to a standard deviation of .015."""
+    p = []
+    for seed in range(200):
+        model = fitted("y ~ inside + between + (1 | group)", null_data(seed), ddf="asymptotic")
+        p.append(quietly(model.infer, n_perm=19, seed=seed, **FREE)["Perm-P-val"])
+    rates = (pd.DataFrame(p) <= 0.05 + 1e-12).mean()
+    assert (rates < 0.05 + 3.5 * 0.0154).all() and (rates > 0.005).all()
