@@ -11,6 +11,7 @@ import pandas as pd
 
 from pymer4.data.columns import level_name, normalise, places
 from pymer4.errors import DataError, OptionError, few, near, once, shown
+from pymer4.fit.cluster_rows import nests
 from pymer4.fit.grouped import SINGULAR, TOO_FEW, UNFITTED, GroupedFit
 
 
@@ -70,10 +71,8 @@ def coarsest(groupings: Mapping[str, np.ndarray]) -> str | None:
         >>> coarsest({"class": np.array([0, 1, 2, 2]), "school": np.array([0, 0, 1, 1])})
         'school'
     """
-    sizes = {name: len(np.unique(codes)) for name, codes in groupings.items()}
-    name = min(sizes, key=lambda each: sizes[each])
-    pairs = (np.unique(np.column_stack([codes, groupings[name]]), axis=0) for codes in groupings.values())
-    return name if [len(each) for each in pairs] == list(sizes.values()) else None
+    found = (name for name, codes in groupings.items() if all(nests(codes, inner) for inner in groupings.values()))
+    return next(found, None)
 
 
 def clusters_of(level: Level, of_rows: np.ndarray | None, name: str | None) -> np.ndarray | None:

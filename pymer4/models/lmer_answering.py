@@ -10,6 +10,7 @@ import numpy as np
 
 from pymer4 import tables
 from pymer4.data.families import has_scale
+from pymer4.data.group_levels import coarsest
 from pymer4.data.intake import group_codes
 from pymer4.errors import DataError, OptionError, few, near
 from pymer4.fit.cluster_robust import clustered
@@ -139,9 +140,9 @@ class LmerAnswering(LmerInference):
     def _clusters(self, groups: Mapping[str, np.ndarray], what: str, given: str | None) -> np.ndarray:
         """Return codes of clusters that share no group, shape (n,)."""
         if given is None:
-            for codes in groups.values():
-                if all(nests(codes, inner) for inner in groups.values()):
-                    return codes
+            name = coarsest(groups)
+            if name is not None:
+                return groups[name]
             crossed = " and ".join(groups)
             raise OptionError(f"{what} needs independent groups, and {crossed} are crossed. Use how='boot'.")
         codes = group_codes("cluster", given, self._frame)[0][self._used]

@@ -21,7 +21,7 @@ _MANY = 0.1  # of replicates that fail, from which on those left may be another 
 _Ask = Callable[..., bridge.Reply]
 
 
-class _Sent(NamedTuple):
+class Sent(NamedTuple):
     """A model on its way to workers: a name that no other has, and bytes of R's, which joblib has workers share."""
 
     name: str
@@ -67,7 +67,7 @@ class LmerDraws(LmerProfiles):
         self, kind: str, ask: _Ask, model: bridge.Handle, seeds: np.ndarray, n_jobs: int, shown: int, **given: Any
     ) -> dict[str, Any]:
         """Return what R makes of seeds: `values`, a row a replicate, `told`, and what else it says."""
-        sent = _sent(model, n_jobs)
+        sent = within_reach(model, n_jobs)
         what, n = "bootstrap draws" if kind == "bootstrap" else "permutations", len(seeds)
         # What waits for workers hears Ctrl-C by itself.
         here = bridge.in_parts() if n_jobs == 1 else contextlib.nullcontext()
@@ -93,17 +93,17 @@ class LmerDraws(LmerProfiles):
         return parts[0] | {"values": values[~failed], "told": told}
 
 
-def _sent(model: bridge.Handle, n_jobs: int) -> bridge.Handle | _Sent:
+def within_reach(model: bridge.Handle, n_jobs: int) -> bridge.Handle | Sent:
     """Return a model for work in this process, or in workers."""
     if n_jobs == 1:
         return model
     content = bridge.call("serialize_model", model=model).value["bytes"]
-    return _Sent(uuid.uuid4().hex, np.frombuffer(content, dtype=np.uint8))
+    return Sent(uuid.uuid4().hex, np.frombuffer(content, dtype=np.uint8))
 
 
-def _drawn(model: bridge.Handle | _Sent, ask: _Ask, given: dict[str, Any], seeds: np.ndarray) -> dict[str, Any]:
+def _drawn(model: bridge.Handle | Sent, ask: _Ask, given: dict[str, Any], seeds: np.ndarray) -> dict[str, Any]:
     """Return replicates of some seeds, `values`, `reasons` of those that failed, and what was `said`."""
-    reply = ask(_here(model), seeds, **given)
+    reply = ask(in_process(model), seeds, **given)
     return {**reply.value, "said": reply.warnings}
 
 
@@ -119,7 +119,7 @@ def _shuffled_residuals(model: bridge.Handle, seeds: np.ndarray) -> bridge.Reply
     return bridge.call("permute_residuals", model=model, seeds=seeds)
 
 
-def _here(model: bridge.Handle | _Sent) -> bridge.Handle:
+def in_process(model: bridge.Handle | Sent) -> bridge.Handle:
     """Return a model in this process. A worker keeps the one that it was sent last, for its next chunk."""
     global _received
     if isinstance(model, bridge.Handle):

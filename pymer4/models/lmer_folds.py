@@ -9,7 +9,8 @@ import numpy as np
 
 from pymer4.infer.cv import HeldOut, Predicted
 from pymer4.infer.options import InferOptions
-from pymer4.models.lmer_draws import LmerDraws, _here, _Sent, _sent
+from pymer4.infer.resample import counted
+from pymer4.models.lmer_draws import LmerDraws, Sent, in_process, within_reach
 from pymer4.rbridge import bridge
 from pymer4.work import Advance, each_chunk
 
@@ -33,7 +34,7 @@ class LmerFolds(LmerDraws):
 
     def _refit(self, term: str | None, fold: np.ndarray, options: InferOptions, advance: Advance) -> Predicted:
         k, n_jobs = int(fold.max()) + 1, options.n_jobs
-        model = _sent(self._handle, n_jobs)
+        model = within_reach(self._handle, n_jobs)
         with bridge.in_parts() if n_jobs == 1 else contextlib.nullcontext():
             parts = each_chunk(
                 _predicted, np.arange(k), n_jobs, model, term or "", fold, note=lambda part: advance(part["done"], 0)
@@ -41,11 +42,13 @@ class LmerFolds(LmerDraws):
         mu = np.empty(len(fold))
         mu[np.argsort(fold, kind="stable")] = np.concatenate([part["prediction"] for part in parts])
         theta = np.concatenate([part["theta"] for part in parts])
-        told = [f"In a refit: {text}" for part in parts for text in part["said"]]
+        said = [text for part in parts for text in part["said"]]
+        what = "Refits" if term is None else f"Refits without {term}"
+        told = [f"{what}, {counted(said, k)}"] if said else []
         return Predicted(mu, theta if self.family == "nbinom" else None, told)
 
 
-def _predicted(model: bridge.Handle | _Sent, term: str, fold: np.ndarray, held: np.ndarray) -> dict[str, Any]:
+def _predicted(model: bridge.Handle | Sent, term: str, fold: np.ndarray, held: np.ndarray) -> dict[str, Any]:
     """Return predictions of the rows of some folds, one fold after the other, and the theta of each refit."""
-    reply = bridge.call("predict_held_out", model=_here(model), fold=fold + 1, term=term, held=held + 1)
+    reply = bridge.call("predict_held_out", model=in_process(model), fold=fold + 1, term=term, held=held + 1)
     return {**reply.value, "said": reply.warnings, "done": len(held)}

@@ -12,6 +12,7 @@ from pymer4.data.group_levels import Level, nest, upward
 from pymer4.data.sample import Sample
 from pymer4.errors import DataError, OptionError
 from pymer4.fit import overdispersion
+from pymer4.fit.cluster_rows import nests
 from pymer4.fit.distributions import link_function
 from pymer4.fit.grouped import GroupedFit
 from pymer4.fit.linear import ALIAS_TOLERANCE, GLM_TOLERANCE, independent_columns
@@ -94,7 +95,7 @@ class Lm2Folds(Lm2Groups):
         inner, k = levels[-1], int(fold.max()) + 1
         of_groups = np.zeros(len(inner), dtype=np.int64)
         of_groups[inner.codes] = fold
-        if options.holdout_group is False or (of_groups[inner.codes] != fold).any():
+        if options.holdout_group is False or not nests(fold, inner.codes):
             raise OptionError(
                 f"An Lm2 is a regression in each group of {self._levels[-1]!r}, so that whole groups are held out: "
                 f"holdout_group is None for those of {self._levels[0]!r}, or a column that does not split them."
