@@ -37,7 +37,7 @@ def simulate_response(
     dispersion: Any = 1.0,
     weights: Any = None,
     *,
-    theta: float | None = None,
+    theta: Any = None,
 ) -> Array:
     """Draw an outcome for each mean; a binomial one is a proportion, whose trials are the weights.
 
@@ -48,7 +48,7 @@ def simulate_response(
         dispersion: φ in the variance φ V(mu), such as σ² of gaussian outcomes, one for all or one a row.
         weights: trials, shape (n,), by default 1; in families with a dispersion divide it, and else have no say, as in
             R's `simulate`.
-        theta: size of the negative binomial, whose variance is mu + mu²/theta.
+        theta: size of the negative binomial, whose variance is mu + mu²/theta, one for all or one a row.
 
     Raises:
         OptionError: a family that there is not, or nbinom without theta.
@@ -71,11 +71,12 @@ def simulate_response(
         return np.asarray(draw.binomial(w.astype(np.int64), mu) / np.maximum(w, 1))
     _require("weights", w, w > 0, name)
     if name == "nbinom":
-        theta = np.nan if theta is None else float(array("theta", theta, missing=True))
-        if not theta > 0:
+        size = np.broadcast_to(array("theta", np.nan if theta is None else theta, ..., missing=True), mu.shape)
+        if not (size > 0).all():
             raise OptionError(f"family='nbinom' takes theta=, its size, above 0; it is {shown(theta)}.")
-        _require("mu", mu, mu <= _MOST * np.minimum(theta, 1.0), f"nbinom with {theta=}")
-        mu, name = mu if np.isinf(theta) else np.asarray(draw.gamma(theta, mu / theta)), "poisson"
+        _require("mu", mu, mu <= _MOST * np.minimum(size, 1.0), f"nbinom with theta={shown(theta)}")
+        known = np.where(np.isinf(size), 1.0, size)
+        mu, name = np.where(np.isinf(size), mu, draw.gamma(known, mu / known)), "poisson"
     if name == "poisson" and weights is not None:
         issue("Weights of counts have no say in what is drawn.", ModelWarning)
     phi = array("dispersion", phi, *(mu.shape if phi.ndim else ()))

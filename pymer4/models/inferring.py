@@ -44,14 +44,16 @@ class Inferring(InferencePictures):
     profile: Any
     _latest: On
     _asked: dict[On, Sequence[Question]]
+    _simulated: pd.DataFrame | None
 
-    _ABLE: ClassVar[tuple[On, ...]] = ("coefs", "marginal", "predictions")
+    _ABLE: ClassVar[tuple[On, ...]] = ("coefs", "marginal", "predictions", "simulations")
     """What can be asked about."""
 
     _ANEW: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
         **InferencePictures._ANEW,
         "_latest": lambda self: "coefs",
         "_asked": lambda self: {},
+        "_simulated": lambda self: None,
     }
 
     # What `infer.verb` asks of a model; see there.
@@ -68,7 +70,7 @@ class Inferring(InferencePictures):
     def _forget(self) -> None:
         super()._forget()
         self.resamples = self.cv = self.cv_folds = self.profile = None
-        self._latest, self._asked = "coefs", {}
+        self._latest, self._asked, self._simulated = "coefs", {}, None
 
     def infer(
         self,
@@ -180,6 +182,8 @@ class Inferring(InferencePictures):
         return self.family, self.link
 
     def _answered(self, options: InferOptions) -> verb.Answer:
+        if options.on == "simulations":
+            return verb.Answer([verb.simulations(self._simulated, options)])
         if options.how == "joint":
             return verb.Answer([self.joint_tests()])
         if options.how == "cv":
@@ -197,6 +201,11 @@ class Inferring(InferencePictures):
         if asked is None and on == "marginal":
             raise OptionError("There are no marginal effects yet. Call emmeans() or emtrends() first.")
         return self._own_questions(on) if asked is None else asked
+
+    def _keep_simulated(self, drawn: pd.DataFrame) -> pd.DataFrame:
+        """Remember outcomes that were simulated, and return them."""
+        self._latest, self._simulated = "simulations", drawn.copy()
+        return drawn
 
     def _keep_asked(self, on: On, questions: Sequence[Question]) -> None:
         """Remember what was computed last."""

@@ -120,7 +120,7 @@ class LmState(NativeModel):
         return None if weights is None else spread(weights, self._fit.used)
 
     def _dispersions(self, *_: object) -> tuple[float, float | None]:
-        return getattr(self._estimate, "dispersion", 1.0), self.theta
+        return self._estimate.sigma**2 if self._linear else self._estimate.dispersion, self.theta
 
     def _estimate_anew(self) -> Any:
         return self._estimated(self._sample()) if self.fitted else None

@@ -35,11 +35,9 @@ class LmerAnswering(LmerInference):
     _ABLE: ClassVar[tuple[On, ...]] = ("coefs", "marginal", "predictions", "variance", "simulations")
 
     def _answered(self, options: InferOptions) -> verb.Answer:
-        if options.on == "simulations":
-            return verb.Answer([verb.simulations(self._simulated, options)])
         if options.how == "profile":
             return self._profiled(options)
-        if options.how not in ("asymp", "boot", "perm"):
+        if options.how not in ("asymp", "boot", "perm") or options.on == "simulations":
             return super()._answered(options)
         self._check(options)
         found = self._of_parameters(options) if _is_of_parameters(options) else verb.answer(self, options)

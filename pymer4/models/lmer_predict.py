@@ -44,7 +44,6 @@ class LmerPredictions(LmerState):
     """The predicting methods of `Lmer`."""
 
     _predicted: Predicted | None
-    _simulated: pd.DataFrame | None
 
     def predict(
         self,
@@ -252,8 +251,7 @@ class LmerPredictions(LmerState):
         )
         _say(reply, verbose)
         drawn = tables.simulation_table(reply.value["simulations"], self._frame.index[self._used])
-        self._simulated, self._latest = drawn.copy(), "simulations"
-        return drawn
+        return self._keep_simulated(drawn)
 
 
 def _say(reply: bridge.Reply, verbose: int, aloud: bool = False) -> None:

@@ -95,7 +95,7 @@ class LmerFit:
 
 _FOUND = (
     *("grps", "theta", "ranef", "fixef", "ranef_var", "ranef_corr", "convergence", "factors_prev_", "anova_results"),
-    *("_handle", "_used", "_design", "_saved", "_ranef_se", "_grid_variables", "_predicted", "_simulated"),
+    *("_handle", "_used", "_design", "_saved", "_ranef_se", "_grid_variables", "_predicted"),
 )
 
 
@@ -223,7 +223,6 @@ class LmerState(Inferring):
         "_grids": lambda self: {},
         "_grid_variables": lambda self: None,
         "_predicted": lambda self: None,
-        "_simulated": lambda self: None,
     }
     _RECORDS: ClassVar[tuple[type, ...]] = (
         Convergence, LmerFit, LmerOptions, RFormula, Response, FixedTerm, RandomTerm, Grouping, Traces,

@@ -17,6 +17,7 @@ from pymer4.data.intake import RowValues
 from pymer4.data.sample import Sample, sample
 from pymer4.data.scope import Scope
 from pymer4.data.terms import Terms, parse
+from pymer4.errors import count
 from pymer4.fit.glm import GeneralizedFit
 from pymer4.fit.grouped import GroupedFit
 from pymer4.fit.linear import LinearFit
@@ -24,13 +25,14 @@ from pymer4.fit.quantile_residuals import quantile_residuals
 from pymer4.infer.asymptotic import Inference
 from pymer4.infer.draws import from_draws, from_null
 from pymer4.infer.options import Drawing
+from pymer4.infer.responses import simulate_response
 from pymer4.infer.second_level import SecondLevel
 from pymer4.infer.targets import Null
 from pymer4.models.base import spread
 from pymer4.models.inferring import Inferring
 from pymer4.models.options import Lm2Options, LmOptions, NativeOptions
 from pymer4.plots.residuals import Residuals
-from pymer4.work import one_blas_thread, seed_stream
+from pymer4.work import Seed, generator, one_blas_thread, seed_stream
 
 _WHOLE = 1e-3  # how far R's glm() lets counts be from whole numbers
 
@@ -203,6 +205,44 @@ class NativeModel(Inferring):
         )
         drawn = spread(values, found.used)
         return Residuals("Quantile residuals", self.fits, self._fits_named(), drawn, is_standard=True)
+
+    def simulate(self, num_datasets: int = 1, *, seed: Seed = None) -> pd.DataFrame:
+        """Draw new outcomes from the fitted model, around the means of the rows that were fitted.
+
+        Dispersions are those of the fit, of an `Lm2` those of each group's regression; weights are taken as R's
+        `simulate` takes them: a binomial outcome has them for trials, others a variance over them, counts none.
+
+        Args:
+            num_datasets: how many.
+            seed: makes them repeatable.
+
+        Returns:
+            A column `sim_1`, `sim_2`, .. a data set, a row a row used: successes where the outcome is `cbind(successes,
+            failures)`; of a transformed outcome such as `np.log(y)` what was fitted. NaN in a group without regression.
+
+        Raises:
+            NotFittedError: before `fit()`.
+            DataError: weights of a binomial model that are no numbers of trials.
+
+        Examples:
+            >>> from pymer4 import Lm, load_dataset
+            >>> model = Lm("DV ~ IV1", load_dataset("sample_data"))
+            >>> _ = model.fit(summarize=False)
+            >>> model.simulate(3, seed=1).shape
+            (564, 3)
+        """
+        self._require_fit("simulate()")
+        found, n = self._sample(), count("num_datasets", num_datasets)
+        mu, w = self.fits[found.used], found.weights
+        dispersion, theta = self._dispersions(found, mu, np.ones_like(mu) if w is None else w)
+        there = ~np.isnan(mu)
+        phi, size = (np.broadcast_to(np.nan if each is None else each, mu.shape)[there] for each in (dispersion, theta))
+        given = None if w is None or self.family in ("poisson", "nbinom") else w[there]
+        rng, drawn = generator(seed), np.full((n, len(mu)), np.nan)
+        for one in drawn:
+            one[there] = simulate_response(rng, mu[there], self.family, phi, given, theta=size)
+        drawn = drawn if found.trials is None else np.round(drawn * found.trials)
+        return self._keep_simulated(tables.simulation_table(drawn.T, self._frame.index[found.used]))
 
     # Dispersions of the rows, 1 for a family without one, and its theta, if any.
     _dispersions: Callable[[Sample, np.ndarray, np.ndarray], tuple[Any, Any]]
