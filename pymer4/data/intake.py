@@ -208,6 +208,17 @@ def group_codes(argument: str, name: Any, data: pd.DataFrame) -> tuple[np.ndarra
     return np.where(factor.missing, -1, factor.values - 1).astype(np.int64), factor.levels
 
 
+def codes_of_rows(argument: str, name: str, data: pd.DataFrame, used: np.ndarray) -> np.ndarray:
+    """Return the group of each row used, shape (n,), 0, 1, ... without a gap; a DataError tells that some have none."""
+    codes = group_codes(argument, name, data)[0][used]
+    if (codes < 0).any():
+        raise DataError(
+            f"{argument}={name!r} is missing in {int((codes < 0).sum())} of the rows fitted. Leave these out of the "
+            "data, and fit again."
+        )
+    return np.unique(codes, return_inverse=True)[1].ravel()
+
+
 def check_groups(formula: RFormula, intake: Intake, skipped: Iterable[str], linear: bool = True) -> None:
     """Refuse grouping variables of one level, or in a linear model of as many as there are rows, as lme4 does.
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from pymer4 import tables
 from pymer4.data.group_levels import coarsest
-from pymer4.data.intake import first_rows, group_codes
+from pymer4.data.intake import codes_of_rows, first_rows
 from pymer4.data.sample import compact
 from pymer4.errors import DataError, OptionError, few
 from pymer4.fit.distributions import distribution
@@ -142,13 +142,7 @@ def _units(found: HeldOut, data: pd.DataFrame, name: Any) -> tuple[str | None, n
             )
     if name in found.groupings:
         return name, compact(found.groupings[name])[0]
-    codes = group_codes("holdout_group", name, data)[0][found.used]
-    if (codes < 0).any():
-        raise DataError(
-            f"holdout_group={name!r} is missing in {int((codes < 0).sum())} of the rows fitted. Leave these out of the "
-            "data, and fit again."
-        )
-    return name, compact(codes)[0]
+    return name, codes_of_rows("holdout_group", name, data, found.used)
 
 
 def _folds(n: int, codes: np.ndarray | None, options: InferOptions) -> np.ndarray:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from pymer4.data.intake import group_codes
-from pymer4.data.sample import Sample, compact
+from pymer4.data.intake import codes_of_rows
+from pymer4.data.sample import Sample
 from pymer4.errors import DataError, OptionError
 from pymer4.fit import sandwich
 from pymer4.fit.basis import Basis
@@ -78,13 +78,7 @@ class LmInference(LmFolds):
         """Return the codes of the clusters that `infer(cluster=)` names, by default those of the fit."""
         if options.cluster is None:
             return found.clusters
-        codes = group_codes("cluster", options.cluster, self._frame)[0][found.used]
-        if (codes < 0).any():
-            raise DataError(
-                f"cluster={options.cluster!r} is missing in {int((codes < 0).sum())} of the rows fitted. Leave these "
-                "out of the data, and fit again."
-            )
-        return compact(codes)[0]
+        return codes_of_rows("cluster", options.cluster, self._frame, found.used)
 
     def _jackknife(self, question: Question, options: InferOptions) -> np.ndarray:
         found = self._sample()

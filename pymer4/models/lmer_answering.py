@@ -11,8 +11,8 @@ import numpy as np
 from pymer4 import tables
 from pymer4.data.families import has_scale
 from pymer4.data.group_levels import coarsest
-from pymer4.data.intake import group_codes
-from pymer4.errors import DataError, OptionError, few, near
+from pymer4.data.intake import codes_of_rows
+from pymer4.errors import OptionError, few, near
 from pymer4.fit.cluster_robust import clustered
 from pymer4.fit.cluster_rows import RandomPart, nests
 from pymer4.fit.sandwich import Errors
@@ -143,9 +143,7 @@ class LmerAnswering(LmerInference):
                 return groups[name]
             crossed = " and ".join(groups)
             raise OptionError(f"{what} needs independent groups, and {crossed} are crossed. Use how='boot'.")
-        codes = group_codes("cluster", given, self._frame)[0][self._used]
-        if (codes < 0).any():
-            raise DataError(f"cluster={given!r} is missing in {(codes < 0).sum()} of the rows fitted. Use how='boot'.")
+        codes = codes_of_rows("cluster", given, self._frame, self._used)
         split = [name for name, inner in groups.items() if not nests(codes, inner)]
         if split:
             raise OptionError(f"cluster={given!r} splits groups of {few(split)}, whose rows depend. Use how='boot'.")

@@ -218,6 +218,37 @@ def test_rows_of_a_two_stage_model_are_rows_of_each_group():
     assert asked(nested, [0, 1]).infer()[0]["P-val"].iloc[0] == pytest.approx(stats.ttest_1samp(within, 0)[1])
 
 
+SIMULATED = {
+    "y": ("gaussian", lambda mu: 1.0),
+    "cbind(hits, trials - hits)": ("binomial", lambda mu: mu * (1 - mu)),
+    "yes": ("binomial", lambda mu: mu * (1 - mu)),
+    "count": ("poisson", lambda mu: mu),
+    "size": ("gamma", lambda mu: mu**2),
+    "time": ("inverse_gaussian", lambda mu: mu**3),
+}
+
+
+@pytest.mark.parametrize("outcome", SIMULATED)
+@pytest.mark.parametrize("grouped", [False, True])
+def test_simulated_outcomes_have_mean_and_variance_of_the_fit(outcome, grouped):
+    data, (family, variance) = trial().assign(half=lambda d: d.g % 2), SIMULATED[outcome]
+    model = fit(Lm2(f"{outcome} ~ 1", data, "half", family) if grouped else Lm(f"{outcome} ~ 1", data, family))
+    drawn, mu, trials = model.simulate(4_000, seed=1), model.fits, 1.0
+    if "cbind" in outcome:
+        drawn, trials = drawn.div(data.trials, axis=0), data.trials
+    found = model.infer()
+    pd.testing.assert_frame_equal(found, model.infer(on="simulations"))
+    phi = model._dispersions(model._sample(), mu, np.ones_like(mu))[0] if family != "binomial" else 1.0
+    spread = np.sqrt(phi * variance(mu) / trials)
+    apart = (drawn.mean(axis=1) - mu) / spread * np.sqrt(4_000)
+    assert np.abs(apart).max() < 4.5 and abs(apart.std() - 1) < 4 / np.sqrt(2 * len(mu))  # its standard error
+    np.testing.assert_allclose((drawn.var(axis=1) / spread**2).mean(), 1, atol=0.02)
+    if "cbind" not in outcome:
+        np.testing.assert_allclose(found["Mean"], drawn.mean(axis=1))
+        np.testing.assert_allclose(found["97.5_q"], np.quantile(drawn, 0.975, axis=1, method="weibull"), rtol=1e-2)
+    pd.testing.assert_frame_equal(model.simulate(2, seed=5), model.simulate(2, seed=5))
+
+
 def test_draws_are_kept_as_long_as_they_are_wanted():
     model = MODELS["plain"]()
     model.infer("boot", n_boot=60, n_jobs=2, seed=1)
