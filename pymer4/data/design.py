@@ -8,7 +8,7 @@ is evaluated on the complete rows alone. No pickle and no copy keeps a design: w
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -138,8 +138,10 @@ class Design:
             )
         return X[used]
 
-    def matrix(self, data: pd.DataFrame, purpose: str = "predict()") -> np.ndarray:
+    def matrix(self, data: pd.DataFrame, purpose: str = "predict()", in_ranks: bool = False) -> np.ndarray:
         """Return the right side for new data, as the fit coded it, shape (rows, p); NaN in rows with a missing value.
+
+        After a fit to ranks they are raw values, or `in_ranks`.
 
         Raises:
             DataError: a column is not there, is of another kind, or has a level that the fit has not seen.
@@ -151,17 +153,25 @@ class Design:
         infos = learned.info.factor_infos
         if not infos:
             return np.ones((len(data), 1))
+        known = {n: replace(v, ranks=None) for n, v in learned.known.items()} if in_ranks else learned.known
         rows = Rows(data, [*self.predictors, *borrowed], borrowed)
         X, complete = np.full((len(data), len(learned.names)), np.nan), ~rows.missing
         if complete.any():
             widths = {f: facts.num_columns for f, facts in infos.items() if facts.num_columns}
             new = NewRows(self._of_whole_columns(learned), widths)
-            view = View(rows, learned.known, complete, self.terms.names.called, new).at_complete()
+            view = View(rows, known, complete, self.terms.names.called, new).at_complete()
             (values,), used, _ = self._build([learned.info], view)
             X[np.flatnonzero(complete)[used]] = values
             for text in new.without_value(data, complete):
                 issue(text, ModelWarning)
         return X
+
+    def seen(self) -> View:
+        """Return the columns of the rows used, as expressions see them."""
+        borrowed = self._borrowed()
+        rows = Rows(self.frame, [*self.columns, *borrowed], borrowed).at(self.matrices.used)
+        every = np.ones(len(rows.index), dtype=bool)
+        return View(rows, self.matrices.known, every, self.terms.names.called)
 
     def _learn(self) -> Matrices:
         borrowed = self._borrowed()

@@ -28,7 +28,7 @@ class Evaluated:
     """
 
     def __init__(self, factor: Any, to: Reference | None):
-        self._factor, self.to = factor, to
+        self.factor, self.to = factor, to
         self.origin = factor.origin
         self.name: Callable[[], str] = factor.name
         self.value: Callable[[State, Any], Any] = factor.eval
@@ -36,17 +36,17 @@ class Evaluated:
         self.memorize_chunk = factor.memorize_chunk
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Evaluated) and self._factor == other._factor
+        return isinstance(other, Evaluated) and self.factor == other.factor
 
     def __hash__(self) -> int:
-        return hash(self._factor)
+        return hash(self.factor)
 
     def memorize_finish(self, state: State, which_pass: int) -> None:
         """Let stateful transforms draw their conclusions."""
         try:
-            self._factor.memorize_finish(state, which_pass)
+            self.factor.memorize_finish(state, which_pass)
         except Exception as error:  # patsy wraps what its other calls raise, but not this one
-            raise told_as_patsy(error, self._factor) from error
+            raise told_as_patsy(error, self.factor) from error
 
     def eval(self, state: State, data: View) -> Any:
         """Return the values of the factor, as arrays of NumPy or categories."""
@@ -58,10 +58,10 @@ class Evaluated:
             else:
                 value = self.value(state, data) if data.new is None else self._of_new_rows(state, data, data.new)
         except (DataError, KeyError) as error:
-            raise told_as_patsy(error, self._factor) from error
+            raise told_as_patsy(error, self.factor) from error
         if isinstance(value, (pd.Series, pd.DataFrame)):
             if len(value) == len(data.rows.index) and not value.index.equals(data.rows.index):
-                raise patsy.PatsyError("the values have another index than the data", self._factor)
+                raise patsy.PatsyError("the values have another index than the data", self.factor)
             value = _plain(value)
         return value
 
@@ -84,8 +84,8 @@ class Evaluated:
             # patsy's splines look for points beyond their knots only where no value is missing.
             value = np.full((len(there), new.widths[self]), np.nan)
             if there.any() and _fill(value, compute, columns, np.flatnonzero(there)):
-                new.beyond.add(self._factor)
-        new.undefined[self._factor] = _nan_rows(value)
+                new.beyond.add(self.factor)
+        new.undefined[self.factor] = _nan_rows(value)
         return value
 
 

@@ -143,7 +143,7 @@ class View:
             return values.where(values.notna(), None).to_numpy()
         if known is None or not known.names:
             return self._numbers(name)
-        categories = pd.Categorical.from_codes(self._codes(name, known), list(known.labels))
+        categories = pd.Categorical.from_codes(self.codes(name, known), list(known.labels))
         return categories if known.contrast is None else builtins.C(categories, known.contrast)
 
     def _numbers(self, name: Any) -> np.ndarray:
@@ -153,7 +153,7 @@ class View:
         values = column.values if column.kind == "double" else column.values.astype(np.int64)
         return values if known is None or known.ranks is None else known.ranks.put(values)
 
-    def _codes(self, name: Any, known: Variable) -> np.ndarray:
+    def codes(self, name: Any, known: Variable) -> np.ndarray:
         """Return the position of each row's level, −1 where the row does not count."""
         column = self.rows.columns[name]
         there = self.complete & ~column.missing

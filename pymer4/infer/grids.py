@@ -90,6 +90,11 @@ class Predictors:
             raise OptionError(f"at={shown(at)} is not a dict of variables and values, such as {{'x': [0, 1]}}.")
         self.named("at", list(at))
         chosen = {name: self._chosen(name, values) for name, values in at.items()}
+        self.require_size(chosen)
+        return chosen
+
+    def require_size(self, chosen: Mapping[str, Any]) -> None:
+        """Raise an OptionError for a grid with more rows than it may have, some variables with the values chosen."""
         sizes = {name: max(1, len(values)) for name, values in {**self.factors, **self.covariates, **chosen}.items()}
         if math.prod(sizes.values()) > _ROWS:
             listed = " × ".join(f"{name} {size}" for name, size in sizes.items() if size > 1)
@@ -97,7 +102,6 @@ class Predictors:
                 f"The grid would have {math.prod(sizes.values()):,} rows ({listed}), and {_ROWS:,} at most. Give fewer "
                 "values in at=."
             )
-        return chosen
 
     def _chosen(self, name: str, values: Any) -> np.ndarray | list[str]:
         if isinstance(values, Mapping) or np.ndim(values) > 1:

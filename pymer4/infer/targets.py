@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from pymer4.fit.distributions import link_function
+from pymer4.fit.distributions import Link, link_function
 from pymer4.infer.asymptotic import Alternative, limits
 
 Columns: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -20,13 +20,17 @@ class Target:
 
     Attributes:
         L: shape (k, p).
-        link: whose inverse carries a quantity to the scale that it is shown on.
+        link: whose inverse carries a quantity to the scale that it is shown on, or its name.
         offset: shape (k,), or 0.
     """
 
     L: np.ndarray
-    link: str = "identity"
+    link: str | Link = "identity"
     offset: np.ndarray | float = 0.0
+
+    @property
+    def _link(self) -> Link:
+        return link_function(self.link) if isinstance(self.link, str) else self.link
 
     def estimates(self, b: np.ndarray) -> np.ndarray:
         """Return the quantities, shape (k,), on the scale of the coefficients."""
@@ -38,7 +42,7 @@ class Target:
 
     def shown(self, estimates: np.ndarray) -> np.ndarray:
         """Return quantities on the scale that they are shown on."""
-        return estimates if self.link == "identity" else link_function(self.link).inverse(estimates)
+        return estimates if self.link == "identity" else self._link.inverse(estimates)
 
     def table(self, estimates: np.ndarray, se: np.ndarray, df: float | np.ndarray, level: float) -> Columns:
         """Return estimates, se and limits, each (k,), as shown: limits are carried over, se is by the delta method."""
@@ -50,7 +54,7 @@ class Target:
             return estimates, se, lower, upper
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
             lower, upper = np.sort([self.shown(lower), self.shown(upper)], axis=0)
-            return self.shown(estimates), se * np.abs(link_function(self.link).derivative(estimates)), lower, upper
+            return self.shown(estimates), se * np.abs(self._link.derivative(estimates)), lower, upper
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,7 +78,7 @@ class Question:
     rows: Sequence[object] | None = None
     labels: Mapping[str, Any] | None = None
     contrast: Sequence[str] | None = None
-    adjusted: Callable[[Estimates, np.ndarray, float, Alternative], tuple[np.ndarray, np.ndarray]] | None = None
+    adjusted: Adjusted | None = None
     attrs: Mapping[str, Any] | None = None
 
     @property
@@ -83,6 +87,8 @@ class Question:
         if self.rows is not None:
             return list(self.rows)
         parts = [*([self.contrast] if self.contrast is not None else []), *(self.labels or {}).values()]
+        if not parts:
+            return [str(i + 1) for i in range(len(self.target.L))]
         return [", ".join(map(str, row)) for row in zip(*parts, strict=True)]
 
     def told(self, **values: Any) -> dict[str, Any]:
@@ -135,3 +141,7 @@ class Null:
     observed: np.ndarray
     values: np.ndarray
     told: Sequence[str] = ()
+
+
+Adjusted: TypeAlias = Callable[[Estimates, np.ndarray, float, Alternative], tuple[np.ndarray, np.ndarray]]
+"""Given estimates, their statistics, the level and the alternative: p and half widths of limits in standard errors."""

@@ -15,7 +15,7 @@ import pandas as pd
 
 from pymer4 import tables
 from pymer4.errors import OptionError
-from pymer4.infer.asymptotic import asymptotic
+from pymer4.infer.asymptotic import Alternative, asymptotic
 from pymer4.infer.draws import Interval, from_draws, from_null, quantiles, shifted_p
 from pymer4.infer.options import InferOptions, On
 from pymer4.infer.targets import Draws, Estimates, Null, Question
@@ -77,10 +77,13 @@ def answer(model: Answering, options: InferOptions, questions: Sequence[Question
     return (_bootstrapped if options.how == "boot" else _permuted)(model, questions, options)
 
 
-def _asymptotic(model: Answering, question: Question, options: InferOptions) -> pd.DataFrame:
-    found, level, side = model._estimates(question, options), options.conf_level, options.alternative
+def columns(
+    question: Question, found: Estimates, level: float, null: float = 0.0, side: Alternative = "two-sided"
+) -> dict[str, np.ndarray]:
+    """Return estimate, se, lower, upper, df, statistic and p as a table shows them, shape (k,) each."""
     b = found.values + question.target.offset
-    plain = asymptotic(b, found.se, found.df, level, options.null, side)
+    df = np.where(np.isnan(b), np.nan, found.df)
+    plain = asymptotic(b, found.se, df, level, null, side)
     lower, upper, p = plain.lower, plain.upper, plain.p
     if question.adjusted is not None:
         p, reach = question.adjusted(found, plain.statistic, level, side)
@@ -88,7 +91,12 @@ def _asymptotic(model: Answering, question: Question, options: InferOptions) -> 
         upper = np.where(side == "greater", np.inf, b + reach * found.se)
     names = ("estimate", "se", "lower", "upper")
     values = dict(zip(names, question.target.carried(b, found.se, lower, upper), strict=True))
-    values |= {"df": found.df, "statistic": plain.statistic, "p": p}
+    return values | {"df": df, "statistic": plain.statistic, "p": p}
+
+
+def _asymptotic(model: Answering, question: Question, options: InferOptions) -> pd.DataFrame:
+    found, level, side = model._estimates(question, options), options.conf_level, options.alternative
+    values = columns(question, found, level, options.null, side)
     how = (level, side)
     if question.about == "coefs":
         assert question.rows is not None
@@ -98,7 +106,7 @@ def _asymptotic(model: Answering, question: Question, options: InferOptions) -> 
     elif question.about == "contrasts":
         table = tables.marginal_contrasts(question.told(**values) | {"z": found.z}, *how)
     else:
-        shown = {name: values[name] for name in (*names, "df")}
+        shown = {name: values[name] for name in ("estimate", "se", "lower", "upper", "df")}
         table = tables.inferred(question.told(**shown), *how)
     return _noted(table, question, options)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -175,6 +176,12 @@ class Inferring(InferencePictures):
             kept = found.resamples
             self.resamples = kept if kept is None or len(kept) > 1 else kept[0]
         return (*found.tables, None)[:2] if options.on == "marginal" and how != "joint" else found.tables[0]
+
+    def _by_default(self) -> InferOptions:
+        """Return what `infer()` takes by default."""
+        given = {name: p.default for name, p in inspect.signature(Inferring.infer).parameters.items() if name != "self"}
+        given |= {"on": "coefs"}
+        return InferOptions.of("coefs", self._ABLE, self._options.conf_level, type(self).__name__, **given)
 
     @property
     def _law(self) -> tuple[str, str]:

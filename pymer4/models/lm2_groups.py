@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from pymer4.data.columns import level_name, places
+from pymer4.data.columns import Column, level_name, places
 from pymer4.data.group_levels import nest
+from pymer4.data.ranks import Ranks
 from pymer4.data.sample import Sample
 from pymer4.errors import DataError, OptionError, few, one_of
 from pymer4.fit import overdispersion
 from pymer4.fit.distributions import distribution, link_function
+from pymer4.infer.grids import Predictors
 from pymer4.infer.targets import Question, Target
 from pymer4.models.native import Lm2Fit, NativeModel
 from pymer4.models.options import Lm2Options
@@ -79,6 +82,20 @@ class Lm2Groups(NativeModel):
         b = np.vstack([self._fit.of_groups.to_numpy(), np.full(X.shape[1], np.nan)])
         eta = np.einsum("ij,ij->i", X, b[group])
         return link_function(self.link).inverse(eta) if pred_type == "response" and not self._linear else eta
+
+    def _grid_ranks(self) -> Mapping[str, Ranks]:
+        if not self.ranked_data:
+            return {}
+        none, within = np.empty(0), " and ".join(self._levels)
+        one = Ranks(within, Column("factor", none), none, none, none)
+        return {name: one for name, axis in self._axes.items() if not axis.is_factor}
+
+    def _grid_predictors(self) -> Predictors:
+        if self.iscorrs:
+            raise OptionError(
+                "Marginal means are made of coefficients, and this fit has correlations. Leave to_corrs out."
+            )
+        return super()._grid_predictors()
 
     def _group_of(self, data: pd.DataFrame) -> np.ndarray:
         """Return the position of each row's group, −1 where it is missing, shape (rows,)."""

@@ -94,10 +94,13 @@ class LmAnswers(LmInference):
         if interval == "prediction":
             variance = variance + self._new_variance(data, groups)
         columns = target.table(eta, np.sqrt(variance), df, level)
-        ddf = "Satterthwaite" if varying else "asymptotic" if self._asymptotic else "residual"
-        attrs = {"interval": interval, "conf_level": level, "ddf": ddf}
+        attrs = {"interval": interval, "conf_level": level, "ddf": self._ddf}
         attrs |= {"scale": "link" if pred_type == "link" and not self._linear else "response"}
         return tables.prediction_table(columns, level, data.index, attrs)
+
+    @property
+    def _ddf(self) -> str:
+        return "Satterthwaite" if np.ndim(self._fit.df) else super()._ddf
 
     def _new_variance(self, data: pd.DataFrame, groups: np.ndarray | None) -> np.ndarray | float:
         """Return the variance of a new outcome about its mean, one a row."""

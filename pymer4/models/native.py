@@ -29,7 +29,7 @@ from pymer4.infer.responses import simulate_response
 from pymer4.infer.second_level import SecondLevel
 from pymer4.infer.targets import Null
 from pymer4.models.base import spread
-from pymer4.models.inferring import Inferring
+from pymer4.models.native_marginal import NativeMarginal
 from pymer4.models.options import Lm2Options, LmOptions, NativeOptions
 from pymer4.plots.residuals import Residuals
 from pymer4.work import Seed, generator, one_blas_thread, seed_stream
@@ -84,7 +84,7 @@ class Lm2Fit(NativeFit):
     stage: SecondLevel
 
 
-class NativeModel(Inferring):
+class NativeModel(NativeMarginal):
     """A model that is fitted by NumPy.
 
     No copy and no file keeps its design, which is learned again from the same formula, rows and settings.
@@ -254,7 +254,7 @@ class NativeModel(Inferring):
             self._sample()
         return self.__dict__.get("_designed")
 
-    _ANEW: ClassVar[Mapping[str, Callable[[Any], Any]]] = {**Inferring._ANEW, "_designed": _designed_anew}
+    _ANEW: ClassVar[Mapping[str, Callable[[Any], Any]]] = {**NativeMarginal._ANEW, "_designed": _designed_anew}
     _RECORDS: ClassVar[tuple[type, ...]] = (Inference, SecondLevel, LmFit, Lm2Fit, LmOptions, Lm2Options)
     _PLAIN: ClassVar[Mapping[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]]] = {
         "_terms": (attrgetter("text"), Terms),

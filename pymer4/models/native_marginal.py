@@ -1,0 +1,256 @@
+"""Marginal means, slopes and joint tests of the models that need no R."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from pymer4.data.intake import numbers_of
+from pymer4.data.ranks import Ranks
+from pymer4.data.undoing import Step, Steps, link_of, shown, slope_of, straightened, undoing
+from pymer4.errors import OptionError, few
+from pymer4.infer.contrasts import adjusting, compared
+from pymer4.infer.estimable import Estimable, noise_of
+from pymer4.infer.extremes import f_tail
+from pymer4.infer.grids import Predictors
+from pymer4.infer.joint import joint_tests
+from pymer4.infer.reference import (
+    Axis,
+    Grid,
+    Rows,
+    axes_of,
+    covariate,
+    means,
+    reference_grid,
+    terms_of,
+    variables_of,
+)  # fmt: skip
+from pymer4.infer.targets import Question, Target
+from pymer4.infer.verb import columns
+from pymer4.models.inferring import Inferring
+from pymer4.models.marginal import Marginal
+
+_FAMILIES = {"binomial": "prob", "poisson": "rate"}
+_STEP = 1e-3  # of the range of a covariate, between the predictions that a slope is taken from
+
+
+class NativeMarginal(Marginal, Inferring):
+    """What a model fitted by NumPy answers where `Lmer` asks emmeans."""
+
+    _axes: dict[str, Axis]
+    _undoing: Steps | None
+    _design: Any
+    _terms: Any
+    _offset: str | np.ndarray | None = None
+
+    @property
+    def _asymptotic(self) -> bool:
+        """Whether statistics are z."""
+        return False
+
+    @property
+    def _has_df(self) -> bool:
+        return not self._asymptotic
+
+    @property
+    def _ddf(self) -> str:
+        """Where the df of tests come from."""
+        return "asymptotic" if self._asymptotic else "residual"
+
+    def _checked_ddf(self, ddf: Any) -> str:
+        if ddf not in (None, "asymptotic"):
+            raise OptionError(
+                f"ddf={ddf!r} is for an Lmer. Tests of an {type(self).__name__} have the df of its fit: leave ddf out, "
+                "or give 'asymptotic' for infinite ones."
+            )
+        return self._ddf if ddf is None else "asymptotic"
+
+    def _df_of(self, L: np.ndarray, middle: np.ndarray) -> float:
+        """Return the denominator df of a test of L b = 0, whose covariance is `middle`."""
+        return float(np.max(self._fit.df))
+
+    # The grid.
+
+    def _axes_anew(self) -> dict[str, Axis]:
+        design, name = self._design, self._offset
+        axes = axes_of(design)
+        if isinstance(name, str) and name not in axes:
+            axes[name] = covariate(numbers_of("offset", name, self._frame)[design.matrices.used], alone=True)
+        return axes
+
+    def _forget(self) -> None:
+        super()._forget()
+        for name in ("_axes", "_undoing"):
+            self.__dict__.pop(name, None)
+
+    _ANEW: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
+        **Inferring._ANEW,
+        "_axes": _axes_anew,
+        "_undoing": lambda self: () if self.family == "binomial" else undoing(self._design),
+    }
+
+    def _grid_ranks(self) -> Mapping[str, Ranks]:
+        ranks = {name: known.ranks for name, known in self._design.variables.items() if name in self._axes}
+        return {name: found for name, found in ranks.items() if found is not None}
+
+    def _grid_predictors(self) -> Predictors:
+        kinds: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
+        for name, axis in self._axes.items():
+            kinds[not axis.is_factor][name] = tuple(axis.levels.tolist())
+        return Predictors(*kinds)
+
+    def _categories(self) -> list[str]:
+        return [name for name, axis in self._axes.items() if axis.is_factor and axis.levels.dtype.kind in "if"]
+
+    def _grid(self, at: Mapping[str, Any], around: bool = False, step: tuple[str, float] | None = None) -> Grid:
+        """Return the reference grid; `step` moves a variable by so much in each of its rows."""
+
+        def designed(rows: pd.DataFrame) -> np.ndarray:
+            if step is not None:
+                rows = rows.assign(**{step[0]: rows[step[0]] + step[1]})
+            X = self._design.matrix(rows, "A reference grid", in_ranks=True)
+            return np.column_stack([X, self._known_part(rows)])
+
+        self._grid_predictors().require_size(at)
+        return reference_grid(self._axes, at, around, designed, terms_of(self._design, self._axes))
+
+    def _known_part(self, rows: pd.DataFrame) -> np.ndarray:
+        """Return the offset of each row of a grid; an array counts at its mean."""
+        given = self._offset
+        if isinstance(given, str):
+            values, ranks = rows[given].to_numpy(dtype=float), self._grid_ranks().get(given)
+            return values if ranks is None else np.interp(values, ranks.ranks, ranks.values)
+        return np.full(len(rows), 0.0 if given is None else given[self._design.matrices.used].mean())
+
+    def _offset_taken(self, at: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the value of the offset's column that nobody asked for, or the mean of an array."""
+        given, free = self._offset, None
+        if isinstance(given, str) and given not in at and not len(self._axes[given].levels):
+            free = {given: self._axes[given].center}
+        mean = float(self._known_part(pd.DataFrame(index=[0]))[0]) if isinstance(given, np.ndarray) else None
+        return {"values": free, "mean": mean}
+
+    def _estimable(self) -> Estimable:
+        matrices = self._design.matrices
+        return Estimable.of(matrices.X[self._fit.used[matrices.used]], self._fit.kept)
+
+    # Tables.
+
+    def _marginal(self, asked: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+        at, trend, undone = asked["at"] or {}, asked["trend"], self._undoing is not None
+        link: Steps = () if self.link == "identity" else (Step(self.link),)
+        response = asked["type"] == "response" and undone
+        steps = (*link, *(self._undoing or ())) if response else ()
+        grid, estimable, left = self._quantities(at, trend, steps)
+        rows = means(grid, asked["specs"], asked["by"] or ())
+        messages = _messages(grid, {*rows.labels, *([] if trend is None else [trend])})
+        scale, family = "response" if response else "link", _FAMILIES.get(self.family, "response")
+        name = "trend" if trend else "emmean" if not steps else family if steps == link else "response"
+        questions = [self._question(grid, rows, estimable, left, asked, estimate=name, scale=scale)]
+        over = [name for name, values in grid.levels.items() if len(values) > 1 and name not in rows.labels]
+        notes = [f"Averaged over the levels of {', '.join(over)}."] if over else []
+        found: dict[str, Any] = {"estimates": self._told_of(questions[0], notes), "contrasts": None, "undone": undone}
+        found |= {"outcome": " of ".join([*(step.name for step in link), self._terms.label])}
+        ratio = "ratio" if left == (Step("log"),) else "odds.ratio" if left == link == (Step("logit"),) else ""
+        contrasts = None if asked["contrasts"] is None else compared(rows, asked["contrasts"], ratio != "")
+        if contrasts is not None:
+            ratio = ratio if contrasts[1] else ""
+            scale, left = "link" if left and not ratio else scale, (Step("log"),) if ratio else ()
+            told = {"estimate": ratio or "estimate", "scale": scale}
+            questions.append(self._question(grid, contrasts[0], estimable, left, asked, **told))
+            curved = link or self._undoing != ()
+            notes = ["Contrasts are on the link scale."] if scale == "link" and curved else []
+            found["contrasts"] = self._told_of(questions[1], notes)
+            if found["contrasts"]["adjust"] == "sidak" != asked["adjust"]:
+                messages.append(
+                    f"adjust={asked['adjust']!r} is for one set of pairwise differences: here it is 'sidak'"
+                )
+        self._keep_asked("marginal", questions)
+        return found | {"offset": self._offset_taken(at)}, messages
+
+    def _quantities(self, at: Any, trend: str | None, steps: Steps) -> tuple[Grid, Estimable, Steps]:
+        """Return a grid of means or slopes, what of it can be estimated, and the steps that are left to their scale."""
+        estimable, grid = self._estimable(), self._grid(at)
+        shift, slope, left = straightened(steps)
+        if trend is None:
+            X = slope * grid.X
+            X[..., -1] += shift
+            return replace(grid, X=X), estimable, left
+        step = _STEP * self._axes[trend].reach
+        if not step:
+            raise OptionError(f"var={trend!r} is {self._axes[trend].center:g} in every row used, and has no slope.")
+        further = self._grid(at, step=(trend, step)).X
+        if not left:
+            return replace(grid, X=slope * (further - grid.X) / step), estimable, ()
+        ends = [self._curved(estimable, steps, X) for X in (grid.X, further)]
+        return replace(grid, X=(ends[1] - ends[0]) / step), Estimable.every(ends[0].shape[-1] - 1), ()
+
+    def _curved(self, estimable: Estimable, steps: Steps, X: np.ndarray) -> np.ndarray:
+        """Return quantities put through `steps` as their gradients, and what these leave of them, in a last column."""
+        L = estimable.rows(X[..., :-1])
+        eta = L @ self._fit.b + X[..., -1]
+        gradient = slope_of(eta, steps)[..., None] * L
+        return np.concatenate([gradient, (shown(eta, steps) - gradient @ self._fit.b)[..., None]], axis=-1)
+
+    def _question(
+        self, grid: Grid, rows: Rows, estimable: Estimable, left: Steps, asked: Mapping[str, Any], **told: Any
+    ) -> Question:
+        """Return means, slopes or contrasts as what is inferred."""
+        L, adjust, tests = estimable.rows(rows.X[:, :-1]), "none", None
+        if rows.contrasts is not None:
+            noise = noise_of(grid.X[..., :-1])[estimable.kept]
+            adjust, tests = adjusting(rows, L, noise, asked["adjust"], asked["contrasts"] == "pairwise")
+        return Question(
+            "means" if rows.contrasts is None else "contrasts",
+            Target(L, link_of(left), rows.X[:, -1]),
+            labels=rows.labels,
+            contrast=rows.contrasts,
+            adjusted=tests,
+            attrs={**told, "adjust": adjust, "ddf": asked["ddf"]},
+        )
+
+    def _told_of(self, question: Question, notes: Sequence[str]) -> dict[str, Any]:
+        """Return what a table is made of, with notes on what can't be estimated behind those given."""
+        found, told = self._estimates(question, self._by_default()), dict(question.attrs or {})
+        if told["ddf"] == "asymptotic":
+            found = replace(found, df=np.full(len(found.values), np.inf), z=True)
+        lost = [name for name, value in zip(question.names, found.values, strict=True) if np.isnan(value)]
+        notes = [*notes, *([f"The data can't tell: {few(lost, joint='; and')}."] if lost else [])]
+        table = question.told(**columns(question, found, self._options.conf_level))
+        return {**table, **told, "name": told["estimate"], "notes": notes, "z": found.z}
+
+    def _joint(self, by: list[str], ddf: Any) -> tuple[dict[str, Any], list[str]]:
+        at, given = {}, self._offset
+        if isinstance(given, str) and given not in self._design.predictors and given not in by:
+            at[given] = [self._axes[given].center]
+        grid = self._grid(at, around=True)
+        for name in by:
+            if not {*grid.nesting.get(name, ())} <= {*by}:
+                raise OptionError(f"{name!r} is nested in {few(grid.nesting[name])}. Name these in by as well.")
+        df: Callable[..., float] = self._df_of if ddf != "asymptotic" else lambda *_: np.inf
+        tests = joint_tests(grid, by, self._estimable(), self._fit.b, self._fit.vcov, df)
+        df1, df2, f = (np.array([getattr(test, key) for test in tests], dtype=float) for key in ("df1", "df2", "f"))
+        labels = {name: _alike([test.group[i] for test in tests], grid.levels[name]) for i, name in enumerate(by)}
+        values = {"df1": df1, "df2": df2, "f": f, "chisq": f * df1, "p": f_tail(f, df1, df2)}
+        reduced = list(dict.fromkeys(test.term for test in tests if test.reduced))
+        notes = [f"A part of {few(reduced)} can't be estimated, and is not tested."] if reduced else []
+        terms = [test.term for test in tests]
+        return {"terms": terms, "labels": labels, "values": values, "notes": notes}, _messages(grid, set())
+
+
+def _alike(values: list[Any], levels: Any) -> Any:
+    """Return values as the levels that they are."""
+    return pd.Categorical(values, dtype=levels.dtype) if isinstance(levels, pd.Categorical) else np.array(values)
+
+
+def _messages(grid: Grid, asked: set[str]) -> list[str]:
+    """Return which variables are nested, and whether those asked for take part in interactions."""
+    found = [f"{name} %in% {' * '.join(nesters)}" for name, nesters in grid.nesting.items()]
+    messages = [f"A nesting structure was found: {', '.join(found)}"] if found else []
+    if asked and any(asked < variables_of(term) for term in grid.terms):
+        messages.append("Results may be misleading: there are interactions with what was averaged over")
+    return messages
