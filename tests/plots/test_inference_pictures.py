@@ -107,6 +107,22 @@ def test_draws_of_a_generalized_model_are_on_the_scale_of_the_table():
         assert 0 < min(edges) < estimate < max(edges) < 1
 
 
+def test_marginal_effects_are_means_or_contrasts_on_the_scale_of_their_table():
+    model = samples.regression("yes ~ x + cond", given={"family": "binomial"})
+    model.emmeans("cond")
+    _, contrasts = model.infer("boot", n_boot=60, seed=1)
+    assert [ax.get_title() for ax in model.plot_inference()] == ["C", "a", "b"]
+    for ax, (_, row) in zip(model.plot_inference(contrasts=True), contrasts.iterrows(), strict=True):
+        assert ax.get_title() == row["Contrast"] and ax.get_xlabel() == "Odds ratio (yes)"
+        assert row["Estimate"] in upright(ax) and min(patch.get_x() for patch in ax.patches) > 0
+    with pytest.warns(ModelWarning, match="No p for"):
+        model.infer("perm", n_perm=20, seed=1)
+    with pytest.raises(OptionError, match="contrasts=True"):
+        model.plot_inference()
+    model.infer()
+    assert model.plot_inference().get_ylabel() == "Probability (yes)"
+
+
 @pytest.mark.parametrize("how", [("boot", "n_boot"), ("perm", "n_perm")])
 def test_second_level_models_have_it_too(how):
     model = Lm2("y ~ x", samples.trial(), group="g")
