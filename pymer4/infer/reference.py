@@ -88,10 +88,11 @@ def axes_of(design: Design) -> dict[str, Axis]:
     borrowed = [n for n in known if n not in design.frame.columns and n in design.terms.predictors.values]
     names = [*design.predictors, *borrowed]
     normalise(design.frame, [name for name in names if name not in known])
-    computed: set[str] = set()  # what an expression makes categories of, other than the answers to a question
+    computed: set[str] = set()  # what categories are made of, other than the answers to a question
     for factor, facts in design.matrices.info.factor_infos.items():
-        told = facts.type == "categorical" and not all(isinstance(c, (bool, np.bool_)) for c in facts.categories)
-        if factor.to is None and told:
+        made = factor.to is None and facts.type == "categorical"
+        truths = made and all(isinstance(c, (bool, np.bool_)) for c in facts.categories)
+        if made and (not truths or factor.name().startswith("C(")):
             computed.update(columns_named(Names([factor.factor]), names, design.scope))
     return {name: _axis(design, view, name, name in computed) for name in names}
 
