@@ -27,7 +27,7 @@ def crossed(n: int = 96) -> pd.DataFrame:
 
 
 def test_which_values_a_variable_has():
-    axes = axes_of(fit(Lm("y ~ g * h + C(k) + size + x + two + np.log(x) + pd.cut(x, 3)", crossed()))._design)
+    axes = axes_of(regression("y ~ g * h + C(k) + size + x + two + np.log(x) + pd.cut(x, 3)", crossed())._design)
     levels = {name: axis.levels.tolist() for name, axis in axes.items()}
     assert levels["g"] == ["a", "b", "c"] and levels["h"] == [False, True] and levels["k"] == [0, 1, 2, 3]
     assert levels["size"] == ["S", "M"] and levels["two"] == [4.0, 5.0]
