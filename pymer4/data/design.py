@@ -173,6 +173,15 @@ class Design:
         every = np.ones(len(rows.index), dtype=bool)
         return View(rows, self.matrices.known, every, self.terms.names.called)
 
+    def cells(self) -> np.ndarray | None:
+        """Return which combination of the levels of all factors of the formula each row used is, None without any."""
+        view, found = self.seen(), []
+        for factor, facts in self.matrices.info.factor_infos.items():
+            if facts.type == "categorical":
+                value = factor.eval(facts.state, view)
+                found.append(pd.factorize(np.asarray(getattr(value, "data", value), dtype=object))[0])
+        return np.unique(np.column_stack(found), axis=0, return_inverse=True)[1].ravel() if found else None
+
     def _learn(self) -> Matrices:
         borrowed = self._borrowed()
         rows = Rows(self.frame, [*self.columns, *borrowed], borrowed)

@@ -6,10 +6,13 @@ that p as small as 1e-300 is told from 0.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+
+from pymer4.fit.correlations import principal_axes
 
 Alternative = Literal["two-sided", "greater", "less"]
 """What is held against the null hypothesis."""
@@ -68,6 +71,19 @@ def limits(
     upper = np.where(alternative == "greater", np.inf, b + reach)
     known = np.isfinite(reach)
     return np.where(known, lower, np.nan), np.where(known, upper, np.nan)
+
+
+def joint_df(df_of: Callable[[np.ndarray], np.ndarray], L: np.ndarray, middle: np.ndarray) -> float:
+    """Return the denominator df of an F test of L b = 0, shape (q, p), whose covariance is `middle`.
+
+    Those of its principal axes, put together by Fai & Cornelius (1996, Journal of Statistical Computation and
+    Simulation 54); where principal variances tie, the axes are those of `correlations.principal_axes`.
+    """
+    each = df_of(principal_axes(middle).T @ L)
+    if np.ptp(each) == 0 or np.isinf(each).all():
+        return float(each[0])
+    expected = float((each / (each - 2))[each > 2].sum())
+    return 2 * expected / (expected - len(L)) if expected > len(L) else 0.0
 
 
 def p_value(

@@ -66,7 +66,7 @@ class Inferring(InferencePictures):
     _held_out: Callable[[], HeldOut]
     _refit: Callable[[str | None, Any, InferOptions, Advance], Predicted]
     _own_questions: Callable[[On], Sequence[Question]]
-    joint_tests: Callable[..., pd.DataFrame]
+    _joint_tests: Callable[[InferOptions], pd.DataFrame]
 
     def _forget(self) -> None:
         super()._forget()
@@ -168,6 +168,8 @@ class Inferring(InferencePictures):
         level = self._options.conf_level
         options = InferOptions.of(self._latest, self._ABLE, level, f"an {type(self).__name__}", **given)
         acting = {name: (options.how in ways, needed) for name, (ways, needed) in _NEEDED.items()}
+        clustered = options.how in ("boot", "perm") or options.errors in ("CR0", "CR2")
+        acting["cluster"] = (clustered, "errors='CR0' or 'CR2', how='boot' or 'perm'")
         idle = without_effect(Inferring.infer, given, acting)
         found = self._answered(options)
         issue_all([*idle, *found.told])
@@ -192,7 +194,7 @@ class Inferring(InferencePictures):
         if options.on == "simulations":
             return verb.Answer([verb.simulations(self._simulated, options)])
         if options.how == "joint":
-            return verb.Answer([self.joint_tests()])
+            return verb.Answer([self._joint_tests(options)])
         if options.how == "cv":
             return self._cross_validated(options)
         return verb.answer(self, options)

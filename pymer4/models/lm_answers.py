@@ -12,8 +12,9 @@ from pymer4 import tables
 from pymer4.data.columns import places, real_array
 from pymer4.data.intake import group_codes
 from pymer4.errors import DataError, ModelWarning, OptionError, also_spelled, issue, one_of, shown, truth
-from pymer4.fit.correlations import Kind, correlations, principal_axes
+from pymer4.fit.correlations import Kind, correlations
 from pymer4.fit.sandwich import welch_df
+from pymer4.infer.asymptotic import joint_df
 from pymer4.infer.compare import Likelihood
 from pymer4.infer.targets import Question, Target
 from pymer4.models.base import Interval, spread
@@ -159,8 +160,7 @@ class LmAnswers(LmInference):
         The statistic is Wald's, (L b − c)' (L V L')⁻¹ (L b − c) with the covariance V of the fit, robust or not: over
         the number of hypotheses it is F with the df of the fit, and for binomial, poisson and nbinom models it is
         chi-square. After Satterthwaite's df for each coefficient, those of the test are Fai and Cornelius' (1996,
-        Journal of Statistical Computation and Simulation 54); where principal variances tie, their axes are those of
-        `linalg.principal_axes`.
+        Journal of Statistical Computation and Simulation 54).
 
         Args:
             constraints: what is held to be true, in patsy's language: `"a = b"`, `"a - b = 0, x = 2"`, `["a", "b"]`
@@ -197,7 +197,7 @@ class LmAnswers(LmInference):
         if self._asymptotic:
             found["p"] = [float(gammaincc(q / 2, chisq / 2))]
         else:
-            df = self._df_of(L, middle)
+            df = joint_df(self._errors(self._by_default()).df_of, L, middle)
             found |= {"df2": [df], "p": [float(betainc(df / 2, q / 2, df / (df + chisq)))]}
         values = {name: np.array(value, dtype=float) for name, value in found.items()}
         return tables.joint_table({"terms": [told], "labels": None, "values": values}, not self._asymptotic)
@@ -227,18 +227,6 @@ class LmAnswers(LmInference):
         else:
             told = "hypotheses"
         return found.coefs, found.constants[:, 0], told
-
-    def _df_of(self, L: np.ndarray, middle: np.ndarray) -> float:
-        """Return the denominator df of a test."""
-        df = self._fit.df
-        if not np.ndim(df):
-            return float(df)
-        found = self._sample()
-        each = welch_df(found.X, found.groups, found.variances, principal_axes(middle).T @ L)
-        if len(each) == 1:
-            return float(each[0])
-        expected = float((each / (each - 2))[each > 2].sum())
-        return 2 * expected / (expected - len(L)) if expected > len(L) else 0.0
 
     @also_spelled(ztrans_partial_corrs="ztrans_corrs")
     def to_corrs(self, corr_type: Kind = "semi", ztrans_corrs: bool = False) -> pd.Series:

@@ -63,8 +63,16 @@ class LmInference(LmFolds):
         clusters = self._clusters(found, options)
         if kind in ("cr0", "cr2") and clusters is None:
             raise OptionError(f"errors={options.errors!r} needs cluster=, the name of the column of the clusters.")
+        cells = self._design.cells() if kind == "unequal_var" else None
+        if kind == "unequal_var" and cells is None:
+            raise OptionError(
+                "errors='unequal_var' is one variance a cell of the factors, and the formula has none. Use errors='HC3'."
+            )
         df = np.inf if self._asymptotic else None
-        return errors_of(self._estimate, found.X, kind, clusters=clusters, cells=None, df=df)
+        return errors_of(self._estimate, found.X, kind, clusters=clusters, cells=cells, df=df)
+
+    def _joint_errors(self, options: InferOptions) -> Errors:
+        return self._errors(options)
 
     # Draws.
 

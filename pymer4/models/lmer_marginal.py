@@ -9,6 +9,7 @@ from pymer4.data.ranks import Ranks
 from pymer4.errors import OptionError, also_spelled, issue_all, truth, verbosity
 from pymer4.infer import grids
 from pymer4.infer.grids import Adjust, Predictors
+from pymer4.infer.options import InferOptions
 from pymer4.models import printing
 from pymer4.models.lmer_answering import LmerAnswering
 from pymer4.models.marginal import Marginal
@@ -92,7 +93,12 @@ class LmerMarginal(Marginal, LmerAnswering):
         issue_all(reply.warnings)
         return found, list(reply.messages)
 
-    def _joint(self, by: list[str], ddf: Any) -> tuple[dict[str, Any], list[str]]:
+    def _joint(self, by: list[str], ddf: Any, options: InferOptions) -> tuple[dict[str, Any], list[str]]:
+        if options.errors != "iid":
+            raise OptionError(
+                f"errors={options.errors!r} is not for how='joint' of an Lmer, whose tests are emmeans'. Use 'iid', or "
+                "how='asymp'."
+            )
         reply = bridge.call("joint_mixed", model=self._for_new_rows, by=by or None, ddf=ddf)
         issue_all(reply.warnings)
         return reply.value, list(reply.messages)

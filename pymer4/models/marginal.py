@@ -12,6 +12,7 @@ from pymer4.data.ranks import Ranks, at_ranks
 from pymer4.errors import OptionError, issue_all, one_of, shown
 from pymer4.infer import grids
 from pymer4.infer.grids import Adjust, Family, Predictors, Scale
+from pymer4.infer.options import InferOptions
 from pymer4.models import printing
 from pymer4.models.base import Ddf, Model
 from pymer4.models.printing import Frames
@@ -178,12 +179,16 @@ class Marginal(Model):
             IV1:IV3    2.0    0.08
         """
         self._require_fit("joint_tests()")
+        return self._joint_tests(self._by_default(), by, ddf)
+
+    def _joint_tests(self, options: InferOptions, by: Any = None, ddf: Ddf | None = None) -> pd.DataFrame:
+        """Return the tests of all terms, with the errors that `infer()` was asked for."""
         predictors = self._grid_predictors()
         names = predictors.named("by", by)
         if not any(name not in names for name in (*predictors.factors, *predictors.covariates)):
             raise OptionError(f"There is no variable to test beside those of by. {predictors.known()}")
         ddf = self._checked_ddf(ddf)
-        found, told = self._joint(names, ddf)
+        found, told = self._joint(names, ddf, options)
         table = tables.joint_table(found, self._has_df)
         issue_all(printing.column_notes(table))
         table.attrs |= {"ddf": ddf, "notes": found["notes"], "messages": told}
@@ -192,8 +197,9 @@ class Marginal(Model):
     # What a model answers: its predictors; tables of means or slopes and contrasts, and of tests, with what was said.
     _grid_predictors: Callable[[], Predictors]
     _marginal: Callable[[dict[str, Any]], tuple[dict[str, Any], list[str]]]
-    _joint: Callable[[list[str], Any], tuple[dict[str, Any], list[str]]]
+    _joint: Callable[[list[str], Any, InferOptions], tuple[dict[str, Any], list[str]]]
     _grid_ranks: Callable[[], Mapping[str, Ranks]]
+    _by_default: Callable[[], InferOptions]
     _checked_ddf: Callable[[Any], Any]
 
     @property

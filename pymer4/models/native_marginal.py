@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,11 +14,14 @@ from pymer4.data.intake import numbers_of
 from pymer4.data.ranks import Ranks
 from pymer4.data.undoing import Step, Steps, link_of, shown, slope_of, straightened, undoing
 from pymer4.errors import OptionError, few
+from pymer4.fit.sandwich import Errors
+from pymer4.infer.asymptotic import joint_df
 from pymer4.infer.contrasts import adjusting, compared
 from pymer4.infer.estimable import Estimable, noise_of
 from pymer4.infer.extremes import f_tail
 from pymer4.infer.grids import Predictors
 from pymer4.infer.joint import joint_tests
+from pymer4.infer.options import InferOptions
 from pymer4.infer.reference import (
     Axis,
     Grid,
@@ -69,9 +73,10 @@ class NativeMarginal(Marginal, Inferring):
             )
         return self._ddf if ddf is None else "asymptotic"
 
-    def _df_of(self, L: np.ndarray, middle: np.ndarray) -> float:
-        """Return the denominator df of a test of L b = 0, whose covariance is `middle`."""
-        return float(np.max(self._fit.df))
+    def _joint_errors(self, options: InferOptions) -> Errors:
+        """Return the covariance of the coefficients, and df, that joint tests take."""
+        found = self._estimates(self._own_questions("coefs")[0], options)
+        return Errors(found.covariance(), lambda L: np.full(len(L), found.df.max()))
 
     # The grid.
 
@@ -223,7 +228,7 @@ class NativeMarginal(Marginal, Inferring):
         table = question.told(**columns(question, found, self._options.conf_level))
         return {**table, **told, "name": told["estimate"], "notes": notes, "z": found.z}
 
-    def _joint(self, by: list[str], ddf: Any) -> tuple[dict[str, Any], list[str]]:
+    def _joint(self, by: list[str], ddf: Any, options: InferOptions) -> tuple[dict[str, Any], list[str]]:
         at, given = {}, self._offset
         if isinstance(given, str) and given not in self._design.predictors and given not in by:
             at[given] = [self._axes[given].center]
@@ -231,8 +236,9 @@ class NativeMarginal(Marginal, Inferring):
         for name in by:
             if not {*grid.nesting.get(name, ())} <= {*by}:
                 raise OptionError(f"{name!r} is nested in {few(grid.nesting[name])}. Name these in by as well.")
-        df: Callable[..., float] = self._df_of if ddf != "asymptotic" else lambda *_: np.inf
-        tests = joint_tests(grid, by, self._estimable(), self._fit.b, self._fit.vcov, df)
+        errors = self._joint_errors(options)
+        df: Callable[..., float] = partial(joint_df, errors.df_of) if ddf != "asymptotic" else lambda *_: np.inf
+        tests = joint_tests(grid, by, self._estimable(), self._fit.b, errors.V, df)
         df1, df2, f = (np.array([getattr(test, key) for test in tests], dtype=float) for key in ("df1", "df2", "f"))
         labels = {name: _alike([test.group[i] for test in tests], grid.levels[name]) for i, name in enumerate(by)}
         values = {"df1": df1, "df2": df2, "f": f, "chisq": f * df1, "p": f_tail(f, df1, df2)}

@@ -77,6 +77,32 @@ def test_robust_errors_are_those_of_a_robust_fit(name, errors):
     pd.testing.assert_frame_equal(found, model.coefs, rtol=1e-10)
 
 
+def test_unequal_variances_of_cells_are_welchs():
+    data = trial().query("cond != 'a'")
+    found = regression("y ~ cond", data).infer(errors="unequal_var").loc["cond[T.b]"]
+    welch = stats.ttest_ind(*(data.y[data.cond == level] for level in "bC"), equal_var=False)
+    np.testing.assert_allclose(found[["T-stat", "P-val", "DF"]].astype(float), [*welch, welch.df], rtol=1e-9)
+    cells = regression("y ~ C(trials > 4) * cond + x", data)._design.cells()
+    expected = data.groupby([data.trials > 4, data.cond]).ngroup()
+    assert (pd.crosstab(cells, expected) > 0).sum().eq(1).all() and len(set(cells)) == 4
+    with pytest.raises(OptionError, match="the formula has none"):
+        regression("y ~ x", data).infer(errors="unequal_var")
+
+
+@pytest.mark.parametrize("errors", ["HC3", "CR2", "unequal_var"])
+def test_joint_tests_have_the_errors_asked_for(errors):
+    model, how = regression("y ~ cond + x"), {"errors": errors} | ({"cluster": "g"} if errors == "CR2" else {})
+    joint, rows = model.infer("joint", **how), model.infer(**how)
+    np.testing.assert_allclose(
+        joint.loc["x", ["F-stat", "DenomDF", "P-val"]].astype(float),
+        [rows["T-stat"]["x"] ** 2, rows["DF"]["x"], rows["P-val"]["x"]],
+        rtol=1e-8,
+    )
+    plain = model.joint_tests()
+    assert (joint["F-stat"] != plain["F-stat"]).all() and joint["NumDF"].tolist() == plain["NumDF"].tolist()
+    pd.testing.assert_frame_equal(model.infer("joint"), plain)
+
+
 @pytest.mark.parametrize("name", ["plain", "binomial", "two-stage"])
 def test_one_sided_tests_of_a_null(name):
     model, null = MODELS[name](), 0.3
