@@ -66,7 +66,8 @@ class LmInference(LmFolds):
         cells = self._design.cells() if kind == "unequal_var" else None
         if kind == "unequal_var" and cells is None:
             raise OptionError(
-                "errors='unequal_var' is one variance a cell of the factors, and the formula has none. Use errors='HC3'."
+                "errors='unequal_var' is one variance a cell of the factors, and the formula has none. Use "
+                "errors='HC3'."
             )
         df = np.inf if self._asymptotic else None
         return errors_of(self._estimate, found.X, kind, clusters=clusters, cells=cells, df=df)
