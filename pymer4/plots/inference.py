@@ -136,9 +136,9 @@ def zetas(
 ) -> Axes | np.ndarray:
     """Draw the profile of each parameter, a panel each: the signed root of the rise of the deviance at its values.
 
-    Dashed lines are the root of the threshold on both sides; the bar between the limits, where the curve crosses them,
-    has a dot at the estimate. A straight curve is a likelihood that is normal in the parameter. Return the axes of a
-    single panel, or those of all, shape (panels,).
+    Dashed lines are the root of the threshold on both sides. The bar has a dot at the estimate, and ends at the limits:
+    where the curve crosses the dashed lines, or where the parameter's range ends. A straight curve is a likelihood that
+    is normal in the parameter. Return the axes of a single panel, or those of all, shape (panels,).
 
     Args:
         curves: name, values (n,) and zeta (n,) of each parameter.
@@ -164,8 +164,8 @@ def zetas(
         ends = _span(_finite([b[j], low[j], high[j], *values[near]]))
         for level in (-far, far):
             axes.guide(ax, level, down=False)
-        for limit, level in ((low[j], -far), (high[j], far)):
-            ax.plot([limit, limit], [0, level], color=GUIDE, linewidth=1, zorder=2.1)
+        for limit in (low[j], high[j]):
+            ax.plot([limit, limit], [0, np.interp(limit, values, zeta)], color=GUIDE, linewidth=1, zorder=2.1)
         ax.plot(np.clip([low[j], high[j]], *ends), [0, 0], color=INK, linewidth=3, solid_capstyle="butt", zorder=2.3)
         ax.plot([b[j]], [0], "o", color=INK, markeredgecolor="white", markeredgewidth=1.2, markersize=8, zorder=2.5)
         ax.plot(values, zeta, ".-", color=GROUP, linewidth=1.6, markersize=5, zorder=2.4)
