@@ -94,7 +94,7 @@ mean_grid <- function(object, at = list(), ...) {
 }
 
 # Difference quotients of these, taken behind the link where that is `curved`.
-slope_grid <- function(object, at, trend, curved) {
+slope_grid <- function(object, at, trend, curved, slope) {
   variable <- object$variables[[trend]]
   arguments <- list(object = object, var = variable$name, at = plain_values(object, at))
   grid <- do.call(emmeans::emtrends, c(arguments, if (curved) list(regrid = "response")))
@@ -103,7 +103,7 @@ slope_grid <- function(object, at, trend, curved) {
     step <- diff(range(variable$column)) / 1000
     rows <- own_rows(object, grid@grid)
     further <- replace(rows, trend, list(rows[[trend]] + step))
-    grid@grid$.offset. <- (known_part(object, further) - known_part(object, rows)) / step
+    grid@grid$.offset. <- slope * (known_part(object, further) - known_part(object, rows)) / step
   }
   grid
 }

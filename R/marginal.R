@@ -22,15 +22,19 @@ marginal_mixed <- function(model, specs, by = NULL, at = NULL, trend = NULL, con
     cells <- cells_compared(estimates)
     misfit <- if (is.list(contrasts)) misfit(contrasts, cells)
     if (!is.null(misfit)) return(c(misfit, list(cells = cells$levels)))
-    compared <- if (is.list(contrasts) || length(contrasts) && length(cells$labels) > 1) {
-      table(cell_contrasts(means, cells, contrasts, adjust), c(TRUE, TRUE))
+    object <- if (is.list(contrasts) || length(contrasts) && length(cells$labels) > 1) {
+      cell_contrasts(means, cells, contrasts, adjust)
     }
+    compared <- if (!is.null(object)) table(object, c(TRUE, TRUE))
+    slope <- grid_slope(outcome, scale)
+    rows <- function(object, table) marginal_rows(object, table, lme4::fixef(model), slope, made$behind)
+    quantities <- list(estimates = rows(means, estimates), contrasts = if (!is.null(object)) rows(object, compared))
     if (is.list(contrasts)) compared$contrast <- rep_len(names(contrasts), length(compared$contrast))
     # A straight line is undone without a trace.
     if (outcome$text != "" && scale == "response" && estimates$name == "emmean") estimates$name <- scalar("response")
     list(
       grid = made, estimates = estimates, contrasts = compared, offset = made$offset,
-      outcome = scalar(outcome$text), undone = scalar(outcome$known)
+      outcome = scalar(outcome$text), undone = scalar(outcome$known), quantities = quantities
     )
   })
 }
@@ -100,18 +104,24 @@ marginal_variables <- function(model) {
 # A grid, with what it calls the variables, what was said while it was made, and what it takes for the offset.
 marginal_grid <- function(model, ddf, at, trend, outcome, scale) {
   sloped <- !is.null(trend)
+  last <- NULL
   object <- stand_in(model, ddf, function(grid) {
-    if (outcome$own) with_inverse(grid, outcome) else if (sloped) on_scale(grid, outcome, scale) else grid
+    last <<- if (outcome$own) with_inverse(grid, outcome) else if (sloped) on_scale(grid, outcome, scale) else grid
   })
   curved <- !is.null(outcome$tran) || lme4::isGLMM(model) && model@resp$family$link != "identity"
+  curved <- sloped && scale == "response" && curved
+  slope <- grid_slope(outcome, scale)
   said <- character()
   grid <- withCallingHandlers(
     in_own_words(object$variables, {
-      if (sloped) slope_grid(object, at, trend, scale == "response" && curved) else mean_grid(object, at)
+      if (sloped) slope_grid(object, at, trend, curved, slope) else mean_grid(object, at)
     }),
     message = function(m) said <<- c(said, conditionMessage(m))
   )
-  list2env(list(grid = grid, variables = object$variables, said = said, offset = offset_taken(object, grid, at)))
+  list2env(list(
+    grid = grid, variables = object$variables, said = said, offset = offset_taken(object, grid, at),
+    behind = if (curved) last
+  ))
 }
 
 say <- function(texts) for (text in texts) message(text, appendLF = FALSE)
@@ -122,7 +132,7 @@ marginal_table <- function(object, variables, type, level, infer, transformed) {
   columns <- unclass(shown)
   # Beside ratios the summary writes text in the place of every variable.
   grid <- object@grid
-  shown_rows <- if (length(object@misc$display) == nrow(grid)) which(object@misc$display) else seq_len(nrow(grid))
+  shown_rows <- rows_shown(object)
   there <- Filter(function(variable) !is.null(grid[[variable$name]]), variables)
   there <- there[order(match(vapply(there, `[[`, "", "name"), names(grid)))]
   name <- setdiff(names(grid), c("1", ".offset.", ".wgt.", vapply(there, `[[`, "", "name")))
@@ -144,12 +154,74 @@ marginal_table <- function(object, variables, type, level, infer, transformed) {
   )
 }
 
+rows_shown <- function(object) {
+  n <- nrow(object@grid)
+  if (length(object@misc$display) == n) which(object@misc$display) else seq_len(n)
+}
+
+# The estimates of a table as rows of L b and what is added to them, NA where they can't be estimated, which `undo` carries
+# to their scale; and the family of tests of each. Slopes behind a link, differences of the responses of the grid `behind`,
+# are no such rows: L has their derivatives, and `curve` what they are made of.
+marginal_rows <- function(object, table, b, slope, behind) {
+  W <- object@linfct[rows_shown(object), !is.na(object@bhat), drop = FALSE]
+  undo <- if (table$scale == "response") undoing(object@misc$tran)
+  L <- slope * W
+  known <- if (is.null(object@grid$.offset.)) 0 else object@grid$.offset.[rows_shown(object)]
+  curve <- NULL
+  if (!is.null(behind)) {
+    there <- rows_shown(behind)[!is.na(object@bhat)]
+    curve <- list(
+      W = W, X = slope * behind@linfct[there, !is.na(behind@bhat), drop = FALSE], known = behind@grid$.offset.[there],
+      undo = undoing(behind@misc$tran)
+    )
+    if (is.null(curve$known)) curve$known <- 0
+    L <- W %*% (curve$undo$mu.eta(as.vector(curve$X %*% b) + curve$known) * curve$X)
+    known <- table$values$estimate - as.vector(L %*% b)
+  }
+  L[is.na(table$values$estimate), ] <- NA
+  list(
+    L = unname(L), known = known + numeric(nrow(L)), undo = if (!is.null(undo)) list2env(undo),
+    curve = if (!is.null(curve)) list2env(curve), df = if (!is.null(curve)) table$values$df, family = families(table)
+  )
+}
+
+# What undoes the scale of a grid of emmeans, given by a name of its own or as functions of ours; beyond its end an inverse
+# has its last value there.
+undoing <- function(tran) {
+  if (is.null(tran) || is.list(tran)) return(tran)
+  above <- function(inverse, slope) {
+    list(linkinv = function(eta) inverse(pmax(0, eta)), mu.eta = function(eta) slope(pmax(0, eta)))
+  }
+  power <- function(base) list(linkinv = function(eta) base^eta, mu.eta = function(eta) base^eta * log(base))
+  switch(tran,
+    sqrt = above(function(z) z^2, function(z) 2 * z), inverse = above(function(z) 1 / z, function(z) -1 / z^2),
+    `1/mu^2` = above(function(z) 1 / sqrt(z), function(z) -1 / (2 * z^1.5)), log2 = power(2), log10 = power(10),
+    log1p = list(linkinv = expm1, mu.eta = exp), log.o.r. = stats::make.link("log"), stats::make.link(tran)
+  )
+}
+
+# What is behind numbers on the scale of the coefficients, or its slope there.
+undo_scale <- function(undo, eta, slope) list(values = as.vector(if (slope) undo$mu.eta(eta) else undo$linkinv(eta)))
+
+# Slopes behind a link, a row for each row of coefficients.
+slopes_of <- function(curve, b) {
+  eta <- tcrossprod(curve$X, b) + curve$known
+  eta[] <- curve$undo$linkinv(as.vector(eta))
+  list(values = unname(t(curve$W %*% eta)))
+}
+
+# The combination of the levels of `by` that each row of a table belongs to, by a number.
+families <- function(table) {
+  groups <- lapply(unname(table$labels[table$by]), function(label) match(label, unique(label)))
+  groups <- if (length(groups)) do.call(paste, groups) else character(length(table$values$estimate))
+  match(groups, unique(groups))
+}
+
 # The cells compared, those of the largest group, the first of equally large ones: their levels, a column a variable,
 # and these in one text.
 cells_compared <- function(estimates) {
-  groups <- lapply(unname(estimates$labels[estimates$by]), function(label) match(label, unique(label)))
-  groups <- if (length(groups)) do.call(paste, groups) else character(length(estimates$values$estimate))
-  largest <- groups == unique(groups)[which.max(tabulate(match(groups, unique(groups))))]
+  groups <- families(estimates)
+  largest <- groups == which.max(tabulate(groups))
   levels <- lapply(estimates$labels[setdiff(names(estimates$labels), estimates$by)], function(label) label[largest])
   texts <- unname(lapply(levels, as.character))
   # A separator that tells all cells apart, where there is one.

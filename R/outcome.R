@@ -170,6 +170,9 @@ link_of <- function(steps, name) {
   list(linkinv = function(eta) take(steps, eta), mu.eta = slope, valideta = function(eta) TRUE, name = name)
 }
 
+# What on_scale() multiplies a grid by.
+grid_slope <- function(outcome, type) if (type == "response" && outcome$text != "" && !outcome$own) outcome$slope else 1
+
 # A grid on the scale that is asked for. On that of what was fitted it but bears a name.
 on_scale <- function(grid, outcome, type) {
   if (outcome$text == "" || outcome$own) return(grid)

@@ -35,7 +35,7 @@ def compared(rows: Rows, wanted: Any, ratio: bool) -> tuple[Rows, bool] | None:
     """
     names = [name for name in rows.labels if name not in rows.by]
     texts = [_texts(name, rows.labels[name]) for name in names]
-    groups = _groups(rows)
+    groups = _groups(rows.families)
     largest = max(groups, key=len)
     if isinstance(wanted, str) and len(largest) == 1:
         return None
@@ -69,7 +69,7 @@ def adjusting(rows: Rows, L: np.ndarray, noise: np.ndarray, adjust: str, pairwis
         adjust: a name that `grids.adjustment` returns.
         pairwise: whether each family is all pairwise differences of one set of means.
     """
-    groups = _groups(rows)
+    groups = _groups(rows.families)
 
     def tests(
         found: Estimates, statistic: np.ndarray, level: float, alternative: Alternative

@@ -22,11 +22,14 @@ class Target:
         L: shape (k, p).
         link: whose inverse carries a quantity to the scale that it is shown on, or its name.
         offset: shape (k,), or 0.
+        curve: of quantities that are no such rows, of which L has the derivatives at the estimate: from coefficients,
+            shape (n, p), to the quantities, shape (n, k).
     """
 
     L: np.ndarray
     link: str | Link = "identity"
     offset: np.ndarray | float = 0.0
+    curve: Callable[[np.ndarray], np.ndarray] | None = None
 
     @property
     def _link(self) -> Link:
@@ -35,6 +38,10 @@ class Target:
     def estimates(self, b: np.ndarray) -> np.ndarray:
         """Return the quantities, shape (k,), on the scale of the coefficients."""
         return self.L @ b + self.offset
+
+    def replicates(self, b: np.ndarray) -> np.ndarray:
+        """Return the quantities without their offset, shape (n, k), of replicates of the coefficients, shape (n, p)."""
+        return b @ self.L.T if self.curve is None else self.curve(b) - self.offset
 
     def variances(self, V: np.ndarray) -> np.ndarray:
         """Return l V l' of each row l, shape (k,)."""
@@ -70,6 +77,7 @@ class Question:
         adjusted: p and critical values of contrasts, adjusted for several tests: given estimates, statistics (k,), the
             level and the alternative, returns p and the half widths of limits in standard errors, (k,) each; None for
             plain ones.
+        df: their degrees of freedom with the model's own errors, shape (k,); None for those of the rows of L.
         attrs: what the table says of itself.
     """
 
@@ -79,6 +87,7 @@ class Question:
     labels: Mapping[str, Any] | None = None
     contrast: Sequence[str] | None = None
     adjusted: Adjusted | None = None
+    df: np.ndarray | None = None
     attrs: Mapping[str, Any] | None = None
 
     @property
