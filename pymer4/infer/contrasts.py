@@ -59,17 +59,19 @@ def compared(rows: Rows, wanted: Any, ratio: bool) -> tuple[Rows, bool] | None:
     return replace(rows, labels=labels, X=X, families=families, contrasts=tuple(called)), are_differences
 
 
-def adjusting(rows: Rows, L: np.ndarray, noise: np.ndarray, adjust: str, pairwise: bool) -> tuple[str, Adjusted]:
+def adjusting(
+    families: np.ndarray, L: np.ndarray, noise: np.ndarray, adjust: str, pairwise: bool
+) -> tuple[str, Adjusted]:
     """Return the adjustment that is made in the largest family of contrasts, and what makes it in each.
 
     Args:
-        rows: the contrasts.
+        families: the family of each contrast, counted from 0, shape (k,).
         L: over the coefficients of a fit, shape (k, p).
         noise: size of numbers in its columns that are none, shape (p,).
         adjust: a name that `grids.adjustment` returns.
         pairwise: whether each family is all pairwise differences of one set of means.
     """
-    groups = _groups(rows.families)
+    groups = _groups(families)
 
     def tests(
         found: Estimates, statistic: np.ndarray, level: float, alternative: Alternative
@@ -88,8 +90,8 @@ def adjusting(rows: Rows, L: np.ndarray, noise: np.ndarray, adjust: str, pairwis
     return applied(adjust, max(map(len, groups)), pairwise=pairwise), tests
 
 
-def _groups(rows: Rows) -> list[np.ndarray]:
-    return [np.flatnonzero(rows.families == family) for family in range(rows.families.max(initial=0) + 1)]
+def _groups(families: np.ndarray) -> list[np.ndarray]:
+    return [np.flatnonzero(families == family) for family in range(families.max(initial=0) + 1)]
 
 
 def combined(K: np.ndarray, X: np.ndarray) -> np.ndarray:

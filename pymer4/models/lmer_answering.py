@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
-import pandas as pd
 
 from pymer4 import tables
 from pymer4.data.families import has_scale
@@ -17,10 +15,8 @@ from pymer4.data.intake import codes_of_rows
 from pymer4.errors import OptionError, few, near
 from pymer4.fit.cluster_robust import clustered
 from pymer4.fit.cluster_rows import RandomPart, nests
-from pymer4.fit.distributions import Link
 from pymer4.fit.sandwich import Errors
 from pymer4.infer import verb
-from pymer4.infer.adjust import by_family
 from pymer4.infer.draws import Interval
 from pymer4.infer.options import InferOptions, On
 from pymer4.infer.resample import MOST_KEPT
@@ -29,8 +25,6 @@ from pymer4.models.base import spread
 from pymer4.models.lmer_inference import LmerInference
 from pymer4.rbridge import bridge
 from pymer4.work import seed_stream
-
-_TOLD = ("estimate", "scale", "adjust", "ddf", "variable")  # of a table's attrs
 
 _LEAST_SHUFFLED = 0.9  # share of an estimate that shuffled residuals keep, above which p says next to nothing
 
@@ -248,46 +242,6 @@ class LmerAnswering(LmerInference):
                 f"one of: {', '.join(map(repr, known))}."
             )
         return options.cluster
-
-
-def asked_again(found: Mapping[str, Any], *shown: pd.DataFrame | None) -> list[Question]:
-    """Return marginal effects as R has them, means or slopes and contrasts, with their tables, as what is inferred."""
-    kinds: Any = zip(("means", "contrasts"), ("estimates", "contrasts"), shown, strict=True)
-    return [_asked_again(about, found[part], found["quantities"][part], t) for about, part, t in kinds if t is not None]
-
-
-def _asked_again(about: Any, told: Mapping[str, Any], rows: Mapping[str, Any], table: pd.DataFrame) -> Question:
-    L, known, families = (np.asarray(rows[name]) for name in ("L", "known", "family"))
-    link = "identity" if rows["undo"] is None else _scale(rows["undo"])
-    curve = None if rows["curve"] is None else partial(_slopes, rows["curve"])
-    tukey = told["adjust"] == "tukey"  # R has it of pairwise differences alone
-    return Question(
-        about,
-        Target(L, link, known, curve),
-        labels=told["labels"],
-        contrast=told["contrast"],
-        adjusted=None if about == "means" else by_family(families, L, told["adjust"], pairwise=tukey),
-        df=None if rows["df"] is None else np.asarray(rows["df"]),
-        attrs={name: table.attrs[name] for name in _TOLD if name in table.attrs},
-    )
-
-
-def _scale(undo: bridge.Handle) -> Link:
-    """Return a link by R's functions of its inverse and its slope."""
-
-    def asked(eta: np.ndarray, slope: bool) -> np.ndarray:
-        found = bridge.call("undo_scale", undo=undo, eta=np.ravel(eta), slope=slope).value["values"]
-        return np.asarray(found, dtype=float).reshape(np.shape(eta))
-
-    return Link(_unknown, partial(asked, slope=False), partial(asked, slope=True))
-
-
-def _unknown(_: np.ndarray) -> np.ndarray:
-    raise NotImplementedError("what R undoes is not done again here")
-
-
-def _slopes(curve: bridge.Handle, b: np.ndarray) -> np.ndarray:
-    return np.asarray(bridge.call("slopes_of", curve=curve, b=b).value["values"], dtype=float)
 
 
 def _is_of_parameters(options: InferOptions) -> bool:

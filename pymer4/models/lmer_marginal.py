@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
+
+import numpy as np
 
 from pymer4.data.ranks import Ranks
 from pymer4.errors import OptionError, also_spelled, issue_all, truth, verbosity
+from pymer4.fit.distributions import Link
 from pymer4.infer import grids
+from pymer4.infer.contrasts import adjusting
+from pymer4.infer.estimable import noise_of
 from pymer4.infer.grids import Adjust, Predictors
 from pymer4.infer.options import InferOptions
+from pymer4.infer.targets import Question, Target
 from pymer4.models import printing
 from pymer4.models.lmer_answering import LmerAnswering
 from pymer4.models.marginal import Marginal
@@ -90,6 +97,7 @@ class LmerMarginal(Marginal, LmerAnswering):
             raise grids.unfit(asked["contrasts"], **found)
         if plain:
             self._grids[ddf] = found["grid"]
+        self._keep_asked("marginal", _asked_again(found, asked["trend"] is not None, ddf))
         issue_all(reply.warnings)
         return found, list(reply.messages)
 
@@ -133,3 +141,45 @@ class LmerMarginal(Marginal, LmerAnswering):
                     f"fit(factors=), or choose its values with emmeans(.., by={name!r}, at={{{name!r}: [..]}})."
                 )
         return marginal, grouping
+
+
+def _asked_again(found: Mapping[str, Any], sloped: bool, ddf: str) -> list[Question]:
+    """Return marginal means or slopes and their contrasts, as R has them, as what is inferred."""
+    noise = noise_of(np.asarray(found["quantities"]["estimates"]["L"]))
+    kinds: Any = (("means", "estimates"), ("contrasts", "contrasts"))
+    questions = []
+    for about, part in kinds:
+        told, rows = found[part], found["quantities"][part]
+        if told is None:
+            continue
+        L, known, families = (np.asarray(rows[name]) for name in ("L", "known", "family"))
+        link = "identity" if rows["undo"] is None else _scale(rows["undo"])
+        curve = None if rows["curve"] is None else partial(_slopes, rows["curve"])
+        adjust, tests, name = told["adjust"], None, "trend" if sloped and about == "means" else told["name"]
+        if about == "contrasts":  # R has tukey of pairwise differences alone
+            tests = adjusting(families - 1, L, noise, adjust, adjust == "tukey")[1]
+        attrs = {"estimate": name, "scale": told["scale"], "adjust": adjust, "ddf": ddf}
+        df, labels = None if rows["df"] is None else np.asarray(rows["df"]), told["labels"]
+        target = Target(L, link, known, curve)
+        questions.append(
+            Question(about, target, labels=labels, contrast=told["contrast"], adjusted=tests, df=df, attrs=attrs)
+        )
+    return questions
+
+
+def _scale(undo: bridge.Handle) -> Link:
+    """Return a link by R's functions of its inverse and its slope."""
+
+    def asked(eta: np.ndarray, slope: bool) -> np.ndarray:
+        found = bridge.call("undo_scale", undo=undo, eta=np.ravel(eta), slope=slope).value["values"]
+        return np.asarray(found, dtype=float).reshape(np.shape(eta))
+
+    return Link(_unknown, partial(asked, slope=False), partial(asked, slope=True))
+
+
+def _unknown(_: np.ndarray) -> np.ndarray:
+    raise NotImplementedError("what R undoes is not done again here")
+
+
+def _slopes(curve: bridge.Handle, b: np.ndarray) -> np.ndarray:
+    return np.asarray(bridge.call("slopes_of", curve=curve, b=b).value["values"], dtype=float)

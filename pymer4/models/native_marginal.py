@@ -208,7 +208,7 @@ class NativeMarginal(Marginal, Inferring):
         L, adjust, tests = estimable.rows(rows.X[:, :-1]), "none", None
         if rows.contrasts is not None:
             noise = noise_of(grid.X[..., :-1])[estimable.kept]
-            adjust, tests = adjusting(rows, L, noise, asked["adjust"], asked["contrasts"] == "pairwise")
+            adjust, tests = adjusting(rows.families, L, noise, asked["adjust"], asked["contrasts"] == "pairwise")
         return Question(
             "means" if rows.contrasts is None else "contrasts",
             Target(L, link_of(left), rows.X[:, -1]),
