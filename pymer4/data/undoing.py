@@ -75,7 +75,7 @@ class Step:
 Steps = tuple[Step, ...]
 
 
-def shown(z: Array, steps: Sequence[Step]) -> Array:
+def carried(z: Array, steps: Sequence[Step]) -> Array:
     """Return numbers put through some steps, the first first."""
     with np.errstate(all="ignore"):
         for step in steps:
@@ -84,7 +84,7 @@ def shown(z: Array, steps: Sequence[Step]) -> Array:
 
 
 def slope_of(z: Array, steps: Sequence[Step]) -> Array:
-    """Return the derivative of `shown`."""
+    """Return the derivative of `carried`."""
     slope = np.ones_like(z)
     with np.errstate(all="ignore"):
         for step in steps:
@@ -95,7 +95,7 @@ def slope_of(z: Array, steps: Sequence[Step]) -> Array:
 
 def link_of(steps: Steps) -> Link | Literal["identity"]:
     """Return what is undone by some steps as one link, whose inverse they are."""
-    return Link(np.asarray, partial(shown, steps=steps), partial(slope_of, steps=steps)) if steps else "identity"
+    return Link(np.asarray, partial(carried, steps=steps), partial(slope_of, steps=steps)) if steps else "identity"
 
 
 def straightened(steps: Steps) -> tuple[float, float, Steps]:
@@ -106,12 +106,14 @@ def straightened(steps: Steps) -> tuple[float, float, Steps]:
     """
     curved = [i for i, step in enumerate(steps) if step.name != "identity"]
     if not curved:
-        ends = shown(np.array([0.0, 1.0]), steps)
+        ends = carried(np.array([0.0, 1.0]), steps)
         return float(ends[0]), float(ends[1] - ends[0]), ()
     first = curved[0]
     if len(curved) == 1 and steps[first].name == "log":
-        before = shown(np.array([0.0, 1.0]), (*steps[:first], Step("identity", steps[first].shift, steps[first].slope)))
-        after = shown(np.array([0.0, 1.0]), steps[first + 1 :])
+        before = carried(
+            np.array([0.0, 1.0]), (*steps[:first], Step("identity", steps[first].shift, steps[first].slope))
+        )
+        after = carried(np.array([0.0, 1.0]), steps[first + 1 :])
         if after[0] == 0 and after[1] > 0:
             return float(before[0] + np.log(after[1])), float(before[1] - before[0]), (Step("log"),)
     return 0.0, 1.0, steps
@@ -137,7 +139,7 @@ def undoing(design: Design) -> Steps | None:
             return None
         node, z, made = way
         steps += made or ()
-    return steps if _close(shown(outcome[:, 0], steps), z) else None
+    return steps if _close(carried(outcome[:, 0], steps), z) else None
 
 
 class _Left:
@@ -199,7 +201,7 @@ def _between(z: Array, y: Array) -> Steps | None:
     for first, last in pairs:
         before = () if first == "identity" else (Step(first),)
         with np.errstate(all="ignore"):
-            w, t = shown(z, before), Step(last).link.value(y)
+            w, t = carried(z, before), Step(last).link.value(y)
         if not (np.isfinite(w).all() and np.isfinite(t).all()):
             continue
         top, low = np.abs(w).argmax(), w.argmin()
@@ -207,7 +209,7 @@ def _between(z: Array, y: Array) -> Steps | None:
         tries = [(0.0, 1.0), (0.0, t[top] / w[top]), (t[low] - tilt * w[low], tilt)]
         for shift, slope in tries if lines in (None, (first, last)) else tries[:1]:
             steps = (*before, Step(last, float(shift), float(slope)))
-            if np.isfinite(slope) and slope != 0 and _close(shown(z, steps), y):
+            if np.isfinite(slope) and slope != 0 and _close(carried(z, steps), y):
                 return tuple(step for step in steps if step != Step("identity"))
     return None
 

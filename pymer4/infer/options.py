@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from pymer4.errors import OptionError, confidence_level, count, one_of, shown, truth, verbosity, workers
+from pymer4.errors import OptionError, among, confidence_level, count, one_of, shown, truth, verbosity, workers
 from pymer4.fit.robust_errors import Named, error_name
 from pymer4.infer.asymptotic import Alternative
 from pymer4.infer.draws import Interval
@@ -104,7 +104,7 @@ class InferOptions:
         for name in ("save_resamples", "profile_auto"):
             given[name] = truth(name, given[name])
         for name, allowed in (("cluster", None), ("holdout_group", False)):
-            if not isinstance(given[name], str) and given[name] not in (None, allowed):
+            if not isinstance(given[name], str) and not among(given[name], (None, allowed)):
                 raise OptionError(f"{name}={shown(given[name])} is not the name of a column of the data.")
         given |= {"seed": whole_seed(given["seed"]), "n_jobs": workers(given["n_jobs"])}
         given["verbose"] = verbosity(given["verbose"])

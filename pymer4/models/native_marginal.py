@@ -12,8 +12,8 @@ import pandas as pd
 
 from pymer4.data.intake import numbers_of
 from pymer4.data.ranks import Ranks
-from pymer4.data.undoing import Step, Steps, link_of, shown, slope_of, straightened, undoing
-from pymer4.errors import OptionError, few
+from pymer4.data.undoing import Step, Steps, carried, link_of, slope_of, straightened, undoing
+from pymer4.errors import OptionError, among, few, shown
 from pymer4.fit.sandwich import Errors
 from pymer4.infer.asymptotic import joint_df
 from pymer4.infer.contrasts import adjusting, compared
@@ -66,10 +66,10 @@ class NativeMarginal(Marginal, Inferring):
         return "asymptotic" if self._asymptotic else "residual"
 
     def _checked_ddf(self, ddf: Any) -> str:
-        if ddf not in (None, "asymptotic"):
+        if not among(ddf, (None, "asymptotic")):
             raise OptionError(
-                f"ddf={ddf!r} is for an Lmer. Tests of an {type(self).__name__} have the df of its fit: leave ddf out, "
-                "or give 'asymptotic' for infinite ones."
+                f"ddf={shown(ddf)} is for an Lmer. Tests of an {type(self).__name__} have the df of its fit: leave ddf "
+                "out, or give 'asymptotic' for infinite ones."
             )
         return self._ddf if ddf is None else "asymptotic"
 
@@ -199,7 +199,7 @@ class NativeMarginal(Marginal, Inferring):
         L = estimable.rows(X[..., :-1])
         eta = L @ self._fit.b + X[..., -1]
         gradient = slope_of(eta, steps)[..., None] * L
-        return np.concatenate([gradient, (shown(eta, steps) - gradient @ self._fit.b)[..., None]], axis=-1)
+        return np.concatenate([gradient, (carried(eta, steps) - gradient @ self._fit.b)[..., None]], axis=-1)
 
     def _question(
         self, grid: Grid, rows: Rows, estimable: Estimable, left: Steps, asked: Mapping[str, Any], **told: Any
@@ -224,7 +224,7 @@ class NativeMarginal(Marginal, Inferring):
         if told["ddf"] == "asymptotic":
             found = replace(found, df=np.full(len(found.values), np.inf), z=True)
         lost = [name for name, value in zip(question.names, found.values, strict=True) if np.isnan(value)]
-        notes = [*notes, *([f"The data can't tell: {few(lost, joint='; and')}."] if lost else [])]
+        notes = [*notes, *([f"The data can't tell: {few(lost)}."] if lost else [])]
         table = question.told(**columns(question, found, self._options.conf_level))
         return {**table, **told, "name": told["estimate"], "notes": notes, "z": found.z}
 

@@ -12,7 +12,7 @@ from samples import fit
 from scipy import special, stats
 
 from pymer4 import Lm
-from pymer4.data.undoing import Step, shown, slope_of, straightened, undoing
+from pymer4.data.undoing import Step, carried, slope_of, straightened, undoing
 from pymer4.errors import ModelWarning
 
 pytestmark = pytest.mark.numeric
@@ -86,7 +86,7 @@ def test_the_outcomes_are_given_back(outcome):
     model = fitted(outcome)
     steps = undoing(model._design)
     z = model._design.matrices.outcome[:, 0]
-    np.testing.assert_allclose(shown(z, steps), inverse(z), rtol=1e-9)
+    np.testing.assert_allclose(carried(z, steps), inverse(z), rtol=1e-9)
     h = 1e-6 * np.abs(z)
     np.testing.assert_allclose(slope_of(z, steps), (inverse(z + h) - inverse(z - h)) / (2 * h), rtol=1e-4)
 
@@ -127,7 +127,7 @@ def test_lines_are_drawn_together():
     steps = (Step("identity", 1.0, 2.0), Step("log", 3.0, 4.0), Step("identity", 0.0, 5.0))
     shift, slope, left = straightened(steps)
     z = np.array([-0.3, 0.1])
-    np.testing.assert_allclose(shown(shift + slope * z, left), shown(z, steps), rtol=1e-12)
+    np.testing.assert_allclose(carried(shift + slope * z, left), carried(z, steps), rtol=1e-12)
     assert left == (Step("log"),)
     assert straightened((Step("log"), Step("identity", 1.0)))[2] == (Step("log"), Step("identity", 1.0))
 
