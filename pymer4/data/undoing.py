@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -128,9 +128,6 @@ def undoing(design: Design) -> Steps | None:
     if design.matrices.levels or outcome.shape[1] != 1 or len(factors) != 1:
         return ()
     left, node, z = _Left(design), tree(factors[0]), outcome[:, 0]
-    columns = left.names(node)
-    if len(columns) == 1 and _close(z, left.column(columns[0])):
-        return ()
     steps: Steps = ()
     while not left.is_raw(node):
         ways = ((part, values, _between(z, values)) for part, values in left.inside(node))
@@ -139,7 +136,7 @@ def undoing(design: Design) -> Steps | None:
             return None
         node, z, made = way
         steps += made or ()
-    return steps if _close(carried(outcome[:, 0], steps), z) else None
+    return steps if not steps or _close(carried(outcome[:, 0], steps), z) else None
 
 
 class _Left:
@@ -149,29 +146,20 @@ class _Left:
         self.view, self.scope = design.seen(), design.scope
         self.n = len(self.view.complete)
 
-    def names(self, node: ast.expr) -> list[Any]:
-        """Return the columns in an expression."""
-        found = Names(())
-        found.visit(node)
-        return columns_named(found, self.view.rows.names, self.scope)
-
-    def column(self, name: Any) -> Array | None:
-        """Return a column of numbers or truth values, None for another."""
-        values = plain(self.view[name], self.n)
-        return values[:, 0] if values is not None and values.dtype.kind == "f" else None
-
     def is_raw(self, node: ast.expr) -> bool:
         """Whether an expression is a column, or what several make by arithmetic."""
-        if reference(node, self.view.rows.names, self.scope) is not None:
-            return True
+        names = Names(())
+        names.visit(node)
+        known = self.view.rows.names
         plainly = (isinstance(part, _ARITHMETIC) or _is_bracket(part) for part in ast.walk(node))
-        return len(self.names(node)) > 1 and all(plainly)
+        several = len(columns_named(names, known, self.scope)) > 1
+        return reference(node, known, self.scope) is not None or (several and all(plainly))
 
     def inside(self, node: ast.expr) -> Iterator[tuple[ast.expr, Array]]:
-        """Yield the expressions within one that have more than two values, the outer ones first, with these."""
+        """Yield the expressions within one that vary, the outer ones first, with their values."""
         for part in list(ast.walk(node))[1:]:
             values = self.values(part) if isinstance(part, ast.expr) else None
-            if isinstance(part, ast.expr) and values is not None and len(np.unique(values)) > 2:
+            if isinstance(part, ast.expr) and values is not None and np.ptp(values) > 0:
                 yield part, values
 
     def values(self, node: ast.expr) -> Array | None:
@@ -197,7 +185,7 @@ def _between(z: Array, y: Array) -> Steps | None:
     """Return the steps from one column of numbers to another, None where none are known."""
     pairs = [("identity", "identity"), *(("identity", name) for name in _KNOWN)]
     pairs += [*((name, "identity") for name in _KNOWN), ("exp", "log")]
-    lines = ("identity", "identity") if len(np.unique(y)) < _FEW else None
+    few = len(np.unique(y))  # through two points every line leads, but not every one through zero
     for first, last in pairs:
         before = () if first == "identity" else (Step(first),)
         with np.errstate(all="ignore"):
@@ -207,16 +195,14 @@ def _between(z: Array, y: Array) -> Steps | None:
         top, low = np.abs(w).argmax(), w.argmin()
         tilt = (t[w.argmax()] - t[low]) / np.ptp(w) if np.ptp(w) > 0 else np.nan
         tries = [(0.0, 1.0), (0.0, t[top] / w[top]), (t[low] - tilt * w[low], tilt)]
-        for shift, slope in tries if lines in (None, (first, last)) else tries[:1]:
+        for shift, slope in tries if few >= _FEW else tries[: few if first == last else 1]:
             steps = (*before, Step(last, float(shift), float(slope)))
             if np.isfinite(slope) and slope != 0 and _close(carried(z, steps), y):
                 return tuple(step for step in steps if step != Step("identity"))
     return None
 
 
-def _close(found: Array, raw: Array | None) -> bool:
+def _close(found: Array, raw: Array) -> bool:
     """Whether numbers are the raw outcomes."""
-    if raw is None:
-        return False
     with np.errstate(invalid="ignore"):
         return bool((np.abs(found - raw) <= _CLOSE * np.ptp(raw) + 1e-12 * np.abs(raw).max()).all())

@@ -165,30 +165,21 @@ def _whole(weights: np.ndarray) -> np.ndarray:
 def _weighted(wanted: Mapping[str, Mapping[str, Any]], cells: Mapping[str, Any], between: str) -> np.ndarray:
     """Return the weights that were written, 0 for a cell that is not named, shape (contrasts, cells)."""
     names = [[level_name(level) for level in levels] for levels in cells.values()]
-    k = len(names[0]) if names else 1
-    joined = [between.join(cell) for cell in zip(*names, strict=True)]
-    K = np.zeros((len(wanted), k))
+    known = [list(dict.fromkeys(levels)) for levels in names]
+    place = {cell: i for i, cell in enumerate(zip(*names, strict=True))} or {(): 0}
+    joined = {between.join(cell): i for cell, i in place.items()}
+    K = np.zeros((len(wanted), len(place)))
     for row, (contrast, given) in zip(K, wanted.items(), strict=True):
         if given["cells"] is None:
-            if len(given["weights"]) != k:
+            if len(given["weights"]) != len(row):
                 raise grids.unfit(wanted, contrast, 0, cells)
             row[:] = given["weights"]
-            continue
-        for number, (cell, weight) in enumerate(zip(given["cells"], given["weights"], strict=True), 1):
-            fits = np.zeros(k, dtype=bool)
-            if len(cell) == len(names):
-                each = [np.array(levels) == _level(text, levels) for text, levels in zip(cell, names, strict=True)]
-                fits = np.logical_and.reduce(each)
-            elif len(cell) == 1:
-                fits = np.array(joined) == cell[0]
-            if fits.sum() != 1:
+        for number, (cell, weight) in enumerate(zip(given["cells"] or (), given["weights"], strict=False), 1):
+            at = [places([text], levels)[0] for text, levels in zip(cell, known, strict=False)]
+            found = joined.get(cell[0]) if len(cell) == 1 else None
+            if len(cell) == len(known) and min(at, default=0) >= 0:
+                found = place.get(tuple(levels[i] for i, levels in zip(at, known, strict=True)))
+            if found is None:
                 raise grids.unfit(wanted, contrast, number, cells)
-            row[fits] = weight
+            row[found] = weight
     return K
-
-
-def _level(text: str, levels: Sequence[str]) -> str | None:
-    """Return the level that a text spells, as text or as a number."""
-    known = list(dict.fromkeys(levels))
-    place = places([text], known)[0]
-    return known[place] if place >= 0 else None

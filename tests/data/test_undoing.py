@@ -68,11 +68,14 @@ UNDONE: dict[str, tuple[Callable[[np.ndarray], np.ndarray], str]] = {
     "I((conc - 32) * 5 / 9)": (lambda z: 32 + 9 / 5 * z, "difference"),
     "I(-conc)": (lambda z: -z, "difference"),
     "np.maximum(conc, 1)": (lambda z: z, "difference"),
+    "I(3 * two)": (lambda z: z / 3, "difference"),
+    "np.sqrt(two)": (np.square, ""),
 }  # fmt: skip
 MEASURES = ["I(conc - n)", "I(conc / n)", "I((conc + n) / 2)", "Q('conc')"]
 UNKNOWN = [
     "conc.rank()", "np.cos(conc)", "I(change ** 2)", "np.abs(change)", "I(np.log(conc) - np.log(n))", "shrunk(change)",
-    "I(np.sign(change) * np.sqrt(np.abs(change)))", "np.maximum(conc, 35)", "np.round(conc)", "I(np.sqrt(two))",
+    "I(np.sign(change) * np.sqrt(np.abs(change)))", "np.maximum(conc, 35)", "np.round(conc)", "two.rank()",
+    "I(3 * two - 1)",
 ]  # fmt: skip
 
 
@@ -101,7 +104,7 @@ def test_means_are_undone_and_contrasts_where_they_are_the_outcomes(outcome):
     np.testing.assert_allclose(means.iloc[:, 2:4], np.sort(inverse(linked.iloc[:, 2:4].to_numpy()), axis=1), rtol=1e-9)
     pairs = inverse(z)[[0, 0, 1]], inverse(z)[[1, 2, 2]]
     expected = {"ratio": pairs[0] / pairs[1], "difference": pairs[0] - pairs[1], "": d}[kind]
-    np.testing.assert_allclose(compared["Estimate"], expected, rtol=1e-9)
+    np.testing.assert_allclose(compared["Estimate"], expected, rtol=1e-9, atol=1e-12)
     assert means.attrs["scale"] == "response" and compared.attrs["scale"] == ("response" if kind else "link")
     assert compared.attrs["estimate"] == ("ratio" if kind == "ratio" else "estimate")
     np.testing.assert_allclose(compared["P-val"], differences["P-val"], rtol=1e-9)
