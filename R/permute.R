@@ -44,47 +44,41 @@ grouped_by <- function(name) sort(all.vars(tryCatch(str2lang(name), error = func
 # Freedman & Lane (1983), Journal of Business & Economic Statistics 1, with correlated rows: the residuals of the fit under
 # l b = null are made independent by the Cholesky factor of its marginal covariance, shuffled, and coloured by it again.
 
-# The model with what shuffles of each row of L take, the statistics of the fit, and for each row the design in
-# independent coordinates.
-with_residuals <- function(model, L, null) {
+# The model with what such shuffles take; the statistic of the fit; and the share of l b that shuffled residuals keep, which
+# is that of a constant in its direction in independent coordinates.
+with_residuals <- function(model, l, null) {
+  X <- matrix(lme4::getME(model, "X"), nrow(model@frame))
+  under <- fitted_under(model, X, l, null)
+  parts <- qr(whitened(under$factor, X), LAPACK = TRUE)
+  own <- qr.Q(parts) %*% backsolve(qr.R(parts), l[parts$pivot], transpose = TRUE)
   bare <- as_lme4(model)
-  attr(bare, "shuffled") <- lapply(seq_len(nrow(L)), function(j) residuals_under(model, L[j, ], null[j]))
-  observed <- row_statistics(L, lme4::fixef(model), fixed_covariance(model), null)
-  X <- lapply(attr(bare, "shuffled"), function(under) whitened(under$factor, lme4::getME(model, "X")))
-  list(model = bare, observed = observed, X = X)
+  attr(bare, "under") <- under
+  list(
+    model = bare, kept = scalar(sum(own)^2 / (length(own) * sum(own^2))),
+    observed = scalar(row_statistics(rbind(l), lme4::fixef(model), fixed_covariance(model), null))
+  )
 }
 
 # The restriction is b = N c + m, N a basis of what l leaves free and l m = null.
-residuals_under <- function(model, l, null) {
-  X <- lme4::getME(model, "X")
-  N <- null_space(cbind(l))
+fitted_under <- function(model, X, l, null) {
+  free <- X %*% null_space(cbind(l))
   known <- as.vector(X %*% (l * null / sum(l^2)))
-  free <- matrix(X, nrow(X)) %*% N
   devfun <- direct_deviance(own_deviance(model, X = free, known = known))
   rho <- environment(devfun)
   start <- deviance_argument(devfun, lme4::getME(model, "theta"))
   devfun(optimize_deviance(devfun, linear_control(environment(stats::formula(model))), start = start)$par)
   mean <- known + as.vector(free %*% rho$pp$beta(1)) + model@resp$offset
   covariance <- Matrix::crossprod(rho$pp$Lambdat %*% lme4::getME(model, "Zt")) + Matrix::Diagonal(x = 1 / model@resp$weights)
-  factor <- Matrix::Cholesky(Matrix::forceSymmetric(covariance), perm = FALSE, LDL = FALSE)
-  residual <- as.vector(whitened(factor, model@resp$y - mean))
-  list(l = l, null = null, mean = mean, factor = factor, residual = residual)
+  factor <- Matrix::Cholesky(Matrix::forceSymmetric(covariance), perm = FALSE, LDL = FALSE, super = NA)
+  list(l = rbind(l), null = null, mean = mean, factor = factor, residual = as.vector(whitened(factor, model@resp$y - mean)))
 }
 
 whitened <- function(factor, values) as.matrix(Matrix::solve(factor, values, system = "L"))
 
-# Statistics of the rows, one column each, a row for each seed.
+# The statistic, a row for each seed.
 permute_residuals <- function(model, seeds) {
-  made <- lapply(attr(model, "shuffled"), function(under) {
-    lower <- triangle_of(under$factor)
-    draw <- function() {
-      under$mean + as.vector(lower %*% under$residual[order(stats::runif(length(under$residual)))])
-    }
-    replicates(model, seeds, 1L, draw, function(fit) row_statistics(rbind(under$l), fit$beta, fit$V, under$null))
-  })
-  reasons <- lapply(made, `[[`, "reasons")
-  list(
-    values = do.call(cbind, lapply(made, `[[`, "values")),
-    reasons = Reduce(function(first, other) ifelse(first == "", other, first), reasons)
-  )
+  under <- attr(model, "under")
+  lower <- triangle_of(under$factor)
+  draw <- function() under$mean + as.vector(lower %*% under$residual[order(stats::runif(length(under$residual)))])
+  replicates(model, seeds, 1L, draw, function(fit) row_statistics(under$l, fit$beta, fit$V, under$null))
 }

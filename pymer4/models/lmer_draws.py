@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pymer4.errors import RError
-from pymer4.infer.resample import counted, kept, untestable
+from pymer4.infer.resample import counted, untestable
 from pymer4.models.lmer_profile import LmerProfiles
 from pymer4.rbridge import bridge
 from pymer4.work import each_chunk, progress
@@ -54,19 +54,21 @@ class LmerDraws(LmerProfiles):
     def _residual_shuffles(
         self, L: np.ndarray, null: np.ndarray, seeds: np.ndarray, n_jobs: int, shown: int
     ) -> dict[str, Any]:
-        """Return the same of shuffled residuals of the fits where l b is `null`, and which share of it they keep.
-
-        That is told by the design in the coordinates in which rows are independent.
-        """
-        found = bridge.call("with_residuals", model=self._handle, L=L, null=null).value
-        drawn = self._draws("permuted", _shuffled_residuals, found["model"], seeds, n_jobs, shown)
-        shares = [kept(np.asarray(X), None, None, row[None, :])[0] for X, row in zip(found["X"], L, strict=True)]
-        return {**drawn, "observed": np.asarray(found["observed"]), "kept": np.array(shares)}
+        """Return the same of shuffled residuals of the fits where l b is `null`, and which share of it they keep."""
+        parts = []
+        for row, value in zip(L, null, strict=True):
+            found = bridge.call("with_residuals", model=self._handle, l=row, null=float(value)).value
+            drawn = self._draws("permuted", _shuffled_residuals, found["model"], seeds, n_jobs, shown)
+            parts.append({**drawn, "observed": found["observed"], "kept": found["kept"]})
+        values = np.hstack([np.empty((len(seeds), 0)), *(part["values"] for part in parts)])
+        told = list(dict.fromkeys(text for part in parts for text in part["told"]))
+        numbers = {name: np.array([part[name] for part in parts]) for name in ("observed", "kept")}
+        return {"values": values, "told": told, **numbers}
 
     def _draws(
         self, kind: str, ask: _Ask, model: bridge.Handle, seeds: np.ndarray, n_jobs: int, shown: int, **given: Any
     ) -> dict[str, Any]:
-        """Return what R makes of seeds: `values`, a row a replicate, `told`, and what else it says."""
+        """Return what R makes of seeds: `values`, a row each, NaN where a fit failed, `told`, and what else it says."""
         sent = within_reach(model, n_jobs)
         what, n = "bootstrap draws" if kind == "bootstrap" else "permutations", len(seeds)
         # What waits for workers hears Ctrl-C by itself.
@@ -90,7 +92,7 @@ class LmerDraws(LmerProfiles):
                     f"{failed.mean():.0%} of the {what} are missing, so that limits and p may be off: those left are "
                     "such as can be fitted. Simplify the random part, or take limits that need no refits."
                 )
-        return parts[0] | {"values": values[~failed], "told": told}
+        return parts[0] | {"values": values, "told": told}
 
 
 def within_reach(model: bridge.Handle, n_jobs: int) -> bridge.Handle | Sent:

@@ -232,7 +232,7 @@ class LmerInference(LmerFolds):
         elif options.conf_int == "boot":
             drawn = self._parameter_draws(seeds[: options.n_boot], *how)
             self._warn(drawn["told"])
-            values = drawn["values"][:, -len(fixed) :]
+            values = drawn["values"][:, drawn["values"].shape[1] - len(fixed) :]
             lower, upper = percentiles(values, options.conf_level)
             found = {"lower": lower, "upper": upper, "p": inverted_p(values)}
         if options.permute:
