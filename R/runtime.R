@@ -16,8 +16,11 @@ named_options <- list(
 )
 
 # Answer one question. Errors, warnings, messages and interrupts come back with the value; nothing is printed, and R's
-# options and random stream are left as they were.
-run_verb <- function(verb, arguments) {
+# options and random stream are left as they were. An interrupt that a long call inside C has not seen waits until the
+# stream is back, and is Python's then.
+run_verb <- function(verb, arguments) suspendInterrupts(answered(verb, arguments))
+
+answered <- function(verb, arguments) {
   warnings <- character()
   messages <- character()
   stream <- globalenv()[[".Random.seed"]]
@@ -28,7 +31,9 @@ run_verb <- function(verb, arguments) {
   })
   reply <- tryCatch(
     withCallingHandlers(
-      list(value = do.call(get(verb, environment(run_verb), inherits = FALSE), arguments, quote = TRUE)),
+      list(value = allowInterrupts(
+        do.call(get(verb, environment(run_verb), inherits = FALSE), arguments, quote = TRUE)
+      )),
       warning = function(w) {
         if (!is_of_part_count(w)) warnings <<- c(warnings, conditionMessage(w))
         invokeRestart("muffleWarning")

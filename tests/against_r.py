@@ -42,7 +42,10 @@ rinterface = _Interface()
 
 # What is compared with reads options of R's that a start-up file may have set.
 _AS_R_STARTS = """function(judge) function(...) {
-  users <- options(scipen = 0, warn = 0, na.action = "na.omit", lmerControl = NULL, glmerControl = NULL)
+  users <- options(
+    contrasts = c("contr.treatment", "contr.poly"), na.action = "na.omit", scipen = 0, warn = 0,
+    lmerControl = NULL, glmerControl = NULL, emmeans = NULL
+  )
   on.exit(options(users))
   judge(...)
 }"""

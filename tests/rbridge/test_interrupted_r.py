@@ -130,8 +130,9 @@ def test_ctrl_c_is_intact_after_r_started_on_another_thread():
 
 
 def test_signals_at_any_moment_end_in_keyboard_interrupt():
-    """Before, in and after the question: neither another error, nor a lost process, nor a wrong number."""
-    told = told_by("""
+    """Before, in and after the question: neither another error, nor a lost process, nor a wrong number, nor a word."""
+    told = told_by(
+        """
         m, chance, armed, over = model(), random.Random(1), threading.Event(), threading.Event()
         expected, told = days(m), {"answered": 0, "interrupted": 0}
 
@@ -156,7 +157,9 @@ def test_signals_at_any_moment_end_in_keyboard_interrupt():
         over.set()
         sender.join()
         told["same"] = days(m) == expected
-    """)
+    """,
+        silent=True,
+    )
     assert told["same"] and told["answered"] and told["interrupted"]
 
 
