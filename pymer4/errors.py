@@ -28,6 +28,7 @@ __all__ = [
     "Pymer4Error",
     "RError",
     "RUnavailable",
+    "WorkerError",
 ]
 
 
@@ -73,6 +74,10 @@ class RError(Pymer4Error, RuntimeError):
 
 class RUnavailable(Pymer4Error, ImportError):
     """R can't be used here; the message ends with the command that mends it."""
+
+
+class WorkerError(Pymer4Error, RuntimeError):
+    """A worker process ended before its work did; the message says how, and what to do."""
 
 
 class FileError(Pymer4Error, OSError):

@@ -14,12 +14,14 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import BrokenExecutor, CancelledError
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from pymer4.errors import OptionError, shown
+from pymer4 import cluster
+from pymer4.errors import OptionError, WorkerError, shown
 from pymer4.interrupts import hold_interrupts
 
 Seed: TypeAlias = int | np.random.Generator | None
@@ -42,6 +44,7 @@ SECONDS = 1.0
 
 _FEW = 2**13
 _LOOK = 0.5  # seconds
+_GROWTH = 2**31  # bytes
 _watching = False
 
 
@@ -102,18 +105,23 @@ def each_chunk(
     Args:
         work: a module-level function, whose result for an item does not depend on the chunk that it is in.
         items: shape (n, ...).
-        n_jobs: workers, as joblib counts them (-1 is all cores); 1 works in this process.
+        n_jobs: workers, as joblib counts them (-1 is all cores); 1 works in this process. Under joblib's backend
+            `dask` any other number is all of the cluster.
         *fixed: first arguments of every call.
         note: is told of each chunk.
 
     Raises:
         OptionError: joblib's fork-based `multiprocessing` backend is in force; R can't be forked once it runs.
+        WorkerError: a worker process ended before its work did.
     """
     parts = []
-    for part in _here(work, items, fixed) if n_jobs == 1 else _in_workers(work, items, fixed, n_jobs):
-        parts.append(part)
-        if note is not None:
-            note(part)
+    made = _here(work, items, fixed) if n_jobs == 1 else _in_workers(work, items, fixed, n_jobs)
+    # Workers stop when the loop does, also by a Ctrl-C in `note`.
+    with contextlib.closing(made):
+        for part in made:
+            parts.append(part)
+            if note is not None:
+                note(part)
     return parts
 
 
@@ -139,7 +147,7 @@ class _Pace:
         self._size = max(1, int(size * SECONDS / max(seconds, 1e-6)))
 
 
-def _here(work: Callable[..., Any], items: np.ndarray, fixed: tuple[Any, ...]) -> Iterator[Any]:
+def _here(work: Callable[..., Any], items: np.ndarray, fixed: tuple[Any, ...]) -> Generator[Any, None, None]:
     pace = _Pace(items)
     for chunk in pace.chunks():
         size, seconds, part = _timed(work, fixed, chunk)
@@ -147,26 +155,42 @@ def _here(work: Callable[..., Any], items: np.ndarray, fixed: tuple[Any, ...]) -
         yield part
 
 
-def _in_workers(work: Callable[..., Any], items: np.ndarray, fixed: tuple[Any, ...], n_jobs: int) -> Iterator[Any]:
+def _in_workers(
+    work: Callable[..., Any], items: np.ndarray, fixed: tuple[Any, ...], n_jobs: int
+) -> Generator[Any, None, None]:
     from joblib import Parallel, cpu_count, delayed, effective_n_jobs
 
     n_jobs = max(1, min(n_jobs, len(items))) if n_jobs > 0 else n_jobs
     backend = Parallel(n_jobs=n_jobs)._backend
-    if type(backend).__name__ == "LokyBackend":
+    kind = type(backend).__name__
+    if kind == "LokyBackend":
         n_jobs = min(n_jobs, _A_CORE * cpu_count())
-    if type(backend).__name__ == "MultiprocessingBackend":
+    if kind == "MultiprocessingBackend":
         raise OptionError(
             "joblib's 'multiprocessing' backend forks this process, and R can't be forked once it runs. "
             "Use backend 'loky' (the default) or n_jobs=1."
         )
-    # Some backends of older versions of joblib give no results before they have all.
-    soon = "generator" if backend.supports_return_generator else "list"
-    pool = Parallel(n_jobs=n_jobs, batch_size=1, pre_dispatch="n_jobs", return_as=soon)
-    pace, asking = _Pace(items, effective_n_jobs(n_jobs)), os.getpid()
-    tasks = (delayed(_answered)(asking, work, fixed, chunk) for chunk in pace.chunks())
-    for size, seconds, part in _begun(pool, tasks) if soon == "generator" else pool(tasks):
-        pace.took(size, seconds)
-        yield part
+    cores, asking = effective_n_jobs(n_jobs), os.getpid()
+    pace = _Pace(items, cores)
+    answers: Iterable[Any]
+    if kind == "DaskDistributedBackend":
+        answers = cluster.answers(backend, _timed, (work, fixed), pace.chunks(), 2 * cores)
+    else:
+        # Some backends of older versions of joblib give no results before they have all.
+        soon = "generator" if backend.supports_return_generator else "list"
+        pool = Parallel(n_jobs=n_jobs, batch_size=1, pre_dispatch="n_jobs", return_as=soon)
+        tasks = (delayed(_answered)(asking, work, fixed, chunk) for chunk in pace.chunks())
+        answers = _begun(pool, tasks) if soon == "generator" else pool(tasks)
+    try:
+        for size, seconds, part in answers:
+            pace.took(size, seconds)
+            yield part
+    except (BrokenExecutor, CancelledError) as error:
+        raise WorkerError(
+            f"A worker ended before its work did, so there is no result: {str(error).strip()}\n"
+            "Mostly its memory was used up: ask for fewer workers, with fewer threads each on a cluster, or work "
+            "in this process with n_jobs=1."
+        ) from error
 
 
 def _begun(pool: Any, tasks: Iterator[Any]) -> Generator[Any, None, None]:
@@ -207,7 +231,15 @@ def end_with(parent: int) -> None:
         os._exit(1)  # it ended while this one started
     if not _watching:
         _watching = True
+        _allow_growth()
         threading.Thread(target=_end_after, args=(parent,), name="pymer4 lifeline", daemon=True).start()
+
+
+def _allow_growth() -> None:
+    """Keep this worker of loky's through the start of R, whose memory it would take for a leak where it has psutil."""
+    from joblib.externals.loky import process_executor
+
+    process_executor._MAX_MEMORY_LEAK_SIZE = _GROWTH
 
 
 def _end_after(parent: int) -> None:

@@ -172,6 +172,7 @@ setup_by_pip() {
     .venv/bin/python -c 'import rpy2.rinterface as ri; ri.initr()' >/dev/null 2>&1 ||
         pip_install --force-reinstall --no-cache-dir "$rpy2"
     pip_install -e '.[test]' "$rpy2"
+    pip_install --only-binary :all: -e '.[dask]' || say "going on without dask, of which this Python has no wheels"
     fingerprint .venv >.venv/setup-stamp
 }
 

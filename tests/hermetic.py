@@ -8,14 +8,17 @@ always looks, can't be hidden: there the run says which.
 from __future__ import annotations
 
 import atexit
+import importlib.util
 import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -101,6 +104,17 @@ def compare_with(package: str) -> None:
     if os.environ.get("CI") and r is not None and machine.numbers(r.version) < (4, 5):
         pytest.fail(f"R lacks {package}, which `make setup` brings under R {r.version}")
     pytest.skip(f"R lacks {package}, with which this compares")
+
+
+def of_python(package: str) -> ModuleType:
+    """Import what the set-up brings where there are wheels of it for this Python; else skip the test that asks.
+
+    The Pythons up to 3.13 have all of them: where the whole is checked, absence fails there.
+    """
+    if importlib.util.find_spec(package) is None:
+        absent = pytest.fail if os.environ.get("CI") and sys.version_info < (3, 14) else pytest.skip
+        absent(f"Python lacks {package}")
+    return importlib.import_module(package)
 
 
 @cache

@@ -35,7 +35,7 @@ _LISTED = {
     "run_bootstrap_iterations simulate_binomial simulate_from_glmer simulate_from_lmer simulate_gaussian "
     "simulate_poisson simulate_response warn_on_failures",
     "errors": "ConvergenceWarning DataError FileError FormulaError MissingFileError ModelWarning NotFittedError "
-    "OptionError Pymer4Error RError RUnavailable",
+    "OptionError Pymer4Error RError RUnavailable WorkerError",
 }
 NAMES = {module: names.split() for module, names in _LISTED.items()}
 

@@ -79,6 +79,17 @@ def test_what_is_compared_with_may_be_absent_where_the_set_up_has_none(r, ci, fa
     hermetic.compare_with("lme4")
 
 
+@pytest.mark.parametrize(
+    ("python", "ci", "fails"), [((3, 12), "true", True), ((3, 12), "", False), ((3, 14), "true", False)]
+)
+def test_what_python_compares_with_may_be_absent_where_there_are_no_wheels(python, ci, fails, monkeypatch):
+    monkeypatch.setattr(sys, "version_info", python)
+    monkeypatch.setenv("CI", ci)
+    with pytest.raises((pytest.fail if fails else pytest.skip).Exception, match="Python lacks no_such_package"):
+        hermetic.of_python("no_such_package")
+    assert hermetic.of_python("numpy")
+
+
 def _seen_by_r() -> list[str]:
     code = 'cat(unique(basename(dirname(Sys.glob(file.path(.libPaths(), "*", "DESCRIPTION"))))), sep = "\\n")'
     command = ["Rscript", "--vanilla", "-e", code]

@@ -53,7 +53,7 @@ EXTRAS = PROJECT["optional-dependencies"]
 
 
 def test_conda_asks_for_the_same():
-    asked = dict(map(split, [*PROJECT["dependencies"], *EXTRAS["r"], *EXTRAS["test"]]))
+    asked = dict(map(split, [*PROJECT["dependencies"], *EXTRAS["r"], *EXTRAS["test"], *EXTRAS["dask"]]))
     asked = {CONDA_NAMES.get(name, name): bounds for name, bounds in asked.items()}
     found = conda_packages()
     assert asked | {"python": PROJECT["requires-python"]} == {name: found.get(name) for name in [*asked, "python"]}

@@ -11,6 +11,7 @@ import sys
 import textwrap
 import time
 
+import hermetic
 import joblib
 import numpy as np
 import pytest
@@ -160,6 +161,41 @@ def test_a_chunk_takes_about_a_second():
 
 def test_there_may_be_nothing_to_do():
     assert [len(part) for part in each_chunk(_doubled, np.arange(0), 1)] == [0]
+
+
+_BEGUN: list[int] = []
+
+
+def _begun(items: np.ndarray) -> np.ndarray:
+    _BEGUN.append(len(items))
+    return _slowly(items)
+
+
+def test_what_hears_of_chunks_can_stop_them(monkeypatch):
+    monkeypatch.setattr(work, "SECONDS", 0.05)
+    with joblib.parallel_config(backend="threading"), pytest.raises(ZeroDivisionError) as kept:
+        each_chunk(_begun, np.arange(10**5), 2, note=_divided)
+    time.sleep(0.3)
+    begun = len(_BEGUN)
+    time.sleep(0.5)
+    assert len(_BEGUN) == begun and kept.traceback
+
+
+_HELD: list[np.ndarray] = []
+
+
+def _grown(items: np.ndarray) -> np.ndarray:
+    if not _HELD:
+        time.sleep(1.1)
+    _HELD.append(np.ones(45_000_000 if len(_HELD) == 1 else 0))
+    time.sleep(0.6)
+    return np.full(len(items), os.getpid())
+
+
+def test_a_worker_may_grow_as_it_does_when_r_starts():
+    """By more than the 300 MB that loky takes for a leak, where there is psutil to see them."""
+    hermetic.of_python("psutil")
+    assert len(np.unique(map_chunks(_grown, np.arange(8), 2))) == 2
 
 
 def test_what_a_worker_raises_arrives():
