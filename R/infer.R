@@ -9,7 +9,7 @@ rows_mixed <- function(model, L, ddf) {
     `Kenward-Roger` = kenward_roger_row_df(L, V, adjusted),
     Satterthwaite = satterthwaite_row_df(tested_model(model), row_form(L, V), L, NULL)
   )
-  list(V = unname(if (is.null(adjusted)) V else as.matrix(adjusted)), df = df)
+  list(V = unname(if (is.null(adjusted)) V else as.matrix(adjusted)), df = as.numeric(df))
 }
 
 # All parameters in the order of confint(), as bootstrap_mixed() has them.

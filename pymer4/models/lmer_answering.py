@@ -41,7 +41,9 @@ class LmerAnswering(LmerInference):
             return super()._answered(options)
         self._check(options)
         found = self._of_parameters(options) if _is_of_parameters(options) else verb.answer(self, options)
-        told = () if options.how == "asymp" else self._profiled_too(options)
+        told = [] if options.how == "asymp" else self._profiled_too(options)
+        if options.how == "asymp" and options.errors == "iid" and options.cluster is not None:
+            told.append(f"cluster={options.cluster!r} has no effect without errors='CR0' or 'CR2'")
         return replace(found, told=[*found.told, *told])
 
     def _check(self, options: InferOptions) -> None:
@@ -73,6 +75,8 @@ class LmerAnswering(LmerInference):
     def _own_questions(self, on: On) -> Sequence[Question]:
         names = self.coefs.index
         if on == "coefs":
+            if not len(names):
+                raise OptionError("The model has no coefficients. Use on='variance' with how='boot' or 'profile'.")
             return [Question("coefs", Target(np.eye(len(names))), rows=names)]
         asked = self._predicted
         if asked is None:
@@ -207,6 +211,8 @@ class LmerAnswering(LmerInference):
             )
         target, raw = question.target, options.scheme == "raw"
         there = ~np.isnan(target.L).any(axis=1)
+        if not there.any():
+            return Null(np.full(len(there), np.nan), np.full((options.n_perm, len(there)), np.nan))
         null = np.broadcast_to(options.null - target.offset, there.shape)[there]
         seeds = seed_stream(options.seed, self._options.n_boot + options.n_perm)[self._options.n_boot :]
         how = seeds, options.n_jobs, options.verbose
