@@ -121,7 +121,8 @@ class Inferring(InferencePictures):
                 and `Lm2`, percentile else.
             scheme: `"raw"` shuffles the outcome, `"freedman-lane"` the residuals of the model in which `null` holds.
             which: parameters of an `Lmer` that a bootstrap is about: `"fixef"`, `"ranef"`, or `"all"`.
-            cluster: column of the clusters of CR0 and CR2, and of a bootstrap of whole clusters.
+            cluster: column of the clusters of CR0 and CR2, and of a bootstrap of whole clusters; the grouping factor
+                within which the outcome of an `Lmer` is shuffled.
             seed: makes draws, shuffles and folds repeatable.
             n_jobs: worker processes; the numbers don't depend on it.
             save_resamples: keep draws as `resamples`.

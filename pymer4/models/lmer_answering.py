@@ -41,9 +41,7 @@ class LmerAnswering(LmerInference):
             return super()._answered(options)
         self._check(options)
         found = self._of_parameters(options) if _is_of_parameters(options) else verb.answer(self, options)
-        told = [] if options.how == "asymp" else self._profiled_too(options)
-        if options.how == "asymp" and options.errors == "iid" and options.cluster is not None:
-            told.append(f"cluster={options.cluster!r} has no effect without errors='CR0' or 'CR2'")
+        told = () if options.how == "asymp" else self._profiled_too(options)
         return replace(found, told=[*found.told, *told])
 
     def _check(self, options: InferOptions) -> None:
