@@ -66,7 +66,7 @@ def adjusting(
 
     Args:
         families: the family of each contrast, counted from 0, shape (k,).
-        L: over the coefficients of a fit, shape (k, p).
+        L: over the columns of a design, also for what can't be estimated, shape (k, p).
         noise: size of numbers in its columns that are none, shape (p,).
         adjust: a name that `grids.adjustment` returns.
         pairwise: whether each family is all pairwise differences of one set of means.

@@ -207,8 +207,9 @@ class NativeMarginal(Marginal, Inferring):
         """Return means, slopes or contrasts as what is inferred."""
         L, adjust, tests = estimable.rows(rows.X[:, :-1]), "none", None
         if rows.contrasts is not None:
-            noise = noise_of(grid.X[..., :-1])[estimable.kept]
-            adjust, tests = adjusting(rows.families, L, noise, asked["adjust"], asked["contrasts"] == "pairwise")
+            noise = noise_of(grid.X[..., :-1])
+            how = (asked["adjust"], asked["contrasts"] == "pairwise")
+            adjust, tests = adjusting(rows.families, rows.X[:, :-1], noise, *how)
         return Question(
             "means" if rows.contrasts is None else "contrasts",
             Target(L, link_of(left), rows.X[:, -1]),
