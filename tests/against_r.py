@@ -43,7 +43,7 @@ rinterface = _Interface()
 # What is compared with reads options of R's that a start-up file may have set.
 _AS_R_STARTS = """function(judge) function(...) {
   users <- options(
-    contrasts = c("contr.treatment", "contr.poly"), na.action = "na.omit", scipen = 0, warn = 0,
+    contrasts = c("contr.treatment", "contr.poly"), na.action = "na.omit", digits = 7, scipen = 0, warn = 0,
     lmerControl = NULL, glmerControl = NULL, emmeans = NULL
   )
   on.exit(options(users))
