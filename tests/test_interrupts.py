@@ -13,8 +13,8 @@ import pytest
 
 from pymer4 import Lmer, load_dataset
 from pymer4.errors import ModelWarning
-from pymer4.interrupts import hold_interrupts, keep_interrupt_handler
 from pymer4.rbridge import bridge
+from pymer4.work.interrupts import hold_interrupts, keep_interrupt_handler
 
 
 class Foreign:

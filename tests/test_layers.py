@@ -25,7 +25,7 @@ PACKAGE = Path(pymer4.__file__).parent
 # A module imports what lies in rooms of a lower rank, or beside it in its own room, without a circle. Files at the top
 # of the package that have no rank here are the names that users import: they are above all rooms.
 RANKS = {"errors": 0, "tables": 0, "work": 0, "fit": 1, "data": 2, "plots": 2, "infer": 3, "rbridge": 3, "models": 4}
-RANKS |= {"cluster": 0, "interrupts": 0, "statistics": 5, "storage": 5}
+RANKS |= {"statistics": 5, "storage": 5}
 _TOP = 6
 SPEAKERS = re.compile(r"pymer4\.(models\.(lmer\w*|marginal)|io|datasets|doctor|rbridge\.\w+)")
 

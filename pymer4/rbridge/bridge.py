@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from pymer4.errors import FormulaError, OptionError, RError, RUnavailable
-from pymer4.interrupts import Interrupts, hold_interrupts, keep_interrupt_handler
 from pymer4.rbridge import machine
 from pymer4.rbridge.convert import Converter, Handle, retired
 from pymer4.rbridge.process import LEAST, guarded, kept_surroundings, stack
+from pymer4.work.interrupts import Interrupts, hold_interrupts, keep_interrupt_handler
 
 __all__ = ["Handle", "Reply", "call", "in_parts", "resource_path", "started"]
 

@@ -20,9 +20,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from pymer4 import cluster
 from pymer4.errors import OptionError, WorkerError, shown
-from pymer4.interrupts import hold_interrupts
+from pymer4.work import cluster
+from pymer4.work.interrupts import hold_interrupts
 
 Seed: TypeAlias = int | np.random.Generator | None
 """What makes random numbers repeatable; None for fresh ones."""
