@@ -11,7 +11,7 @@ from against_r import rinterface
 
 _TOLD = """function(data, fit, asked, method, adjust, type) {
   suppressWarnings(suppressMessages({
-    library(splines)
+    for (f in c("bs", "ns")) assign(f, getExportedValue("splines", f))
     for (f in c("emmeans", "emtrends", "contrast", "joint_tests")) assign(f, getExportedValue("emmeans", f))
     m <- eval(parse(text = fit))
     found <- eval(parse(text = asked))

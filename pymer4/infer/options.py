@@ -100,7 +100,7 @@ class InferOptions:
         given["threshold"] = None if given["threshold"] is None else _finite("threshold", given["threshold"], above=0)
         for name, least in (("n_boot", _SEVERAL), ("n_perm", 1), ("n_steps", _SEVERAL)):
             given[name] = count(name, given[name], least=least)
-        given["k"] = given["k"] if given["k"] == "loo" else count("k", given["k"], least=_SEVERAL)
+        given["k"] = "loo" if among(given["k"], ("loo",)) else count("k", given["k"], least=_SEVERAL)
         for name in ("save_resamples", "profile_auto"):
             given[name] = truth(name, given[name])
         for name, allowed in (("cluster", None), ("holdout_group", False)):
