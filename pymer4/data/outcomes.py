@@ -64,7 +64,7 @@ def check_outcome(
     for name in (name for name in names if name in columns):
         column = columns[name]
         used = Column(column.kind, column.values[complete], column.levels)
-        if family == "gaussian" and column.kind in NUMBERS and np.ptp(used.values) == 0:
+        if response.is_column and column.kind in NUMBERS and np.ptp(used.values) == 0:
             raise DataError(
                 f"The outcome {name!r} is {used.values[0]:g} in every row used: there is nothing to explain."
             )

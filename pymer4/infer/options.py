@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -145,6 +146,7 @@ def _about(how: How, on: Any, which: Which, latest: On, able: tuple[On, ...], wh
 
 
 def _finite(argument: str, value: Any, above: float = -np.inf) -> float:
-    if isinstance(value, numbers.Real) and not isinstance(value, bool) and above < float(value) < np.inf:
-        return float(value)
+    with contextlib.suppress(OverflowError):
+        if isinstance(value, numbers.Real) and not isinstance(value, bool) and above < float(value) < np.inf:
+            return float(value)
     raise OptionError(f"{argument}={shown(value)} is not a finite number{' above 0' if above == 0 else ''}.")

@@ -71,7 +71,8 @@ def simulate_response(
         return np.asarray(draw.binomial(w.astype(np.int64), mu) / np.maximum(w, 1))
     _require("weights", w, w > 0, name)
     if name == "nbinom":
-        size = np.broadcast_to(array("theta", np.nan if theta is None else theta, ..., missing=True), mu.shape)
+        size = array("theta", np.nan if theta is None else theta, ..., missing=True)
+        size = array("theta", size, *(mu.shape if size.ndim else ()), missing=True)
         if not (size > 0).all():
             raise OptionError(f"family='nbinom' takes theta=, its size, above 0; it is {shown(theta)}.")
         _require("mu", mu, mu <= _MOST * np.minimum(size, 1.0), f"nbinom with theta={shown(theta)}")

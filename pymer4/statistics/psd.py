@@ -34,8 +34,8 @@ def isPSD(mat: Any, tol: float = 1e-8) -> bool:
         (True, False)
     """
     matrix = _square_matrix("mat", mat)
-    share = None if isinstance(tol, (bool, str)) or np.ndim(tol) else real_array(tol)
-    if share is None or not share >= 0:
+    share = None if isinstance(tol, bool) else real_array(tol)
+    if share is None or share.ndim or not share >= 0:
         raise OptionError(f"tol={shown(tol)} has to be a number of at least 0, such as 1e-8.")
     if not _is_symmetric(matrix):
         return False

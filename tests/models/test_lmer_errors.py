@@ -102,6 +102,13 @@ def test_bad_data_are_named_before_anything_is_fitted(case):
 
 
 @pytest.mark.usefixtures("reads_only")
+@pytest.mark.parametrize("family", ["binomial", "poisson", "gamma"])
+def test_an_outcome_of_one_value_is_named_in_every_family(family):
+    with pytest.raises(DataError, match="'y' is 1 in every row used: there is nothing to explain"):
+        fitted(FORMULA, trial().assign(y=1), family=family)
+
+
+@pytest.mark.usefixtures("reads_only")
 def test_arguments_in_the_wrong_place_and_families_that_are_none():
     with pytest.raises(FormulaError, match=r"str, got DataFrame.*first"):
         Lmer(trial(), FORMULA)
