@@ -230,7 +230,7 @@ class _Scores:
         """Return what a table shows of each fold and of all rows; a fold of one row has no R², deviance or accuracy."""
         right = np.full(self.k + 1, np.nan)
         if self.family == "binomial" and np.isin(self.y, (0, 1)).all():
-            right = self.sums((self.mu > 0.5) == (self.y == 1)) / self.n
+            right = self.sums(np.where(np.isnan(self.mu), np.nan, (self.mu > 0.5) == (self.y == 1))) / self.n
         with np.errstate(divide="ignore", invalid="ignore"):
             found = {"r2": 1 - self.squares / self.total, "deviance": self.deviance.copy(), "accuracy": right}
             for values in found.values() if self.by_rows else ():

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import numbers
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from pymer4.errors import OptionError, among, confidence_level, count, one_of, shown, truth, verbosity, workers
+from pymer4.errors import (
+    OptionError,
+    among,
+    confidence_level,
+    count,
+    one_of,
+    shown,
+    truth,
+    verbosity,
+    without_effect,
+    workers,
+)
 from pymer4.fit.robust_errors import Named, error_name
 from pymer4.infer.asymptotic import Alternative
 from pymer4.infer.draws import Interval
@@ -66,7 +77,7 @@ class InferOptions:
     scheme: Shuffles
     which: Which
     cluster: str | None
-    seed: int | None
+    seed: int
     n_jobs: int
     save_resamples: bool
     k: int | Literal["loo"]
@@ -75,6 +86,7 @@ class InferOptions:
     threshold: float | None
     profile_auto: bool
     verbose: int
+    is_mixed: bool
 
     @classmethod
     def of(cls, latest: On, able: tuple[On, ...], level: float, what: str, **given: Any) -> InferOptions:
@@ -107,8 +119,11 @@ class InferOptions:
         for name, allowed in (("cluster", None), ("holdout_group", False)):
             if not isinstance(given[name], str) and not among(given[name], (None, allowed)):
                 raise OptionError(f"{name}={shown(given[name])} is not the name of a column of the data.")
-        given |= {"seed": whole_seed(given["seed"]), "n_jobs": workers(given["n_jobs"])}
+        seed = whole_seed(given["seed"])
+        # One seed for all that is drawn: tables of one call come from the same replicates.
+        given |= {"seed": int(seed_stream(None, 1)[0]) if seed is None else seed, "n_jobs": workers(given["n_jobs"])}
         given["verbose"] = verbosity(given["verbose"])
+        given["is_mixed"] = "variance" in able
         return cls(**given | {"on": _about(how, given["on"], given["which"], latest, able, what)})
 
     @property
@@ -117,6 +132,30 @@ class InferOptions:
         boot, perm = map(int, seed_stream(self.seed, 2))
         n, seed = (self.n_perm, perm) if self.how == "perm" else (self.n_boot, boot)
         return Drawing(n, seed, self.n_jobs, self.verbose)
+
+    def idle(self, method: Callable[..., Any], level: float) -> list[str]:
+        """Return a warning for each argument of `infer()` that was set and has no effect; see `without_effect`."""
+        draws, limits = self.how in ("boot", "perm"), self.on not in ("variance", "simulations")
+        tested, shown = self.how in ("asymp", "boot", "perm") and limits, self.how in ("asymp", "boot", "perm")
+        ways = "how='asymp', 'boot' or 'perm'"
+        acting = {
+            "errors": (self.how in ("asymp", "perm", "joint") and limits, "how='asymp', 'perm' or 'joint'"),
+            "null": (tested and (self.how, self.on) != ("asymp", "predictions"), f"{ways}, which tests"),
+            "alternative": (tested, ways),
+            "n_boot": (self.how == "boot", "how='boot'"),
+            "ci_type": (self.how == "boot", "how='boot'"),
+            "which": (self.how == "boot" and self.is_mixed, "how='boot' of an Lmer"),
+            "n_perm": (self.how == "perm", "how='perm'"),
+            "scheme": (self.how == "perm", "how='perm'"),
+            "k": (self.how == "cv", "how='cv'"),
+            "holdout_group": (self.how == "cv", "how='cv'"),
+            "cluster": (draws or self.errors in ("CR0", "CR2"), "errors='CR0' or 'CR2', how='boot' or 'perm'"),
+            "conf_level": (shown or (self.how == "profile" and self.threshold is None), f"{ways}, or a profile"),
+        }
+        profiled = self.how == "profile" or (draws and self.profile_auto and self.is_mixed)
+        acting |= {name: (profiled, "how='profile'") for name in ("n_steps", "threshold")}
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        return without_effect(method, given | ({"conf_level": None} if self.conf_level == level else {}), acting)
 
 
 def _about(how: How, on: Any, which: Which, latest: On, able: tuple[On, ...], what: str) -> On:

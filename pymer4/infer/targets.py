@@ -51,6 +51,14 @@ class Target:
         """Return quantities on the scale that they are shown on."""
         return estimates if self.link == "identity" else self._link.inverse(estimates)
 
+    def side(self, alternative: Alternative, estimates: np.ndarray) -> Alternative:
+        """Return which limits are infinite as shown: a link that falls puts what is greater below."""
+        if alternative == "two-sided" or self.link == "identity":
+            return alternative
+        with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+            falls = np.nansum(np.sign(self._link.derivative(estimates))) < 0
+        return ("less" if alternative == "greater" else "greater") if falls else alternative
+
     def table(self, estimates: np.ndarray, se: np.ndarray, df: float | np.ndarray, level: float) -> Columns:
         """Return estimates, se and limits, each (k,), as shown: limits are carried over, se is by the delta method."""
         return self.carried(estimates, se, *limits(estimates, se, df, level))

@@ -7,7 +7,7 @@ are taken from them here.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,10 +15,14 @@ import pandas as pd
 
 from pymer4 import tables
 from pymer4.errors import OptionError
+from pymer4.infer.adjust import applied
 from pymer4.infer.asymptotic import Alternative, asymptotic
 from pymer4.infer.draws import Interval, from_draws, from_null, quantiles, shifted_p
 from pymer4.infer.options import InferOptions, On
-from pymer4.infer.targets import Draws, Estimates, Null, Question
+from pymer4.infer.targets import Draws, Estimates, Null, Question, Target
+
+_SEVERAL = 2
+_NUMBERS = 2**23  # of draws that are worked on at a time
 
 BCA_LEAST = 50
 """Draws that limits by bca take at least: their levels hang on the share of draws below the estimate."""
@@ -97,7 +101,7 @@ def columns(
 def _asymptotic(model: Answering, question: Question, options: InferOptions) -> pd.DataFrame:
     found, level, side = model._estimates(question, options), options.conf_level, options.alternative
     values = columns(question, found, level, options.null, side)
-    how = (level, side)
+    how = (level, question.target.side(side, found.values + question.target.offset))
     if question.about == "coefs":
         assert question.rows is not None
         table = tables.mixed_coefs(values, question.rows, level, *model._law, alternative=side)
@@ -108,7 +112,8 @@ def _asymptotic(model: Answering, question: Question, options: InferOptions) -> 
     else:
         shown = {name: values[name] for name in ("estimate", "se", "lower", "upper", "df")}
         table = tables.inferred(question.told(**shown), *how)
-    return _noted(table, question, options)
+    adjust = (question.attrs or {}).get("adjust", "none")
+    return _noted(table, question, options, adjust=applied(adjust, _SEVERAL, pairwise=True, alternative=side))
 
 
 def _noted(table: pd.DataFrame, question: Question, options: InferOptions, **more: Any) -> pd.DataFrame:
@@ -129,13 +134,14 @@ def _bootstrapped(model: Answering, questions: Sequence[Question], options: Infe
     for question, draws in zip(questions, drawn, strict=True):
         estimates = model._estimates(question, options).values
         jackknife = model._jackknife(question, options) if kind == "bca" else None
-        values = _from_replicates(question, estimates, draws.values, kind, jackknife, options)
-        table = tables.inferred(question.told(**values), options.conf_level, options.alternative)
+        values = _in_blocks(question, estimates, draws.values, kind, jackknife, options)
+        side = question.target.side(options.alternative, estimates + question.target.offset)
+        table = tables.inferred(question.told(**values), options.conf_level, side)
         found.append(_noted(table, question, options, ci_type=kind, adjust="none"))
     return Answer(found, questions, _kept(questions, drawn, options), told=_once(drawn))
 
 
-def _from_replicates(
+def _in_blocks(
     question: Question,
     estimates: np.ndarray,
     draws: np.ndarray,
@@ -143,12 +149,30 @@ def _from_replicates(
     jackknife: np.ndarray | None,
     options: InferOptions,
 ) -> dict[str, np.ndarray]:
+    """Return the columns of a table from draws (n, k), made of so many quantities at a time as memory is no matter."""
+    k, size = len(estimates), max(1, _NUMBERS // len(draws))
+    offset, target = np.broadcast_to(question.target.offset, k), question.target
+    parts = []
+    for at in (slice(start, start + size) for start in range(0, max(k, 1), size)):
+        some = replace(target, L=target.L[at], offset=offset[at], curve=None)
+        left = None if jackknife is None else jackknife[:, at]
+        parts.append(_from_replicates(some, estimates[at], draws[:, at], kind, left, options))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _from_replicates(
+    target: Target,
+    estimates: np.ndarray,
+    draws: np.ndarray,
+    kind: Interval,
+    jackknife: np.ndarray | None,
+    options: InferOptions,
+) -> dict[str, np.ndarray]:
     """Return the columns of a table from draws (n, k): limits are carried over, se is that of the draws as shown."""
-    target, side = question.target, options.alternative
+    side = options.alternative
     level = options.conf_level if side == "two-sided" else 2 * options.conf_level - 1
-    offset = np.broadcast_to(target.offset, estimates.shape)
-    b, draws = estimates + offset, draws + offset
-    found = from_draws(b, draws, level, kind, None if jackknife is None else jackknife + offset)
+    b, draws = estimates + target.offset, draws + target.offset
+    found = from_draws(b, draws, level, kind, None if jackknife is None else jackknife + target.offset)
     lower = np.where(side == "less", -np.inf, found.lower)
     upper = np.where(side == "greater", np.inf, found.upper)
     shown, _, lower, upper = target.carried(b, found.se, lower, upper)
@@ -169,7 +193,9 @@ def _permuted(model: Answering, questions: Sequence[Question], options: InferOpt
         n = np.isfinite(null.values).sum(axis=0)
         values = {"estimate": shown, "lower": lower, "upper": upper, "se": se, "n_perm": n}
         values |= {"z" if est.z else "statistic": plain.statistic, "permuted_p": p}
-        table = tables.inferred(question.told(**values), options.conf_level, options.alternative)
+        table = tables.inferred(
+            question.told(**values), options.conf_level, question.target.side(options.alternative, b)
+        )
         found.append(_noted(table, question, options, scheme=options.scheme, adjust="none"))
         nulls.append(null)
     observed = [null.observed for null in nulls]

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from pymer4 import tables
-from pymer4.errors import OptionError, issue_all, without_effect
+from pymer4.errors import OptionError, issue_all
 from pymer4.fit.robust_errors import Named
 from pymer4.infer import verb
 from pymer4.infer.asymptotic import Alternative
@@ -19,21 +19,6 @@ from pymer4.infer.options import How, InferOptions, On, Shuffles, Which
 from pymer4.infer.targets import Draws, Estimates, Null, Question
 from pymer4.models.inference_pictures import InferencePictures
 from pymer4.work import Advance, Seed
-
-_NEEDED: Mapping[str, tuple[tuple[str, ...], str]] = {
-    "errors": (("asymp", "perm", "joint"), "how='asymp', 'perm' or 'joint'"),
-    "null": (("asymp", "boot", "perm"), "how='asymp', 'boot' or 'perm'"),
-    "alternative": (("asymp", "boot", "perm"), "how='asymp', 'boot' or 'perm'"),
-    "n_boot": (("boot",), "how='boot'"),
-    "ci_type": (("boot",), "how='boot'"),
-    "which": (("boot",), "how='boot'"),
-    "n_perm": (("perm",), "how='perm'"),
-    "scheme": (("perm",), "how='perm'"),
-    "k": (("cv",), "how='cv'"),
-    "holdout_group": (("cv",), "how='cv'"),
-    "n_steps": (("profile", "boot", "perm"), "how='profile'"),
-    "threshold": (("profile", "boot", "perm"), "how='profile'"),
-}
 
 
 class Inferring(InferencePictures):
@@ -168,10 +153,7 @@ class Inferring(InferencePictures):
         }  # fmt: skip
         level = self._options.conf_level
         options = InferOptions.of(self._latest, self._ABLE, level, f"an {type(self).__name__}", **given)
-        acting = {name: (options.how in ways, needed) for name, (ways, needed) in _NEEDED.items()}
-        clustered = options.how in ("boot", "perm") or options.errors in ("CR0", "CR2")
-        acting["cluster"] = (clustered, "errors='CR0' or 'CR2', how='boot' or 'perm'")
-        idle = without_effect(Inferring.infer, given, acting)
+        idle = options.idle(Inferring.infer, level)
         found = self._answered(options)
         issue_all([*idle, *found.told])
         self._inferred = options, found
