@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -38,6 +39,11 @@ class Lm2Inference(Lm2Folds):
     def _stage(self, question: Question, options: InferOptions) -> SecondLevel:
         """Return the values L b of the groups, and how their means are tested."""
         stage = self._fit.stage
+        if options.cluster is not None and options.how in ("boot", "perm"):
+            raise OptionError(
+                f"cluster={options.cluster!r} is not for an Lm2, which draws and flips groups. Leave it out; "
+                "fit(robust='cluster', cluster=) takes clusters of groups."
+            )
         if options.errors != "iid":
             if options.errors not in _KINDS:
                 raise OptionError(
@@ -56,17 +62,27 @@ class Lm2Inference(Lm2Folds):
     def _estimates(self, question: Question, options: InferOptions) -> Estimates:
         stage = self._stage(question, options)
         means, se, df = second_level.tested(stage)
-        return Estimates(means, se, df, lambda: second_level.covariance_of_means(stage, se), z=False)
+        found = Estimates(means, se, df, lambda: second_level.covariance_of_means(stage, se), z=False)
+        return self._tested_as_asked(found, question)
 
     def _boot(self, questions: Sequence[Question], options: InferOptions) -> Sequence[Draws]:
-        return [Draws(self._means(self._stage(question, options), options.drawing)) for question in questions]
+        draw = partial(self._means, how=options.drawing)
+        return [Draws(self._replicates(question, options, draw)) for question in questions]
+
+    def _replicates(
+        self, question: Question, options: InferOptions, of: Callable[[SecondLevel], np.ndarray]
+    ) -> np.ndarray:
+        """Return replicates of the means, of what is no row of coefficients by those of the coefficients."""
+        if question.target.curve is None:
+            return of(self._stage(question, options))
+        return question.target.replicates(of(self._stage(self._own_questions("coefs")[0], options)))
 
     def _means(self, stage: SecondLevel, how: Drawing) -> np.ndarray:
         with progress("bootstrap draws, by coefficient", how.n * stage.testable, how.verbose) as advance:
             return second_level.bootstrap_means(stage, how.n, how.seed, how.n_jobs, told_rows(advance))
 
     def _jackknife(self, question: Question, options: InferOptions) -> np.ndarray:
-        return second_level.without_each(self._stage(question, options))
+        return self._replicates(question, options, second_level.without_each)
 
     def _coefficient_draws(self, _: Sample, how: Drawing) -> np.ndarray:
         return self._means(self._fit.stage, how)
@@ -82,6 +98,7 @@ class Lm2Inference(Lm2Folds):
                 "scheme='freedman-lane' is not for an Lm2, which flips the signs of each group's value less null. Use "
                 "scheme='raw'."
             )
+        self._require_rows(question)
         stage = self._stage(question, options)
         stage = replace(stage, values=stage.values - options.null)
         means, se, _ = second_level.tested(stage)

@@ -10,7 +10,7 @@ import numpy as np
 
 from pymer4.data.intake import codes_of_rows
 from pymer4.data.sample import Sample
-from pymer4.errors import DataError, OptionError
+from pymer4.errors import DataError, OptionError, few
 from pymer4.fit import sandwich
 from pymer4.fit.basis import Basis
 from pymer4.fit.influence import jackknife
@@ -50,7 +50,8 @@ class LmInference(LmFolds):
         L, errors = question.target.L, self._errors(options)
         with np.errstate(invalid="ignore"):
             se = np.sqrt(errors.variances(L))
-        return Estimates(L @ self._fit.b, se, errors.df_of(L), lambda: L @ errors.V @ L.T, self._asymptotic)
+        found = Estimates(L @ self._fit.b, se, errors.df_of(L), lambda: L @ errors.V @ L.T, self._asymptotic)
+        return self._tested_as_asked(found, question)
 
     def _errors(self, options: InferOptions) -> Errors:
         """Return the covariance of the coefficients that was asked for; iid is that of the fit."""
@@ -81,7 +82,7 @@ class LmInference(LmFolds):
         found = self._sample()
         told: list[str] = []
         b = self._draws(found, options.drawing, self._clusters(found, options), "Use how='asymp'.", told)
-        return [Draws(b @ question.target.L.T, told) for question in questions]
+        return [Draws(question.target.replicates(b), told) for question in questions]
 
     def _clusters(self, found: Sample, options: InferOptions) -> np.ndarray | None:
         """Return the codes of the clusters that `infer(cluster=)` names, by default those of the fit."""
@@ -91,7 +92,7 @@ class LmInference(LmFolds):
 
     def _jackknife(self, question: Question, options: InferOptions) -> np.ndarray:
         found = self._sample()
-        return jackknife(self._estimate, found.X, self._clusters(found, options)) @ question.target.L.T
+        return question.target.replicates(jackknife(self._estimate, found.X, self._clusters(found, options)))
 
     def _coefficient_draws(self, found: Sample, how: Drawing) -> np.ndarray:
         told: list[str] = []
@@ -129,20 +130,26 @@ class LmInference(LmFolds):
     def _coefficient_null(self, found: Sample, how: Drawing) -> Null:
         options, L = self._options, np.eye(len(self._fit.b))
         meat = {"kind": options.kind, "clusters": found.clusters, "n_lags": options.n_lags}
-        observed = self._fit.tested.statistic
-        return self._permutations(found, how, L, found.names, observed, meat, options.scheme, np.zeros(len(L)))
+        asked = (found.clusters, options.scheme, np.zeros(len(L)))
+        return self._permutations(found, how, L, found.names, self._fit.tested.statistic, meat, *asked)
 
     def _null(self, question: Question, options: InferOptions) -> Null:
         require_shuffles(options, self._linear)
+        self._require_rows(question)
         found, own = self._sample(), self._options
         kinds: dict[str, Any] = {"iid": own.kind, "hetero": "hc3" if self._linear else "hc0", "CR0": "cluster"}
         kind = kinds.get(options.errors, options.errors.lower())
-        est = self._estimates(question, options)
+        within = self._clusters(found, options)
+        meat = {"kind": kind, "clusters": within if kind == "cluster" else None, "n_lags": own.n_lags}
+        if options.errors == "iid":
+            meat["clusters"] = found.clusters
+        est, scale = self._estimates(question, options), 1.0
+        if options.errors == "CR0":  # CR0 has no factor for few clusters, and the errors of shuffles have it
+            scale = np.sqrt(sandwich.cluster_factor(len(np.unique(within)), *found.X.shape))
+        null = np.broadcast_to(options.null - question.target.offset, est.se.shape)
         with np.errstate(divide="ignore", invalid="ignore"):
-            observed = (est.values + question.target.offset - options.null) / est.se
-        meat = {"kind": kind, "clusters": self._clusters(found, options), "n_lags": own.n_lags}
-        null = np.broadcast_to(options.null - question.target.offset, observed.shape)
-        asked = (question.target.L, question.names, observed, meat, options.scheme, null)
+            observed = (est.values - null) / (est.se * scale)
+        asked = (question.target.L, question.names, observed, meat, within, options.scheme, null)
         return self._permutations(found, options.drawing, *asked)
 
     def _permutations(
@@ -153,14 +160,21 @@ class LmInference(LmFolds):
         names: Sequence[object],
         observed: np.ndarray,
         meat: dict[str, Any],
+        within: np.ndarray | None,
         scheme: str,
         null: np.ndarray,
     ) -> Null:
-        """Return the statistics of rows of L, and those of shuffles within the clusters of `meat`."""
+        """Return the statistics of rows of L, and those of shuffles; `null` is that of L b, shape (k,)."""
         told: list[str] = []
-        untested = self._untested(found, L, meat["clusters"], scheme, names, told)
+        untested = self._untested(found, L, within, scheme, names, told)
         there = ~np.isnan(L).any(axis=1)
-        given: dict[str, Any] = meat | {"offset": found.offset, "within": meat["clusters"], "n_jobs": how.n_jobs}
+        moved = there & ~untested & (null != 0) if scheme == "raw" else np.zeros(len(L), dtype=bool)
+        if moved.any():
+            remedy = "scheme='freedman-lane' tests such" if self._linear else "how='asymp' and 'boot' have one"
+            named = few([str(name) for name, lost in zip(names, moved, strict=True) if lost])
+            told.append(f"No p for {named}: the offset is a part of it, and shuffled outcomes have none; {remedy}")
+        untested = untested | moved
+        given: dict[str, Any] = meat | {"offset": found.offset, "within": within, "n_jobs": how.n_jobs}
         with progress("permutations", how.n, how.verbose) as advance:
             given["note"] = told_rows(advance)
             given["L"] = None if np.array_equal(L, np.eye(len(self._fit.b))) else L[there]

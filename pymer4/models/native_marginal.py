@@ -33,7 +33,7 @@ from pymer4.infer.reference import (
     terms_of,
     variables_of,
 )  # fmt: skip
-from pymer4.infer.targets import Question, Target
+from pymer4.infer.targets import Estimates, Question, Target
 from pymer4.infer.verb import columns
 from pymer4.models.inferring import Inferring
 from pymer4.models.marginal import Marginal
@@ -72,6 +72,19 @@ class NativeMarginal(Marginal, Inferring):
                 "out, or give 'asymptotic' for infinite ones."
             )
         return self._ddf if ddf is None else "asymptotic"
+
+    def _tested_as_asked(self, found: Estimates, question: Question) -> Estimates:
+        """Return estimates with infinite df where a table was asked for these."""
+        if self._asymptotic or (question.attrs or {}).get("ddf") != "asymptotic":
+            return found
+        return replace(found, df=np.full(len(found.values), np.inf), z=True)
+
+    def _require_rows(self, question: Question) -> None:
+        if question.target.curve is not None:
+            raise OptionError(
+                "Slopes on the response scale are no combinations of coefficients, which how='perm' tests. Use "
+                "how='boot', or emtrends(type='link') first."
+            )
 
     def _joint_errors(self, options: InferOptions) -> Errors:
         """Return the covariance of the coefficients, and df, that joint tests take."""
@@ -150,12 +163,14 @@ class NativeMarginal(Marginal, Inferring):
         link: Steps = () if self.link == "identity" else (Step(self.link),)
         response = asked["type"] == "response" and undone
         steps = (*link, *(self._undoing or ())) if response else ()
-        grid, estimable, left = self._quantities(at, trend, steps)
-        rows = means(grid, asked["specs"], asked["by"] or ())
+        grid, estimable, left, slopes = self._quantities(at, trend, steps)
+        averaged = partial(means, specs=asked["specs"], by=asked["by"] or ())
+        rows = averaged(grid)
         messages = _messages(grid, {*rows.labels, *([] if trend is None else [trend])})
         scale, family = "response" if response else "link", _FAMILIES.get(self.family, "response")
         name = "trend" if trend else "emmean" if not steps else family if steps == link else "response"
-        questions = [self._question(grid, rows, estimable, left, asked, estimate=name, scale=scale)]
+        curve = None if slopes is None else lambda b: averaged(replace(grid, X=slopes(b))).X.T
+        questions = [self._question(grid, rows, estimable, left, curve, asked, estimate=name, scale=scale)]
         over = [name for name, values in grid.levels.items() if len(values) > 1 and name not in rows.labels]
         notes = [f"Averaged over the levels of {', '.join(over)}."] if over else []
         found: dict[str, Any] = {"estimates": self._told_of(questions[0], notes), "contrasts": None, "undone": undone}
@@ -166,7 +181,8 @@ class NativeMarginal(Marginal, Inferring):
             ratio = ratio if contrasts[1] else ""
             scale, left = "link" if left and not ratio else scale, (Step("log"),) if ratio else ()
             told = {"estimate": ratio or "estimate", "scale": scale}
-            questions.append(self._question(grid, contrasts[0], estimable, left, asked, **told))
+            apart = None if curve is None else partial(_apart, rows, asked["contrasts"], curve)
+            questions.append(self._question(grid, contrasts[0], estimable, left, apart, asked, **told))
             curved = link or self._undoing != ()
             notes = ["Contrasts are on the link scale."] if scale == "link" and curved else []
             found["contrasts"] = self._told_of(questions[1], notes)
@@ -177,42 +193,57 @@ class NativeMarginal(Marginal, Inferring):
         self._keep_asked("marginal", questions)
         return found | {"offset": self._offset_taken(at)}, messages
 
-    def _quantities(self, at: Any, trend: str | None, steps: Steps) -> tuple[Grid, Estimable, Steps]:
-        """Return a grid of means or slopes, what of it can be estimated, and the steps that are left to their scale."""
+    def _quantities(
+        self, at: Any, trend: str | None, steps: Steps
+    ) -> tuple[Grid, Estimable, Steps, Callable[[np.ndarray], np.ndarray] | None]:
+        """Return a grid of means or slopes, what of it can be estimated, and the steps that are left to their scale.
+
+        Slopes that are no combinations of coefficients are there as their derivatives, beside what makes a grid of them
+        from replicates of the coefficients, shape (n, p), its last axis n.
+        """
         estimable, grid = self._estimable(), self._grid(at)
         shift, slope, left = straightened(steps)
         if trend is None:
             X = slope * grid.X
             X[..., -1] += shift
-            return replace(grid, X=X), estimable, left
+            return replace(grid, X=X), estimable, left, None
         step = _STEP * self._axes[trend].reach
         if not step:
             raise OptionError(f"var={trend!r} is {self._axes[trend].center:g} in every row used, and has no slope.")
         further = self._grid(at, step=(trend, step)).X
         if not left:
-            return replace(grid, X=slope * (further - grid.X) / step), estimable, ()
-        ends = [self._curved(estimable, steps, X) for X in (grid.X, further)]
-        return replace(grid, X=(ends[1] - ends[0]) / step), Estimable.every(ends[0].shape[-1] - 1), ()
+            return replace(grid, X=slope * (further - grid.X) / step), estimable, (), None
+        ends = [(estimable.rows(X[..., :-1]), X[..., -1:]) for X in (grid.X, further)]
 
-    def _curved(self, estimable: Estimable, steps: Steps, X: np.ndarray) -> np.ndarray:
-        """Return quantities put through `steps` as their gradients, and what these leave of them, in a last column."""
-        L = estimable.rows(X[..., :-1])
-        eta = L @ self._fit.b + X[..., -1]
-        gradient = slope_of(eta, steps)[..., None] * L
-        return np.concatenate([gradient, (carried(eta, steps) - gradient @ self._fit.b)[..., None]], axis=-1)
+        def slopes(b: np.ndarray) -> np.ndarray:
+            first, second = (carried(L @ b.T + known, steps) for L, known in ends)
+            return (second - first) / step
+
+        b = self._fit.b
+        at_first, at_second = (slope_of(L @ b + known[..., 0], steps)[..., None] * L for L, known in ends)
+        gradient = (at_second - at_first) / step
+        X = np.concatenate([gradient, slopes(b[None]) - (gradient @ b)[..., None]], axis=-1)
+        return replace(grid, X=X), Estimable.every(len(b)), (), slopes
 
     def _question(
-        self, grid: Grid, rows: Rows, estimable: Estimable, left: Steps, asked: Mapping[str, Any], **told: Any
+        self,
+        grid: Grid,
+        rows: Rows,
+        estimable: Estimable,
+        left: Steps,
+        curve: Callable[[np.ndarray], np.ndarray] | None,
+        asked: Mapping[str, Any],
+        **told: Any,
     ) -> Question:
         """Return means, slopes or contrasts as what is inferred."""
-        L, adjust, tests = estimable.rows(rows.X[:, :-1]), "none", None
+        L, known, adjust, tests = estimable.rows(rows.X[:, :-1]), rows.X[:, -1], "none", None
         if rows.contrasts is not None:
             noise = noise_of(grid.X[..., :-1])
             how = (asked["adjust"], asked["contrasts"] == "pairwise")
             adjust, tests = adjusting(rows.families, rows.X[:, :-1], noise, *how)
         return Question(
             "means" if rows.contrasts is None else "contrasts",
-            Target(L, link_of(left), rows.X[:, -1]),
+            Target(L, link_of(left), np.where(np.abs(known) <= noise_of(grid.X[..., -1:]), 0.0, known), curve),
             labels=rows.labels,
             contrast=rows.contrasts,
             adjusted=tests,
@@ -222,8 +253,6 @@ class NativeMarginal(Marginal, Inferring):
     def _told_of(self, question: Question, notes: Sequence[str]) -> dict[str, Any]:
         """Return what a table is made of, with notes on what can't be estimated behind those given."""
         found, told = self._estimates(question, self._by_default()), dict(question.attrs or {})
-        if told["ddf"] == "asymptotic":
-            found = replace(found, df=np.full(len(found.values), np.inf), z=True)
         lost = [name for name, value in zip(question.names, found.values, strict=True) if np.isnan(value)]
         notes = [*notes, *([f"The data can't tell: {few(lost)}."] if lost else [])]
         table = question.told(**columns(question, found, self._options.conf_level))
@@ -252,6 +281,13 @@ class NativeMarginal(Marginal, Inferring):
 def _alike(values: list[Any], levels: Any) -> Any:
     """Return values as the levels that they are."""
     return pd.Categorical(values, dtype=levels.dtype) if isinstance(levels, pd.Categorical) else np.array(values)
+
+
+def _apart(rows: Rows, wanted: Any, curve: Callable[[np.ndarray], np.ndarray], b: np.ndarray) -> np.ndarray:
+    """Return contrasts, shape (n, k), of the means that `curve` makes of coefficients, shape (n, p)."""
+    found = compared(replace(rows, X=curve(b).T), wanted, False)
+    assert found is not None
+    return found[0].X.T
 
 
 def _messages(grid: Grid, asked: set[str]) -> list[str]:

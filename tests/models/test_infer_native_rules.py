@@ -1,0 +1,96 @@
+"""Rules that `infer()` of `Lm` and `Lm2` holds: one scale of statistics, curves drawn as curves, what is asked kept."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from samples import fit, regression, trial
+from scipy import special
+
+from pymer4 import Lm, Lm2
+from pymer4.errors import ModelWarning, OptionError
+from pymer4.infer.targets import Question, Target
+from pymer4.models.native_marginal import _STEP
+
+pytestmark = pytest.mark.numeric
+
+
+def two_stage(formula: str = "y ~ x + z", **given) -> Lm2:
+    return fit(Lm2(formula, trial(), group="g", **given))
+
+
+def asked(model, L, offset=0.0):
+    """Return a model that was last asked about rows of its coefficients."""
+    names = [f"row {i}" for i in range(len(L))]
+    model._keep_asked(
+        "marginal", [Question("contrasts", Target(np.asarray(L, float), offset=np.asarray(offset)), names)]
+    )
+    return model
+
+
+@pytest.mark.parametrize("outcome", ["y", "count"])
+def test_permuted_cr0_is_on_the_scale_of_its_shuffles(outcome):
+    """CR0 and the errors of robust="cluster" differ by one factor, which leaves p of shuffles as they are."""
+    data, given = trial().assign(cl=lambda d: d.g % 8), {"family": "gaussian" if outcome == "y" else "poisson"}
+    plain = regression(f"{outcome} ~ x + z", data, given=given)
+    robust = regression(f"{outcome} ~ x + z", data, given=given, robust="cluster", cluster="cl")
+    with pytest.warns(ModelWarning, match="Intercept"):
+        found = plain.infer("perm", n_perm=99, seed=1, errors="CR0", cluster="cl")
+        wanted = robust.infer("perm", n_perm=99, seed=1)
+    np.testing.assert_array_equal(found["Perm-P-val"], wanted["Perm-P-val"])
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_slopes_on_the_response_scale_are_drawn_as_they_curve(grouped):
+    data, law = trial().assign(half=lambda d: d.g % 6, a=lambda d: np.where(d.cond == "a", "a", "b")), "binomial"
+    made = Lm2("yes ~ x + a", data, "half", law) if grouped else Lm("yes ~ x + a", data, law)
+    model, how = fit(made), {"n_boot": 99, "seed": 1}
+    model.emtrends("x", "a", at={"x": 0.5}, type="response", contrasts="pairwise")
+    found = model.infer("boot", **how)
+    slopes, apart = (part + q.target.offset for part, q in zip(model.resamples, model._asked["marginal"], strict=True))
+    model.infer("boot", on="coefs", **how)
+    b, step = model.resamples, _STEP * model._axes["x"].reach
+    eta = np.stack([b["Intercept"] + 0.5 * b["x"] + level * b["a[T.b]"] for level in (0, 1)], axis=1)
+    expected = (special.expit(eta + step * b[["x"]].to_numpy()) - special.expit(eta)) / step
+    np.testing.assert_allclose(slopes, expected, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(apart.iloc[:, 0], expected[:, 0] - expected[:, 1], atol=1e-9)
+    assert all(part.notna().all(axis=None) for part in found)
+    with pytest.raises(OptionError, match="no combinations of coefficients"):
+        model.infer("perm", n_perm=20)
+
+
+@pytest.mark.parametrize("family", ["gaussian", "poisson"])
+def test_raw_shuffles_do_not_test_what_an_offset_is_part_of(family):
+    model = regression(f"{'y' if family == 'gaussian' else 'count'} ~ x + z", given={"family": family})
+    with pytest.warns(ModelWarning, match="No p for row 1: the offset is a part of it"):
+        found = asked(model, [[0, 1, 0], [0, 0, 1]], [0, 0.3]).infer("perm", n_perm=49, seed=1)[0]
+    plain = asked(model, [[0, 1, 0]]).infer("perm", n_perm=49, seed=1)[0]
+    assert found["Perm-P-val"].tolist()[:1] == plain["Perm-P-val"].tolist() and np.isnan(found["Perm-P-val"].iloc[1])
+    if family == "gaussian":
+        lane = asked(model, [[0, 0, 1]], [0.3]).infer("perm", n_perm=49, seed=1, scheme="freedman-lane")[0]
+        moved = asked(model, [[0, 0, 1]]).infer("perm", n_perm=49, seed=1, scheme="freedman-lane", null=-0.3)[0]
+        assert lane["Perm-P-val"].tolist() == moved["Perm-P-val"].tolist()
+
+
+def test_contrasts_whose_offsets_cancel_are_tested():
+    model = regression("y ~ cond", trial().assign(o=lambda d: d.o + 0.7), given={"offset": "o"})
+    model.emmeans("cond", contrasts={"c": [0.1, 0.2, -0.3]})
+    with pytest.warns(ModelWarning, match="No p for"):
+        found = model.infer("perm", n_perm=49, seed=1)[1]
+    assert found["Perm-P-val"].notna().all()
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_an_asymptotic_table_stays_one(grouped):
+    model = two_stage("y ~ flag") if grouped else regression("y ~ flag")
+    asymptotic = model.emmeans("flag", ddf="asymptotic", contrasts="pairwise")
+    for table, wanted in zip(model.infer(), asymptotic, strict=True):
+        pd.testing.assert_frame_equal(table, wanted)
+        assert np.isinf(table["DF"]).all()
+
+
+@pytest.mark.parametrize("how", ["boot", "perm"])
+def test_an_lm2_refuses_clusters_that_it_would_not_take(how):
+    with pytest.raises(OptionError, match="cluster='h' is not for an Lm2"):
+        two_stage().infer(how, cluster="h")
