@@ -45,6 +45,7 @@ def adjusted(
     alternative: Alternative = "two-sided",
     rank: int = 1,
     V: np.ndarray | None = None,
+    k: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return adjusted p of one family of tests, and what its simultaneous limits take for the t quantile.
 
@@ -58,8 +59,7 @@ def adjusted(
     | `bonferroni`, `none` | k p, p | the same |
     | `holm`, `hochberg`, `hommel`, `fdr`, `BH`, `BY` | `adjusted_p` | Bonferroni's |
 
-    A test with no statistic has no p, and counts as one of the k, as in emmeans; `mvt` leaves it out, where emmeans has
-    no p for the whole family. p of `mvt` have relative errors of 1e-3 in families of rank 10 and less, of 1e-2 in those
+    A test with no statistic has no p, and by default is none of the k, as in emmeans from 1.9 on. p of `mvt` have relative errors of 1e-3 in families of rank 10 and less, of 1e-2 in those
     of rank 50; its df are rounded down from .75, at least 1, and infinite above 9999, as emmeans has them for mvtnorm.
 
     Args:
@@ -70,6 +70,7 @@ def adjusted(
         alternative: `"greater"` and `"less"` for one-sided tests, limits of which are estimate ∓ critical se.
         rank: of the family's rows of L; for `scheffe`.
         V: covariance of the estimates, L V L', up to scale, shape (k, k); for `mvt`.
+        k: tests in the family, by default those with a statistic.
 
     Returns:
         p and critical values, shape (k,) each. Both are NaN where df is not above 0, p where the statistic is.
@@ -86,7 +87,8 @@ def adjusted(
     two_sided = alternative == "two-sided"
     if not two_sided and adjust in _TWO_SIDED:
         raise OptionError(f"adjust={adjust!r} is for two-sided tests. Use 'sidak' for alternative={alternative!r}.")
-    k, alpha, sides = len(t), 1 - level, 2 if two_sided else 1
+    k = max(1, int((~np.isnan(t)).sum()) if k is None else k)
+    alpha, sides = 1 - level, 2 if two_sided else 1
     one = p_value(t, df, alternative)
     if adjust in _OF_P:
         return adjusted_p(one, adjust, k), t_quantile(alpha / sides / (1 if adjust == "none" else k), df)

@@ -84,6 +84,7 @@ def adjusting(
             if how == "scheffe":
                 more["rank"] = len(independent_rows(L[group], noise))
             asked = (statistic[group], found.df[group], how)
+            more["k"] = int((~np.isnan(found.values[group])).sum())
             p[group], reach[group] = adjusted(*asked, level=level, alternative=alternative, **more)
         return p, reach
 

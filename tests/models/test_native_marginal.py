@@ -220,6 +220,9 @@ def test_slopes(name, var, specs, at, type):
     check(name, specs, at=at, var=var, type=type, contrasts=None if specs is None else "pairwise")
 
 
+STOPPED = (("more holes", None), ("absent", "first"))
+
+
 # emmeans tells F to 3 and df to 2 places, and p of them as they were.
 @pytest.mark.parametrize("by", [None, "first"])
 @pytest.mark.parametrize("name", [name for name in MODELS if name not in ("rates", "cauchit")])
@@ -228,6 +231,8 @@ def test_joint_tests(name, by):
     by = by and next(iter(model._grid_predictors().factors))
     if by and len(model._grid_predictors().factors) + len(model._grid_predictors().covariates) == 1:
         pytest.skip("nothing is left to test")
+    if (name, by and "first") in STOPPED and emmeans.leaves_out():
+        pytest.skip("this emmeans stops with an error of its own")
     told = emmeans.said(rows(MODELS[name][0]), in_r(name), f"joint_tests(m{f', by = {by!r}' if by else ''})", None)
     found = model.joint_tests(by)
     joint_alike(found, told, 10 * TOLERANCE.get(name, 1e-7))
