@@ -59,8 +59,9 @@ def adjusted(
     | `bonferroni`, `none` | k p, p | the same |
     | `holm`, `hochberg`, `hommel`, `fdr`, `BH`, `BY` | `adjusted_p` | Bonferroni's |
 
-    A test with no statistic has no p, and by default is none of the k, as in emmeans from 1.9 on. p of `mvt` have relative errors of 1e-3 in families of rank 10 and less, of 1e-2 in those
-    of rank 50; its df are rounded down from .75, at least 1, and infinite above 9999, as emmeans has them for mvtnorm.
+    A test with no statistic has no p, and by default is none of the k, as in emmeans from 1.9 on. p of `mvt` have
+    relative errors of 1e-3 in families of rank 10 and less, of 1e-2 in those of rank 50; its df are rounded down from
+    .75, at least 1, and infinite above 9999, as emmeans has them for mvtnorm.
 
     Args:
         statistic: t, or z where df are infinite, shape (k,).
