@@ -12,7 +12,7 @@ from pymer4.fit.cluster_robust import clustered
 from pymer4.fit.distributions import link_function
 from pymer4.fit.glm import GeneralizedFit
 from pymer4.fit.linear import LinearFit
-from pymer4.fit.sandwich import Errors, Kind, covariance, df_of, unequal_variances, welch_df
+from pymer4.fit.sandwich import Errors, Kind, covariance, unequal_variances
 
 Array: TypeAlias = np.ndarray
 ErrorKind = Literal["iid", "hc0", "hc1", "hc2", "hc3", "cr0", "cr2", "unequal_var"]
@@ -58,37 +58,30 @@ def resolve_error_type(errors: object, is_linear: bool = True) -> ErrorKind:
 def errors_of(
     fit: LinearFit | GeneralizedFit,
     X: Array,
-    kind: ErrorKind | Kind,
+    kind: ErrorKind,
     *,
     clusters: Array | None = None,
     cells: Array | None = None,
-    groups: tuple[Array, Array] | None = None,
     df: float | None = None,
-    n_lags: int = 1,
 ) -> Errors:
     """Return the errors of a regression.
 
     | kind | covariance | degrees of freedom |
     | --- | --- | --- |
-    | `iid` | the model's own | `df`; with variances of groups Welch and Satterthwaite's |
-    | `hc0` to `hc3`, `hac` | `sandwich.covariance` | `df` |
-    | `cluster` | `sandwich.covariance` | `df`, by default G − k |
+    | `iid`, `hc0` to `hc3` | `sandwich.covariance` | `df` |
     | `cr0`, `cr2` | `cluster_robust.clustered` | G − 1, Satterthwaite's |
     | `unequal_var` | `sandwich.unequal_variances` | Satterthwaite's |
 
     Args:
         fit: a fitted model; a linear one for `unequal_var`.
-        X: its design, shape (n, p), rows in order of time for `hac`.
+        X: its design, shape (n, p).
         kind: see the table.
-        clusters: code of the cluster of each row, shape (n,), for `cr0`, `cr2` and `cluster`.
+        clusters: code of the cluster of each row, shape (n,), for `cr0` and `cr2`.
         cells: code of the cell of each row, shape (n,), for `unequal_var`.
-        groups: where weights are the inverse variances of groups: the group of each row, 0 to G − 1, shape (n,), and
-            the variances, shape (G,).
         df: of the model's own tests, inf where these are by z; None for n − k.
-        n_lags: for `hac`.
 
     Raises:
-        DataError: fewer than two clusters, or for `cluster` no more than coefficients.
+        DataError: fewer than two clusters.
 
     Examples:
         >>> from pymer4.fit.linear import least_squares
@@ -104,10 +97,7 @@ def errors_of(
     if kind == "unequal_var":
         assert cells is not None
         return unequal_variances(fit, X, cells)
-    V = covariance(fit, X, cast(Kind, kind), clusters, n_lags)
-    if kind == "iid" and groups is not None:
-        return Errors(V, partial(welch_df, X, *groups))
-    return Errors(V, partial(_constant, df_of(cast(Kind, kind), fit, clusters) if df is None else df))
+    return Errors(covariance(fit, X, cast(Kind, kind)), partial(_constant, float(fit.df_resid) if df is None else df))
 
 
 def _constant(df: float, L: Array) -> Array:

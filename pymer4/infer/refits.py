@@ -15,11 +15,14 @@ from pymer4.fit import many_glm
 from pymer4.fit.basis import Basis
 from pymer4.fit.distributions import Array
 from pymer4.fit.glm import generalized
-from pymer4.fit.linear import ALIAS_TOLERANCE, GLM_TOLERANCE, independent_columns
+from pymer4.fit.influence import jackknife
+from pymer4.fit.linear import ALIAS_TOLERANCE, GLM_TOLERANCE, independent_columns, least_squares
 from pymer4.infer import replicates
 from pymer4.work import BLOCK, Note, map_chunks
 
 Vector: TypeAlias = Array | None
+
+_TOLD = 0.999  # leverage of a row, below which 1 − h keeps its digits
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,15 +58,21 @@ class Regression:
             n_jobs: workers.
             note: is told of each chunk.
         """
+        if self.is_linear and self.groups is None and len(folds) == len(fold):
+            fit = least_squares(X, self.y, self.weights, self.offset)
+            if fit.leverages(X).max() < _TOLD:
+                b = jackknife(fit, X)[np.argsort(fold)]
+                note(b)
+                return np.column_stack([b, np.ones(len(b))])
         starts = np.arange(folds[0], folds[-1] + 1, max(1, BLOCK // len(fold)))
         work = np.column_stack([starts, np.diff([*starts, folds[-1] + 1])])
         if self.is_linear:
-            fit = partial(self._linear, Basis.of(X, self.weights), fold)
+            refit = partial(self._linear, Basis.of(X, self.weights), fold)
         else:
             prior = np.ones(len(X)) if self.weights is None else self.weights
             start = generalized(X, self.y, *self.law, prior, self.offset).b
-            fit = partial(self._generalized, Basis.of(X, tol=GLM_TOLERANCE), fold, prior, start)
-        return map_chunks(replicates.stacked, work, n_jobs, fit, note=note)
+            refit = partial(self._generalized, Basis.of(X, tol=GLM_TOLERANCE), fold, prior, start)
+        return map_chunks(replicates.stacked, work, n_jobs, refit, note=note)
 
     def _linear(self, basis: Basis, fold: Array, first: int, k: int) -> Array:
         free = self.y if self.offset is None else self.y - self.offset

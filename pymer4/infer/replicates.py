@@ -33,7 +33,8 @@ from pymer4.work import BLOCK, Note, blocks, map_chunks, one_blas_thread
 Names: TypeAlias = tuple[str, str]  # family and link
 Vector: TypeAlias = Array | None
 
-_ROWS = 4  # blocks of linear models hold so many times the numbers of `work.BLOCK`, for fewer calls
+ROWS = 4
+"""Blocks of linear models hold so many times the numbers of `work.BLOCK`, for fewer calls."""
 
 
 def stacked(draw: Callable[[int, int], Array], work: Iterable[Array]) -> Array:
@@ -64,7 +65,7 @@ def bootstrap_linear(
     NaN where a sample leaves a column aliased (or a group without a variance).
     """
     draw = partial(_drawn, Basis.of(X, weights), y if offset is None else y - offset, groups, clusters)
-    return map_chunks(stacked, blocks(seed, n_boot, len(y) // _ROWS), n_jobs, draw, note=note)
+    return map_chunks(stacked, blocks(seed, n_boot, len(y) // ROWS), n_jobs, draw, note=note)
 
 
 def bootstrap_generalized(
@@ -224,7 +225,7 @@ def permute_linear(
         draw = partial(_shuffled, basis, free, meat, groups, weights, within)
     else:
         draw = partial(_freedman_lane, basis, _reduced_fits(basis, free, null), meat, groups, within)
-    return map_chunks(stacked, blocks(seed, n_perm, len(y) // _ROWS), n_jobs, draw, note=note)
+    return map_chunks(stacked, blocks(seed, n_perm, len(y) // ROWS), n_jobs, draw, note=note)
 
 
 def permute_generalized(

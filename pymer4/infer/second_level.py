@@ -18,8 +18,8 @@ from pymer4.fit import sandwich
 from pymer4.fit.basis import Basis, sums_by
 from pymer4.fit.batched import unpacked
 from pymer4.fit.linear import least_squares
-from pymer4.infer.replicates import bootstrap_linear, stacked, t_statistics
-from pymer4.infer.resample import flips
+from pymer4.infer.replicates import ROWS, stacked, t_statistics
+from pymer4.infer.resample import boot_counts, flips
 from pymer4.work import Note, blocks, map_chunks
 
 PermOn = Literal["tstat", "coef"]
@@ -42,18 +42,17 @@ class SecondLevel:
     clusters: np.ndarray | None
     n_lags: int
 
-    @property
-    def testable(self) -> int:
-        """How many coefficients are there in more than one group."""
-        return int(((~np.isnan(self.values)).sum(axis=0) > 1).sum())
+    def patterns(self) -> list[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
+        """Return for each set of groups, of two at least, the coefficients that these alone have, values and clusters.
 
-    def columns(self) -> list[tuple[np.ndarray, np.ndarray | None]]:
-        """Return the values and clusters of the groups that have each coefficient."""
+        Which of the p coefficients, shape (k,), their values, shape (groups, k), and codes, shape (groups,), or None.
+        """
+        sets, own = np.unique(~np.isnan(self.values), axis=1, return_inverse=True)
         found = []
-        for values in self.values.T:
-            there = ~np.isnan(values)
+        for j in np.flatnonzero(sets.sum(axis=0) > 1):
+            there, columns = sets[:, j], np.flatnonzero(own.ravel() == j)
             clusters = None if self.clusters is None else compact(self.clusters[there])[0]
-            found.append((values[there], clusters))
+            found.append((columns, self.values[np.ix_(there, columns)], clusters))
         return found
 
 
@@ -63,19 +62,23 @@ def tested(stage: SecondLevel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     Raises:
         DataError: no more clusters than one.
     """
-    rows = [_mean(values, stage.kind, clusters, stage.n_lags) for values, clusters in stage.columns()]
-    return tuple(np.array(rows, dtype=float).reshape(-1, 3).T)
-
-
-def _mean(
-    values: np.ndarray, kind: sandwich.Kind, clusters: np.ndarray | None, n_lags: int
-) -> tuple[float, float, float]:
-    if len(values) < 2:
-        return values.mean() if len(values) else np.nan, np.nan, np.nan
-    X = np.ones((len(values), 1))
-    fit = least_squares(X, values)
-    df = sandwich.df_of(kind, fit, clusters)
-    return fit.b[0], np.sqrt(sandwich.covariance(fit, X, kind, clusters, n_lags)[0, 0]), df
+    there = ~np.isnan(stage.values)
+    with np.errstate(invalid="ignore"):
+        means = np.where(there, stage.values, 0.0).sum(axis=0) / there.sum(axis=0)
+    se, df = np.full((2, len(means)), np.nan)
+    for columns, values, clusters in stage.patterns():
+        basis = Basis.of(np.ones((len(values), 1)))
+        means[columns] += (values - means[columns]).mean(axis=0)
+        e = (values - means[columns]).T
+        if stage.kind == "iid":
+            variances = np.square(e).mean(axis=1) / (len(values) - 1)
+        else:
+            meat = sandwich.Meat.of(stage.kind, clusters, stage.n_lags)
+            elements = meat.elements(basis, e, np.full((1, len(values)), 1 / len(values)))
+            variances = sandwich.sandwiched(basis, np.eye(1)[None], elements)[:, 0]
+        se[columns] = np.sqrt(variances)
+        df[columns] = sandwich.df_of(stage.kind, least_squares(basis.X, values[:, 0]), clusters)
+    return means, se, df
 
 
 def covariance_of_means(stage: SecondLevel, se: np.ndarray) -> np.ndarray:
@@ -101,12 +104,16 @@ def bootstrap_means(
     stage: SecondLevel, n_boot: int, seed: int, n_jobs: int = 1, note: Note | None = None
 ) -> np.ndarray:
     """Return the means of groups drawn with replacement, or of whole clusters of them, shape (n_boot, p)."""
-    draws = np.full((n_boot, stage.values.shape[1]), np.nan)
-    for j, (values, clusters) in enumerate(stage.columns()):
-        if len(values) > 1:
-            X = np.ones((len(values), 1))
-            draws[:, j] = bootstrap_linear(X, values, n_boot, seed, clusters=clusters, n_jobs=n_jobs, note=note)[:, 0]
-    return draws
+    means = np.full((n_boot, stage.values.shape[1]), np.nan)
+    for columns, values, clusters in stage.patterns():
+        work = blocks(seed, n_boot, len(values) // ROWS)
+        means[:, columns] = map_chunks(stacked, work, n_jobs, partial(_drawn, values, clusters), note=note)
+    return means
+
+
+def _drawn(values: np.ndarray, clusters: np.ndarray | None, seed: int, k: int) -> np.ndarray:
+    counts, means = boot_counts(len(values), k, seed, clusters), values.mean(axis=0)
+    return means + counts @ (values - means) / counts.sum(axis=1, keepdims=True)
 
 
 def without_each(stage: SecondLevel) -> np.ndarray:
@@ -127,11 +134,10 @@ def flipped_statistics(
     They are t with the errors of `stage.kind`, or means where `on` is `"coef"`.
     """
     null = np.full((n_perm, stage.values.shape[1]), np.nan)
-    for j, (values, clusters) in enumerate(stage.columns()):
-        if len(values) > 1:
-            meat = None if on == "coef" else sandwich.Meat.of(stage.kind, clusters, stage.n_lags)
-            draw = partial(_flipped, values, clusters, meat)
-            null[:, j] = map_chunks(stacked, blocks(seed, n_perm, len(values)), n_jobs, draw, note=note)
+    for columns, values, clusters in stage.patterns():
+        meat = None if on == "coef" else sandwich.Meat.of(stage.kind, clusters, stage.n_lags)
+        draw = partial(_flipped, values, clusters, meat)
+        null[:, columns] = map_chunks(stacked, blocks(seed, n_perm, len(values)), n_jobs, draw, note=note)
     return null
 
 
@@ -139,7 +145,8 @@ def _flipped(
     values: np.ndarray, clusters: np.ndarray | None, meat: sandwich.Meat | None, seed: int, k: int
 ) -> np.ndarray:
     units = np.arange(len(values)) if clusters is None else clusters
-    drawn = values * flips(int(units.max()) + 1, k, seed)[:, units]
+    signs = flips(int(units.max()) + 1, k, seed)[:, units]
     if meat is None:
-        return drawn.mean(axis=1)
-    return t_statistics(Basis.of(np.ones((len(values), 1))), drawn, meat)[0][:, 0]
+        return np.stack([(column * signs).mean(axis=1) for column in values.T], axis=1)
+    basis = Basis.of(np.ones((len(values), 1)))
+    return np.concatenate([t_statistics(basis, column * signs, meat)[0] for column in values.T], axis=1)

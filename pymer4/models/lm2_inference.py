@@ -13,10 +13,9 @@ from pymer4.data.sample import Sample
 from pymer4.errors import OptionError
 from pymer4.fit import sandwich
 from pymer4.infer import second_level
-from pymer4.infer.draws import Interval
-from pymer4.infer.options import Drawing, InferOptions, On
+from pymer4.infer.options import Drawing, InferOptions
 from pymer4.infer.second_level import PermOn, SecondLevel
-from pymer4.infer.targets import Draws, Estimates, Null, Question, Target
+from pymer4.infer.targets import Draws, Estimates, Null, Question
 from pymer4.models.native_folds import Lm2Folds
 from pymer4.work import progress, told_rows
 
@@ -25,16 +24,6 @@ _KINDS: dict[str, sandwich.Kind] = {"HC0": "hc0", "HC1": "hc1", "HC2": "hc2", "H
 
 class Lm2Inference(Lm2Folds):
     """What `infer()` and `fit(conf_int=, permute=)` ask of an `Lm2`: groups are drawn, flipped, and left out."""
-
-    def _own_questions(self, on: On) -> Sequence[Question]:
-        fit = self._fit
-        if on == "coefs":
-            return [Question("coefs", Target(np.eye(len(fit.b))), rows=fit.terms)]
-        found = self._sample()
-        return [Question("predictions", Target(found.X, self.link), rows=self._frame.index[found.used])]
-
-    def _interval(self, options: InferOptions) -> Interval:
-        return options.ci_type or ("percentile" if options.on == "predictions" else "bca")
 
     def _stage(self, question: Question, options: InferOptions) -> SecondLevel:
         """Return the values L b of the groups, and how their means are tested."""
@@ -78,8 +67,12 @@ class Lm2Inference(Lm2Folds):
         return question.target.replicates(of(self._stage(self._own_questions("coefs")[0], options)))
 
     def _means(self, stage: SecondLevel, how: Drawing) -> np.ndarray:
-        with progress("bootstrap draws, by coefficient", how.n * stage.testable, how.verbose) as advance:
+        with progress("bootstrap draws", how.n * len(stage.patterns()), how.verbose) as advance:
             return second_level.bootstrap_means(stage, how.n, how.seed, how.n_jobs, told_rows(advance))
+
+    def _left_out(self, _: InferOptions) -> int:
+        stage = self._fit.stage
+        return len(stage.values) if stage.clusters is None else int(stage.clusters.max()) + 1
 
     def _jackknife(self, question: Question, options: InferOptions) -> np.ndarray:
         return self._replicates(question, options, second_level.without_each)
@@ -88,9 +81,7 @@ class Lm2Inference(Lm2Folds):
         return self._means(self._fit.stage, how)
 
     def _coefficient_null(self, _: Sample, how: Drawing) -> Null:
-        on, found = self._options.perm_on, self._fit
-        observed = found.b if on == "coef" else found.tested.statistic
-        return Null(observed, self._flipped(found.stage, on, how))
+        return self._flipped(self._fit.stage, self._options.perm_on, how)
 
     def _null(self, question: Question, options: InferOptions) -> Null:
         if options.scheme != "raw":
@@ -100,14 +91,15 @@ class Lm2Inference(Lm2Folds):
             )
         self._require_rows(question)
         stage = self._stage(question, options)
-        stage = replace(stage, values=stage.values - options.null)
+        return self._flipped(replace(stage, values=stage.values - options.null), "tstat", options.drawing)
+
+    def _flipped(self, stage: SecondLevel, on: PermOn, how: Drawing) -> Null:
         means, se, _ = second_level.tested(stage)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return Null(means / se, self._flipped(stage, "tstat", options.drawing))
-
-    def _flipped(self, stage: SecondLevel, on: PermOn, how: Drawing) -> np.ndarray:
-        with progress("sign flips", how.n * stage.testable, how.verbose) as advance:
-            return second_level.flipped_statistics(stage, on, how.n, how.seed, how.n_jobs, told_rows(advance))
+            observed = means if on == "coef" else means / se
+        with progress("sign flips", how.n * len(stage.patterns()), how.verbose) as advance:
+            drawn = second_level.flipped_statistics(stage, on, how.n, how.seed, how.n_jobs, told_rows(advance))
+        return Null(observed, drawn)
 
     @property
     def _law(self) -> tuple[str, str]:

@@ -17,10 +17,9 @@ from pymer4.fit.influence import jackknife
 from pymer4.fit.robust_errors import errors_of, resolve_error_type
 from pymer4.fit.sandwich import Errors
 from pymer4.infer import replicates
-from pymer4.infer.draws import Interval
-from pymer4.infer.options import Drawing, InferOptions, On
+from pymer4.infer.options import Drawing, InferOptions
 from pymer4.infer.resample import MOST_KEPT, kept, untestable
-from pymer4.infer.targets import Draws, Estimates, Null, Question, Target
+from pymer4.infer.targets import Draws, Estimates, Null, Question
 from pymer4.infer.verb import require_shuffles
 from pymer4.models.native_folds import LmFolds
 from pymer4.work import progress, told_rows
@@ -32,17 +31,6 @@ class LmInference(LmFolds):
     Bootstrap draws are rows with their weights and offsets, or whole clusters (Cameron, Gelbach & Miller 2008, Review
     of Economics and Statistics 90). Weights from a column are those of the data, in every draw.
     """
-
-    def _own_questions(self, on: On) -> Sequence[Question]:
-        fit = self._fit
-        if on == "coefs":
-            return [Question("coefs", Target(np.eye(len(fit.b))), rows=fit.terms)]
-        found = self._sample()
-        target = Target(found.X, self.link, 0.0 if found.offset is None else found.offset)
-        return [Question("predictions", target, rows=self._frame.index[found.used])]
-
-    def _interval(self, options: InferOptions) -> Interval:
-        return options.ci_type or ("percentile" if options.on == "predictions" else "bca")
 
     # Estimates and their errors.
 
@@ -89,6 +77,11 @@ class LmInference(LmFolds):
         if options.cluster is None:
             return found.clusters
         return codes_of_rows("cluster", options.cluster, self._frame, found.used)
+
+    def _left_out(self, options: InferOptions) -> int:
+        found = self._sample()
+        clusters = self._clusters(found, options)
+        return len(found.y) if clusters is None else int(clusters.max()) + 1
 
     def _jackknife(self, question: Question, options: InferOptions) -> np.ndarray:
         found = self._sample()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, ClassVar
@@ -17,23 +17,24 @@ from pymer4.data.intake import RowValues
 from pymer4.data.sample import Sample, sample
 from pymer4.data.scope import Scope
 from pymer4.data.terms import Terms, parse
-from pymer4.errors import count
+from pymer4.errors import OptionError, count
 from pymer4.fit.glm import GeneralizedFit
 from pymer4.fit.grouped import GroupedFit
 from pymer4.fit.linear import LinearFit
 from pymer4.fit.quantile_residuals import quantile_residuals
 from pymer4.infer.asymptotic import Inference
-from pymer4.infer.draws import from_draws, from_null
-from pymer4.infer.options import Drawing
+from pymer4.infer.draws import Interval, from_draws, from_null
+from pymer4.infer.options import Drawing, InferOptions, On
 from pymer4.infer.responses import simulate_response
 from pymer4.infer.second_level import SecondLevel
-from pymer4.infer.targets import Null
+from pymer4.infer.targets import Null, Question, Target
 from pymer4.models.base import spread
 from pymer4.models.native_marginal import NativeMarginal
 from pymer4.models.options import Lm2Options, LmOptions, NativeOptions
 from pymer4.plots.residuals import Residuals
 from pymer4.work import Seed, generator, one_blas_thread, seed_stream
 
+_MOST_LEFT_OUT = 50_000_000  # numbers, 0.4 GB
 _WHOLE = 1e-3  # how far R's glm() lets counts be from whole numbers
 
 
@@ -146,6 +147,29 @@ class NativeModel(NativeMarginal):
         found, matrices = self._fit, self._design.matrices
         X = matrices.X[found.used[matrices.used]][:, found.kept]
         return pd.DataFrame(X, self._frame.index[found.used], pd.Index(found.names, dtype=object))
+
+    # What inference asks.
+
+    _left_out: Callable[[InferOptions], int]  # how many units bca leaves out in turn
+
+    def _own_questions(self, on: On) -> Sequence[Question]:
+        fit = self._fit
+        if on == "coefs":
+            return [Question("coefs", Target(np.eye(len(fit.b))), rows=fit.terms)]
+        found = self._sample()
+        target = Target(found.X, self.link, 0.0 if found.offset is None else found.offset)
+        return [Question("predictions", target, rows=self._frame.index[found.used])]
+
+    def _interval(self, options: InferOptions) -> Interval:
+        kind = options.ci_type or ("percentile" if options.on == "predictions" else "bca")
+        if kind == "bca":
+            m, k = self._left_out(options), max(len(each.target.L) for each in self._questions(options.on))
+            if m * k > _MOST_LEFT_OUT:
+                raise OptionError(
+                    f"ci_type='bca' would hold {k} quantities without each of {m} units in turn, which takes "
+                    f"{m * k * 8 / 1e9:.1f} GB. Use ci_type='percentile', or predict() fewer rows first."
+                )
+        return kind
 
     # What a fit shows.
 

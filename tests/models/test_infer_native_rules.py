@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +12,8 @@ from scipy import special
 
 from pymer4 import Lm, Lm2
 from pymer4.errors import ModelWarning, OptionError
+from pymer4.infer import second_level
+from pymer4.infer.second_level import SecondLevel
 from pymer4.infer.targets import Question, Target
 from pymer4.models.native_marginal import _STEP
 
@@ -94,3 +98,41 @@ def test_an_asymptotic_table_stays_one(grouped):
 def test_an_lm2_refuses_clusters_that_it_would_not_take(how):
     with pytest.raises(OptionError, match="cluster='h' is not for an Lm2"):
         two_stage().infer(how, cluster="h")
+
+
+@pytest.mark.parametrize("kind", ["iid", "hc3", "hac", "cluster"])
+def test_coefficients_with_the_same_groups_have_the_numbers_of_each_alone(kind):
+    values, clusters = np.random.default_rng(1).normal(1, 1, (20, 4)), np.arange(20) % 6
+    values[[0, 3], 1:3], values[1:, 3] = np.nan, np.nan
+    stage = SecondLevel(values, kind, clusters if kind == "cluster" else None, 2)
+
+    def numbers(stage: SecondLevel) -> np.ndarray:
+        flipped = [second_level.flipped_statistics(stage, on, 30, 4) for on in ("tstat", "coef")]
+        return np.concatenate([*flipped, second_level.bootstrap_means(stage, 30, 5), second_level.tested(stage)])
+
+    found = numbers(stage)
+    for j, column in enumerate(values.T):
+        there = ~np.isnan(column)
+        alone = replace(stage, values=column[there, None], clusters=None if stage.clusters is None else clusters[there])
+        np.testing.assert_allclose(found[:, [j]], numbers(alone), rtol=1e-12)
+    assert np.isnan(found[:, 3]).sum() == len(found) - 1
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_bca_of_too_many_predictions_is_refused_before_it_starts(grouped):
+    model = two_stage() if grouped else regression("y ~ x + z")
+    model.predict(pd.concat([trial()] * 10_000, ignore_index=True))
+    with pytest.raises(OptionError, match="Use ci_type='percentile'"):
+        model.infer("boot", ci_type="bca", n_boot=60)
+
+
+@pytest.mark.parametrize("far", [0.0, 1e4])
+def test_a_weighted_regression_without_each_row_is_that_of_the_others(far):
+    data = trial().iloc[:40].assign(x=lambda d: d.x + far * (d.index == d.index[3]))
+    model = regression("y ~ x + z", data, given={"offset": "o"}, weights=data["w"])
+    model.infer("cv", k="loo")
+    errors = []
+    for i in range(len(data)):
+        rest, own = data.drop(data.index[i]), data.iloc[[i]]
+        errors.append(own["y"] - regression("y ~ x + z", rest, given={"offset": "o"}, weights=rest["w"]).predict(own))
+    np.testing.assert_allclose(model.cv["RMSE"].iloc[:-1], np.abs(np.concatenate(errors)), rtol=1e-7)
