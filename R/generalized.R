@@ -52,16 +52,17 @@ family_call <- function(family) {
   if (is.null(family$link)) as.call(list(maker)) else as.call(list(maker, link = family$link))
 }
 
-# As linear_refitter(), by lme4's own steps: the deviance depends on the coefficients too.
+# As linear_refitter(), by lme4's own steps: the deviance depends on the coefficients too. `change` makes another model
+# of it first.
 generalized_refitter <- function(model) {
   starts_at_outcome <- model@resp$family$family == "Gamma"
   # From a response without the rows left out, refit() would take them once more.
   attr(model@frame, "na.action") <- NULL
   # Gaussian outcomes may lie where the link is not defined, so that their family finds no start by itself.
   if (model@resp$family$family == "gaussian") model@frame[["(etastart)"]] <- as.vector(model@resp$eta)
-  function(response) {
+  function(response, change = identity) {
     if (starts_at_outcome) model@frame[["(mustart)"]] <- as.numeric(response)
-    fit <- finite(lme4::refit(model, response))
+    fit <- finite(lme4::refit(change(model), response))
     list(
       theta = lme4::getME(fit, "theta"), spread = sqrt(effect_variance(fit)), sigma = stats::sigma(fit),
       beta = lme4::fixef(fit), V = fixed_covariance(fit)

@@ -1,29 +1,56 @@
-# Permutation tests of the coefficients: the outcome is shuffled within clusters.
+# Permutation tests of the coefficients: the outcome is shuffled within clusters, with its weight: the inverse of its
+# variance, or its trials. It leaves the offset of a linear model behind; that of another, as an exposure, moves too.
 
 # Statistics l b / se of rows of L, a row for each seed. `within` is a grouping factor, NULL for the first.
 permute_mixed <- function(model, L, within, seeds) {
-  response <- stats::model.response(stats::model.frame(model))
   cluster <- clusters(model, within)
   together <- order(cluster)
-  draw <- function() {
-    shuffled <- order(cluster, stats::runif(length(cluster)))
-    if (is.matrix(response)) {
-      response[together, ] <- response[shuffled, ]
-    } else {
-      response[together] <- response[shuffled]
+  draw <- function() replace(seq_along(cluster), together, order(cluster, stats::runif(length(cluster))))
+  refit <- if (lme4::isLMM(model)) linear_shuffler(model) else generalized_shuffler(model)
+  replicates(model, seeds, nrow(L), draw, function(fit) row_statistics(L, fit$beta, fit$V), refit)
+}
+
+# Functions that fit the model to outcomes from other rows.
+linear_shuffler <- function(model) {
+  offset <- model@resp$offset + 0
+  free <- model@resp$y - offset
+  weights <- model@frame[["(weights)"]]
+  refit <- if (is.null(weights)) linear_refitter(model)
+  function(rows) {
+    if (!is.null(weights)) {
+      model@frame[["(weights)"]] <- weights[rows]
+      refit <- linear_refitter(model)
     }
-    response
+    refit(free[rows] + offset)
   }
-  replicates(model, seeds, nrow(L), draw, function(fit) row_statistics(L, fit$beta, fit$V))
+}
+
+# lme4::refit() takes offset and weights from the frame, and the offset from the response module too.
+generalized_shuffler <- function(model) {
+  own <- lapply(list(y = model@resp$y, weights = model@resp$weights, offset = model@resp$offset), function(v) v + 0)
+  attr(attr(model@frame, "terms"), "offset") <- NULL
+  refit <- generalized_refitter(model)
+  function(rows) {
+    refit(own$y[rows], function(model) {
+      model@frame[[1]] <- own$y[rows]
+      model@frame[["(weights)"]] <- own$weights[rows]
+      model@frame[["(offset)"]] <- own$offset[rows]
+      model@resp <- model@resp$copy()
+      model@resp$setOffset(own$offset[rows])
+      model
+    })
+  }
 }
 
 row_statistics <- function(L, b, V, null = 0) (as.vector(L %*% b) - null) / sqrt(row_form(L, V))
 
-# The statistics of the fit itself, and what tells which rows shuffles can test: the design and the clusters.
+# The statistics of the fit itself, and what tells which rows shuffles can test: the design, the clusters, and the size
+# of the offsets.
 shuffled_mixed <- function(model, L, within) {
   list(
     observed = row_statistics(L, lme4::fixef(model), fixed_covariance(model)),
-    X = matrix(lme4::getME(model, "X"), nrow(model@frame)), cluster = clusters(model, within)
+    X = matrix(lme4::getME(model, "X"), nrow(model@frame)), cluster = clusters(model, within),
+    offset = scalar(max(abs(model@resp$offset)))
   )
 }
 

@@ -96,8 +96,7 @@ counted_trials <- function(share, trials) {
 
 # Fit the model to one response a seed; `values` has a row of `summary` for each. One that can't be fitted is a row of
 # NA, and `reasons` says why, "" for the others. A draw depends on its own seed alone.
-replicates <- function(model, seeds, width, draw, summary) {
-  refit <- if (lme4::isLMM(model)) linear_refitter(model) else generalized_refitter(model)
+replicates <- function(model, seeds, width, draw, summary, refit = refitter(model)) {
   reasons <- character(length(seeds))
   one <- function(i) {
     set_stream(seeds[i])
@@ -115,6 +114,8 @@ replicates <- function(model, seeds, width, draw, summary) {
   }, numeric(width))
   list(values = matrix(rows, length(seeds), width, byrow = TRUE), reasons = reasons)
 }
+
+refitter <- function(model) if (lme4::isLMM(model)) linear_refitter(model) else generalized_refitter(model)
 
 # A function that fits the model to another response, and returns its parameters and the covariance
 # of the coefficients. It works on a deviance function of its own, so the model is left alone

@@ -26,6 +26,7 @@ from pymer4.models.lmer_inference import LmerInference
 from pymer4.rbridge import bridge
 from pymer4.work import seed_stream
 
+_CANCELLED = 1e-10  # share of the largest offset, below which what a contrast leaves of offsets is rounding
 _LEAST_SHUFFLED = 0.9  # share of an estimate that shuffled residuals keep, above which p says next to nothing
 
 
@@ -61,6 +62,11 @@ class LmerAnswering(LmerInference):
             raise OptionError(
                 f"cluster={options.cluster!r} is not for how='boot' of an Lmer, which draws new random effects for all "
                 "groups. Leave it out."
+            )
+        if options.how == "perm" and options.scheme != "raw" and options.cluster is not None:
+            raise OptionError(
+                f"cluster={options.cluster!r} is not for scheme={options.scheme!r} of an Lmer, which shuffles whitened "
+                "residuals over all rows. Leave it out."
             )
         if options.which != "fixef" and options.how == "boot" and options.on not in ("coefs", "variance"):
             raise OptionError(
@@ -105,13 +111,15 @@ class LmerAnswering(LmerInference):
             return Estimates(np.asarray(found), none, none, lambda: np.diag(none), False)
         L = question.target.L
         b = self.coefs[tables.ESTIMATE].to_numpy()
-        conditional = question.about == "predictions" and self._is_conditional
-        if options.errors != "iid":
-            if conditional:
+        if question.about == "predictions" and self._is_conditional:
+            if options.errors != "iid":
                 raise OptionError(
                     f"errors={options.errors!r} is of the coefficients, and predictions with use_rfx=True have random "
                     "effects too. Use errors='iid', or predict(use_rfx=False) first."
                 )
+            se, df = self._of_groups(options)
+            return Estimates(L @ b, se, df, lambda: np.full((len(L), len(L)), np.nan), not np.isfinite(df).any())
+        if options.errors != "iid":
             errors = self._clustered(options)
         else:
             ddf = (question.attrs or {}).get("ddf", self._options.ddf) if self._linear else "asymptotic"
@@ -120,8 +128,6 @@ class LmerAnswering(LmerInference):
             errors = Errors(np.asarray(found["V"]), lambda _: df_known)
         with np.errstate(invalid="ignore"):
             se, df = np.sqrt(errors.variances(L)), errors.df_of(L)
-        if conditional:
-            se, df = self._of_groups(options)
         z = not has_scale(self.family) if question.about == "coefs" else not np.isfinite(df).any()
         return Estimates(L @ b, se, df, lambda: L @ errors.V @ L.T, z)
 
@@ -216,7 +222,7 @@ class LmerAnswering(LmerInference):
         how = seeds, options.n_jobs, options.verbose
         if raw:
             drawn = self._shuffles(target.L[there], self._within(options), *how)
-            lost = drawn["untested"] | (null != 0)
+            lost = drawn["untested"] | (np.abs(null) > _CANCELLED * drawn["offset"])
         else:
             drawn = self._residual_shuffles(target.L[there], null, *how)
             lost = drawn["kept"] > _LEAST_SHUFFLED

@@ -43,13 +43,14 @@ class LmerDraws(LmerProfiles):
     ) -> dict[str, Any]:
         """Return statistics of rows of L in fits to outcomes shuffled within the levels of a grouping factor.
 
-        They are in `values`, those of the fit in `observed`; `untested` says of which rows shuffles say nothing.
+        They are in `values`, those of the fit in `observed`; `untested` says of which rows shuffles say nothing, and
+        `offset` how far from 0 the offsets of the fit reach.
         """
         asked: dict[str, Any] = {"L": L, "within": within}
         found = bridge.call("shuffled_mixed", model=self._handle, **asked).value
         drawn = self._draws("permuted", _permuted, self._handle, seeds, n_jobs, shown, **asked)
         untested = untestable(np.asarray(found["X"]), np.asarray(found["cluster"]), L)
-        return {**drawn, "observed": np.asarray(found["observed"]), "untested": untested}
+        return {**drawn, "observed": np.asarray(found["observed"]), "untested": untested, "offset": found["offset"]}
 
     def _residual_shuffles(
         self, L: np.ndarray, null: np.ndarray, seeds: np.ndarray, n_jobs: int, shown: int

@@ -213,6 +213,7 @@ REFUSED = {
     "which": ("holes", {"how": "boot", "which": "all", "on": "predictions"}, "about the parameters"),
     "null": ("holes", {"how": "perm", "null": 1.0}, "freedman-lane"),
     "scheme": ("binomial", {"how": "perm", "scheme": "freedman-lane"}, "Use scheme='raw'"),
+    "free": ("holes", {"how": "perm", "scheme": "freedman-lane", "cluster": "g"}, "over all rows. Leave it out"),
     "within": ("holes", {"how": "perm", "cluster": "h"}, "not a grouping factor of the model"),
 }
 

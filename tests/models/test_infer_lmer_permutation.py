@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from against_r import inside
 from samples import fitted
+from scipy import special
 from test_infer_lmer import generalized, quietly
 from test_lmer_permutation import null_data
 
@@ -90,6 +91,57 @@ def test_counts_are_shuffled_within_groups(family):
     again = generalized(family, permute=9, seed=4)
     np.testing.assert_array_equal(found["Perm-P-val"], again.coefs["Perm-P-val"])
     assert "Z-stat" in found and np.isnan(found["Perm-P-val"].iloc[0])
+
+
+SHUFFLED = """function(m, family, o, w, seeds) {
+  data <- environment(formula(m))$data
+  t(vapply(seeds, function(seed) {
+    set.seed(seed, "Mersenne-Twister", "Inversion", "Rejection")
+    rows <- order(data$group, runif(nrow(data)))
+    moved <- data.frame(y = data$y[rows], x = data$inside, group = data$group, w = w[rows], o = o[rows])
+    if (family == "gaussian") moved[c("y", "o")] <- list(moved$y - moved$o + o, o)
+    formula <- y ~ x + offset(o) + (1 | group)
+    fit <- if (family == "gaussian") lme4::lmer(formula, moved, weights = w) else {
+      lme4::glmer(formula, moved, family, weights = w)
+    }
+    lme4::fixef(fit) / sqrt(diag(as.matrix(vcov(fit))))
+  }, numeric(2)))
+}"""
+
+HELD = "function(m) c(stats::weights(m), m@resp$weights, m@resp$offset, stats::model.offset(m@frame), m@resp$y)"
+
+
+@pytest.mark.parametrize("in_formula", [True, False])
+@pytest.mark.parametrize("family", ["gaussian", "poisson", "binomial"])
+def test_weights_and_offsets_move_as_they_belong_to_the_outcome(family, in_formula):
+    rng, data = np.random.default_rng(2), null_data(4)
+    w, o = rng.integers(1, 6, len(data)).astype(float), 2 * data["inside"].to_numpy()
+    eta = o + 0.5 * data["y"]
+    share = rng.binomial(w.astype(int), special.expit(eta)) / w
+    data = data.assign(o=o, y={"gaussian": eta, "poisson": rng.poisson(np.exp(eta)), "binomial": share}[family])
+    formula = f"y ~ inside {'+ offset(o)' * in_formula} + (1 | group)"
+    model = fitted(formula, data, family=family, weights=w, offset=None if in_formula else o)
+    held = inside(HELD, model.model_obj)
+    quietly(model.infer, "perm", n_perm=4, seed=1, profile_auto=False)
+    wanted = inside(SHUFFLED, model.model_obj, *as_r(family, o, w, seed_stream(1, 504)[500:]))
+    np.testing.assert_allclose(model.resamples, wanted, rtol=1e-2, atol=1e-2)  # as near as Hessians of differences
+    np.testing.assert_array_equal(inside(HELD, model.model_obj), held)
+
+
+def test_counts_of_successes_are_shuffled_as_shares_of_trials():
+    drawn = []
+    for formula, weights in (("cbind(hits, trials - hits) ~ x + (1 | g)", None), ("share ~ x + (1 | g)", "trials")):
+        model = fitted(formula, family="binomial", weights=weights)
+        quietly(model.infer, "perm", n_perm=4, seed=1)
+        drawn.append(model.resamples)
+    np.testing.assert_allclose(*drawn, rtol=1e-6)
+
+
+def test_offsets_that_cancel_to_rounding_lose_no_contrast():
+    model = fitted("y ~ cond + offset(3 * (0.1 * o + 0.7)) + (1 | g)")
+    model.emmeans("cond", contrasts="eff")
+    assert quietly(model.infer, "perm", n_perm=3, seed=1)[1]["Perm-P-val"].notna().all()
+    assert 0 < np.abs(model._asked["marginal"][1].target.offset).max() < 1e-12
 
 
 @pytest.mark.slow
