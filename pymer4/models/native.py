@@ -162,11 +162,11 @@ class NativeModel(NativeMarginal):
 
     def _interval(self, options: InferOptions) -> Interval:
         kind = options.ci_type or ("percentile" if options.on == "predictions" else "bca")
-        if kind == "bca":
-            m, k = self._left_out(options), max(len(each.target.L) for each in self._questions(options.on))
+        if kind == "bca" and options.on == "predictions":
+            m, k = self._left_out(options), len(self._questions(options.on)[0].target.L)
             if m * k > _MOST_LEFT_OUT:
                 raise OptionError(
-                    f"ci_type='bca' would hold {k} quantities without each of {m} units in turn, which takes "
+                    f"ci_type='bca' would hold {k} predictions without each of {m} units in turn, which takes "
                     f"{m * k * 8 / 1e9:.1f} GB. Use ci_type='percentile', or predict() fewer rows first."
                 )
         return kind

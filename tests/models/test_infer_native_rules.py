@@ -60,6 +60,9 @@ def test_slopes_on_the_response_scale_are_drawn_as_they_curve(grouped):
     np.testing.assert_allclose(slopes, expected, rtol=1e-7, atol=1e-9)
     np.testing.assert_allclose(apart.iloc[:, 0], expected[:, 0] - expected[:, 1], atol=1e-9)
     assert all(part.notna().all(axis=None) for part in found)
+    model.infer("boot", on="marginal", n_boot=50, save_resamples=True)
+    slopes, apart = (part + q.target.offset for part, q in zip(model.resamples, model._asked["marginal"], strict=True))
+    np.testing.assert_allclose(apart.iloc[:, 0], slopes.iloc[:, 0] - slopes.iloc[:, 1], atol=1e-9)
     with pytest.raises(OptionError, match="no combinations of coefficients"):
         model.infer("perm", n_perm=20)
 
