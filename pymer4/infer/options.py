@@ -137,11 +137,14 @@ class InferOptions:
         """Return a warning for each argument of `infer()` that was set and has no effect; see `without_effect`."""
         draws, limits = self.how in ("boot", "perm"), self.on not in ("variance", "simulations")
         tested, shown = self.how in ("asymp", "boot", "perm") and limits, self.how in ("asymp", "boot", "perm")
-        ways = "how='asymp', 'boot' or 'perm'"
+        ways, about = "how='asymp', 'boot' or 'perm'", "on='coefs', 'marginal' or 'predictions'"
         acting = {
-            "errors": (self.how in ("asymp", "perm", "joint") and limits, "how='asymp', 'perm' or 'joint'"),
-            "null": (tested and (self.how, self.on) != ("asymp", "predictions"), f"{ways}, which tests"),
-            "alternative": (tested, ways),
+            "errors": (
+                self.how in ("asymp", "perm", "joint") and limits,
+                f"how='asymp', 'perm' or 'joint' and {about}",
+            ),
+            "null": (tested and (self.how, self.on) != ("asymp", "predictions"), f"{ways} and a table that has p"),
+            "alternative": (tested, f"{ways} and {about}"),
             "n_boot": (self.how == "boot", "how='boot'"),
             "ci_type": (self.how == "boot", "how='boot'"),
             "which": (self.how == "boot" and self.is_mixed, "how='boot' of an Lmer"),

@@ -6,6 +6,7 @@ are taken from them here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -130,7 +131,13 @@ def _bootstrapped(model: Answering, questions: Sequence[Question], options: Infe
             "1000. Give more, or use ci_type='percentile'."
         )
     drawn = model._boot(questions, options)
-    found = []
+    found, told = [], []
+    tail = (1 - options.conf_level) / (2 if options.alternative == "two-sided" else 1)
+    if (options.n_boot + 1) * tail < 1:
+        told.append(
+            f"n_boot={options.n_boot} draws do not reach limits of level {options.conf_level:g}, which are the extreme "
+            f"draws then. Take {math.ceil(1 / tail) - 1} at least, better 1000"
+        )
     for question, draws in zip(questions, drawn, strict=True):
         estimates = model._estimates(question, options).values
         jackknife = model._jackknife(question, options) if kind == "bca" else None
@@ -138,7 +145,7 @@ def _bootstrapped(model: Answering, questions: Sequence[Question], options: Infe
         side = question.target.side(options.alternative, estimates + question.target.offset)
         table = tables.inferred(question.told(**values), options.conf_level, side)
         found.append(_noted(table, question, options, ci_type=kind, adjust="none"))
-    return Answer(found, questions, _kept(questions, drawn, options), told=_once(drawn))
+    return Answer(found, questions, _kept(questions, drawn, options), told=[*told, *_once(drawn)])
 
 
 def _in_blocks(
@@ -186,13 +193,12 @@ def _permuted(model: Answering, questions: Sequence[Question], options: InferOpt
     nulls, found = [], []
     for question in questions:
         null, est = model._null(question, options), model._estimates(question, options)
-        b = est.values + question.target.offset
-        plain = asymptotic(b, est.se, est.df, options.conf_level, options.null, options.alternative)
-        shown, se, lower, upper = question.target.carried(b, est.se, plain.lower, plain.upper)
+        b, level = est.values + question.target.offset, options.conf_level
+        plain = columns(question, est, level, options.null, options.alternative)
         p = from_null(null.observed, null.values, options.alternative)
         n = np.isfinite(null.values).sum(axis=0)
-        values = {"estimate": shown, "lower": lower, "upper": upper, "se": se, "n_perm": n}
-        values |= {"z" if est.z else "statistic": plain.statistic, "permuted_p": p}
+        values = {name: plain[name] for name in ("estimate", "lower", "upper", "se")} | {"n_perm": n}
+        values |= {"z" if est.z else "statistic": plain["statistic"], "permuted_p": p}
         table = tables.inferred(
             question.told(**values), options.conf_level, question.target.side(options.alternative, b)
         )
@@ -226,7 +232,11 @@ def _kept(
     """Return the draws, a column a quantity, those of marginal effects as shown in their rows."""
     if not options.save_resamples:
         return None
-    return [pd.DataFrame(each.values, columns=question.names) for question, each in zip(questions, drawn, strict=True)]
+    found = []
+    for question, each in zip(questions, drawn, strict=True):
+        values = each.values + question.target.offset if isinstance(each, Draws) else each.values
+        found.append(pd.DataFrame(values, columns=question.names))
+    return found
 
 
 def _once(parts: Sequence[Draws | Null]) -> list[str]:

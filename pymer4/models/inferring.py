@@ -93,11 +93,12 @@ class Inferring(InferencePictures):
                 outcomes (`Lmer`); `"perm"`, from shuffled outcomes; `"cv"`, out of sample; `"profile"`, limits of
                 variances by the profile likelihood; `"joint"`, a test a term.
             on: `"coefs"`, `"marginal"` (what `emmeans()` or `emtrends()` returned), `"predictions"` (of `predict()`,
-                else of the rows fitted), `"variance"`, `"simulations"`; by default what was computed last.
+                else of the rows fitted; of an `Lm2` means over groups of what each regression predicts), `"variance"`,
+                `"simulations"`; by default what was computed last, which copies and files do not keep.
             conf_level: level of the limits, by default the fit's.
-            errors: what is held of the errors: `"iid"`; `"HC0"` to `"HC3"`, unequal variances, or `"hetero"` (HC3, HC0
-                for a generalized model); `"unequal_var"`, one variance a cell of the factors, with Welch's df; `"CR0"`
-                or `"CR2"`, clusters.
+            errors: what is held of the errors: `"iid"`, those of the fit (plain, unless `fit(robust=)`); `"HC0"` to
+                `"HC3"`, unequal variances, or `"hetero"` (HC3, HC0 for a generalized model); `"unequal_var"`, one
+                variance a cell of the factors, with Welch's df; `"CR0"` or `"CR2"`, clusters.
             null: what is held to be true of each quantity, on the scale of the coefficients.
             alternative: `"two-sided"`, `"greater"` or `"less"`; the limits are then one-sided too.
             n_boot: bootstrap draws.
@@ -156,6 +157,10 @@ class Inferring(InferencePictures):
         idle = options.idle(Inferring.infer, level)
         found = self._answered(options)
         issue_all([*idle, *found.told])
+        used = str(getattr(self, "se_type", ""))
+        if options.errors == "iid" and used.startswith("robust"):
+            for table in found.tables:
+                table.attrs |= {"errors": used} if "errors" in table.attrs else {}
         self._inferred = options, found
         if options.how in ("boot", "perm"):
             kept = found.resamples
@@ -191,7 +196,10 @@ class Inferring(InferencePictures):
         """Return what is asked, a table each: what was computed last of this kind, or what a fit has."""
         asked = self._asked.get(on)
         if asked is None and on == "marginal":
-            raise OptionError("There are no marginal effects yet. Call emmeans() or emtrends() first.")
+            raise OptionError(
+                "There are no marginal effects yet; a copy keeps their tables alone. Call emmeans() or emtrends() "
+                "first."
+            )
         return self._own_questions(on) if asked is None else asked
 
     def _keep_simulated(self, drawn: pd.DataFrame) -> pd.DataFrame:

@@ -186,7 +186,8 @@ class Marginal(Model):
         predictors = self._grid_predictors()
         names = predictors.named("by", by)
         if not any(name not in names for name in (*predictors.factors, *predictors.covariates)):
-            raise OptionError(f"There is no variable to test beside those of by. {predictors.known()}")
+            beside = " beside those of by" if names else ""
+            raise OptionError(f"There is no variable to test{beside}. {predictors.known()}")
         ddf = self._checked_ddf(ddf)
         found, told = self._joint(names, ddf, options)
         table = tables.joint_table(found, self._has_df)

@@ -293,7 +293,7 @@ REFUSED = {
     "how='nope' is not known. Use one of": {"how": "nope"},
     "on='variance' is not for an Lm": {"on": "variance"},
     "infer(how='profile') is about 'variance', which is not for an Lm": {"how": "profile"},
-    "There are no marginal effects yet. Call emmeans()": {"on": "marginal"},
+    "There are no marginal effects yet; a copy keeps their tables alone. Call emmeans()": {"on": "marginal"},
     "use how='asymp' or 'boot' or 'cv'": {"how": "perm", "on": "predictions"},
     "n_boot=10 is too few for ci_type='bca'": {"how": "boot", "n_boot": 10},
     "null=1 can't be tested by scheme='raw'": {"how": "perm", "null": 1.0},
