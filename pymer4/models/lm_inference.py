@@ -67,9 +67,14 @@ class LmInference(LmFolds):
     # Draws.
 
     def _boot(self, questions: Sequence[Question], options: InferOptions) -> Sequence[Draws]:
-        found = self._sample()
-        told: list[str] = []
-        b = self._draws(found, options.drawing, self._clusters(found, options), "Use how='asymp'.", told)
+        found, told = self._sample(), list[str]()
+        clusters = self._clusters(found, options)
+        if clusters is not None and not clusters.any():
+            raise DataError(
+                "All rows are in one cluster, which every draw would repeat. Leave cluster= out, or name the column of "
+                "several independent ones."
+            )
+        b = self._draws(found, options.drawing, clusters, "Use how='asymp'.", told)
         return [Draws(question.target.replicates(b), told) for question in questions]
 
     def _clusters(self, found: Sample, options: InferOptions) -> np.ndarray | None:

@@ -327,6 +327,8 @@ def test_more_refusals():
         two_stage().infer(errors="CR2")
     with pytest.raises(OptionError, match="defined for linear models"):
         MODELS["binomial"]().infer("perm", scheme="freedman-lane")
+    with pytest.raises(DataError, match="All rows are in one cluster"):
+        regression("y ~ x", trial().assign(c=1)).infer("boot", cluster="c")
     with pytest.raises(DataError, match="missing in 1 of the rows"):
         data = trial().assign(c=lambda d: d.g.where(d.index != 4))
         regression("y ~ x", data).infer("boot", cluster="c")
