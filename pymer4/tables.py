@@ -235,9 +235,7 @@ def marginal_contrasts(found: Mapping[str, Any], level: float, alternative: str 
     values, limits = found["values"], limit_columns(level, alternative)
     statistic = (Z_STAT if found["z"] else T_STAT, values["statistic"])
     columns = [*_estimated(values, limits), statistic, *_tested(values["p"])]
-    table = _beside(columns, found["labels"], _marginal(limits))
-    table.insert(0, CONTRAST, _objects(found["contrast"]))
-    return table
+    return _beside(columns, found["labels"], _marginal(limits), contrast=found["contrast"])
 
 
 def inferred(found: Mapping[str, Any], level: float, alternative: str) -> pd.DataFrame:
@@ -251,10 +249,9 @@ def inferred(found: Mapping[str, Any], level: float, alternative: str) -> pd.Dat
     names |= {"permuted_p": PERM_P_VAL}
     columns = _estimated(values, limits)[:4] + [(name, values[key]) for key, name in names.items() if key in values]
     columns += [(SIG, _stars(values[key])) for key in ("p", "permuted_p") if key in values]
-    table = _beside(columns, found["labels"], {*_marginal(limits), *names.values()}, found["rows"])
-    if found["contrast"] is not None:
-        table.insert(0, CONTRAST, _objects(found["contrast"]))
-    return table
+    return _beside(
+        columns, found["labels"], {*_marginal(limits), *names.values()}, found["rows"], contrast=found["contrast"]
+    )
 
 
 def simulated(draws: pd.DataFrame, quantiles: np.ndarray, level: float) -> pd.DataFrame:
@@ -308,8 +305,9 @@ def _beside(
     taken: Collection[str],
     rows: Iterable[object] | None = None,
     ours_first: bool = False,
+    contrast: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """Return the user's variables and our columns; rows are "1", "2", .. where they have no names.
+    """Return contrasts, the user's variables and our columns; rows are "1", "2", .. where they have no names.
 
     A variable whose name is taken by a column of ours has another, which `attrs["columns"]` tells.
     """
@@ -321,6 +319,7 @@ def _beside(
             names[name] += " (variable)"
     theirs = list(zip(names.values(), users.values(), strict=True))
     columns = [*ours, *theirs] if ours_first else [*theirs, *ours]
+    columns = columns if contrast is None else [(CONTRAST, _objects(contrast)), *columns]
     index = rows if isinstance(rows, pd.Index) else _named(rows or (str(i + 1) for i in range(len(ours[0][1]))))
     table = pd.DataFrame(dict(enumerate(values for _, values in columns)), index=index)
     table.columns = _named(name for name, _ in columns)

@@ -11,6 +11,9 @@ from pymer4.infer.asymptotic import Alternative, p_value, t_quantile
 from pymer4.infer.extremes import Joint, Tail, exceeded, f_quantile, f_tail, range_tail
 
 _OF_P = ("none", "bonferroni", "holm", "hochberg", "hommel", "fdr", "BH", "BY")
+BY_NUMBER = ("none", "bonferroni", "sidak", "tukey", "scheffe", "dunnettx")
+"""Adjustments that take no more of the other tests of a family than how many they are, and their rank."""
+
 _TWO_SIDED = ("tukey", "scheffe", "dunnettx")
 
 
@@ -107,7 +110,7 @@ def adjusted(
             return t, np.full_like(t, np.nan)
         tail = Joint.of(np.asarray(V)[np.ix_(there, there)], two_sided).tail
     values, which = np.unique(df, return_inverse=True)
-    low, high = (t_quantile(alpha / sides / tests, values) for tests in (1, k))
+    low, high = t_quantile(alpha / sides / np.array([[1], [k]]), values)
     critical = np.full(len(values), np.nan)
     known = ~np.isnan(low)
     critical[known] = exceeded(tail, alpha, values[known], low[known], high[known])

@@ -57,16 +57,26 @@ def asymptotic(
         ([0.0734], [-0.228])
     """
     b, se = np.asarray(b, dtype=float), np.asarray(se, dtype=float)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        statistic = (b - null) / se
+    statistic = t_statistic(b, se, null)
     return Inference(se, *limits(b, se, df, level, alternative), p_value(statistic, df, alternative), statistic)
+
+
+def t_statistic(b: np.ndarray, se: np.ndarray, null: float | np.ndarray) -> np.ndarray:
+    """Return (b − null) / se, NaN or infinite where se is 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return (b - null) / se
 
 
 def limits(
     b: np.ndarray, se: np.ndarray, df: float | np.ndarray, level: float, alternative: Alternative = "two-sided"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the limits of estimates; see `asymptotic`."""
-    reach = t_quantile((1 - level) / (2 if alternative == "two-sided" else 1), np.asarray(df, dtype=float)) * se
+    t = t_quantile((1 - level) / (2 if alternative == "two-sided" else 1), np.asarray(df, dtype=float))
+    return around(b, t * se, alternative)
+
+
+def around(b: np.ndarray, reach: np.ndarray, alternative: Alternative) -> tuple[np.ndarray, np.ndarray]:
+    """Return limits so far from estimates, shape (k,) each; NaN where it is not known how far."""
     lower = np.where(alternative == "less", -np.inf, b - reach)
     upper = np.where(alternative == "greater", np.inf, b + reach)
     known = np.isfinite(reach)
@@ -133,7 +143,7 @@ def _upper_tail(t: np.ndarray, df: float | np.ndarray) -> np.ndarray:
     return np.where((df > 0) & ~np.isnan(t), found, np.nan)
 
 
-def t_quantile(tail: float, df: np.ndarray) -> np.ndarray:
+def t_quantile(tail: float | np.ndarray, df: np.ndarray) -> np.ndarray:
     """Return the t that is exceeded with probability `tail`, normal where df is infinite; NaN where df is not above 0.
 
     Newton's steps on the tail mend what the inverse of the library leaves.

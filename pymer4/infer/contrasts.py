@@ -12,7 +12,7 @@ import numpy as np
 from pymer4.data.columns import level_name, places
 from pymer4.data.contrasts import polynomial
 from pymer4.infer import grids
-from pymer4.infer.adjust import adjusted, applied
+from pymer4.infer.adjust import BY_NUMBER, adjusted, applied
 from pymer4.infer.asymptotic import Alternative
 from pymer4.infer.estimable import independent_rows
 from pymer4.infer.reference import Rows
@@ -78,14 +78,17 @@ def adjusting(
     ) -> tuple[np.ndarray, np.ndarray]:
         p, reach = np.full((2, len(L)), np.nan)
         V = found.covariance() if adjust == "mvt" else None
-        for group in groups:
+        alike: dict[tuple[Any, ...], list[np.ndarray]] = {}
+        for place, group in enumerate(groups):
             how = applied(adjust, len(group), pairwise=pairwise, alternative=alternative)
-            more: dict[str, Any] = {} if V is None else {"V": np.nan_to_num(V[np.ix_(group, group)])}
-            if how == "scheffe":
-                more["rank"] = len(independent_rows(L[group], noise))
-            asked = (statistic[group], found.df[group], how)
-            more["k"] = int((~np.isnan(found.values[group])).sum())
-            p[group], reach[group] = adjusted(*asked, level=level, alternative=alternative, **more)
+            k = int((~np.isnan(found.values[group])).sum())
+            rank = len(independent_rows(L[group], noise)) if how == "scheffe" else 1
+            alike.setdefault((how, k, rank, None if how in BY_NUMBER else place), []).append(group)
+        for (how, k, rank, _), some in alike.items():
+            at = np.concatenate(some)
+            more: dict[str, Any] = {} if V is None else {"V": np.nan_to_num(V[np.ix_(at, at)])}
+            more |= {"level": level, "alternative": alternative, "rank": rank, "k": k}
+            p[at], reach[at] = adjusted(statistic[at], found.df[at], how, **more)
         return p, reach
 
     return applied(adjust, max(map(len, groups)), pairwise=pairwise), tests

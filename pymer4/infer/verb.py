@@ -17,7 +17,7 @@ import pandas as pd
 from pymer4 import tables
 from pymer4.errors import OptionError
 from pymer4.infer.adjust import applied
-from pymer4.infer.asymptotic import Alternative, asymptotic
+from pymer4.infer.asymptotic import Alternative, around, limits, p_value, t_statistic
 from pymer4.infer.draws import Interval, from_draws, from_null, quantiles, shifted_p
 from pymer4.infer.options import InferOptions, On
 from pymer4.infer.targets import Draws, Estimates, Null, Question, Target
@@ -88,15 +88,15 @@ def columns(
     """Return estimate, se, lower, upper, df, statistic and p as a table shows them, shape (k,) each."""
     b = found.values + question.target.offset
     df = np.where(np.isnan(b), np.nan, found.df)
-    plain = asymptotic(b, found.se, df, level, null, side)
-    lower, upper, p = plain.lower, plain.upper, plain.p
-    if question.adjusted is not None:
-        p, reach = question.adjusted(found, plain.statistic, level, side)
-        lower = np.where(side == "less", -np.inf, b - reach * found.se)
-        upper = np.where(side == "greater", np.inf, b + reach * found.se)
+    statistic = t_statistic(b, found.se, null)
+    if question.adjusted is None:
+        p, (lower, upper) = p_value(statistic, df, side), limits(b, found.se, df, level, side)
+    else:
+        p, reach = question.adjusted(found, statistic, level, side)
+        lower, upper = around(b, reach * found.se, side)
     names = ("estimate", "se", "lower", "upper")
     values = dict(zip(names, question.target.carried(b, found.se, lower, upper), strict=True))
-    return values | {"df": df, "statistic": plain.statistic, "p": p}
+    return values | {"df": df, "statistic": statistic, "p": p}
 
 
 def _asymptotic(model: Answering, question: Question, options: InferOptions) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -169,9 +170,7 @@ class Inferring(InferencePictures):
 
     def _by_default(self) -> InferOptions:
         """Return what `infer()` takes by default."""
-        given = {name: p.default for name, p in inspect.signature(Inferring.infer).parameters.items() if name != "self"}
-        given |= {"on": "coefs"}
-        return InferOptions.of("coefs", self._ABLE, self._options.conf_level, type(self).__name__, **given)
+        return InferOptions.of("coefs", self._ABLE, self._options.conf_level, type(self).__name__, **_defaults())
 
     @property
     def _law(self) -> tuple[str, str]:
@@ -210,3 +209,10 @@ class Inferring(InferencePictures):
     def _keep_asked(self, on: On, questions: Sequence[Question]) -> None:
         """Remember what was computed last."""
         self._latest, self._asked = on, {**self._asked, on: questions}
+
+
+@cache
+def _defaults() -> Mapping[str, Any]:
+    """Return what `infer()` takes for coefficients where nothing is given."""
+    given = inspect.signature(Inferring.infer).parameters
+    return {name: one.default for name, one in given.items() if name != "self"} | {"on": "coefs"}

@@ -43,12 +43,12 @@ class LmInference(LmFolds):
 
     def _errors(self, options: InferOptions) -> Errors:
         """Return the covariance of the coefficients that was asked for; iid is that of the fit."""
-        kind, found = resolve_error_type(options.errors, self._linear), self._sample()
-        if kind == "iid":
-            df = self._fit.df
-            if np.ndim(df):
-                return Errors(self._fit.vcov, partial(sandwich.welch_df, found.X, found.groups, found.variances))
+        kind, df = resolve_error_type(options.errors, self._linear), self._fit.df
+        if kind == "iid" and not np.ndim(df):
             return Errors(self._fit.vcov, lambda L: np.full(len(L), float(df)))
+        found = self._sample()
+        if kind == "iid":
+            return Errors(self._fit.vcov, partial(sandwich.welch_df, found.X, found.groups, found.variances))
         clusters = self._clusters(found, options)
         if kind in ("cr0", "cr2") and clusters is None:
             raise OptionError(f"errors={options.errors!r} needs cluster=, the name of the column of the clusters.")

@@ -26,6 +26,7 @@ from pymer4.infer.reference import (
     Axis,
     Grid,
     Rows,
+    Term,
     axes_of,
     covariate,
     means,
@@ -46,6 +47,8 @@ class NativeMarginal(Marginal, Inferring):
     """What a model fitted by NumPy answers where `Lmer` asks emmeans."""
 
     _axes: dict[str, Axis]
+    _predictors: Predictors
+    _grid_terms: list[Term]
     _undoing: Steps | None
     _design: Any
     _terms: Any
@@ -102,12 +105,20 @@ class NativeMarginal(Marginal, Inferring):
 
     def _forget(self) -> None:
         super()._forget()
-        for name in ("_axes", "_undoing"):
+        for name in NativeMarginal._ANEW.keys() - Inferring._ANEW.keys():
             self.__dict__.pop(name, None)
+
+    def _predictors_anew(self) -> Predictors:
+        kinds: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
+        for name, axis in self._axes.items():
+            kinds[not axis.is_factor][name] = tuple(axis.levels.tolist())
+        return Predictors(*kinds)
 
     _ANEW: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
         **Inferring._ANEW,
         "_axes": _axes_anew,
+        "_predictors": _predictors_anew,
+        "_grid_terms": lambda self: terms_of(self._design, self._axes),
         "_undoing": lambda self: () if self.family == "binomial" else undoing(self._design),
     }
 
@@ -116,10 +127,7 @@ class NativeMarginal(Marginal, Inferring):
         return {name: found for name, found in ranks.items() if found is not None}
 
     def _grid_predictors(self) -> Predictors:
-        kinds: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
-        for name, axis in self._axes.items():
-            kinds[not axis.is_factor][name] = tuple(axis.levels.tolist())
-        return Predictors(*kinds)
+        return self._predictors
 
     def _categories(self) -> list[str]:
         return [name for name, axis in self._axes.items() if axis.is_factor and axis.levels.dtype.kind in "if"]
@@ -134,7 +142,7 @@ class NativeMarginal(Marginal, Inferring):
             return np.column_stack([X, self._known_part(rows)])
 
         self._grid_predictors().require_size(at)
-        return reference_grid(self._axes, at, around, designed, terms_of(self._design, self._axes))
+        return reference_grid(self._axes, at, around, designed, self._grid_terms)
 
     def _known_part(self, rows: pd.DataFrame) -> np.ndarray:
         """Return the offset of each row of a grid; an array counts at its mean."""
@@ -253,8 +261,9 @@ class NativeMarginal(Marginal, Inferring):
     def _told_of(self, question: Question, notes: Sequence[str]) -> dict[str, Any]:
         """Return what a table is made of, with notes on what can't be estimated behind those given."""
         found, told = self._estimates(question, self._by_default()), dict(question.attrs or {})
-        lost = [name for name, value in zip(question.names, found.values, strict=True) if np.isnan(value)]
-        notes = [*notes, *([f"The data can't tell: {few(lost)}."] if lost else [])]
+        lost = np.isnan(found.values)
+        if lost.any():
+            notes = [*notes, f"The data can't tell: {few(np.array(question.names, dtype=object)[lost])}."]
         table = question.told(**columns(question, found, self._options.conf_level))
         return {**table, **told, "name": told["estimate"], "notes": notes, "z": found.z}
 
