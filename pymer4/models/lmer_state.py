@@ -16,6 +16,7 @@ import pandas as pd
 from pymer4 import tables
 from pymer4.data.columns import Column
 from pymer4.data.factors import Coding, conform
+from pymer4.data.mixed_design import Plan
 from pymer4.data.ranks import Ranks
 from pymer4.data.rformula import FixedTerm, Grouping, RandomTerm, Response, RFormula
 from pymer4.errors import FileError, MissingFileError, RUnavailable
@@ -123,6 +124,7 @@ class LmerState(Inferring):
     _used: np.ndarray
     _design: pd.DataFrame
     _saved: RObject | None
+    _plan: tuple[Any, Plan] | None
     _ranef_se: pd.DataFrame | list[pd.DataFrame] | None
     _grids: dict[str, bridge.Handle]
     _grid_variables: Predictors | None
@@ -220,6 +222,7 @@ class LmerState(Inferring):
         "_codings": lambda self: self._sample()[1] if self._options else {},
         "_ranks": lambda self: self._sample()[0].ranks if self.ranked_data else {},
         "_design": lambda self: None,
+        "_plan": lambda self: None,
         "_grids": lambda self: {},
         "_grid_variables": lambda self: None,
         "_predicted": lambda self: None,
