@@ -1,0 +1,172 @@
+"""The deviance engine beside dense algebra, and derivatives beside differences."""
+
+import numpy as np
+import pytest
+
+from pymer4.fit import mixed
+from pymer4.fit.mixed_blocks import blocks
+from pymer4.fit.mixed_deviance import Evaluation
+from pymer4.fit.mixed_outcomes import outcomes
+from pymer4.fit.mixed_scale import factors, given_theta, scaled_theta
+from pymer4.fit.mixed_terms import Bar
+
+pytestmark = pytest.mark.numeric
+
+N = 120
+rng = np.random.default_rng(11)
+x, z, v = rng.normal(3, 2, N), rng.normal(size=N), rng.normal(size=N)
+ONE = np.ones((N, 1))
+X = np.column_stack([ONE, x, z])
+TWO, THREE, FOUR = X[:, :2], X, np.column_stack([X, v])
+G, H = rng.integers(0, 9, N), rng.integers(0, 7, N)
+INSIDE = np.unique(G * 3 + rng.integers(0, 3, N), return_inverse=True)[1]
+EVEN = np.repeat(np.arange(12), 10)
+Y = np.column_stack([X @ [1, 2, 3] + rng.normal(size=N) + rng.normal(size=9)[G], rng.normal(size=N), x**2])
+WEIGHTS = rng.uniform(0.5, 2, N)
+
+
+def bar(Z, codes):
+    return Bar(Z, codes, int(codes.max()) + 1)
+
+
+STRUCTURES = {
+    "intercept": [bar(ONE, G)],
+    "balanced": [bar(ONE, EVEN)],
+    "slope": [bar(TWO, G)],
+    "three": [bar(THREE, G)],
+    "four": [bar(FOUR, G)],
+    "uncorrelated": [bar(ONE, G), bar(TWO[:, 1:], G)],
+    "crossed": [bar(TWO, G), bar(ONE, H)],
+    "crossed slopes": [bar(FOUR, G), bar(THREE, H)],
+    "three factors": [bar(FOUR, G), bar(TWO, H), bar(ONE, EVEN)],
+    "nested": [bar(TWO, INSIDE), bar(ONE, G)],
+    "nested and crossed": [bar(ONE, INSIDE), bar(TWO, G), bar(ONE, H)],
+}
+
+
+class Dense:
+    """The definition, with V as it stands."""
+
+    def __init__(self, bars, theta, y, weights=None, reml=True):
+        W = np.ones(N) if weights is None else weights
+        shape = blocks(X, bars)
+        self.parts = []
+        for one, L in zip(bars, factors(shape, theta[None]), strict=True):
+            Z = np.zeros((N, one.levels, one.Z.shape[1]))
+            Z[np.arange(N), one.codes] = one.Z
+            self.parts.append((Z.reshape(N, -1), np.kron(np.eye(one.levels), L[0])))
+        self.V = np.diag(1 / W) + sum(Z @ L @ L.T @ Z.T for Z, L in self.parts)
+        inverse = np.linalg.inv(self.V)
+        XVX = X.T @ inverse @ X
+        self.b = np.linalg.solve(XVX, X.T @ inverse @ y)
+        residual = y - X @ self.b
+        r2 = residual @ inverse @ residual
+        df = N - 3 * reml
+        self.sigma = np.sqrt(r2 / df)
+        self.deviance = np.linalg.slogdet(self.V)[1] + df * (1 + np.log(2 * np.pi * r2 / df))
+        self.deviance += np.linalg.slogdet(XVX)[1] if reml else 0.0
+        self.vcov = self.sigma**2 * np.linalg.inv(XVX)
+        self.modes = [(L @ L.T @ Z.T @ inverse @ residual) for Z, L in self.parts]
+        Z, L = (np.hstack([part[0] for part in self.parts]), [part[1] for part in self.parts])
+        size = sum(len(one) for one in L)
+        Lambda, at = np.zeros((size, size)), 0
+        for one in L:
+            Lambda[at : at + len(one), at : at + len(one)] = one
+            at += len(one)
+        inner = Lambda.T @ Z.T @ (W[:, None] * Z) @ Lambda + np.eye(size)
+        self.mode_covariance = self.sigma**2 * Lambda @ np.linalg.inv(inner) @ Lambda.T
+
+
+@pytest.mark.parametrize("reml", [True, False])
+@pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["", "weights"])
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_a_fit_is_that_of_the_definition(name, weights, reml):
+    bars = STRUCTURES[name]
+    fitted = mixed.fit(blocks(X, bars, weights, reml), Y[:, 0])
+    dense = Dense(bars, fitted.theta[0], Y[:, 0], weights, reml)
+    assert fitted.converged.all()
+    np.testing.assert_allclose(fitted.deviance[0], dense.deviance, atol=1e-9)
+    np.testing.assert_allclose(fitted.b[0], dense.b, rtol=1e-9)
+    np.testing.assert_allclose(fitted.vcov[0], dense.vcov, rtol=1e-7, atol=1e-9 * np.abs(dense.vcov).max())
+    np.testing.assert_allclose(fitted.sigma[0], dense.sigma, rtol=1e-9)
+    assert np.abs(fitted.gradient[0][fitted.at.theta[0] != 0]).max(initial=0) < 1e-5
+    for found, expected in zip(fitted.modes(), dense.modes, strict=True):
+        np.testing.assert_allclose(found[0].ravel(), expected, atol=1e-8)
+    at = 0
+    for found in fitted.mode_covariances():
+        _, q, k, _ = found.shape
+        for level in range(q):
+            expected = dense.mode_covariance[at : at + k, at : at + k]
+            np.testing.assert_allclose(found[0, level], expected, atol=1e-9)
+            at += k
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_no_theta_nearby_is_better(name):
+    bars = STRUCTURES[name]
+    design = blocks(X, bars)
+    fitted = mixed.fit(design, Y[:, 0])
+    near = fitted.theta + np.random.default_rng(1).normal(size=(200, design.m)) * np.repeat([1e-3, 0.3], 100)[:, None]
+    values = Evaluation(design, outcomes(design, Y[:, :1]), scaled_theta(design, near)).deviance
+    assert values.min() >= fitted.deviance[0] - 1e-8
+
+
+@pytest.mark.parametrize("reml", [True, False])
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_derivatives_are_those_of_differences(name, reml):
+    design = blocks(X, STRUCTURES[name], WEIGHTS, reml)
+    many = outcomes(design, Y)
+    theta = np.random.default_rng(2).normal(size=(3, design.m))
+    at, h = Evaluation(design, many, theta), 1e-5
+    for j in range(design.m):
+        shift = np.eye(design.m)[j] * h
+        up, down = (Evaluation(design, many, theta + side * shift) for side in (1, -1))
+        tolerance = 1e-6 * np.abs(at.gradient).max()
+        np.testing.assert_allclose(at.gradient[:, j], (up.deviance - down.deviance) / (2 * h), atol=tolerance)
+        np.testing.assert_allclose(at.r2_gradient[:, j], (up.r2 - down.r2) / (2 * h), atol=1e-6 * np.abs(at.r2).max())
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_the_jacobian_of_vcov_is_that_of_differences(name):
+    design = blocks(X, STRUCTURES[name])
+    fitted = mixed.fit(design, Y[:, 0])
+    free = mixed.MixedFit(design, fitted.outcomes, np.full((1, design.m), 0.7), fitted.converged)
+    h = 1e-5
+    for j in range(design.m):
+        shift = np.eye(design.m)[j] * h
+        up, down = (
+            mixed.MixedFit(design, fitted.outcomes, free.at.theta + side * shift, fitted.converged) for side in (1, -1)
+        )
+        # sigma is held: only vcov over sigma² moves
+        moved = (up.vcov / up.sigma**2 - down.vcov / down.sigma**2) / (2 * h) * free.sigma**2
+        np.testing.assert_allclose(free.jacobian[:, j], moved, atol=1e-6 * np.abs(free.vcov).max())
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_outcomes_side_by_side_are_fitted_as_one_by_one(name):
+    design = blocks(X, STRUCTURES[name], WEIGHTS)
+    many = mixed.fit(design, Y)
+    for r in range(Y.shape[1]):
+        one = mixed.fit(design, Y[:, r])
+        np.testing.assert_allclose(many.deviance[r], one.deviance[0], atol=2e-8)
+        np.testing.assert_allclose(many.b[r], one.b[0], rtol=1e-6, atol=1e-8)
+        np.testing.assert_allclose(many.coefficient_df()[r], one.coefficient_df()[0], rtol=1e-4)
+
+
+def test_theta_goes_there_and_back():
+    design = blocks(X, STRUCTURES["crossed slopes"])
+    theta = np.abs(np.random.default_rng(3).normal(size=(5, design.m)))
+    np.testing.assert_allclose(given_theta(design, scaled_theta(design, theta)), theta, rtol=1e-10)
+
+
+def test_a_variance_of_nothing_is_exactly_nothing():
+    r = np.random.default_rng(4).normal(size=N)
+    r -= np.bincount(EVEN, r)[EVEN] / 10
+    fitted = mixed.fit(blocks(ONE, [bar(ONE, EVEN)]), r)
+    assert fitted.theta[0, 0] == 0 and fitted.singular[0]
+    assert (fitted.modes()[0] == 0).all()
+
+
+def test_what_rounding_would_eat_is_refused():
+    with pytest.raises(mixed.Unsuited, match=r"engine='R'"):
+        mixed.fit(blocks(X, [bar(ONE, G)]), X @ [1.0, 2.0, 3.0])
