@@ -1,0 +1,25 @@
+"""The deviance engine under a gaussian `Lmer`: from its arrays to cross-products."""
+
+from __future__ import annotations
+
+from pymer4.data.mixed_design import MixedDesign
+from pymer4.fit.mixed_blocks import Blocks, blocks
+from pymer4.fit.mixed_terms import Bar
+from pymer4.models.lmer_arrays import mixed_design
+from pymer4.models.lmer_state import LmerState
+
+
+def engine_blocks(of: LmerState | MixedDesign, reml: bool) -> Blocks:
+    """Return the cross-products of a model, or of its arrays, for `fit.mixed`.
+
+    Args:
+        of: a model with the options of its fit, or what `mixed_design` returned.
+        reml: the criterion.
+
+    Raises:
+        NeedsR: the engine in R is to judge the model.
+        Unsuited: a structure that would need too much memory or time.
+    """
+    design = of if isinstance(of, MixedDesign) else mixed_design(of, *of._sample())
+    bars = [Bar(bar.Z, bar.codes, len(bar.levels)) for bar in design.bars]
+    return blocks(design.X, bars, design.weights, reml)
