@@ -25,6 +25,8 @@ _FEW = 3  # thetas up to which Newton's steps begin at once
 _LARGE = 2**17  # entries of blocks from which an evaluation costs more than what surrounds it
 _AT_ONCE = 2**22  # numbers of all blocks that points evaluated together may take
 _STEP = 1e-4  # of differences of the gradient
+_LONGEST = 0.8  # of theta: no step ends at a Lambda of 0, where the gradient says nothing
+_SADDLE, _AWAY = 1e-6, 0.1  # negative curvature, relative, that is left, and the step that leaves it
 _SETTLED = 1e-8  # step, relative, after which a theta is found
 _BOUND = 1e-3  # below it a theta may be 0
 _RISE = 1e-8  # of the deviance, that a theta at 0 may cost
@@ -136,14 +138,19 @@ def _newton(blocks: Blocks, outcomes: Outcomes, theta: Array) -> tuple[Array, Ar
 
 
 def _step(H: Array, gradient: Array, theta: Array) -> tuple[Array, Array]:
-    """Return Newton's steps, no longer than theta is or 1, and the slopes along them."""
+    """Return Newton's steps, shorter than theta is or 1, and the slopes along them.
+
+    Where the gradient is nothing beside a negative curvature (a variance at 0 that should not be), they go along it.
+    """
     values, vectors = np.linalg.eigh(H)
     curvature = np.abs(values)
     curvature = np.maximum(curvature, 1e-10 * np.maximum(curvature.max(axis=1, keepdims=True), 1e-8))
     inner = np.einsum("rji,rj->ri", vectors, gradient)
     step = -np.einsum("rij,rj->ri", vectors, inner / curvature)
+    saddle = (np.abs(step).max(axis=1) < _BOUND) & (values[:, 0] < -_SADDLE * curvature.max(axis=1))
+    step[saddle] += _AWAY * vectors[saddle, :, 0]
     length = np.linalg.norm(step, axis=1)
-    most = np.maximum(1, np.linalg.norm(theta, axis=1))
+    most = _LONGEST * np.maximum(1, np.linalg.norm(theta, axis=1))
     step *= np.minimum(1, most / np.maximum(length, np.finfo(float).tiny))[:, None]
     return step, (step * gradient).sum(axis=1)
 

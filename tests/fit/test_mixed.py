@@ -1,5 +1,7 @@
 """The deviance engine beside dense algebra, and derivatives beside differences."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -170,3 +172,80 @@ def test_a_variance_of_nothing_is_exactly_nothing():
 def test_what_rounding_would_eat_is_refused():
     with pytest.raises(mixed.Unsuited, match=r"engine='R'"):
         mixed.fit(blocks(X, [bar(ONE, G)]), X @ [1.0, 2.0, 3.0])
+
+
+def test_a_step_onto_a_saddle_is_left_again():
+    design = blocks(ONE, [bar(ONE, EVEN)])
+    y = rng.normal(size=12)[EVEN] + rng.normal(size=N)
+    fitted = mixed.fit(design, y, start=np.zeros(1))
+    np.testing.assert_allclose(fitted.theta, mixed.fit(design, y).theta, rtol=1e-6)
+    assert fitted.theta[0, 0] > 0.5
+
+
+def test_means_far_from_zero_cost_no_digits():
+    far = X + np.array([0.0, 2000.0, -500.0])
+    there = mixed.fit(blocks(far, [bar(far, G)]), Y[:, 0] + 1e5)
+    here = mixed.fit(blocks(X, [bar(X, G)]), Y[:, 0])
+    np.testing.assert_allclose(there.deviance, here.deviance, atol=1e-9)
+    np.testing.assert_allclose(there.b[0, 1:], here.b[0, 1:], rtol=1e-7)
+
+
+def test_components_of_many_sizes_share_a_few_stacks():
+    rng = np.random.default_rng(6)
+    sizes = np.r_[np.arange(1, 31), 60]
+    inner = np.repeat(np.arange(sizes.sum()), 3)
+    outer = np.repeat(np.arange(len(sizes)), sizes)[inner]
+    n = len(inner)
+    X, one = np.column_stack([np.ones(n), rng.normal(size=n)]), np.ones((n, 1))
+    y = rng.normal(size=len(sizes))[outer] + rng.normal(size=sizes.sum())[inner] + rng.normal(size=n)
+    third = inner // 2  # joins pairs of inner levels, across some outer ones
+    design = blocks(X, [bar(X, inner), bar(X, third), bar(one, outer)])
+    assert len(design.rest.stacks) < 20 < len(sizes)
+    theta = np.full((1, design.m), 0.4)
+    at = Evaluation(design, outcomes(design, y[:, None]), theta)
+    Z = []
+    for codes, columns in ((inner, X), (third, X), (outer, one)):
+        scaled = columns @ design.scales[len(Z)]
+        part = np.zeros((n, codes.max() + 1, columns.shape[1]))
+        part[np.arange(n), codes] = scaled
+        k = columns.shape[1]
+        L = np.kron(np.eye(codes.max() + 1), np.tril(np.full((k, k), 0.4)))
+        Z.append(part.reshape(n, -1) @ L)
+    V = np.eye(n) + sum(part @ part.T for part in Z)
+    W = np.linalg.solve(np.linalg.cholesky(V), np.column_stack([X, y]))
+    G = W.T @ W
+    r2 = G[2, 2] - G[2, :2] @ np.linalg.solve(G[:2, :2], G[:2, 2])
+    expected = (
+        np.linalg.slogdet(V)[1] + np.linalg.slogdet(G[:2, :2])[1] + (n - 2) * (1 + np.log(2 * np.pi * r2 / (n - 2)))
+    )
+    np.testing.assert_allclose(at.deviance[0], expected, atol=1e-8)
+
+
+def test_blocks_multiplied_out_are_those_of_the_map():
+    rng = np.random.default_rng(7)
+    a, b = np.divmod(np.arange(600), 30)
+    Z = np.column_stack([np.ones(600), rng.normal(size=(600, 3))])
+    y = rng.normal(size=20)[a] + rng.normal(size=30)[b] + rng.normal(size=600)
+    design = blocks(Z, [bar(Z, a), bar(Z[:, :2], b)])
+    both = [design, replace(design, rest=replace(design.rest, map=design.rest.by_level(mapped=True)))]
+    assert type(both[0].rest.map) is not type(both[1].rest.map)
+    at = [Evaluation(one, outcomes(one, y[:, None]), np.full((2, design.m), 0.3)) for one in both]
+    np.testing.assert_allclose(at[0].deviance, at[1].deviance, rtol=1e-12)
+    np.testing.assert_allclose(at[0].gradient, at[1].gradient, rtol=1e-8)
+
+
+def test_what_hangs_together_too_widely_is_refused():
+    rng = np.random.default_rng(8)
+    n = 30_000
+    codes = [rng.integers(0, q, n) for q in (9000, 5000)]
+    one = np.ones((n, 1))
+    with pytest.raises(mixed.Unsuited, match=r"hang together, over 4,000: .* engine='R'"):
+        blocks(one, [bar(one, c) for c in codes])
+
+
+def test_weights_over_twelve_orders_are_right_or_refused():
+    weights = 10 ** np.random.default_rng(9).uniform(-6, 6, N)
+    fitted = mixed.fit(blocks(X, STRUCTURES["slope"], weights), Y[:, 0])
+    dense = Dense(STRUCTURES["slope"], fitted.theta[0], Y[:, 0], weights)
+    np.testing.assert_allclose(fitted.deviance[0], dense.deviance, atol=1e-6)
+    np.testing.assert_allclose(fitted.b[0], dense.b, rtol=1e-6)
