@@ -14,8 +14,9 @@
 read_design <- function(formula, data, contrasts = NULL) {
   data <- with_codings(data, contrasts)
   formula <- design_formula(formula, data)
-  variables <- frame_variables(formula)
-  names <- vapply(variables, one_line, "")
+  whole <- frame_terms(formula)
+  variables <- as.list(attr(whole, "variables"))[-1]
+  names <- variable_names(whole)
   columns <- vapply(variables, bare_column, "", names(data))
   bars <- taken_apart("findbars")(formula)
   fixed <- design_terms(taken_apart("nobars")(formula[[3]]), names)
@@ -31,7 +32,7 @@ read_design <- function(formula, data, contrasts = NULL) {
   echoed <- if (names[1] %in% names[fixed$variables]) list(formula[[2]])
   factors <- unique(unlist(lapply(c(list(fixed), random), function(part) columns[part$variables])))
   list(
-    variables = list(columns = columns, takes = lapply(variables, columns_in, names(data))), response = scalar(1L), offsets = frame_offsets(formula),
+    variables = list(columns = columns, takes = lapply(variables, columns_in, names(data))), response = scalar(1L), offsets = as.integer(attr(whole, "offset")),
     fixed = fixed, random = random, codings = Filter(length, lapply(data[intersect(names(data), factors)], coding_of)),
     unread = vapply(c(structured, echoed), as_text, "")
   )
@@ -42,7 +43,7 @@ read_design <- function(formula, data, contrasts = NULL) {
 computed_variables <- function(formula, which, data, rows = NULL, contrasts = NULL) {
   data <- with_codings(data, contrasts)
   formula <- design_formula(formula, data)
-  variables <- frame_variables(formula)[which]
+  variables <- as.list(attr(frame_terms(formula), "variables"))[-1][which]
   alone <- stats::as.formula(call("~", sum_of(variables)), environment(formula))
   frame <- do.call(stats::model.frame, list(alone, data, subset = rows, drop.unused.levels = TRUE))
   values <- lapply(unclass(frame)[vapply(variables, one_line, "")], plain_variable)
@@ -60,6 +61,17 @@ computed_groups <- function(groups, data) {
 # The levels that R makes of numbers.
 number_levels <- function(values) list(levels = as.character(values))
 
+# What lme4 says of a fixed design from which it drops some columns, and whose columns have standard deviations from
+# the first to the second of `scales`: said of another design, that is as wanting.
+say_of_design <- function(dropped, scales) {
+  data <- data.frame(y = seq_len(16), g = gl(4, 4))
+  X <- sweep(cbind(rep(c(-1, 1), 8), rep(c(-1, -1, 1, 1), 4)), 2, scales * sqrt(15 / 16), `*`)
+  X[, scales == 0] <- 2
+  data$X <- X[, c(which(!duplicated(scales)), rep(1, dropped))]
+  lme4::lFormula(y ~ 0 + X + (1 | g), data)
+  list()
+}
+
 with_codings <- function(data, contrasts) {
   for (name in names(contrasts)) data[[name]] <- with_contrasts(data[[name]], contrasts[[name]])
   data
@@ -72,8 +84,6 @@ design_formula <- function(text, data) {
 }
 
 frame_terms <- function(formula) stats::terms(taken_apart("subbars")(formula))
-frame_variables <- function(formula) as.list(attr(frame_terms(formula), "variables"))[-1]
-frame_offsets <- function(formula) as.integer(attr(frame_terms(formula), "offset"))
 
 # The column that an expression is, also as an offset; "" for none.
 bare_column <- function(part, columns) {

@@ -180,13 +180,13 @@ def as_factor(column: Column) -> Column:
     """Return a column as a factor; the levels of numbers are sorted, and named by `level_name`."""
     if column.kind == "factor":
         return column
-    found, codes = np.unique(column.values[~column.missing], return_inverse=True)
+    codes, found = pd.factorize(column.values[~column.missing])
     kind = bool if column.kind == "logical" else float
     names = [level_name(kind(value)) for value in found]
-    levels = tuple(dict.fromkeys(names))
+    levels = tuple(dict.fromkeys(names[i] for i in np.argsort(found)))
     place = {level: i + 1 for i, level in enumerate(levels)}
     values = np.full(len(column.values), NA, dtype=np.int32)
-    values[~column.missing] = np.array([place[name] for name in names], dtype=np.int32)[codes.ravel()]
+    values[~column.missing] = np.array([place[name] for name in names], dtype=np.int32)[codes]
     return Column("factor", values, levels)
 
 

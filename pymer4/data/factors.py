@@ -96,7 +96,7 @@ def coding(column_name: str, spec: object, column: Column, ordered: bool = False
 def present_levels(column: Column) -> tuple[str, ...]:
     """Return the levels that occur: a factor's in their order, numbers from the lowest, FALSE before TRUE."""
     factor = as_factor(column)
-    return tuple(factor.levels[code - 1] for code in np.unique(factor.values[~factor.missing]))
+    return tuple(factor.levels[code - 1] for code in np.flatnonzero(np.bincount(factor.values[~factor.missing])))
 
 
 def conform(column: Column, fitted: Column, name: str, grouping: bool) -> Column:

@@ -7,7 +7,6 @@ make. Everything else is put together here: design matrices by `data.mixed_terms
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress, pairwise
@@ -61,7 +60,7 @@ class MixedDesign:
         offset: known part of the outcome, shape (n,), or None.
         weights: prior weights, shape (n,), or None.
         used: which rows of the data are used, shape (rows,).
-        warnings: what R warned of while it computed variables.
+        warnings: what R says while it computes variables, and of dropped columns and of scales that differ.
     """
 
     X: np.ndarray
@@ -209,7 +208,7 @@ class Rows:
     groups: Mapping[str, Factor]
 
 
-def assemble(plan: Plan, data: Intake, rows: Rows, outcome: bool = True, warnings: Sequence[str] = ()) -> MixedDesign:
+def assemble(plan: Plan, data: Intake, rows: Rows, outcome: bool = True) -> MixedDesign:
     """Return the arrays of a model; a NeedsR tells that R refuses it."""
     n = int(rows.used.sum())
     X, names = _matrix(plan.fixed, rows.variables, n)
@@ -225,7 +224,7 @@ def assemble(plan: Plan, data: Intake, rows: Rows, outcome: bool = True, warning
     dropped = tuple(compress(names, ~kept))
     if dropped:
         X, names = np.asfortranarray(X[:, kept]), tuple(compress(names, kept))
-    return MixedDesign(X, names, dropped, bars, y, offset, weights, rows.used, tuple(warnings))
+    return MixedDesign(X, names, dropped, bars, y, offset, weights, rows.used)
 
 
 def _matrix(terms: Terms, variables: Mapping[int, Variable], n: int) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -239,6 +238,13 @@ def _matrix(terms: Terms, variables: Mapping[int, Variable], n: int) -> tuple[np
 def _require_finite(*arrays: np.ndarray | None) -> None:
     if not all(np.isfinite(each.sum()) for each in arrays if each is not None):
         raise NeedsR("values that are not finite")
+
+
+def scales(X: np.ndarray) -> tuple[float, float]:
+    """Return the least and the largest standard deviation of the columns that hold more than 0 and 1; else 1 and 1."""
+    columns = [column for column in X.T if not ((column == 0) | (column == 1)).all()]
+    found = [float(column.std(ddof=1)) for column in columns] or [1.0]
+    return min(found), max(found)
 
 
 def _given(given: str | np.ndarray | None, data: Intake, used: np.ndarray) -> np.ndarray | None:
@@ -277,16 +283,14 @@ def _grouping(bar: BarTerms, rows: Rows) -> Factor:
     """Return the groups that occur: of crossed columns in the order of the first one's levels, then of the next."""
     if bar.crossed is None:
         return rows.groups[bar.group]
-    factors = [rows.factors[name] for name in bar.crossed]
-    sizes = [len(factor.levels) for factor in factors]
-    cells = factors[0].codes.astype(np.int64)
-    for factor, size in zip(factors[1:], sizes[1:], strict=True):
-        cells = cells * size + factor.codes
-    codes, present = _numbered(cells, math.prod(sizes))
-    if len(factors) == 1 and len(present) == sizes[0]:
-        return Factor(codes, factors[0].levels)
-    parts = [[f.levels[i] for i in at] for f, at in zip(factors, np.unravel_index(present, sizes), strict=True)]
-    return merged(codes, [":".join(labels) for labels in zip(*parts, strict=True)])
+    first, *others = (rows.factors[name] for name in bar.crossed)
+    codes, present = _numbered(first.codes.astype(np.int64), len(first.levels))
+    labels = [first.levels[i] for i in present]
+    for factor in others:
+        size = len(factor.levels)
+        codes, present = _numbered(codes * size + factor.codes, len(labels) * size)
+        labels = [f"{labels[cell // size]}:{factor.levels[cell % size]}" for cell in present.tolist()]
+    return merged(codes, labels)
 
 
 def _numbered(cells: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 _PART = re.compile(r"`(?:\\.|[^`\\])+`|[^\s:()`]+")
@@ -95,6 +95,12 @@ class RFormula:
     random: tuple[RandomTerm, ...]
     functions: tuple[str, ...]
     columns: tuple[str, ...]
+
+    def without_outcome(self) -> RFormula:
+        """Return the formula for an outcome that is given beside the data: the columns of its own are left out."""
+        others = {*self.fixed, *self.offset, *(name for term in self.random for name in term.columns)}
+        left_out = set(self.response.columns) - others
+        return replace(self, columns=tuple(name for name in self.columns if name not in left_out))
 
     @property
     def predictors(self) -> tuple[str, ...]:

@@ -28,12 +28,15 @@ from pymer4.data.mixed_design import (
     assemble,
     complete_rows,
     merged,
+    scales,
 )
 from pymer4.data.mixed_terms import Factor, Variable, variable_of
 from pymer4.data.recoding import contrast_matrices, without_unused
 from pymer4.errors import FormulaError, RError
 from pymer4.models.lmer_state import LmerState
 from pymer4.rbridge import bridge
+
+_SCALES = 1e3  # lme4 warns where a standard deviation, or a ratio of two, is beyond this or its inverse
 
 _Codings = Mapping[str, Mapping[str, Any]]
 
@@ -65,8 +68,10 @@ def mixed_design(model: LmerState, data: Intake, codings: Mapping[str, Coding], 
     coded = plan.coded() | {i: plan.columns[i] for i in (*plan.offsets, plan.response) if i in plan.bare(outcome)}
     bare = {i: variable_of(at_rows(data.columns[name], used), plan.contrasts.get(name)) for i, name in coded.items()}
     factors = {name: _factor(at_rows(data.columns[name], used)) for bar in plan.bars for name in bar.made}
-    groups = _groups(plan, factors)
-    return assemble(plan, data, Rows(used, bare | computed, factors, groups), outcome, warnings)
+    rows = Rows(used, bare | computed, factors, _groups(plan, factors))
+    with np.errstate(over="ignore", invalid="ignore"):
+        design = assemble(plan, data, rows, outcome)
+    return replace(design, warnings=(*warnings, *_said_of(design)))
 
 
 def _plan(model: LmerState, data: Intake, contrasts: _Codings) -> Plan:
@@ -140,6 +145,16 @@ def _groups(plan: Plan, factors: Mapping[str, Factor]) -> dict[str, Factor]:
     with _left_to_r():
         made = bridge.call("computed_groups", groups=[bar.text for bar in bars.values()], data=data).value["groups"]
     return dict(zip(bars, map(as_groups, made), strict=True))
+
+
+def _said_of(design: MixedDesign) -> tuple[str, ...]:
+    """Return what lme4 says of columns that it drops, and of scales that differ."""
+    low, high = scales(design.X)
+    alike = high <= _SCALES and low * _SCALES >= max(high, 1.0)
+    if alike and not design.dropped:
+        return ()
+    reply = bridge.call("say_of_design", dropped=len(design.dropped), scales=[low, high])
+    return (*reply.warnings, *reply.messages)
 
 
 @contextmanager
