@@ -56,6 +56,11 @@ compare_lm_cells <- function(formula, data) {
   list(summary(means, infer = TRUE), summary(pairs(means), infer = TRUE))
 }
 
+refit_many <- function(model, n, path) {
+  Y <- matrix(readBin(path, "double", n * nobs(model)), ncol = n)
+  vapply(seq_len(n), function(i) fixef(suppressWarnings(suppressMessages(refit(model, Y[, i]))))[[1]], 0)
+}
+
 requests <- file("stdin", "r")
 data <- NULL
 repeat {
@@ -80,6 +85,8 @@ repeat {
       lm = { model <- lm(formula, data); list(summary(model), confint(model)) },
       "fit binomial" = fitted <- lme4::glmer(formula, data, binomial),
       bootMer = lme4::bootMer(fitted, lme4::fixef, as.integer(words[3]), parallel = "multicore", ncpus = 2L),
+      "bootMer alone" = suppressWarnings(suppressMessages(lme4::bootMer(fitted, lme4::fixef, as.integer(words[3])))),
+      "refit many" = refit_many(fitted, as.integer(words[3]), words[4]),
       "boot ci" = bca_limits(formula, data, as.integer(words[3])),
       "lm cells" = compare_lm_cells(formula, data),
       "lm boot" = resample_lm(formula, data, as.integer(words[3]), FALSE),

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import argparse
 
+import designs
+import engine
 import inference
 import mixed
 import native
@@ -37,9 +39,18 @@ def main() -> None:
         "BCa": inference.bca_ratio,
         "emmeans": inference.marginal_ratio,
         "infer": inference.mixed_ratios,
+        "native boot": engine.engine_resampling_ratios,
+        "many": engine.many_ratios,
     }
+    native_fits = {f"native {name}": lambda name=name: engine.engine_ratio(name) for name in designs.CASES}
+    small |= {name: run for name, run in native_fits.items() if "1,000,000" not in name}
     # Memory first: a child counts that of the process it was forked from.
-    big = {"peak memory": mixed.memory_ratio, "1,000,000 rows": lambda: mixed.fit_ratio("1,000,000 rows")}
+    big = {
+        "peak memory": mixed.memory_ratio,
+        "native memory": engine.engine_memory_ratio,
+        "1,000,000 rows": lambda: mixed.fit_ratio("1,000,000 rows"),
+        "native 1,000,000": native_fits["native 1,000,000 rows"],
+    }
     table = big if given.big else small
     if given.rows:
         table = {name: measure for name, measure in table.items() if name.startswith(tuple(given.rows))}

@@ -39,9 +39,12 @@ class MixedFit:
         converged: shape (R,).
     """
 
-    def __init__(self, blocks: Blocks, outcomes: Outcomes, theta: Array, converged: Array) -> None:
+    def __init__(
+        self, blocks: Blocks, outcomes: Outcomes, theta: Array, converged: Array, hessian: Array | None = None
+    ) -> None:
         self.blocks, self.outcomes, self.converged = blocks, outcomes, converged
         self.at = Evaluation(blocks, outcomes, theta)
+        self._hessian = hessian
         self.theta = given_theta(blocks, theta)
         self.deviance = self.at.deviance
         self.sigma = np.sqrt(self.at.r2 / blocks.df)
@@ -68,7 +71,9 @@ class MixedFit:
     @cached_property
     def hessian(self) -> Array:
         """Return the Hessian of the deviance in the scaled theta, shape (R, m, m)."""
-        return hessian(self.blocks, self.outcomes, self.at.theta)
+        if self._hessian is None:
+            return hessian(self.blocks, self.outcomes, self.at.theta)
+        return self._hessian
 
     @cached_property
     def parameter_vcov(self) -> Array:
@@ -142,7 +147,7 @@ def fit(blocks: Blocks, y: Array, start: Array | None = None) -> MixedFit:
     best = optimum(blocks, found, begin)
     if len(best.deviance) == 1 and not np.isfinite(best.deviance[0]):
         raise Unsuited("What the model leaves of the outcome, or of a column of X, is lost in rounding")
-    return MixedFit(blocks, found, best.theta, best.converged)
+    return MixedFit(blocks, found, best.theta, best.converged, best.hessian)
 
 
 def at(blocks: Blocks, y: Array, theta: Array) -> MixedFit:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from pymer4.fit.mixed_rest import Rest
 from pymer4.fit.mixed_terms import Bar, Factor, factors_of, scaling, weighted
@@ -32,7 +31,9 @@ class Blocks:
         root: the root of the weights, shape (n,), or None.
         first: the factor that is eliminated first.
         A: its cross-products, one block for each distinct group, shape (K, K, U).
-        distinct: which block each level has, shape (q,), and how many levels have it, shape (U,).
+        distinct: which block each level has, shape (q,).
+        counts: how many levels have a block, shape (U,).
+        order, starts: levels sorted by block, and where in them each block begins.
         AX, XX: cross-products of the first factor with X, (q, K, p), and of X.
         rest: what the other factors are, or None.
         reml: whether the criterion is REML.
@@ -51,6 +52,8 @@ class Blocks:
     A: Array
     distinct: Array
     counts: Array
+    order: Array
+    starts: Array
     AX: Array
     XX: Array
     rest: Rest | None
@@ -68,11 +71,11 @@ class Blocks:
         scale = 2 * float(np.log(np.abs(np.diag(self.T))).sum()) if self.reml else 0.0
         return -scale - self.log_weights
 
-    @property
-    def indicator(self) -> csr_array:
-        """Return which distinct block each level has, shape (U, q)."""
-        q = len(self.distinct)
-        return csr_array((np.ones(q), (self.distinct, np.arange(q))), shape=(len(self.counts), q))
+    def summed(self, values: Array) -> Array:
+        """Return sums over the levels that share a block, (U, ...), of values by level, (q, ...)."""
+        if len(self.counts) == len(self.distinct):
+            return values
+        return np.add.reduceat(values[self.order], self.starts, axis=0)
 
     def under(self, reml: bool) -> Blocks:
         """Return the design with the other criterion."""
@@ -117,7 +120,9 @@ def blocks(X: Array, bars: Sequence[Bar], weights: Array | None = None, reml: bo
         first=first,
         A=A,
         distinct=distinct,
-        counts=counts,
+        counts=counts.astype(float),
+        order=np.argsort(distinct, kind="stable"),
+        starts=np.cumsum(counts) - counts,
         AX=AX,
         XX=X_scaled.T @ X_scaled,
         rest=rest,
@@ -141,4 +146,4 @@ def _groups(factor: Factor) -> tuple[Array, Array, Array]:
     distinct[order] = np.cumsum(new) - 1
     A = np.empty((K, K, int(new.sum())))
     A[i, j] = A[j, i] = products[:, order[new]]
-    return A, distinct, np.bincount(distinct).astype(float)
+    return A, distinct, np.bincount(distinct)

@@ -27,7 +27,7 @@ _AT_ONCE = 2**22  # numbers of all blocks that points evaluated together may tak
 _STEP = 1e-4  # of differences of the gradient
 _LONGEST = 0.8  # of theta: no step ends at a Lambda of 0, where the gradient says nothing
 _SADDLE, _AWAY = 1e-6, 0.1  # negative curvature, relative, that is left, and the step that leaves it
-_SETTLED = 1e-8  # step, relative, after which a theta is found
+_SETTLED = 1e-5  # step, relative, after which a theta is found: steps are squared each time
 _BOUND = 1e-3  # below it a theta may be 0
 _RISE = 1e-8  # of the deviance, that a theta at 0 may cost
 
@@ -53,11 +53,15 @@ def optimum(blocks: Blocks, outcomes: Outcomes, start: Array | None = None) -> O
     """Return the optimum of each outcome, from lme4's start (Lambda = I) or from one of shape (m,) or (R, m)."""
     R = len(outcomes.total)
     theta = np.broadcast_to(unit(blocks) if start is None else start, (R, blocks.m)).copy()
-    if R == 1 and (blocks.m > _FEW or (blocks.rest is not None and len(blocks.rest.A22) > _LARGE)):
-        theta = _descend(blocks, outcomes, theta)
-    theta, deviance, converged = _newton(blocks, outcomes, theta)
-    theta, deviance = _bounded(blocks, outcomes, theta, deviance)
-    return Optimum(theta, deviance, converged & np.isfinite(deviance))
+    if R > 1:
+        theta, converged = _newton(blocks, outcomes, theta)
+        H = None
+    else:
+        if blocks.m > _FEW or (blocks.rest is not None and len(blocks.rest.A22) > _LARGE):
+            theta = _descend(blocks, outcomes, theta)
+        theta, H, converged = _newton_one(blocks, outcomes, theta)
+    theta, deviance = _bounded(blocks, outcomes, theta)
+    return Optimum(theta, deviance, converged & np.isfinite(deviance), H)
 
 
 def diagonal(blocks: Blocks) -> Array:
@@ -71,33 +75,41 @@ def unit(blocks: Blocks) -> Array:
 
 
 def hessian(blocks: Blocks, outcomes: Outcomes, theta: Array, both: bool = True) -> Array:
-    """Return the Hessian of the deviance at theta, (R, m, m), from differences of its gradient.
+    """Return the Hessian of the deviance of each outcome at its theta, (R, m, m), from differences of its gradient.
 
     Args:
         blocks: the design.
-        outcomes: R, or one.
+        outcomes: R of them.
         theta: shape (R, m).
         both: to both sides, which is right to the square of the step.
     """
+    if len(theta) == 1:
+        return _stencil(blocks, outcomes, theta)[2]
     R, m = theta.shape
     steps = _STEP * np.maximum(1, np.abs(theta))
-    sides = (1.0, -1.0) if both else (1.0, 0.0)
+    centre = None if both else Evaluation(blocks, outcomes, theta).gradient
     H = np.empty((R, m, m))
-    shared = R == 1 and 2 * m * (1 if blocks.rest is None else len(blocks.rest.A22)) <= _AT_ONCE
-    if shared:
-        shifts = np.diag(steps[0])
-        points = np.vstack([theta + side * shifts for side in sides])
-        up, down = Evaluation(blocks, outcomes, points).gradient.reshape(2, m, m)
-        H[0] = (up - down) / ((sides[0] - sides[1]) * steps.T)
-    else:
-        centre = None if both else Evaluation(blocks, outcomes, theta).gradient
-        for j in range(m):
-            shift = np.zeros((R, m))
-            shift[:, j] = steps[:, j]
-            up = Evaluation(blocks, outcomes, theta + shift).gradient
-            down = Evaluation(blocks, outcomes, theta - shift).gradient if centre is None else centre
-            H[:, j] = (up - down) / ((sides[0] - sides[1]) * steps[:, j, None])
+    for j in range(m):
+        shift = np.zeros((R, m))
+        shift[:, j] = steps[:, j]
+        up = Evaluation(blocks, outcomes, theta + shift).gradient
+        down = Evaluation(blocks, outcomes, theta - shift).gradient if centre is None else centre
+        H[:, j] = (up - down) / ((1 if centre is not None else 2) * steps[:, j, None])
     return (H + H.transpose(0, 2, 1)) / 2
+
+
+def _stencil(blocks: Blocks, outcome: Outcomes, theta: Array) -> tuple[Array, Array, Array]:
+    """Return deviance (1,), gradient (1, m) and Hessian (1, m, m) of one outcome, from points evaluated together."""
+    m = blocks.m
+    steps = _STEP * np.maximum(1, np.abs(theta[0]))
+    shifts = np.diag(steps)
+    points = np.vstack([theta, theta + shifts, theta - shifts])
+    size = m if blocks.rest is None else len(blocks.rest.A22)
+    share = max(1, _AT_ONCE // size)
+    parts = [Evaluation(blocks, outcome, points[i : i + share]) for i in range(0, len(points), share)]
+    gradient = np.concatenate([part.gradient for part in parts])
+    H = (gradient[1 : m + 1] - gradient[m + 1 :]) / (2 * steps[:, None])
+    return parts[0].deviance[:1], gradient[:1], ((H + H.T) / 2)[None]
 
 
 def _descend(blocks: Blocks, outcomes: Outcomes, theta: Array) -> Array:
@@ -113,28 +125,60 @@ def _descend(blocks: Blocks, outcomes: Outcomes, theta: Array) -> Array:
     return minimize(value, theta[0], jac=True, method="L-BFGS-B", options=options).x[None]
 
 
-def _newton(blocks: Blocks, outcomes: Outcomes, theta: Array) -> tuple[Array, Array, Array]:
-    """Return theta, deviance and whether the last step was small, after Newton's steps of each outcome."""
-    R = len(theta)
+def _newton_one(blocks: Blocks, outcome: Outcomes, theta: Array) -> tuple[Array, Array, Array]:
+    """Return theta (1, m), the Hessian there, and whether the last step was small, after Newton's steps."""
+    deviance, gradient, H = _stencil(blocks, outcome, theta)
+    for _ in range(STEPS):
+        if not np.isfinite(deviance[0]):
+            break
+        step, slope = _step(H, gradient, theta)
+        if _small(step, theta)[0]:
+            return theta + step, H, np.array([True])
+        for share in 0.5 ** np.arange(40):
+            moved, *looked = theta + share * step, *_stencil(blocks, outcome, theta + share * step)
+            if _fell(looked[0], deviance, share * slope)[0]:
+                break
+        else:
+            break
+        theta, (deviance, gradient, H) = moved, looked
+    return theta, H, np.array([False])
+
+
+def _newton(blocks: Blocks, outcomes: Outcomes, theta: Array) -> tuple[Array, Array]:
+    """Return theta, and whether the last step was small, after Newton's steps of each outcome."""
     theta = theta.copy()
     at = Evaluation(blocks, outcomes, theta)
-    deviance = at.deviance.copy()
-    converged = np.zeros(R, dtype=bool)
-    active = np.flatnonzero(np.isfinite(deviance))
-    here = outcomes if len(active) == R else outcomes.among(active)
-    gradient = at.gradient if len(active) == R else at.gradient[active]
+    converged = np.zeros(len(theta), dtype=bool)
+    active = np.flatnonzero(np.isfinite(at.deviance))
+    here, deviance, gradient = outcomes.among(active), at.deviance[active], at.gradient[active]
     for _ in range(STEPS):
         if not len(active):
             break
-        H = hessian(blocks, here, theta[active], both=R == 1)
-        step, gain = _step(H, gradient, theta[active])
-        moved, value, gradient = _search(blocks, here, theta[active], deviance[active], step, gain)
-        small = np.abs(moved - theta[active]).max(axis=1) <= _SETTLED * np.maximum(1, np.abs(moved).max(axis=1))
-        theta[active], deviance[active] = moved, value
-        converged[active[small]] = True
-        if small.any():
-            here, active, gradient = here.among(~small) if R > 1 else here, active[~small], gradient[~small]
-    return theta, deviance, converged
+        H = hessian(blocks, here, theta[active], both=False)
+        step, slope = _step(H, gradient, theta[active])
+        done = _small(step, theta[active])
+        theta[active[done]] += step[done]
+        converged[active[done]] = True
+        if done.any():
+            here, active, deviance, step, slope = (
+                here.among(~done),
+                active[~done],
+                deviance[~done],
+                step[~done],
+                slope[~done],
+            )
+        if len(active):
+            theta[active], deviance, gradient = _search(blocks, here, theta[active], deviance, step, slope)
+    return theta, converged
+
+
+def _small(step: Array, theta: Array) -> Array:
+    return np.abs(step).max(axis=1) <= _SETTLED * np.maximum(1, np.abs(theta).max(axis=1))
+
+
+def _fell(value: Array, deviance: Array, slope: Array) -> Array:
+    """Return whether the deviance fell enough on a step, but for rounding."""
+    return value <= deviance + 1e-4 * slope + 1e-12 * np.maximum(1, np.abs(deviance))
 
 
 def _step(H: Array, gradient: Array, theta: Array) -> tuple[Array, Array]:
@@ -159,40 +203,32 @@ def _search(
     blocks: Blocks, outcomes: Outcomes, theta: Array, deviance: Array, step: Array, slope: Array
 ) -> tuple[Array, Array, Array]:
     """Return theta, deviance and gradient after steps halved until the deviance falls; those that never fall stay."""
-    noise = 1e-12 * np.maximum(1, np.abs(deviance))
-    moved, value = theta + step, deviance.copy()
+    moved = theta + step
     at = Evaluation(blocks, outcomes, moved)
-    value[:] = at.deviance
-    open_ = np.flatnonzero(~(value <= deviance + 1e-4 * slope + noise))
-    if not len(open_):
+    value = at.deviance.copy()
+    high = np.flatnonzero(~_fell(value, deviance, slope))
+    if not len(high):
         return moved, value, at.gradient
-    share = 1.0
-    for _ in range(40):
-        share /= 2
-        moved[open_] = theta[open_] + share * step[open_]
-        value[open_] = Evaluation(blocks, _part(outcomes, open_), moved[open_]).deviance
-        fell = value[open_] <= deviance[open_] + 1e-4 * share * slope[open_] + noise[open_]
-        open_ = open_[~fell]
-        if not len(open_):
+    for share in 0.5 ** np.arange(1, 40):
+        moved[high] = theta[high] + share * step[high]
+        value[high] = Evaluation(blocks, outcomes.among(high), moved[high]).deviance
+        high = high[~_fell(value[high], deviance[high], share * slope[high])]
+        if not len(high):
             break
-    moved[open_], value[open_] = theta[open_], deviance[open_]
+    moved[high], value[high] = theta[high], deviance[high]
     return moved, value, Evaluation(blocks, outcomes, moved).gradient
 
 
-def _part(outcomes: Outcomes, index: Array) -> Outcomes:
-    return outcomes if len(outcomes.total) == 1 else outcomes.among(index)
-
-
-def _bounded(blocks: Blocks, outcomes: Outcomes, theta: Array, deviance: Array) -> tuple[Array, Array]:
-    """Return theta with entries of the diagonal at 0, where they are small and that costs nothing."""
-    theta, deviance = theta.copy(), deviance.copy()
+def _bounded(blocks: Blocks, outcomes: Outcomes, theta: Array) -> tuple[Array, Array]:
+    """Return theta with entries of the diagonal at 0, where they are small and that costs nothing, and the deviance."""
+    theta, deviance = theta.copy(), Evaluation(blocks, outcomes, theta).deviance.copy()
     for j in np.flatnonzero(diagonal(blocks)):
         near = np.flatnonzero((np.abs(theta[:, j]) < _BOUND) & np.isfinite(deviance))
         if not len(near):
             continue
         trial = theta[near].copy()
         trial[:, j] = 0.0
-        value = Evaluation(blocks, _part(outcomes, near), trial).deviance
+        value = Evaluation(blocks, outcomes.among(near), trial).deviance
         kept = value <= deviance[near] + _RISE
         theta[near[kept]] = trial[kept]
         deviance[near[kept]] = value[kept]

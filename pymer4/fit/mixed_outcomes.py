@@ -105,18 +105,17 @@ class Moments:
     @classmethod
     def of(cls, blocks: Blocks, ZE: Array) -> Moments:
         """Return the sums, for Z'e of shape (R, q, K)."""
-        AX, indicator = blocks.AX, blocks.indicator
-        R, q, K = ZE.shape
+        AX = blocks.AX
+        R, _, K = ZE.shape
         U, p = len(blocks.counts), blocks.p
-        PXX = np.empty((K, K, U, p, p))
+        PXX = blocks.summed(np.einsum("qax,qbz->qabxz", AX, AX)).transpose(1, 2, 0, 3, 4)
+        by_level = ZE.transpose(2, 1, 0)  # (K, q, R)
         Pe = np.empty((R, K, K, U, p + 1))
         for a in range(K):
             for b in range(K):
-                products = AX[:, a, :, None] * AX[:, b, None, :]
-                PXX[a, b] = (indicator @ products.reshape(q, -1)).reshape(U, p, p)
-                Pe[:, a, b, :, p] = (indicator @ (ZE[:, :, a] * ZE[:, :, b]).T).T
+                Pe[:, a, b, :, p] = blocks.summed(by_level[a] * by_level[b]).T
                 for x in range(p):
-                    Pe[:, a, b, :, x] = (indicator.multiply(AX[:, a, x]) @ ZE[:, :, b].T).T
+                    Pe[:, a, b, :, x] = blocks.summed(AX[:, a, x, None] * by_level[b]).T
         Pe[..., :p] = (Pe[..., :p] + Pe[..., :p].swapaxes(1, 2)) / 2
         return cls(blocks.XX, PXX.reshape(K * K * U, p * p), Pe.reshape(R, K * K * U, p + 1), (K, K, U), AX, ZE)
 
@@ -159,15 +158,14 @@ class Rows:
         A1: of the first factor with [X e], shape (R, q, K, p + 1).
         A2: of the others, shape (R, Q, p + 1).
         A12: of the first with the others, shape (q K, Q).
-        indicator, distinct: which block each level has.
+        blocks: the design.
     """
 
     XX: Array
     A1: Array
     A2: Array
     A12: csr_array
-    indicator: csr_array
-    distinct: Array
+    blocks: Blocks
 
     @classmethod
     def of(cls, blocks: Blocks, ZE: Array, rest: Array) -> Rows:
@@ -176,7 +174,7 @@ class Rows:
         R = len(ZE)
         A1 = np.concatenate([np.broadcast_to(blocks.AX, (R, *blocks.AX.shape)), ZE[..., None]], axis=-1)
         A2 = np.concatenate([np.broadcast_to(blocks.rest.AX, (R, *blocks.rest.AX.shape)), rest[..., None]], axis=-1)
-        return cls(blocks.XX, A1, A2, blocks.rest.A12, blocks.indicator, blocks.distinct)
+        return cls(blocks.XX, A1, A2, blocks.rest.A12, blocks)
 
     def among(self, keep: Array) -> Rows:
         """Return the products of the outcomes at an index."""
@@ -184,7 +182,7 @@ class Rows:
 
     def eliminated(self, M: Array, products: Array) -> tuple[Array, Array]:
         """Return S and what is left of the other factors' products with [X e]."""
-        each = M.transpose(2, 3, 0, 1)[:, self.distinct]
+        each = M.transpose(2, 3, 0, 1)[:, self.blocks.distinct]
         MA = each * self.A1 if len(M) == 1 else np.matmul(each, self.A1)
         R, q, K, x = MA.shape
         flat = np.broadcast_to(self.A1, MA.shape).reshape(R, q * K, x)
@@ -200,11 +198,11 @@ class Rows:
         V = self.left(U)
         R, q, K, x = V.shape
         VO = np.matmul(V.reshape(R, q * K, x), omega).reshape(V.shape)
-        H = np.empty((K, K, R, self.indicator.shape[0]))
+        H = np.empty((K, K, R, len(self.blocks.counts)))
         for a in range(K):
             for b in range(K):
                 products = (VO[:, :, a] * V[:, :, b]).sum(axis=-1)  # (R, q)
-                H[a, b] = -(self.indicator @ products.T).T
+                H[a, b] = -self.blocks.summed(products.T).T
         return H
 
     def left(self, U: Array | None) -> Array:
