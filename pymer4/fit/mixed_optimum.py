@@ -28,6 +28,7 @@ _STEP = 1e-4  # of differences of the gradient
 _LONGEST = 0.8  # of theta: no step ends at a Lambda of 0, where the gradient says nothing
 _SADDLE, _AWAY = 1e-6, 0.1  # negative curvature, relative, that is left, and the step that leaves it
 _SETTLED = 1e-5  # step, relative, after which a theta is found: steps are squared each time
+_LOST = 1e-6  # fall of the deviance that a step promised, below which rounding may hide it
 _BOUND = 1e-3  # below it a theta may be 0
 _RISE = 1e-8  # of the deviance, that a theta at 0 may cost
 
@@ -139,7 +140,7 @@ def _newton_one(blocks: Blocks, outcome: Outcomes, theta: Array) -> tuple[Array,
             if _fell(looked[0], deviance, share * slope)[0]:
                 break
         else:
-            break
+            return theta, H, -slope <= _LOST
         theta, (deviance, gradient, H) = moved, looked
     return theta, H, np.array([False])
 
@@ -159,16 +160,14 @@ def _newton(blocks: Blocks, outcomes: Outcomes, theta: Array) -> tuple[Array, Ar
         done = _small(step, theta[active])
         theta[active[done]] += step[done]
         converged[active[done]] = True
-        if done.any():
-            here, active, deviance, step, slope = (
-                here.among(~done),
-                active[~done],
-                deviance[~done],
-                step[~done],
-                slope[~done],
-            )
-        if len(active):
-            theta[active], deviance, gradient = _search(blocks, here, theta[active], deviance, step, slope)
+        keep = np.flatnonzero(~done)
+        here, active, deviance, step, slope = here.among(keep), active[keep], deviance[keep], step[keep], slope[keep]
+        if not len(active):
+            break
+        theta[active], deviance, gradient, stuck = _search(blocks, here, theta[active], deviance, step, slope)
+        converged[active[stuck]] = -slope[stuck] <= _LOST
+        keep = np.delete(np.arange(len(active)), stuck)
+        here, active, deviance, gradient = here.among(keep), active[keep], deviance[keep], gradient[keep]
     return theta, converged
 
 
@@ -201,14 +200,14 @@ def _step(H: Array, gradient: Array, theta: Array) -> tuple[Array, Array]:
 
 def _search(
     blocks: Blocks, outcomes: Outcomes, theta: Array, deviance: Array, step: Array, slope: Array
-) -> tuple[Array, Array, Array]:
-    """Return theta, deviance and gradient after steps halved until the deviance falls; those that never fall stay."""
+) -> tuple[Array, Array, Array, Array]:
+    """Return theta, deviance and gradient after steps halved until the deviance falls, and which never fell."""
     moved = theta + step
     at = Evaluation(blocks, outcomes, moved)
     value = at.deviance.copy()
     high = np.flatnonzero(~_fell(value, deviance, slope))
     if not len(high):
-        return moved, value, at.gradient
+        return moved, value, at.gradient, high
     for share in 0.5 ** np.arange(1, 40):
         moved[high] = theta[high] + share * step[high]
         value[high] = Evaluation(blocks, outcomes.among(high), moved[high]).deviance
@@ -216,7 +215,7 @@ def _search(
         if not len(high):
             break
     moved[high], value[high] = theta[high], deviance[high]
-    return moved, value, Evaluation(blocks, outcomes, moved).gradient
+    return moved, value, Evaluation(blocks, outcomes, moved).gradient, high
 
 
 def _bounded(blocks: Blocks, outcomes: Outcomes, theta: Array) -> tuple[Array, Array]:
