@@ -216,14 +216,14 @@ def assemble(plan: Plan, data: Intake, rows: Rows, outcome: bool = True) -> Mixe
     weights, offset = (_given(each, data, rows.used) for each in (data.weights, data.offset))
     for place in plan.offsets:
         offset = (0.0 if offset is None else offset) + _numbers(rows.variables[place])
-    if X.shape[1] >= n:
-        raise NeedsR("as many coefficients as rows")
     bars = _bars(plan, rows, n)
     _require_finite(y, offset)
     kept = independent_columns(X)
     dropped = tuple(compress(names, ~kept))
     if dropped:
         X, names = np.asfortranarray(X[:, kept]), tuple(compress(names, kept))
+    if X.shape[1] >= n:
+        raise NeedsR("as many coefficients as rows")
     return MixedDesign(X, names, dropped, bars, y, offset, weights, rows.used)
 
 

@@ -151,6 +151,7 @@ FORMULAS = [
     "y ~ x + twice + (1 | g)",
     "y ~ x + twice + f + cell + cond:cell + (1 | g)",
     "y ~ f * cell + (1 | g)",
+    "y ~ lab * x * h + (1 | g)",
     "y ~ `my var` * `das Maß` + (`my var` | g)",
     "y ~ größe + log(`my var` + 9) + (größe || `das Maß`:g)",
     "y ~ f + h + (1 | factor(f):h)",
