@@ -115,7 +115,12 @@ replicates <- function(model, seeds, width, draw, summary, refit = refitter(mode
   list(values = matrix(rows, length(seeds), width, byrow = TRUE), reasons = reasons)
 }
 
-refitter <- function(model) if (lme4::isLMM(model)) linear_refitter(model) else generalized_refitter(model)
+# The covariance that they give is for permutations: of a generalized model the Hessian is left out of it here.
+refitter <- function(model) {
+  if (lme4::isLMM(model)) return(linear_refitter(model))
+  model@optinfo["derivs"] <- list(NULL)
+  generalized_refitter(model)
+}
 
 # A function that fits the model to another response, and returns its parameters and the covariance
 # of the coefficients. It works on a deviance function of its own, so the model is left alone

@@ -122,6 +122,15 @@ def test_draws_are_those_of_a_fit_with_the_same_seed(name):
     assert model.resamples.columns.tolist() == limits.index[: len(limits) - p].tolist()
 
 
+def test_draws_of_a_generalized_model_take_coefficients_of_any_size():
+    draws = []
+    for size in (1, 3000):
+        model = fitted("count ~ x + (1 | g)", trial().eval(f"x = {size} * x"), family="poisson")
+        quietly(model.infer, "boot", on="coefs", n_boot=19, **BOOT)
+        draws.append(model.resamples * [1, size])
+    assert (draws[1] - draws[0]).abs().max().max() < 1e-4 * draws[0].std().min()
+
+
 def test_draws_do_not_depend_on_the_number_of_jobs():
     model = case("holes")
     for how in ({"how": "boot"}, {"how": "perm"}, {"how": "perm", "scheme": "freedman-lane"}):
