@@ -53,7 +53,7 @@ fit_statistics <- function(model) {
     n_parameters = attr(likelihood, "df"), n_used = nrow(model@frame), criterion = as.vector(criterion),
     sigma = stats::sigma(model)
   ), scalar)
-  c(numbers, list(theta = counts_theta(model)))
+  c(numbers, list(theta = counts_theta(model), parameters = as.vector(lme4::getME(model, "theta"))))
 }
 
 # The size of a negative binomial model, NULL for others.

@@ -18,6 +18,16 @@ fit_mixed <- function(formula, data, weights = NULL, offset = NULL, REML = TRUE,
   c(describe(model, ddf, level), list(model = model))
 }
 
+# The linear model that has its optimum at theta, in the order of lme4, as `fit_mixed()` would have left it.
+model_at <- function(formula, data, theta, weights = NULL, offset = NULL, REML = TRUE, contrasts = NULL,
+                     ddf = "Satterthwaite") {
+  for (name in names(contrasts)) data[[name]] <- with_contrasts(data[[name]], contrasts[[name]])
+  env <- model_environment(data, NULL)
+  call <- model_call(formula, env, weights, offset)
+  if (!REML) call$REML <- FALSE
+  list(model = fit_linear(call, env, 0L, ddf == "Satterthwaite", theta))
+}
+
 # `coding` is a matrix, one row a level, and the names of its columns.
 with_contrasts <- function(column, coding) {
   matrix <- coding$matrix
@@ -148,15 +158,17 @@ column_in <- function(env, given, name) {
 
 # The documented steps of lme4 (help("modular")): the deviance function stays at
 # hand, and one set of its values serves convergence checks and degrees of freedom.
-fit_linear <- function(call, env, verbose, satterthwaite) {
+# Where `theta` is given, nothing is optimized.
+fit_linear <- function(call, env, verbose, satterthwaite, theta = NULL) {
   control <- linear_control(env)
   parts <- parse_model(call, env, control)
   call$formula <- parts$formula
   parts$formula <- NULL
   devfun <- do.call(lme4::mkLmerDevfun, c(parts, list(start = NULL, verbose = verbose, control = control)))
-  optimum <- optimize_deviance(devfun, control, verbose)
+  optimum <- if (is.null(theta)) optimize_deviance(devfun, control, verbose) else known_optimum(devfun, control, theta)
   last <- deviance_argument(devfun, environment(devfun)$pp$theta)
-  stencil <- if (wants_derivatives(control, devfun, optimum$par, nrow(parts$fr))) theta_stencil(devfun, optimum$par)
+  derived <- is.null(theta) && wants_derivatives(control, devfun, optimum$par, nrow(parts$fr))
+  stencil <- if (derived) theta_stencil(devfun, optimum$par)
   if (!is.null(stencil)) {
     attr(optimum, "derivs") <- profiled_derivs(stencil)
     devfun(last)
@@ -211,6 +223,12 @@ optimize_deviance <- function(devfun, control, verbose = 0L,
     control = control$optCtrl, verbose = verbose, start = start, calc.derivs = FALSE,
     use.last.params = control$use.last.params
   )
+}
+
+# The optimum that is at theta. Refits of the model go by the optimizer that is named here.
+known_optimum <- function(devfun, control, theta) {
+  par <- deviance_argument(devfun, theta)
+  structure(list(par = par, fval = devfun(par), conv = 0L, message = ""), optimizer = control$optimizer, control = list())
 }
 
 # lme4 2 leaves the derivatives out of large problems and of singular fits unless they are asked for.

@@ -64,6 +64,8 @@ class Call:
 def imprint(value: Any) -> Any:
     """Return what has to be the same before and after a call."""
     if isinstance(value, (models.Lmer, models.Lm, models.Lm2)):
+        for name in type(value)._LATER:
+            getattr(value, name)
         kept = {name: v for name, v in vars(value).items() if not name.startswith("_") or name == "_frame"}
         # Objects that twins share are looked at when all calls are made.
         return type(value), {name: imprint(v) if type(v) in (dict, list) else id(v) for name, v in kept.items()}

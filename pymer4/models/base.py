@@ -75,6 +75,9 @@ class Model:
     _ANEW: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
     """Attributes that no copy and no file keeps, each with what makes it once it is asked for there."""
 
+    _LATER: ClassVar[Mapping[str, Callable[[Any], Any]]] = {"data": lambda self: self._with_fits()}
+    """Results that are made once they are asked for, or a copy or a file is made, each with what makes it."""
+
     _RECORDS: ClassVar[tuple[type, ...]] = ()
     """Dataclasses that attributes hold, as files know them by name."""
 
@@ -95,7 +98,7 @@ class Model:
         self.fits = self.residuals = self.coefs = self.marginal_estimates = self.marginal_contrasts = None
         self.AIC = self.BIC = self.logLike = self.factors = self.contrast_codes = self.sig_type = self.ci_type = None
         self._options = self._fit = None
-        self.data = self._frame.copy()
+        vars(self).pop("data", None)
         self.warnings = []
         self.fitted = self.ranked_data = False
 
@@ -196,7 +199,7 @@ class Model:
     if not TYPE_CHECKING:  # else every name would be an attribute
 
         def __getattr__(self, name: str) -> Any:
-            make = type(self)._ANEW.get(name)
+            make = type(self)._ANEW.get(name) or type(self)._LATER.get(name)
             if make is None:
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
             self.__dict__[name] = value = make(self)
@@ -204,6 +207,8 @@ class Model:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a file keeps; the frame as what to leave out of `data`, where that is enough."""
+        for name in type(self)._LATER.keys() - vars(self).keys():
+            getattr(self, name)
         state = {name: value for name, value in vars(self).items() if name not in type(self)._ANEW}
         added = _added(self.data, self._frame)
         return state if added is None else state | {"_frame": added}
@@ -235,17 +240,27 @@ class Model:
                     issue(f"{text}\n{hint}" if hint else text, kind)
 
     def _keep_fits(self, fits: np.ndarray, residuals: np.ndarray, used: np.ndarray) -> None:
-        """Align fits and residuals with the data, and add them to `data` where the names are free."""
+        """Align fits and residuals with the data."""
         self.fits = spread(fits, used)
         self.residuals = spread(residuals, used)
-        for name, values in ((tables.FITS, self.fits), (tables.RESIDUALS, self.residuals)):
+        self._tell_taken()
+
+    def _tell_taken(self) -> None:
+        """Warn of names that `data` has already."""
+        for name in (tables.FITS, tables.RESIDUALS):
             if name in self._frame.columns:
-                text = (
-                    f"The data have a column {name!r} of their own, which stays as it is; the model's are in .{name}."
+                self._warn(
+                    [f"The data have a column {name!r} of their own, which stays as it is; the model's are in .{name}."]
                 )
-                self._warn([text])
-            else:
-                self.data[name] = values
+
+    def _with_fits(self) -> pd.DataFrame:
+        """Return a copy of the data with fits and residuals, once fitted, where their names are free."""
+        data = self._frame.copy()
+        if self.fits is not None:
+            for name, values in ((tables.FITS, self.fits), (tables.RESIDUALS, self.residuals)):
+                if name not in data.columns:
+                    data[name] = values
+        return data
 
 
 def _checked_frame(data: Any) -> pd.DataFrame:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -12,22 +13,26 @@ from pymer4 import tables
 from pymer4.data import intake
 from pymer4.data.factors import Coding
 from pymer4.data.families import Family, check_family
+from pymer4.data.mixed_design import MixedDesign, NeedsR
 from pymer4.data.outcomes import check_outcome, part_counts
 from pymer4.data.recoding import codings, contrast_matrices, with_factors, with_groups, with_ranks, without_unused
 from pymer4.errors import ConvergenceWarning, ModelWarning, summary_wanted
 from pymer4.models import printing
 from pymer4.models.base import Ddf
 from pymer4.models.convergence import Convergence, next_step
+from pymer4.models.lmer_arrays import mixed_design
 from pymer4.models.lmer_formula import read_formula, require_text
-from pymer4.models.lmer_options import LmerOptions, Method
+from pymer4.models.lmer_options import Engine, LmerOptions, Method
 from pymer4.models.lmer_pictures import LmerPictures
 from pymer4.models.lmer_state import LmerFit
 from pymer4.rbridge import bridge
 from pymer4.work import Seed
 
+_BY_GROUP = ("ranef", "fixef", "ranef_var", "ranef_corr")
+
 
 class Lmer(LmerPictures):
-    """A mixed model in R's formula language, fitted by lme4 in embedded R.
+    """A mixed model in R's formula language, fitted by lme4 in embedded R, or by an engine of its own where asked.
 
     Text and bool columns are factors, a pandas Categorical keeps its order, rows with a missing value are left out and
     come back as NaN in `fits`. Attributes that every model has are told of in `models.base.Model`.
@@ -109,6 +114,7 @@ class Lmer(LmerPictures):
         seed: Seed = None,
         n_jobs: int = 1,
         permute_within: str | None = None,
+        engine: Engine = "R",
         **kwargs: Any,
     ) -> pd.DataFrame | None:
         """Fit the model, print a summary and return its rounded table.
@@ -139,6 +145,9 @@ class Lmer(LmerPictures):
             seed: makes bootstrap draws and permutations repeatable.
             n_jobs: worker processes for them; the numbers don't depend on it.
             permute_within: grouping factor to shuffle in; by default the first of `grps`.
+            engine: what finds the optimum of a linear model: lme4 (`"R"`), or the deviance engine of this package
+                (`"native"`), which does not walk over the rows in R; see the page on it. R's object is then made at
+                that optimum when it is first needed.
             **kwargs: `summarize` (or `summary`) False prints nothing and returns None.
 
         Returns:
@@ -168,7 +177,7 @@ class Lmer(LmerPictures):
             conf_int=conf_int, n_boot=n_boot, factors=factors, permute=permute, ordered=ordered, verbose=verbose,
             REML=REML, rank=rank, rank_group=rank_group, rank_exclude_cols=rank_exclude_cols, no_warnings=no_warnings,
             control=control, old_optimizer=old_optimizer, conf_level=conf_level, ddf=ddf, nAGQ=nAGQ, seed=seed,
-            n_jobs=n_jobs, permute_within=permute_within,
+            n_jobs=n_jobs, permute_within=permute_within, engine=engine,
         )  # fmt: skip
         return self._fit_with(options, show)
 
@@ -194,8 +203,43 @@ class Lmer(LmerPictures):
         return data, coded
 
     def _estimate_from(self, sampled: tuple[intake.Intake, dict[str, Coding]]) -> None:
-        """Have R fit the model, and store what it answers."""
+        """Have an engine fit the model, and store what it answers."""
         data, self._codings = sampled
+        self._kinds, self._ranks = data.kinds(), data.ranks
+        self._keep_codings(self._codings)
+        try:
+            design = mixed_design(self, data, self._codings) if self._options.engine == "native" else None
+        except NeedsR as why:
+            design = None
+            self._warn([f"Fitted by R: the native engine leaves it to judge the model ({why})"])
+        if design is None:
+            self._estimate_in_r(data)
+        else:
+            self._estimate_natively(design)
+        found = self._fit
+        self.AIC, self.BIC, self.logLike, self.theta = found.AIC, found.BIC, found.log_likelihood, found.theta
+        self.coefs = self._coef_table(found.fixed)
+
+    def _estimate_natively(self, design: MixedDesign) -> None:
+        from pymer4.models.lmer_native import NativeFit  # scipy's sparse matrices are not for every import
+
+        options = self._options
+        self._native = native = NativeFit.of(design, options.REML)
+        for name in ("_handle", *_BY_GROUP, tables.FITS, tables.RESIDUALS):
+            del vars(self)[name]
+        self._fit = found = native.statistics()
+        moments = None
+        if options.ddf == "Kenward-Roger":
+            L = np.eye(len(design.names))
+            rows = bridge.call("rows_mixed", model=self._handle, L=L, ddf=options.ddf).value
+            moments = np.sqrt(np.diagonal(rows["V"])), rows["df"]
+        fixed = native.fixed(options.conf_level, options.ddf == "Satterthwaite", moments)
+        self._fit = replace(found, fixed=fixed)
+        self._used, self.grps, self.convergence = design.used, native.groups(), native.convergence()
+        self._keep_messages([*native.told(), *self.convergence.messages], design.dropped)
+        self._tell_taken()
+
+    def _estimate_in_r(self, data: intake.Intake) -> None:
         options = self._options
         reply = bridge.call(
             "fit_mixed",
@@ -213,8 +257,8 @@ class Lmer(LmerPictures):
             level=options.conf_level,
         )
         value = reply.value
-        self._fit = found = LmerFit(vcov=value["vcov"], fixed=value["fixed"], **value["statistics"])
-        self._handle, self._kinds, self._ranks = value["model"], data.kinds(), data.ranks
+        self._fit = LmerFit(vcov=value["vcov"], fixed=value["fixed"], **value["statistics"])
+        self._handle = value["model"]
         self._used = np.ones(data.n_rows, dtype=bool)
         if value["omitted"] is not None:
             self._used[value["omitted"] - 1] = False
@@ -222,26 +266,18 @@ class Lmer(LmerPictures):
             name: tuple(v) if isinstance(v, list) else v for name, v in value["convergence"].items()
         }
         self.convergence = Convergence(**record)
-        self._keep_warnings(reply)
+        parts = part_counts(self.family, value["parts"], int(self._used.sum()))
+        self._keep_messages([*parts, *reply.warnings, *reply.messages], value["aliased"])
         self._keep_fits(value["fits"], value["residuals"], self._used)
-        self._keep_codings(self._codings)
-        self.AIC, self.BIC, self.logLike, self.theta = found.AIC, found.BIC, found.log_likelihood, found.theta
-        self.coefs = self._coef_table(found.fixed)
-        self._keep_groups(value)
-
-    def _keep_groups(self, value: Mapping[str, Any]) -> None:
         self.grps = dict(zip(value["groups"]["names"], map(int, value["groups"]["sizes"]), strict=True))
         self.ranef_var = tables.variance_table(value["variances"])
         self.ranef_corr = tables.correlation_table(value["correlations"])
-        ranef = list(value["ranef"].values())
-        fixef = _group_coefficients(self.coefs[tables.ESTIMATE], ranef)
-        self.ranef, self.fixef = (ranef, fixef) if len(ranef) > 1 else (ranef[0], fixef[0])
+        self.ranef = _shown(list(value["ranef"].values()))
+        del vars(self)["fixef"]
 
-    def _keep_warnings(self, reply: bridge.Reply) -> None:
-        parts = part_counts(self.family, reply.value["parts"], int(self._used.sum()))
-        texts = [*parts, *reply.warnings, *reply.messages]
-        if reply.value["aliased"]:
-            texts.append(f"Left out, since other terms add up to them: {', '.join(reply.value['aliased'])}")
+    def _keep_messages(self, texts: Sequence[str], aliased: Sequence[str] | None) -> None:
+        if aliased:
+            texts = [*texts, f"Left out, since other terms add up to them: {', '.join(aliased)}"]
         for text in texts:
             kind = ConvergenceWarning if text in self.convergence.messages or "converge" in text else ModelWarning
             self._warn([text], kind, next_step(text, self.convergence))
@@ -255,15 +291,34 @@ class Lmer(LmerPictures):
     def design_matrix(self) -> pd.DataFrame:
         """The fixed-effects design of the rows used, with the user's index; None before `fit()`."""
         if self._design is None and self.fitted:
-            matrix = bridge.call("design_matrix", model=self._handle).value["X"]
-            self._design = matrix.set_axis(self._frame.index[self._used])
+            index = self._frame.index[self._used]
+            if self._native is None:
+                self._design = bridge.call("design_matrix", model=self._handle).value["X"].set_axis(index)
+            else:
+                design = self._native.design
+                self._design = pd.DataFrame(design.X, index, list(design.names), copy=True)
         return self._design
+
+    _LATER: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
+        **LmerPictures._LATER,
+        "ranef": lambda self: _shown(self._native.ranef()),
+        "fixef": lambda self: _shown(_group_coefficients(self.coefs[tables.ESTIMATE], self.ranef)),
+        "ranef_var": lambda self: tables.variance_table(self._native.variances()[0]),
+        "ranef_corr": lambda self: tables.correlation_table(self._native.variances()[1]),
+        tables.FITS: lambda self: self._native.fits(),
+        tables.RESIDUALS: lambda self: self._native.residuals(self.fits),
+    }
 
     def _summary(self) -> str:
         return printing.mixed_summary(self, self._options.REML and self._linear, self._ranks)
 
 
-def _group_coefficients(estimates: pd.Series, ranef: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
+def _shown(frames: list[pd.DataFrame]) -> Any:
+    """Return frames as attributes show them: a list of several, or the one."""
+    return frames if len(frames) > 1 else frames[0]
+
+
+def _group_coefficients(estimates: pd.Series, ranef: pd.DataFrame | list[pd.DataFrame]) -> list[pd.DataFrame]:
     """Return the coefficients of the groups of each grouping factor: the population's plus the group's deviation.
 
     As R's `coef` every frame has all terms, the fixed ones and those that vary between the groups of any factor. Those
@@ -273,6 +328,7 @@ def _group_coefficients(estimates: pd.Series, ranef: Sequence[pd.DataFrame]) -> 
         estimates: fixed effects, one value a term.
         ranef: deviations, one frame a factor, one row a group, one column a term.
     """
+    ranef = ranef if isinstance(ranef, list) else [ranef]
     extra = dict.fromkeys(term for frame in ranef for term in frame.columns if term not in estimates.index)
     terms = [*extra, *estimates.index]
     population = np.concatenate([np.zeros(len(extra)), estimates.to_numpy(dtype=float)])

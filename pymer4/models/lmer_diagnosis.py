@@ -220,7 +220,10 @@ class LmerDiagnosis(LmerState):
         for.
         """
         if self._ranef_se is None and self.fitted:
-            spread = list(bridge.call("random_spread", model=self._handle).value["spread"].values())
+            if self._native is None:
+                spread = list(bridge.call("random_spread", model=self._handle).value["spread"].values())
+            else:
+                spread = self._native.ranef_se()
             self._ranef_se = spread if len(spread) > 1 else spread[0]
         return self._ranef_se
 

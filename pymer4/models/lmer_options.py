@@ -16,6 +16,9 @@ from pymer4.models.options import FitOptions, legal
 
 _POINTS = 100  # of quadrature, that lme4 has rules for
 
+Engine = Literal["R", "native"]
+"""What finds the optimum."""
+
 Method = Literal["Wald", "profile", "boot"]
 """How confidence limits are computed."""
 
@@ -41,11 +44,13 @@ class LmerOptions(FitOptions):
     ddf: Ddf
     nAGQ: int
     permute_within: str | None
+    engine: Engine = "R"
 
     PLAIN: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
         **FitOptions.PLAIN,
         "conf_int": legal("conf_int", Method),
         "ddf": legal("ddf", Ddf),
+        "engine": legal("engine", Engine),
         "nAGQ": partial(count, "nAGQ", least=0, most=_POINTS),
         "rank_exclude_cols": _listed,
     }
@@ -64,7 +69,15 @@ class LmerOptions(FitOptions):
                 f"nAGQ={self.nAGQ} can't be used for family 'nbinom', whose theta is estimated: use 0 or 1."
             )
         self._check_columns(model._reading, list(model._frame.columns))
-        self.optimizer()
+        if self.optimizer() is not None and self.engine == "native":
+            raise OptionError(
+                "control and old_optimizer are about lme4's optimizers. Leave them out, or use engine='R'."
+            )
+        if not linear and self.engine == "native":
+            raise OptionError(
+                f"engine='native' is for linear models, and this one is {model.family} with link {model.link!r}. Use "
+                "engine='R'."
+            )
 
     def _check_columns(self, formula: RFormula, columns: Sequence[Any]) -> None:
         """Refuse names of groupings and columns that the model does not have. A crossing may be named in any order."""

@@ -18,6 +18,7 @@ from pymer4.data.columns import Column
 from pymer4.data.factors import Coding, conform
 from pymer4.data.mixed_design import Plan
 from pymer4.data.ranks import Ranks
+from pymer4.data.recoding import contrast_matrices
 from pymer4.data.rformula import FixedTerm, Grouping, RandomTerm, Response, RFormula
 from pymer4.errors import FileError, MissingFileError, RUnavailable
 from pymer4.infer.grids import Predictors
@@ -73,6 +74,7 @@ class LmerFit:
         n_parameters: coefficients, variances, correlations and sigma.
         sigma: residual standard deviation, or its like.
         vcov: covariance of the coefficients, shape (p, p); None where only R's object tells.
+        parameters: theta of lme4, shape (m,); None where a file does not tell.
         fixed: estimates, limits, standard errors, df, statistics and p of the coefficients as R gave them; None where a
             file does not tell.
     """
@@ -86,6 +88,7 @@ class LmerFit:
     sigma: float
     vcov: np.ndarray | None
     theta: float | None = None
+    parameters: np.ndarray | None = None
     fixed: pd.DataFrame | None = None
 
     @property
@@ -96,7 +99,7 @@ class LmerFit:
 
 _FOUND = (
     *("grps", "theta", "ranef", "fixef", "ranef_var", "ranef_corr", "convergence", "factors_prev_", "anova_results"),
-    *("_handle", "_used", "_design", "_saved", "_ranef_se", "_grid_variables", "_predicted"),
+    *("_handle", "_native", "_used", "_design", "_saved", "_ranef_se", "_grid_variables", "_predicted"),
 )
 
 
@@ -121,6 +124,7 @@ class LmerState(Inferring):
     _kinds: dict[str, Column]
     _ranks: Mapping[str, Ranks]
     _handle: bridge.Handle
+    _native: Any
     _used: np.ndarray
     _design: pd.DataFrame
     _saved: RObject | None
@@ -144,7 +148,7 @@ class LmerState(Inferring):
             return None
         saved = self.__dict__.get("_saved")
         must_adopt = own and saved is not None and saved.is_foreign and saved.content is not None
-        if "_handle" not in self.__dict__ and not must_adopt:
+        if "_handle" not in self.__dict__ and saved is not None and not must_adopt:
             return saved
         return RObject(bridge.call("pack_model", model=self._handle).value["bytes"], "this copy of the model")
 
@@ -161,13 +165,26 @@ class LmerState(Inferring):
         return super().__getstate__() | reading | {"_saved": self._r_object()}
 
     def _handle_anew(self) -> bridge.Handle | None:
-        """Return the live R model of a copy, once it is asked for."""
+        """Return the live R model of a copy, or of a native fit, once it is asked for."""
         saved = self.__dict__.get("_saved")
         if saved is None:
-            return None
+            return None if self._fit is None else self._built()
         handle = self._adopted(saved) if saved.is_foreign else saved.unpacked()
         self._saved = None
         return handle
+
+    def _built(self) -> bridge.Handle:
+        """Return R's object at the theta that the native engine found."""
+        options, (data, codings) = self._options, self._sample()
+        asked = {"weights": data.weights, "offset": data.offset, "REML": options.REML, "ddf": options.ddf}
+        return bridge.call(
+            "model_at",
+            formula=self._reading.written,
+            data=data.columns,
+            theta=self._fit.parameters,
+            contrasts=contrast_matrices(codings),
+            **asked,
+        ).value["model"]
 
     @property
     def _for_new_rows(self) -> bridge.Handle:
@@ -217,6 +234,7 @@ class LmerState(Inferring):
     _ANEW: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
         **Inferring._ANEW,
         "_handle": _handle_anew,
+        "_native": lambda self: None,
         "_reading": lambda self: read_formula(self.formula, list(self._frame.columns)),
         "_kinds": _kinds_anew,
         "_codings": lambda self: self._sample()[1] if self._options else {},
