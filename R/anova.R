@@ -16,7 +16,7 @@ anova_mixed <- function(model, type, ddf) {
 # asked for, F is that of Satterthwaite's method, which does not depend on them.
 f_tests <- function(model, labels, type, ddf) {
   asymptotic <- ddf == "asymptotic"
-  tested <- tested_model(model)
+  tested <- as_lmertest(model)
   method <- if (asymptotic) "Satterthwaite" else ddf
   found <- if (type == 3 && lacks_margin(model, labels)) {
     # lmerTest has no hypotheses there.
@@ -61,11 +61,6 @@ confounded <- function(model, labels) {
     others <- setdiff(c(0, terms), c(t, containing[[t]]))
     sum(kept == t) == 0 || rank(c(others, t)) - rank(others) < sum(kept == t)
   }, NA)
-}
-
-# The model as lmerTest takes it, also where it was fitted without Satterthwaite's df.
-tested_model <- function(model) {
-  if (methods::is(model, "lmerModLmerTest")) model else as_satterthwaite(model, own_deviance(model))
 }
 
 # A term without a column of its own in the design has no test.

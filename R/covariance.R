@@ -24,7 +24,9 @@ with_structures <- function(converted, model) {
 }
 
 as_lme4 <- function(model) {
-  if (methods::is(model, "lmerModLmerTest")) with_structures(methods::as(model, "lmerMod"), model) else model
+  if (inherits(model, "lmerModLmerTest")) model <- with_structures(methods::as(model, "lmerMod"), model)
+  attr(model, "satterthwaite") <- NULL
+  model
 }
 
 # The structure of each random-effects term, NULL where its covariance matrix is free.

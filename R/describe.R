@@ -110,7 +110,8 @@ fixed_table <- function(model, ddf, level) {
 # lme4 2.1 divides the weights of a generalized fit by the dispersion, and where it has no Hessian multiplies by
 # the dispersion all the same.
 fixed_covariance <- function(model) {
-  if (methods::is(model, "lmerModLmerTest")) return(model@vcov_beta)
+  parts <- satterthwaite_of(model)
+  if (!is.null(parts)) return(parts$V)
   as.matrix(stats::vcov(model, sigm = if (weights_hold_dispersion(model)) 1 else stats::sigma(model)))
 }
 
@@ -125,8 +126,9 @@ coefficient_moments <- function(model, ddf) {
 # g the gradient of its variance V in (theta, sigma), A the covariance of those.
 satterthwaite_df <- function(model, V) {
   if (ncol(V) == 0) return(numeric())
-  gradient <- matrix(vapply(model@Jac_list, diag, numeric(ncol(V))), nrow = ncol(V))
-  2 * diag(V)^2 / rowSums((gradient %*% model@vcov_varpar) * gradient)
+  parts <- satterthwaite_of(model)
+  gradient <- matrix(vapply(parts$jacobian, diag, numeric(ncol(V))), nrow = ncol(V))
+  2 * diag(V)^2 / rowSums((gradient %*% parts$A) * gradient)
 }
 
 # Kenward & Roger (1997), Biometrics 53, as pbkrtest computes it.

@@ -175,7 +175,7 @@ fit_linear <- function(call, env, verbose, satterthwaite, theta = NULL) {
   }
   convergence <- check_convergence(optimum, control, devfun, nrow(parts$fr))
   model <- lme4::mkMerMod(environment(devfun), optimum, parts$reTrms, fr = parts$fr, mc = call, lme4conv = convergence)
-  if (satterthwaite) as_satterthwaite(model, devfun, stencil) else model
+  if (satterthwaite) with_satterthwaite(model, devfun, stencil) else model
 }
 
 # The model again, by another formula or control, on exactly the rows that it used. Its variables are computed on all

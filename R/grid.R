@@ -7,7 +7,7 @@ stand_in <- function(model, ddf, hook = identity) {
   for (generic in c("recover_data", "emm_basis")) {
     registerS3method(generic, "pymer4_stand_in", get(paste0("stand_in_", generic)), asNamespace("emmeans"))
   }
-  if (ddf == "Satterthwaite" && lme4::isLMM(model)) model <- tested_model(model)
+  if (ddf == "Satterthwaite" && lme4::isLMM(model)) model <- with_satterthwaite(model)
   variables <- grid_variables(model)
   structure(
     list(model = model, ddf = ddf, hook = hook, variables = variables, terms = plain_terms(model, variables)),
@@ -60,9 +60,7 @@ df_of <- function(object, V) {
   if (lme4::isGLMM(model)) return(list(dffun = function(k, dfargs) Inf, dfargs = list()))
   found <- switch(object$ddf,
     asymptotic = list(dffun = function(k, dfargs) Inf, dfargs = list()),
-    Satterthwaite = list(
-      dffun = plain_df, dfargs = list(V = model@vcov_beta, jacobian = model@Jac_list, A = model@vcov_varpar)
-    ),
+    Satterthwaite = list(dffun = plain_df, dfargs = satterthwaite_of(model)),
     `Kenward-Roger` = {
       adjusted <- pbkrtest::vcovAdj(model)
       list(

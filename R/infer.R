@@ -7,7 +7,7 @@ rows_mixed <- function(model, L, ddf) {
   df <- switch(ddf,
     asymptotic = rep(Inf, nrow(L)),
     `Kenward-Roger` = kenward_roger_row_df(L, V, adjusted),
-    Satterthwaite = satterthwaite_row_df(tested_model(model), row_form(L, V), L, NULL)
+    Satterthwaite = satterthwaite_row_df(model, row_form(L, V), L, NULL)
   )
   list(V = unname(if (is.null(adjusted)) V else as.matrix(adjusted)), df = as.numeric(df))
 }

@@ -17,7 +17,7 @@ linear_limits <- function(model, estimate, rows, conditional, interval) {
   df <- switch(interval$ddf,
     asymptotic = rep(Inf, length(estimate)),
     `Kenward-Roger` = kenward_roger_row_df(rows$X, V, adjusted),
-    Satterthwaite = satterthwaite_row_df(tested_model(model), rest + of_mean(V), if (!conditional) rows$X, spread)
+    Satterthwaite = satterthwaite_row_df(model, rest + of_mean(V), if (!conditional) rows$X, spread)
   )
   se <- sqrt(rest + of_mean(if (is.null(adjusted)) V else as.matrix(adjusted)))
   half <- stats::qt((1 + interval$level) / 2, df) * se
@@ -32,12 +32,13 @@ row_form <- function(X, V) rowSums((X %*% V) * X)
 # Francq, Lin & Hoyer (2019), Stat. Med. 38. v is made of x V x', unless X is NULL, and of sigma^2 times
 # what `spread` makes of the factors of the fit, unless that is NULL.
 satterthwaite_row_df <- function(model, variance, X, spread) {
-  n_theta <- length(model@Jac_list) - 1L
+  parts <- satterthwaite_of(with_satterthwaite(model))
+  n_theta <- length(parts$jacobian) - 1L
   gradient <- matrix(0, length(variance), n_theta)
-  if (!is.null(X)) for (j in seq_len(n_theta)) gradient[, j] <- row_form(X, model@Jac_list[[j]])
+  if (!is.null(X)) for (j in seq_len(n_theta)) gradient[, j] <- row_form(X, parts$jacobian[[j]])
   if (!is.null(spread)) gradient <- gradient + stats::sigma(model)^2 * theta_gradient(model, spread)
   gradient <- cbind(gradient, 2 * variance / stats::sigma(model))
-  ifelse(variance == 0, Inf, 2 * variance^2 / row_form(gradient, model@vcov_varpar))
+  ifelse(variance == 0, Inf, 2 * variance^2 / row_form(gradient, parts$A))
 }
 
 # The derivatives in theta of a function of the factors of the fit with a value for each row, by central

@@ -1,9 +1,13 @@
 # Models as bytes, in the format of saveRDS() without its compression.
 
-pack_model <- function(model) list(bytes = serialize(model, NULL))
+pack_model <- function(model) list(bytes = serialize(handed_out(model)$model, NULL))
+
+# The model for users and files: of lmerTest's class where it was fitted with Satterthwaite's df.
+handed_out <- function(model) list(model = if (is.null(satterthwaite_of(model))) model else as_lmertest(model))
 
 unpack_model <- function(bytes) {
   model <- unserialize(bytes)
+  if (inherits(model, "lmerModLmerTest")) loadNamespace("lmerTest")
   if (!methods::is(model, "merMod")) stop("the object is a ", class(model)[1], ", not a model of lme4", call. = FALSE)
   list(model = model)
 }

@@ -75,8 +75,10 @@ set_stream <- function(seed) {
 # Mark a value that is one number, text or truth value, not a vector of length one.
 scalar <- function(x) structure(x, class = "scalar")
 
-load_packages <- function(packages) {
+# `later` names packages that are loaded where they are first used, but have to be there.
+load_packages <- function(packages, later = character()) {
   for (package in packages) loadNamespace(package)
+  find.package(later)
   list(versions = lapply(setNames(nm = packages), function(p) scalar(as.character(utils::packageVersion(p)))))
 }
 

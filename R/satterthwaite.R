@@ -57,11 +57,37 @@ profiled_derivs <- function(stencil) {
   list(gradient = (f$plus - f$minus) / (d + d), Hessian = .with_pairs(H, stencil$pairs, mixed))
 }
 
-# An lmerMod as the lmerModLmerTest that lmerTest would make of it. `devfun` is
-# the deviance function of the model, left at its optimum; `stencil` is a
+# A linear model as lme4 makes it, with what Satterthwaite's df take in an
+# attribute: lmerTest, whose class has slots for it, takes long to load. `devfun`
+# is the deviance function of the model, left at its optimum; `stencil` is a
 # theta_stencil() there, and is replaced where it is missing, elsewhere, or too
 # coarse or too noisy for the df.
-as_satterthwaite <- function(model, devfun, stencil = NULL) {
+with_satterthwaite <- function(model, devfun = own_deviance(model), stencil = NULL) {
+  if (is.null(satterthwaite_of(model))) attr(model, "satterthwaite") <- satterthwaite_parts(model, devfun, stencil)
+  model
+}
+
+# What a model has of it: the covariance of the coefficients, its derivatives in
+# theta and sigma, and the covariance of these. NULL where it has none.
+satterthwaite_of <- function(model) {
+  if (!inherits(model, "lmerModLmerTest")) return(attr(model, "satterthwaite"))
+  list(V = model@vcov_beta, jacobian = model@Jac_list, A = model@vcov_varpar)
+}
+
+# A linear model as lmerTest's lmer() returns it.
+as_lmertest <- function(model) {
+  if (inherits(model, "lmerModLmerTest")) return(model)
+  loadNamespace("lmerTest")
+  parts <- satterthwaite_of(with_satterthwaite(model))
+  result <- with_structures(methods::as(as_lme4(model), "lmerModLmerTest"), model)
+  result@sigma <- stats::sigma(model)
+  result@vcov_beta <- parts$V
+  result@vcov_varpar <- parts$A
+  result@Jac_list <- parts$jacobian
+  result
+}
+
+satterthwaite_parts <- function(model, devfun, stencil) {
   par <- deviance_argument(devfun, model@theta)
   size <- .size(model, length(par))
   local <- .local_derivs(devfun, par, size, stencil)
@@ -69,16 +95,12 @@ as_satterthwaite <- function(model, devfun, stencil = NULL) {
   p <- length(model@beta)
   sigma <- size$sigma
   square <- function(v) array(v, c(p, p))
-  vcov_beta <- sigma^2 * square(local$vcov)
-  dimnames(vcov_beta) <- rep(list(colnames(model@pp$X)), 2L)
+  V <- sigma^2 * square(local$vcov)
+  dimnames(V) <- rep(list(colnames(model@pp$X)), 2L)
   jacobian <- cbind(sigma^2 * local$dvcov, 2 * sigma * local$vcov)
 
-  result <- with_structures(methods::as(model, "lmerModLmerTest"), model)
-  result@sigma <- sigma
-  result@vcov_beta <- vcov_beta
-  result@vcov_varpar <- .varpar_vcov(.varpar_hessian(local, size))
-  result@Jac_list <- lapply(seq_len(ncol(jacobian)), function(j) square(jacobian[, j]))
-  result
+  list(V = V, jacobian = lapply(seq_len(ncol(jacobian)), function(j) square(jacobian[, j])),
+       A = .varpar_vcov(.varpar_hessian(local, size)))
 }
 
 # Reads off the state of a deviance function, with each method looked up once.

@@ -28,6 +28,7 @@ def main() -> None:
     parser.add_argument("rows", nargs="*", help="rows of the table, by the start of their names")
     given = parser.parse_args()
     small = {name: lambda name=name: mixed.fit_ratio(name) for name in list(mixed.FITS)[:3]} | {
+        "first fit": mixed.start_ratio,
         "cold process": mixed.cold_ratio,
         "glmer": mixed.glmer_ratio,
         "resampling": mixed.resampling_ratios,

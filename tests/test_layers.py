@@ -158,7 +158,7 @@ def test_the_names_of_the_package_lead_somewhere():
 @every_module
 def test_only_the_bridge_folder_imports_rpy2(module):
     found = {name for name in imports(tree(module), module) if name.split(".")[0] == "rpy2"}
-    assert bool(found) == (module == "pymer4.rbridge.bridge"), found
+    assert bool(found) == (module == "pymer4.rbridge.start"), found
 
 
 @every_module

@@ -283,11 +283,6 @@ class Lmer(LmerPictures):
             self._warn([text], kind, next_step(text, self.convergence))
 
     @property
-    def model_obj(self) -> Any:
-        """The live R model, usable with any rpy2 code; None before `fit()`."""
-        return None if self._handle is None else self._handle.sexp
-
-    @property
     def design_matrix(self) -> pd.DataFrame:
         """The fixed-effects design of the rows used, with the user's index; None before `fit()`."""
         if self._design is None and self.fitted:

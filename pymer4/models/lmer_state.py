@@ -36,6 +36,9 @@ _SAME = 1e-6  # relative; coefficients of a table and of the object that it was 
 _READY: WeakKeyDictionary[bridge.Handle, bridge.Handle] = WeakKeyDictionary()
 """Live models, with what they are for new rows."""
 
+_HANDED_OUT: WeakKeyDictionary[bridge.Handle, bridge.Handle] = WeakKeyDictionary()
+"""Live models, with what they are for users."""
+
 
 @dataclass(frozen=True, slots=True)
 class RObject:
@@ -195,6 +198,16 @@ class LmerState(Inferring):
         if model not in _READY:
             _READY[model] = bridge.call("for_new_rows", model=model).value["model"]
         return _READY[model]
+
+    @property
+    def model_obj(self) -> Any:
+        """The live R model, usable with any rpy2 code; None before `fit()`."""
+        model = self._handle
+        if model is None:
+            return None
+        if model not in _HANDED_OUT:
+            _HANDED_OUT[model] = bridge.call("handed_out", model=model).value["model"]
+        return _HANDED_OUT[model].sexp
 
     def _adopted(self, saved: RObject) -> bridge.Handle:
         data, model = self._sample()[0], saved.unpacked()

@@ -18,7 +18,8 @@ from pymer4.errors import FormulaError, OptionError, RError, RUnavailable
 from pymer4.rbridge import machine
 from pymer4.rbridge.convert import Converter, Handle, retired
 from pymer4.rbridge.process import LEAST, guarded, kept_surroundings, stack
-from pymer4.work.interrupts import Interrupts, hold_interrupts, keep_interrupt_handler
+from pymer4.rbridge.start import start, unavailable
+from pymer4.work.interrupts import Interrupts, hold_interrupts
 
 __all__ = ["Handle", "Reply", "call", "in_parts", "resource_path", "started"]
 
@@ -170,12 +171,7 @@ def _started() -> _R:
     global _running
     if _running is None:
         with kept_surroundings():
-            interface = _interface()
-            try:
-                with keep_interrupt_handler():
-                    interface.initr()
-            except Exception as error:
-                raise _unavailable(str(error)) from error
+            interface = start()
             with guarded(interface.openrlib.rlib):
                 _running = _sourced(interface, Converter(interface))
     return _running
@@ -188,27 +184,10 @@ def _sourced(interface: Any, values: Converter) -> _R:
     for path in sorted(resource_path().glob("*.R")):
         base["sys.source"](values.to_r(str(path)), envir=private)
     found = _R(interface, values, private["run_verb"])
-    answer = values.from_r(found.door("load_packages", values.to_r({"packages": ["lme4", "lmerTest"]})))
+    answer = values.from_r(found.door("load_packages", values.to_r({"packages": ["lme4"], "later": ["lmerTest"]})))
     if "error" in answer:
-        raise _unavailable(answer["error"])
+        raise unavailable(answer["error"])
     return found
-
-
-def _interface() -> Any:
-    """Import rpy2's low-level interface, after a trial start of R in a process that may die of it."""
-    evidence = machine.probe()
-    if evidence is not None:
-        raise _unavailable(evidence)
-    try:
-        import rpy2.rinterface as interface
-    except Exception as error:
-        raise _unavailable(f"{type(error).__name__}: {error}") from error
-    return interface
-
-
-def _unavailable(evidence: str) -> RUnavailable:
-    found = machine.diagnose(evidence)
-    return RUnavailable(f"{found.what}\nSeen: {evidence.strip()}\nMend it with:\n    {found.remedy}")
 
 
 def _after_fork() -> None:

@@ -201,7 +201,7 @@ def test_the_r_object_carries_nothing_of_ours(name, tmp_path):
     save_model(mixed(name), tmp_path / "x.h5", compression=None)
     held = (tmp_path / "x.robj").read_bytes()
     assert held.startswith(b"X\n") and len(held) < 2_000_000 + 3000 * len(trial())
-    for verb in ("run_verb", "fit_mixed", "describe", "as_satterthwaite", "pack_model"):
+    for verb in ("run_verb", "fit_mixed", "describe", "as_lmertest", "pack_model"):
         assert verb.encode() not in held
 
 
