@@ -12,12 +12,8 @@ fit_generalized <- function(call, env, family, nAGQ, verbose) {
   }
   if (nAGQ != 1) call$nAGQ <- nAGQ
   if (verbose > 0) call$verbose <- verbose
-  escapes <- family$name %in% c("gamma", "inverse_gaussian") && !identical(family$link, "log")
-  if (escapes && family$name == "gamma") call$mustart <- call$formula[[2]]
-  model <- tryCatch(finite(eval(call, env)), error = function(e) {
-    if (!escapes) stop(e)
-    stop(conditionMessage(e), " (where a mean left the range of the family: link = \"log\" keeps it there)", call. = FALSE)
-  })
+  if (family$name == "gamma" && !identical(family$link, "log")) call$mustart <- call$formula[[2]]
+  model <- finite(eval(call, env))
   tidy_environment(env)
   model
 }

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+
+from pymer4.errors import RError
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -62,3 +66,32 @@ def next_step(text: str, convergence: Convergence) -> str:
         return ""
     terms = ", ".join(dict.fromkeys(convergence.singular_terms)) or "a random-effects term"
     return f"Next: {step.format(terms=terms, other='Nelder_Mead' if convergence.optimizer == 'bobyqa' else 'bobyqa')}"
+
+
+_BARE = ("is not TRUE", "are not all TRUE", "valid starting values", "PIRLS", "Downdated VtV", "that are not finite")
+"""What R and lme4 say, without a way out, where a start or a step leads nowhere."""
+
+
+def way_out(message: str, family: str, link: str) -> str:
+    """Return what to try after an error of a fit; an empty text where it is about something else."""
+    if not any(words in message for words in _BARE):
+        return ""
+    safe = {"gaussian": "identity", "binomial": "logit"}.get(family, "log")
+    if link == safe or (family == "binomial" and link != "log"):
+        other = "rescale the predictors, such as scale(x) in the formula, or "
+    else:
+        other = (
+            f"the start or a step of the fit has means that link {link!r} of family {family!r} does not take, as 0 has "
+            f"no inverse and no logarithm. Use link={safe!r}, or "
+        )
+    return f"Next: {other}try another optimizer, fit(control=\"optimizer='bobyqa'\")."
+
+
+@contextmanager
+def told_with_way_out(family: str, link: str) -> Iterator[None]:
+    """Add what to try to an error of R that has no advice."""
+    try:
+        yield
+    except RError as error:
+        advice = error.advice or way_out(error.message, family, link)
+        raise RError(error.message, error.verb, error.formula, advice) from None

@@ -19,7 +19,7 @@ from pymer4.data.recoding import codings, contrast_matrices, with_factors, with_
 from pymer4.errors import ConvergenceWarning, ModelWarning, summary_wanted
 from pymer4.models import printing
 from pymer4.models.base import Ddf
-from pymer4.models.convergence import Convergence, next_step
+from pymer4.models.convergence import Convergence, next_step, told_with_way_out
 from pymer4.models.lmer_arrays import mixed_design
 from pymer4.models.lmer_formula import read_formula, require_text
 from pymer4.models.lmer_options import Engine, LmerOptions, Method
@@ -213,7 +213,8 @@ class Lmer(LmerPictures):
             design = None
             self._warn([f"Fitted by R: the native engine leaves it to judge the model ({why})"])
         if design is None:
-            self._estimate_in_r(data)
+            with told_with_way_out(self.family, self.link):
+                self._estimate_in_r(data)
         else:
             self._estimate_natively(design)
         found = self._fit

@@ -122,7 +122,7 @@ def test_a_gamma_fit_starts_at_the_outcome():
 def test_means_out_of_range_point_to_the_log_link():
     frame = trial()
     frame["size"] = frame["size"] * np.exp(-4 * frame["x"])
-    with pytest.raises(RError, match='link = "log"'):
+    with pytest.raises(RError, match="link='log'"):
         fit("size ~ x + (x | g)", {"family": "gamma"}, frame)
 
 

@@ -10,7 +10,8 @@ import pytest
 from samples import dataset
 
 from pymer4 import Lm, Lm2, Lmer
-from pymer4.errors import DataError, FormulaError, OptionError
+from pymer4.errors import DataError, FormulaError, OptionError, RError
+from pymer4.models.convergence import told_with_way_out
 
 pytestmark = pytest.mark.r
 
@@ -69,6 +70,30 @@ def test_control_of_a_generalized_model(control):
     model = Lmer("cbind(incidence, size - incidence) ~ period + (1 | herd)", dataset("cbpp"), family="binomial")
     model.fit(summarize=False, control=control)
     assert model.convergence.optimizer in ("bobyqa", "Nelder_Mead")
+
+
+@pytest.mark.parametrize(
+    "message, family, link, step",
+    [
+        ("all(xst != 0) is not TRUE", "gaussian", "inverse", "Use link='identity'"),
+        ("length(value <- as.numeric(value)) == 1L is not TRUE", "gamma", "inverse", "Use link='log'"),
+        ("x > 0 are not all TRUE", "binomial", "log", "Use link='logit'"),
+        ("all(xst != 0) is not TRUE", "binomial", "probit", "rescale"),
+        ("(maxstephalfit) PIRLS step-halvings failed", "poisson", "log", "rescale"),
+        ("object 'z' not found", "gaussian", "inverse", ""),
+    ],
+)
+def test_bare_words_of_a_fit_have_a_next_step(message, family, link, step):
+    with pytest.raises(RError) as caught, told_with_way_out(family, link):
+        raise RError(message, "fit_mixed", "y ~ x")
+    assert step in caught.value.advice and bool(caught.value.advice) == bool(step)
+    assert str(caught.value).startswith(f"R stopped in fit_mixed: {message}\n  formula: y ~ x")
+
+
+def test_a_start_that_r_does_not_find_is_told_with_another_link():
+    data = dataset("sleepstudy").assign(y=lambda d: d["Reaction"] - 300)
+    with pytest.raises(RError, match=r"valid starting values(.|\n)*link 'log'(.|\n)*Use link='identity'"):
+        Lmer("y ~ Days + (1 | Subject)", data, link="log").fit(summarize=False)
 
 
 # ------------------------------------------------------------------ names and outcomes
