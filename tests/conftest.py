@@ -61,6 +61,12 @@ def strict() -> Iterator[None]:
     np.testing.assert_equal(np.random.get_state(), before)
 
 
+@pytest.fixture
+def refits_in_r(monkeypatch: pytest.MonkeyPatch) -> None:
+    """R refits linear models too, whose draws are then those of R's generator."""
+    monkeypatch.setattr("pymer4.models.lmer_draws.LmerDraws._refits", "R")
+
+
 # Frames, each in a copy of one's own.
 
 

@@ -145,7 +145,7 @@ def fit(blocks: Blocks, y: Array, start: Array | None = None) -> MixedFit:
     found = outcomes(blocks, y if y.ndim == 2 else y[:, None])
     begin = None if start is None else scaled_theta(blocks, np.atleast_2d(start))
     best = optimum(blocks, found, begin)
-    if len(best.deviance) == 1 and not np.isfinite(best.deviance[0]):
+    if y.ndim == 1 and not np.isfinite(best.deviance[0]):
         raise Unsuited("What the model leaves of the outcome, or of a column of X, is lost in rounding")
     return MixedFit(blocks, found, best.theta, best.converged, best.hessian)
 

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 from pymer4.errors import DataError
 
@@ -91,6 +92,15 @@ def scaling(X: Array, root: Array | None) -> Array:
     if len(constant):
         T[constant, :] -= centre / length / X[0, constant]
     return T
+
+
+def components(bars: Sequence[Bar]) -> Array:
+    """Return codes of sets of rows that share no level of any grouping factor with others, 0, 1, ..., shape (n,)."""
+    starts = np.cumsum([0, *(bar.levels for bar in bars)])
+    levels = np.stack([start + bar.codes for start, bar in zip(starts, bars, strict=False)])
+    first = np.broadcast_to(levels[0], levels.shape)
+    graph = csr_array((np.ones(levels.size), (first.ravel(), levels.ravel())), shape=(starts[-1], starts[-1]))
+    return connected_components(graph, directed=False)[1][levels[0]]
 
 
 def factors_of(bars: Sequence[Bar], scales: Sequence[Array], root: Array | None) -> list[Factor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -139,10 +139,12 @@ class Draws:
     Attributes:
         values: shape (n, k), NaN where a replicate has none.
         told: what is to be said of those that failed.
+        attrs: what the table says of them.
     """
 
     values: np.ndarray
     told: Sequence[str] = ()
+    attrs: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -153,11 +155,13 @@ class Null:
         observed: those of the data, shape (k,), NaN for what can't be tested so.
         values: shape (n, k).
         told: what is to be said of those.
+        attrs: what the table says of them.
     """
 
     observed: np.ndarray
     values: np.ndarray
     told: Sequence[str] = ()
+    attrs: Mapping[str, Any] = field(default_factory=dict)
 
 
 Adjusted: TypeAlias = Callable[[Estimates, np.ndarray, float, Alternative], tuple[np.ndarray, np.ndarray]]

@@ -144,7 +144,7 @@ def _bootstrapped(model: Answering, questions: Sequence[Question], options: Infe
         values = _in_blocks(question, estimates, draws.values, kind, jackknife, options)
         side = question.target.side(options.alternative, estimates + question.target.offset)
         table = tables.inferred(question.told(**values), options.conf_level, side)
-        found.append(_noted(table, question, options, ci_type=kind, adjust="none"))
+        found.append(_noted(table, question, options, ci_type=kind, adjust="none", **draws.attrs))
     return Answer(found, questions, _kept(questions, drawn, options), told=[*told, *_once(drawn)])
 
 
@@ -202,7 +202,7 @@ def _permuted(model: Answering, questions: Sequence[Question], options: InferOpt
         table = tables.inferred(
             question.told(**values), options.conf_level, question.target.side(options.alternative, b)
         )
-        found.append(_noted(table, question, options, scheme=options.scheme, adjust="none"))
+        found.append(_noted(table, question, options, scheme=options.scheme, adjust="none", **null.attrs))
         nulls.append(null)
     observed = [null.observed for null in nulls]
     return Answer(found, questions, _kept(questions, nulls, options), observed, _once(nulls))

@@ -184,11 +184,11 @@ class LmerAnswering(LmerInference):
                 "groups anew. Use how='asymp', or predict(use_rfx=False) first."
             )
         drawn = self._parameter_draws(seed_stream(options.seed, options.n_boot), options.n_jobs, options.verbose)
-        values, told = drawn["values"], drawn["told"]
+        values, told, attrs = drawn["values"], drawn["told"], {"engine": drawn["engine"]}
         if _is_of_parameters(options):
-            return [Draws(values[:, : len(question.names)], told) for question in questions]
+            return [Draws(values[:, : len(question.names)], told, attrs) for question in questions]
         b = values[:, values.shape[1] - len(self.coefs) :]
-        return [Draws(question.target.replicates(b), told) for question in questions]
+        return [Draws(question.target.replicates(b), told, attrs) for question in questions]
 
     def _of_parameters(self, options: InferOptions) -> verb.Answer:
         """Return bootstrap limits of the variances, and with `which="all"` of the coefficients beside them."""
@@ -238,7 +238,7 @@ class LmerAnswering(LmerInference):
             if len(doubtful):
                 drawn["told"].append(f"p is too large for {', '.join(doubtful)}: shuffled residuals keep most of it")
         told = [f"No p for {', '.join(names[lost])}: {why}"] if lost.any() else []
-        return Null(observed, values, [*drawn["told"], *told])
+        return Null(observed, values, [*drawn["told"], *told], {"engine": drawn["engine"]})
 
     def _within(self, options: InferOptions) -> str | None:
         """Return the grouping factor to shuffle in."""

@@ -21,5 +21,9 @@ def engine_blocks(of: LmerState | MixedDesign, reml: bool) -> Blocks:
         Unsuited: a structure that would need too much memory or time.
     """
     design = of if isinstance(of, MixedDesign) else mixed_design(of, *of._sample())
-    bars = [Bar(bar.Z, bar.codes, len(bar.levels)) for bar in design.bars]
-    return blocks(design.X, bars, design.weights, reml)
+    return blocks(design.X, engine_bars(design), design.weights, reml)
+
+
+def engine_bars(design: MixedDesign) -> list[Bar]:
+    """Return the random-effects terms as the engine has them."""
+    return [Bar(bar.Z, bar.codes, len(bar.levels)) for bar in design.bars]

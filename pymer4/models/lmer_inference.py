@@ -210,7 +210,9 @@ class LmerInference(LmerFolds):
         if method == "boot":
             drawn = self._parameter_draws(seed_stream(seed, n_boot), n_jobs, shown)
             issue_all(drawn["told"])
-            return tables.confint_table(*percentiles(drawn["values"], level), drawn["names"], level)
+            table = tables.confint_table(*percentiles(drawn["values"], level), drawn["names"], level)
+            table.attrs["engine"] = drawn["engine"]
+            return table
         reply = bridge.call("confint_mixed", model=self._handle, interval=self._limits_by(method, level, shown))
         issue_all((*reply.warnings, *reply.messages))
         return tables.confint_table(reply.value["lower"], reply.value["upper"], reply.value["names"], level)
@@ -224,6 +226,7 @@ class LmerInference(LmerFolds):
         how = options.n_jobs, options.verbose
         seeds = seed_stream(options.seed, options.n_boot + options.permute)
         found: dict[str, Any] = {}
+        attrs: dict[str, Any] = {}
         if options.conf_int == "profile":
             interval = self._limits_by("profile", options.conf_level, options.verbose)
             reply = bridge.call("fixed_limits", model=self._handle, interval=interval)
@@ -235,12 +238,14 @@ class LmerInference(LmerFolds):
             values = drawn["values"][:, drawn["values"].shape[1] - len(fixed) :]
             lower, upper = percentiles(values, options.conf_level)
             found = {"lower": lower, "upper": upper, "p": inverted_p(values)}
+            attrs["engine"] = drawn["engine"]
         if options.permute:
-            found["p"] = self._permuted_p(fixed, seeds[options.n_boot :], how)
+            found["p"], attrs["engine"] = self._permuted_p(fixed, seeds[options.n_boot :], how)
         self.coefs = self._coef_table(fixed.assign(**found))
+        self.coefs.attrs |= attrs
 
-    def _permuted_p(self, fixed: pd.DataFrame, seeds: np.ndarray, how: tuple[int, int]) -> np.ndarray:
-        """Return p from shuffles, shape (p,); NaN, and a warning, for what they can't test."""
+    def _permuted_p(self, fixed: pd.DataFrame, seeds: np.ndarray, how: tuple[int, int]) -> tuple[np.ndarray, str]:
+        """Return p from shuffles, shape (p,), and what fitted them; NaN, and a warning, for what they can't test."""
         drawn = self._shuffles(np.eye(len(fixed)), self._options.permute_within, seeds, *how)
         told, p = drawn["told"], from_null(drawn["observed"], drawn["values"])
         p = np.where(drawn["untested"], np.nan, p)
@@ -250,4 +255,4 @@ class LmerInference(LmerFolds):
                 "shuffled. To test such a term fit the model without it, and compare() the two."
             )
         self._warn(told)
-        return p
+        return p, drawn["engine"]

@@ -44,6 +44,7 @@ DEFINITION = """function(m, l, null, Z, w, seeds) {
 }"""
 
 
+@pytest.mark.usefixtures("refits_in_r")
 @pytest.mark.parametrize("REML", [True, False])
 @pytest.mark.parametrize("term, null", [("(Intercept)", 0.0), ("inside", 0.5), ("between", 0.0)])
 def test_residuals_are_shuffled_as_defined(term, null, REML):
@@ -111,6 +112,7 @@ SHUFFLED = """function(m, family, o, w, seeds) {
 HELD = "function(m) c(stats::weights(m), m@resp$weights, m@resp$offset, stats::model.offset(m@frame), m@resp$y)"
 
 
+@pytest.mark.usefixtures("refits_in_r")
 @pytest.mark.parametrize("in_formula", [True, False])
 @pytest.mark.parametrize("family", ["gaussian", "poisson", "binomial"])
 def test_weights_and_offsets_move_as_they_belong_to_the_outcome(family, in_formula):

@@ -140,6 +140,7 @@ def test_bootstrap_does_not_depend_on_the_number_of_jobs(backend):
     pd.testing.assert_frame_equal(*limits, rtol=1e-12)
 
 
+@pytest.mark.usefixtures("refits_in_r")
 def test_a_fork_of_r_is_refused():
     with parallel_config(backend="multiprocessing"), pytest.raises(ValueError, match="multiprocessing"):
         refit("holes", conf_int="boot", n_boot=2, n_jobs=2)

@@ -247,6 +247,7 @@ def few() -> pd.DataFrame:
     return frame.assign(y=frame.x + rng.normal(size=80) + rng.normal(size=10)[frame.g])
 
 
+@pytest.mark.usefixtures("refits_in_r")
 @pytest.mark.parametrize(
     ("kind", "how"), [("bootstrap", {"conf_int": "boot", "n_boot": 15}), ("permuted", {"permute": 15})]
 )
@@ -273,6 +274,7 @@ FAILING = {
 }
 
 
+@pytest.mark.usefixtures("refits_in_r")
 @pytest.mark.parametrize("n_jobs", [1, 2])
 @pytest.mark.parametrize("kind", FAILING)
 def test_a_fit_without_one_good_draw_says_why_and_leaves_the_model_as_it_was(kind, n_jobs):
