@@ -82,7 +82,9 @@ class Blocks:
         return replace(self, reml=reml)
 
 
-def blocks(X: Array, bars: Sequence[Bar], weights: Array | None = None, reml: bool = True) -> Blocks:
+def blocks(
+    X: Array, bars: Sequence[Bar], weights: Array | None = None, reml: bool = True, centred: bool = True
+) -> Blocks:
     """Return the cross-products of a design.
 
     Args:
@@ -90,6 +92,8 @@ def blocks(X: Array, bars: Sequence[Bar], weights: Array | None = None, reml: bo
         bars: in the order of theta, which is that of lme4: column-major lower triangles, bar after bar.
         weights: prior weights, positive, shape (n,).
         reml: the criterion.
+        centred: whether columns of random effects are centred where one of them is constant; if not, each row of
+            Lambda is that of the scaled columns times one number.
 
     Raises:
         Unsuited: a structure that would need too much memory or time.
@@ -98,7 +102,7 @@ def blocks(X: Array, bars: Sequence[Bar], weights: Array | None = None, reml: bo
     root = None if weights is None else np.sqrt(weights)
     T = scaling(X, root)
     X_scaled = weighted(X @ T, root)
-    scales = tuple(scaling(bar.Z, root) for bar in bars)
+    scales = tuple(scaling(bar.Z, root, centred) for bar in bars)
     sizes = tuple(bar.Z.shape[1] for bar in bars)
     factors = sorted(factors_of(bars, scales, root), key=lambda factor: -factor.size)
     first, others = factors[0], factors[1:]

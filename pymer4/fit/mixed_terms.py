@@ -76,13 +76,13 @@ def weighted(values: Array, root: Array | None) -> Array:
     return values if root is None else values * (root if values.ndim == 1 else root[:, None])
 
 
-def scaling(X: Array, root: Array | None) -> Array:
-    """Return T such that the columns of X T have mean 0, where X has a constant column, and mean square 1."""
+def scaling(X: Array, root: Array | None, centred: bool = True) -> Array:
+    """Return T such that X T has columns of mean square 1, and of mean 0 where X has a constant one and `centred`."""
     n, p = X.shape
     if p == 0:
         return np.zeros((0, 0))
     w = np.full(n, 1 / n) if root is None else root**2 / (root**2).sum()
-    constant = np.flatnonzero((X[:1] == X).all(axis=0) & (X[0] != 0))[:1]
+    constant = np.flatnonzero((X[:1] == X).all(axis=0) & (X[0] != 0))[:1] if centred else []
     centre = np.zeros(p)
     if len(constant):
         centre = w @ X

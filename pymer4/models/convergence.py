@@ -3,16 +3,83 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
+from weakref import ref
+
+import numpy as np
 
 from pymer4.errors import RError
 
+_NEAR = 1e-4  # deviance above the least one, up to which theta is within a hundredth of its standard error
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Certificate:
+    """What the deviance engine sees at the theta where a fit ended, or why it sees nothing.
+
+    Attributes:
+        why: why there is no certificate; an empty text where there is one.
+        gradient: of the deviance in lme4's theta, shape (m,).
+        eigenvalues: of its Hessian, ascending, shape (m,).
+        deviance_gap: deviance at theta less the least one found.
+    """
+
+    why: str
+    gradient: np.ndarray | None = None
+    eigenvalues: np.ndarray | None = None
+    deviance_gap: float | None = None
+
+    def __str__(self) -> str:
+        """Return one sentence."""
+        if self.deviance_gap is None:
+            return f"No certificate: {self.why}."
+        if self.deviance_gap <= _NEAR:
+            above = f"{max(self.deviance_gap, 0):.1e} above the least that the native engine finds"
+            return f"Certificate: the fit is at the optimum; its deviance is {above}."
+        return (
+            f"Certificate: the fit is not at the optimum; its deviance is {self.deviance_gap:.3g} above the least that "
+            "the native engine finds. Refit with fit(engine='native')."
+        )
+
+
+class _Certified:
+    """A record that asks its model for the certificate; which model is no field: no file and no comparison has it."""
+
+    __slots__ = ("_model",)
+    _model: Callable[[], Any]
+
+    def of(self: Any, model: Any) -> Any:
+        object.__setattr__(self, "_model", ref(model))
+        return self
+
+    @property
+    def certificate(self) -> Certificate:
+        """What the deviance engine sees at theta, computed when first asked for; `str()` of it is one sentence."""
+        model = self._model() if hasattr(self, "_model") else None
+        return Certificate("the model is gone") if model is None else model._certificate()
+
+    @property
+    def gradient(self) -> np.ndarray | None:
+        """Return the gradient of the deviance in lme4's theta, shape (m,); None where `certificate` tells why."""
+        return self.certificate.gradient
+
+    @property
+    def eigenvalues(self) -> np.ndarray | None:
+        """Return the eigenvalues of its Hessian, ascending, shape (m,); None likewise."""
+        return self.certificate.eigenvalues
+
+    @property
+    def deviance_gap(self) -> float | None:
+        """Return the deviance less the least that the native engine finds; None likewise."""
+        return self.certificate.deviance_gap
+
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Convergence:
-    """How the optimizer ended.
+class Convergence(_Certified):
+    """How the optimizer ended, with a certificate for linear models.
 
     Attributes:
         optimizer: its name, as lme4 calls it.

@@ -279,9 +279,15 @@ class Lmer(LmerPictures):
     def _keep_messages(self, texts: Sequence[str], aliased: Sequence[str] | None) -> None:
         if aliased:
             texts = [*texts, f"Left out, since other terms add up to them: {', '.join(aliased)}"]
+        record = self.convergence
+        certified = "" if self._options.no_warnings or not self._linear else "not yet"
         for text in texts:
-            kind = ConvergenceWarning if text in self.convergence.messages or "converge" in text else ModelWarning
-            self._warn([text], kind, next_step(text, self.convergence))
+            doubted = text in record.messages or "converge" in text
+            hint = next_step(text, record)
+            if doubted and certified == "not yet" and "singular" not in text:
+                certified = str(record.certificate)
+                hint = f"{hint}\n{certified}"
+            self._warn([text], ConvergenceWarning if doubted else ModelWarning, hint)
 
     @property
     def design_matrix(self) -> pd.DataFrame:

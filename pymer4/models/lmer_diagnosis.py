@@ -15,6 +15,7 @@ from pymer4.data.families import LINKS
 from pymer4.errors import ModelWarning, OptionError, issue, issue_all, one_of, verbosity
 from pymer4.fit.quantile_residuals import normal_scores
 from pymer4.models.base import spread
+from pymer4.models.convergence import Certificate, Convergence
 from pymer4.models.lmer_state import LmerState
 from pymer4.plots.residuals import Residuals
 from pymer4.rbridge import bridge
@@ -210,6 +211,23 @@ class LmerDiagnosis(LmerState):
         values, means = (spread(part, self._used) for part in (normal_scores(share, 1 - share), found["population"]))
         about = f"{self._fits_named()} of the population"
         return Residuals("Quantile residuals", means, about, values, is_standard=True)
+
+    @property
+    def convergence(self) -> Convergence:
+        """How the optimizer ended; None before `fit()`. What a certificate tells is computed when it is asked for."""
+        record: Any = vars(self)["convergence"]
+        return record and record.of(self)
+
+    @convergence.setter
+    def convergence(self, record: Convergence) -> None:
+        vars(self)["convergence"] = record
+
+    def _certificate(self) -> Certificate:
+        if self._certified is None:
+            from pymer4.models.lmer_certificate import certificate  # scipy's sparse matrices are not for every import
+
+            self._certified = certificate(self)
+        return self._certified
 
     @property
     def ranef_se(self) -> pd.DataFrame | list[pd.DataFrame] | None:

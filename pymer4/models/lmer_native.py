@@ -19,7 +19,7 @@ from pymer4.fit.mixed_scale import factors
 from pymer4.infer.asymptotic import p_value, t_quantile, t_statistic
 from pymer4.models.base import spread
 from pymer4.models.convergence import Convergence
-from pymer4.models.lmer_engine import engine_blocks
+from pymer4.models.lmer_engine import engine_blocks, known_part_off
 from pymer4.models.lmer_state import LmerFit
 from pymer4.work import one_blas_thread
 
@@ -46,8 +46,7 @@ class NativeFit:
     @classmethod
     def of(cls, design: MixedDesign, reml: bool) -> NativeFit:
         """Return the fit of a design to its outcome; Unsuited where the engine can't take it."""
-        assert design.y is not None
-        y = design.y if design.offset is None else design.y - design.offset
+        y = known_part_off(design)
         with one_blas_thread(0 if len(y) > _SMALL else np.inf):
             return cls(design, mixed.fit(engine_blocks(design, reml), y))
 
