@@ -29,6 +29,7 @@ _LONGEST = 0.8  # of theta: no step ends at a Lambda of 0, where the gradient sa
 _SADDLE, _AWAY = 1e-6, 0.1  # negative curvature, relative, that is left, and the step that leaves it
 _SETTLED = 1e-5  # step, relative, after which a theta is found: steps are squared each time
 _LOST = 1e-6  # fall of the deviance that a step promised, below which rounding may hide it
+_FORETOLD = 0.1  # of a gradient, that a Hessian may miss
 _BOUND = 1e-3  # below it a theta may be 0
 _RISE = 1e-8  # of the deviance, that a theta at 0 may cost
 
@@ -75,20 +76,20 @@ def unit(blocks: Blocks) -> Array:
     return diagonal(blocks).astype(float)
 
 
-def hessian(blocks: Blocks, outcomes: Outcomes, theta: Array, both: bool = True) -> Array:
+def hessian(blocks: Blocks, outcomes: Outcomes, theta: Array, centre: Array | None = None) -> Array:
     """Return the Hessian of the deviance of each outcome at its theta, (R, m, m), from differences of its gradient.
 
     Args:
         blocks: the design.
         outcomes: R of them.
         theta: shape (R, m).
-        both: to both sides, which is right to the square of the step.
+        centre: the gradient there, (R, m), from which differences are to one side; by default they are to both, and
+            right to the square of the step.
     """
-    if len(theta) == 1:
+    if len(theta) == 1 and centre is None:
         return _stencil(blocks, outcomes, theta)[2]
     R, m = theta.shape
     steps = _STEP * np.maximum(1, np.abs(theta))
-    centre = None if both else Evaluation(blocks, outcomes, theta).gradient
     H = np.empty((R, m, m))
     for j in range(m):
         shift = np.zeros((R, m))
@@ -146,33 +147,55 @@ def _newton_one(blocks: Blocks, outcome: Outcomes, theta: Array) -> tuple[Array,
 
 
 def _newton(blocks: Blocks, outcomes: Outcomes, theta: Array) -> tuple[Array, Array]:
-    """Return theta, and whether the last step was small, after Newton's steps of each outcome."""
-    theta = theta.copy()
+    """Return theta, and whether the last step was small, after Newton's steps of each outcome.
+
+    A Hessian is taken anew only where it did not foretell the gradient; else it is mended by what that was (Powell's
+    symmetric form of Broyden's update: Dennis & Schnabel 1983, Numerical Methods, 9.1).
+    """
+    R, m = theta.shape
+    theta, converged = theta.copy(), np.zeros(R, dtype=bool)
     at = Evaluation(blocks, outcomes, theta)
-    converged = np.zeros(len(theta), dtype=bool)
     active = np.flatnonzero(np.isfinite(at.deviance))
     here, deviance, gradient = outcomes.among(active), at.deviance[active], at.gradient[active]
+    H, stale = np.empty((len(active), m, m)), np.ones(len(active), dtype=bool)
     for _ in range(STEPS):
-        if not len(active):
-            break
-        H = hessian(blocks, here, theta[active], both=False)
+        if stale.any():
+            H[stale] = hessian(blocks, here.among(stale), theta[active[stale]], gradient[stale])
         step, slope = _step(H, gradient, theta[active])
-        done = _small(step, theta[active])
-        theta[active[done]] += step[done]
-        converged[active[done]] = True
-        keep = np.flatnonzero(~done)
-        here, active, deviance, step, slope = here.among(keep), active[keep], deviance[keep], step[keep], slope[keep]
+        done = _small(step, theta[active], _FORETOLD * _SETTLED)
+        if done.any():
+            theta[active[done]] += step[done]
+            converged[active[done]] = True
+            here = here.among(~done)
+            active, deviance, gradient, H, step, slope = (
+                values[~done] for values in (active, deviance, gradient, H, step, slope)
+            )
         if not len(active):
             break
-        theta[active], deviance, gradient, stuck = _search(blocks, here, theta[active], deviance, step, slope)
-        converged[active[stuck]] = -slope[stuck] <= _LOST
+        moved, deviance, after, stuck = _search(blocks, here, theta[active], deviance, step, slope)
+        hidden = -slope[stuck] <= _LOST
+        converged[active[stuck[hidden]]] = True
+        stuck, again = stuck[hidden | stale[stuck]], stuck
+        stale = _mended(H, moved - theta[active], gradient, after)
+        stale[again] = True
+        theta[active] = moved
         keep = np.delete(np.arange(len(active)), stuck)
-        here, active, deviance, gradient = here.among(keep), active[keep], deviance[keep], gradient[keep]
+        here, active, deviance, gradient = here.among(keep), active[keep], deviance[keep], after[keep]
+        H, stale = H[keep], stale[keep]
     return theta, converged
 
 
-def _small(step: Array, theta: Array) -> Array:
-    return np.abs(step).max(axis=1) <= _SETTLED * np.maximum(1, np.abs(theta).max(axis=1))
+def _mended(H: Array, step: Array, before: Array, after: Array) -> Array:
+    """Mend Hessians, (R, m, m), by gradients before and after a step, and return where they foretold too little."""
+    missed = after - before - np.einsum("rij,rj->ri", H, step)
+    square = np.maximum((step**2).sum(axis=1, keepdims=True), np.finfo(float).tiny)
+    half = (missed - step * ((missed * step).sum(axis=1, keepdims=True) / (2 * square))) / square
+    H += half[:, :, None] * step[:, None, :] + step[:, :, None] * half[:, None, :]
+    return np.linalg.norm(missed, axis=1) > _FORETOLD * np.linalg.norm(before, axis=1)
+
+
+def _small(step: Array, theta: Array, bound: float = _SETTLED) -> Array:
+    return np.abs(step).max(axis=1) <= bound * np.maximum(1, np.abs(theta).max(axis=1))
 
 
 def _fell(value: Array, deviance: Array, slope: Array) -> Array:

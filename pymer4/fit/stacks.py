@@ -71,7 +71,7 @@ def inverse_of_blocks(S: Array) -> tuple[Array, Array]:
         if info:
             raise np.linalg.LinAlgError(f"leading minor {info} is not positive")
         logdet[i] = 2 * np.log(factor.diagonal()).sum()
-        inverted, _ = lapack.dpotri(factor, lower=1, overwrite_c=1)
-        lower = np.tril(inverted)
-        out[i] = lower + np.tril(inverted, -1).T
+        out[i], _ = lapack.dpotri(factor, lower=1, overwrite_c=1)
+    lower, upper = np.tril_indices(s, -1)
+    out[:, upper, lower] = out[:, lower, upper]
     return out.reshape(S.shape), logdet.reshape(S.shape[:-2])
