@@ -46,7 +46,11 @@ RESIDUALS = "residuals"
 _CHISQ_TESTS = {"chisq": CHISQ, "df": CHISQ_DF}
 _COMPARED = ("model", "npar", "AIC", "BIC", "log-likelihood", "deviance")
 
-_STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"), (0.1, "."))
+ADJUSTED_P = "Adj-P-val"
+MAX_T_P = "MaxT-P-val"
+long_names = ("response", "term", "group", "flag")  # of tables of many fits; words of R's too
+
+_STARS, _MARKS = (0.001, 0.01, 0.05, 0.1), np.array(["***", "**", "*", ".", ""], dtype=object)
 
 
 def limit_columns(level: float, alternative: str = "two-sided", end: str = "_ci") -> tuple[str, str]:
@@ -57,7 +61,7 @@ def limit_columns(level: float, alternative: str = "two-sided", end: str = "_ci"
 
 def _stars(p: Sequence[float]) -> np.ndarray:
     """Return R's significance stars; an empty text where p is missing."""
-    return _objects(next((mark for bound, mark in _STARS if value <= bound), "") for value in p)
+    return _MARKS[np.searchsorted(_STARS, np.asarray(p, dtype=float))]
 
 
 def _objects(values: Iterable[object]) -> np.ndarray:
@@ -198,7 +202,7 @@ def optimizer_table(found: Mapping[str, Any], attrs: Mapping[str, object]) -> pd
     values = [likelihood, np.asarray(found["converged"], dtype=bool), *widest, _objects(found["messages"])]
     names = (_COMPARED[4], *ALL_FITS)
     terms = dict(zip(found["terms"], coefficients.T, strict=True))
-    table = _beside(list(zip(names, values, strict=True)), terms, names, found["optimizers"], ours_first=True)
+    table = beside(list(zip(names, values, strict=True)), terms, names, found["optimizers"], ours_first=True)
     table.attrs |= {"best": None if best is None else found["optimizers"][best], **attrs}
     return table
 
@@ -223,7 +227,7 @@ def marginal_estimates(found: Mapping[str, Any], level: float, alternative: str 
         alternative: which of these are infinite.
     """
     limits = limit_columns(level, alternative)
-    return _beside(_estimated(found["values"], limits), found["labels"], _marginal(limits))
+    return beside(_estimated(found["values"], limits), found["labels"], _marginal(limits))
 
 
 def marginal_contrasts(found: Mapping[str, Any], level: float, alternative: str = "two-sided") -> pd.DataFrame:
@@ -235,7 +239,7 @@ def marginal_contrasts(found: Mapping[str, Any], level: float, alternative: str 
     values, limits = found["values"], limit_columns(level, alternative)
     statistic = (Z_STAT if found["z"] else T_STAT, values["statistic"])
     columns = [*_estimated(values, limits), statistic, *_tested(values["p"])]
-    return _beside(columns, found["labels"], _marginal(limits), contrast=found["contrast"])
+    return beside(columns, found["labels"], _marginal(limits), contrast=found["contrast"])
 
 
 def inferred(found: Mapping[str, Any], level: float, alternative: str) -> pd.DataFrame:
@@ -249,7 +253,7 @@ def inferred(found: Mapping[str, Any], level: float, alternative: str) -> pd.Dat
     names |= {"permuted_p": PERM_P_VAL}
     columns = _estimated(values, limits)[:4] + [(name, values[key]) for key, name in names.items() if key in values]
     columns += [(SIG, _stars(values[key])) for key in ("p", "permuted_p") if key in values]
-    return _beside(
+    return beside(
         columns, found["labels"], {*_marginal(limits), *names.values()}, found["rows"], contrast=found["contrast"]
     )
 
@@ -281,7 +285,7 @@ def joint_table(found: Mapping[str, Any], linear: bool) -> pd.DataFrame:
     values = found["values"]
     kinds = {NUM_DF: "df1", DENOM_DF: "df2", F_STAT: "f"} if linear else {CHISQ: "chisq", CHISQ_DF: "df1"}
     tests = [*((name, values[key]) for name, key in kinds.items()), *_tested(values["p"])]
-    return _beside(tests, found["labels"], [name for name, _ in tests], found["terms"])
+    return beside(tests, found["labels"], [name for name, _ in tests], found["terms"])
 
 
 def _marginal(limits: tuple[str, str]) -> tuple[str, ...]:
@@ -299,7 +303,7 @@ def _tested(p: np.ndarray) -> list[tuple[str, np.ndarray]]:
     return [(P_VAL, p), (SIG, _stars(p))]
 
 
-def _beside(
+def beside(
     ours: Sequence[tuple[str, Any]],
     users: Mapping[str, Any] | None,
     taken: Collection[str],

@@ -6,6 +6,7 @@ on the design alone, so that the numbers do not depend on who works off which ch
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import TypeAlias
 
@@ -70,9 +71,9 @@ class Cases:
     flags: Array
     order: Array
 
-    def weights_of(self, case: int) -> Array | None:
-        """Return the weights of a case, shape (n,)."""
-        return None if self.weights is None else self.weights[case if len(self.weights) > 1 else 0]
+    def weights_of(self, case: int, rows: Array) -> Array | None:
+        """Return the weights of a case at some rows."""
+        return None if self.weights is None else self.weights[case if len(self.weights) > 1 else 0, rows]
 
     def items(self, most: int) -> Array:
         """Return a case, and where in `order` at most so many of its outcomes begin and end, shape (items, 3)."""
@@ -107,8 +108,8 @@ class Fits:
     @classmethod
     def missing(cls, R: int, p: int, v: int, flags: Array | int = 0) -> Fits:
         """Return R outcomes without a fit."""
-        values = (np.full(shape, np.nan) for shape in ((R, p), (R, p), (R, p), (R, v), (R,)))
-        return cls(*values, np.broadcast_to(np.asarray(flags, dtype=np.int64), (R,)).copy())
+        b, se, df, variances, likelihood = (np.full(shape, np.nan) for shape in ((R, p), (R, p), (R, p), (R, v), (R,)))
+        return cls(b, se, df, variances, likelihood, np.broadcast_to(np.asarray(flags, dtype=np.int64), (R,)).copy())
 
     def put(self, where: Array, part: Fits) -> None:
         """Write fits at an index of outcomes."""
@@ -118,7 +119,7 @@ class Fits:
 
 def cases(Y: Array, weights: Array | None = None) -> Cases:
     """Return the cases of outcomes Y, shape (n, R), and weights: NaN or above 0, (n,) or (n, R)."""
-    n, R = Y.shape
+    R = Y.shape[1]
     own = weights is not None and weights.ndim == 2
     missing = np.isnan(Y)
     if weights is not None:
@@ -157,9 +158,9 @@ class Case:
     own: Array
     flag: int = 0
 
-    def blocks(self, weights: Array | None) -> Blocks:
-        """Return the cross-products, for weights of the rows that are there."""
-        return blocks(self.design.X, self.design.bars, weights, self.design.reml)
+
+Fitter = Callable[[Case, Array | None, Array, bool], Fits]
+"""Fits outcomes (rows of the case, R) with weights of these rows; see `fit_case`, which does it here."""
 
 
 def case(design: Design, missing: Array) -> Case:
@@ -187,19 +188,35 @@ def case(design: Design, missing: Array) -> Case:
     return Case(rows, Design(X[:, kept], bars, design.reml), told, np.flatnonzero(told[kept]))
 
 
-def at_once(blocks: Blocks) -> int:
-    """Return how many outcomes are fitted side by side."""
+def at_once(design: Design) -> int:
+    """Return how many outcomes are fitted side by side.
+
+    Raises:
+        Unsuited: the design can't be taken.
+    """
+    return _side_by_side(blocks(design.X, design.bars))
+
+
+def _side_by_side(blocks: Blocks) -> int:
     entries = blocks.n + blocks.first.size * (blocks.p + 1) + (0 if blocks.rest is None else len(blocks.rest.A22))
     return max(1, _NUMBERS // entries)
 
 
-def fit_case(case: Case, blocks: Blocks, Y: Array, with_df: bool) -> Fits:
-    """Return the fits of outcomes, shape (rows of the case, R); df are infinite unless asked for."""
-    R, p = Y.shape[1], len(case.told)
-    found = Fits.missing(R, p, case.design.n_variances, LACKS_TERMS * (not case.told.all()))
-    size = at_once(blocks)
+def fit_case(case: Case, weights: Array | None, Y: Array, with_df: bool) -> Fits:
+    """Return the fits of outcomes, shape (rows of the case, R), with weights of these rows.
+
+    Df are infinite unless asked for. Outcomes whose design can't be taken are flagged.
+    """
+    design, R = case.design, Y.shape[1]
+    found = Fits.missing(R, len(case.told), design.n_variances, LACKS_TERMS * (not case.told.all()))
+    try:
+        whole = blocks(design.X, design.bars, weights, design.reml)
+    except Unsuited:
+        found.flags[:] |= LOST
+        return found
+    size = _side_by_side(whole)
     for start in range(0, R, size):
-        _fit_into(found, np.arange(start, min(start + size, R)), case, blocks, Y, with_df)
+        _fit_into(found, np.arange(start, min(start + size, R)), case, whole, Y, with_df)
     return found
 
 
@@ -229,25 +246,19 @@ def _fit_into(found: Fits, which: Array, case: Case, blocks: Blocks, Y: Array, w
     found.flags[which] |= NOT_CONVERGED * ~fit.converged | SINGULAR * fit.singular
 
 
-def fit_some(design: Design, Y: Array, known: Cases, with_df: bool, items: Array) -> list[tuple[Array, Fits]]:
+def fit_some(
+    fitter: Fitter, design: Design, Y: Array, known: Cases, with_df: bool, items: Array
+) -> list[tuple[Array, Fits]]:
     """Return the outcomes of each of `Cases.items`, and their fits."""
     found: list[tuple[Array, Fits]] = []
-    last, of, sums = -1, None, None
+    last, of = -1, None
     for which, start, stop in items:
-        if which != last:
-            of = case(design, known.missing[which])
-            weights = known.weights_of(which)
-            try:
-                sums = None if of.flag else of.blocks(None if weights is None else weights[of.rows])
-            except Unsuited:
-                sums = None
-            last = which
-        assert of is not None
+        if of is None or which != last:
+            last, of = which, case(design, known.missing[which])
         members = known.order[start:stop]
-        if sums is None:
-            flag = of.flag or int(LOST)
-            found.append((members, Fits.missing(len(members), len(of.told), design.n_variances, flag)))
+        if of.flag:
+            fits = Fits.missing(len(members), len(of.told), design.n_variances, of.flag)
         else:
-            found.append((members, fit_case(of, sums, Y[np.ix_(of.rows, members)], with_df)))
+            fits = fitter(of, known.weights_of(which, of.rows), Y[np.ix_(of.rows, members)], with_df)
+        found.append((members, fits))
     return found
-

@@ -11,6 +11,9 @@ from pymer4.infer.asymptotic import Alternative, p_value, t_quantile
 from pymer4.infer.extremes import Joint, Tail, exceeded, f_quantile, f_tail, range_tail
 
 _OF_P = ("none", "bonferroni", "holm", "hochberg", "hommel", "fdr", "BH", "BY")
+OF_P = (*_OF_P, "sidak", "bonf")
+"""Adjustments of p that hang on nothing else."""
+
 BY_NUMBER = ("none", "bonferroni", "sidak", "tukey", "scheffe", "dunnettx")
 """Adjustments that take no more of the other tests of a family than how many they are, and their rank."""
 
@@ -122,7 +125,7 @@ def adjusted_p(p: np.ndarray, method: str, n: int | None = None) -> np.ndarray:
 
     Args:
         p: between 0 and 1, shape (k,). NaN stay NaN, and count as tests only in an `n` that is given.
-        method: a name of `p.adjust`, or `bonf`.
+        method: one of `OF_P`: the names of `p.adjust`, `bonf`, and `sidak`.
         n: at least the number of p that are not NaN, which it is by default.
     """
     found, there = p.copy(), ~np.isnan(p)
@@ -135,6 +138,8 @@ def adjusted_p(p: np.ndarray, method: str, n: int | None = None) -> np.ndarray:
 def _adjusted(p: np.ndarray, method: str, n: int) -> np.ndarray:
     if method in ("bonferroni", "bonf"):
         return np.minimum(1.0, n * p)
+    if method == "sidak":
+        return _sidak(p, n)
     order = np.argsort(p, kind="stable")
     rank = np.arange(1, len(p) + 1)
     ascending = p[order]

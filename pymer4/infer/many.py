@@ -6,14 +6,13 @@ the distribution that a test of all of them needs (Westfall & Young 1993, Resamp
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from pymer4.fit.mixed_many import Case, Cases, Design, Fits, case, fit_case
-from pymer4.fit.mixed_terms import Unsuited
+from pymer4.fit.mixed_many import Case, Cases, Design, Fits, Fitter, case
 from pymer4.infer.draws import TIE
 from pymer4.infer.resample import shuffles, untestable
 
@@ -101,44 +100,37 @@ def constant_terms(design: Design, known: Cases, within: np.ndarray) -> np.ndarr
 
 
 def permuted_some(
-    design: Design, Y: np.ndarray, known: Cases, shuffled: Shuffled, spans: np.ndarray
+    fitter: Fitter, design: Design, Y: np.ndarray, known: Cases, shuffled: Shuffled, spans: np.ndarray
 ) -> list[tuple[int, Counts]]:
     """Return for each span of shuffles, shape (spans, 2), where it begins, and its counts."""
-    starts = known.items(max(1, len(known.order)))
-    made: list[tuple[Case, Any]] = []
-    for c, *_ in starts:
-        of, weights = case(design, known.missing[c]), known.weights_of(c)
-        made.append((of, None if of.flag or weights is not None else _sums(of, None)))
-    return [(int(start), _counts(Y, known, shuffled, made, starts, start, stop)) for start, stop in spans]
-
-
-def _sums(of: Case, weights: np.ndarray | None) -> Any:
-    try:
-        return of.blocks(weights)
-    except Unsuited:
-        return None
+    items = known.items(max(1, len(known.order)))
+    made = [(case(design, known.missing[c]), known.order[first:last], int(c)) for c, first, last in items]
+    return [
+        (int(start), _counts(fitter, Y, known, shuffled, made, shuffled.seeds[start:stop])) for start, stop in spans
+    ]
 
 
 def _counts(
-    Y: np.ndarray, known: Cases, shuffled: Shuffled, made: list[tuple[Case, Any]], items: np.ndarray, start: int, stop: int
+    fitter: Fitter,
+    Y: np.ndarray,
+    known: Cases,
+    shuffled: Shuffled,
+    made: Sequence[tuple[Case, np.ndarray, int]],
+    seeds: np.ndarray,
 ) -> Counts:
-    (R, p), k = shuffled.observed.shape, stop - start
-    orders = [shuffles(len(Y), 1, int(seed), shuffled.within)[0] for seed in shuffled.seeds[start:stop]]
+    (R, p), k = shuffled.observed.shape, len(seeds)
+    orders = [shuffles(len(Y), 1, int(seed), shuffled.within)[0] for seed in seeds]
     t = np.full((k, R, p), np.nan)
-    for (c, first, last), (of, sums) in zip(items, made, strict=True):
+    for of, members, which in made:
         if of.flag:
             continue
-        members, weights = known.order[first:last], known.weights_of(c)
         own = np.stack([restricted(order, of.rows, shuffled.within) for order in orders])  # (k, rows)
-        if weights is None:
-            if sums is not None:
-                columns = np.moveaxis(Y[own][:, :, members], 0, 1).reshape(len(of.rows), -1)  # (rows, k members)
-                t[:, members] = _t(fit_case(of, sums, columns, False)).reshape(k, len(members), p)
+        if known.weights is None:
+            columns = np.moveaxis(Y[own][:, :, members], 0, 1).reshape(len(of.rows), -1)
+            t[:, members] = _t(fitter(of, None, columns, False)).reshape(k, len(members), p)
             continue
-        for i, rows in enumerate(own):
-            moved = _sums(of, weights[rows])
-            if moved is not None:
-                t[i, members] = _t(fit_case(of, moved, Y[np.ix_(rows, members)], False))
+        for i, rows in enumerate(own):  # an outcome takes its weight along
+            t[i, members] = _t(fitter(of, known.weights_of(which, rows), Y[np.ix_(rows, members)], False))
     t[:, np.isnan(shuffled.observed)] = np.nan
     size = np.abs(t)
     hits = (size >= _bound(shuffled.observed)).sum(axis=0)
@@ -154,14 +146,14 @@ def _t(fits: Fits) -> np.ndarray:
 def statistics_of(t: np.ndarray, shuffled: Shuffled) -> np.ndarray:
     """Return what `statistic` makes of k maps of t of each term, (k, R, p), shape (k, p, s)."""
     k, _, p = t.shape
-    if shuffled.statistic is None:
+    tested = ~np.isnan(shuffled.observed).all(axis=0)
+    if shuffled.statistic is None or not tested.any():
         return np.empty((k, p, 0))
-    values = [
-        np.ravel(np.asarray(shuffled.statistic(column.reshape(shuffled.shape)), dtype=float))
-        for one in t
-        for column in one.T
-    ]
-    return np.array(values).reshape(k, p, -1)
+    maps = (column.reshape(shuffled.shape) for one in t[:, :, tested] for column in one.T)
+    values = np.array([np.ravel(np.asarray(shuffled.statistic(one), dtype=float)) for one in maps])
+    found = np.full((k, p, values.shape[1]), np.nan)
+    found[:, tested] = values.reshape(k, -1, values.shape[1])
+    return found
 
 
 def restricted(order: np.ndarray, rows: np.ndarray, within: np.ndarray) -> np.ndarray:

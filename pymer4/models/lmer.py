@@ -21,9 +21,9 @@ from pymer4.models import printing
 from pymer4.models.base import Ddf
 from pymer4.models.convergence import Convergence, next_step, told_with_way_out
 from pymer4.models.lmer_arrays import mixed_design
+from pymer4.models.lmer_by import LmerBy
 from pymer4.models.lmer_formula import read_formula, require_text
 from pymer4.models.lmer_options import Engine, LmerOptions, Method
-from pymer4.models.lmer_pictures import LmerPictures
 from pymer4.models.lmer_state import LmerFit
 from pymer4.rbridge import bridge
 from pymer4.work import Seed
@@ -31,7 +31,7 @@ from pymer4.work import Seed
 _BY_GROUP = ("ranef", "fixef", "ranef_var", "ranef_corr")
 
 
-class Lmer(LmerPictures):
+class Lmer(LmerBy):
     """A mixed model in R's formula language, fitted by lme4 in embedded R, or by an engine of its own where asked.
 
     Text and bool columns are factors, a pandas Categorical keeps its order, rows with a missing value are left out and
@@ -188,14 +188,18 @@ class Lmer(LmerPictures):
     def _idle(self, _: Any) -> list[str]:
         return self._options.idle(Lmer.fit)
 
-    def _sample(self) -> tuple[intake.Intake, dict[str, Coding]]:
-        """Return the data of a fit, screened and recoded, and the coding of each factor that was asked for."""
-        options, reading = self._options, self._reading
+    def _sample(self, outcome: bool = True) -> tuple[intake.Intake, dict[str, Coding]]:
+        """Return the data of a fit, screened and recoded, and the coding of each factor that was asked for.
+
+        Without the `outcome` its columns are left out.
+        """
+        options, reading = self._options, self._reading if outcome else self._reading.without_outcome()
         data = intake.take_in(reading, self._frame, self._weights, self._offset)
         if not self.fitted:
             intake.check_groups(reading, data, options.set_by_user(), self._linear)
         intake.check_levels(reading, data)
-        check_outcome(self.family, reading.response, data.columns, data.complete, self._weights is not None)
+        if outcome:
+            check_outcome(self.family, reading.response, data.columns, data.complete, self._weights is not None)
         coded = codings(data.columns, data.complete, options.factors, options.ordered)
         data = without_unused(with_groups(with_factors(data, coded), reading))
         if options.rank:

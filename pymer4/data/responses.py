@@ -1,0 +1,101 @@
+"""Many outcomes of one model: from a frame or an array to columns of numbers, with their names and their shape."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pymer4.data.columns import real_array
+from pymer4.errors import DataError, ModelWarning, few, issue, shown
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Responses:
+    """R outcomes of n rows.
+
+    Attributes:
+        values: NaN where missing, shape (n, R).
+        labels: their names, of length R.
+        shape: of one row of what was given, (..), whose product is R.
+    """
+
+    values: np.ndarray
+    labels: pd.Index
+    shape: tuple[int, ...]
+
+
+def responses(Y: Any, data: pd.DataFrame) -> Responses:
+    """Return the outcomes in a frame, a Series, an array of shape (n, ...), or a list of columns of the data.
+
+    Rows are taken by position; a warning says so where the index is not that of the data.
+
+    Raises:
+        DataError: no numbers, none at all, or another number of rows than the data have.
+    """
+    names = isinstance(Y, (list, tuple)) and len(Y) > 0 and all(isinstance(name, str) for name in Y)
+    if names:
+        lacking = [name for name in Y if name not in data.columns]
+        if lacking:
+            raise DataError(
+                f"Y names {few(lacking)}, which the data do not have. Give columns of the data, or numbers."
+            )
+        Y = data[list(Y)]
+    if isinstance(Y, pd.Series):
+        Y = Y.to_frame("y" if Y.name is None else Y.name)
+    if isinstance(Y, pd.DataFrame):
+        values, labels, shape = _numbers(Y), Y.columns, (Y.shape[1],)
+    else:
+        found = real_array(Y.filled(np.nan) if isinstance(Y, np.ma.MaskedArray) and Y.dtype.kind == "f" else Y)
+        if found is None or found.ndim == 0:
+            raise DataError(f"Y={shown(Y)} has to hold numbers: a frame, or an array with observations first.")
+        shape = found.shape[1:]
+        values, labels = found.reshape(len(found), -1) if found.size else found.reshape(len(found), 0), _labels(shape)
+    if len(values) != len(data):
+        raise DataError(
+            f"Y has {len(values)} rows and the data have {len(data)}: give one row an observation, in the same order."
+        )
+    if not values.shape[1]:
+        raise DataError("Y has no columns: give at least one outcome.")
+    if isinstance(Y, pd.DataFrame) and not Y.index.equals(data.index):
+        issue("Y has another index than the data. Its rows are taken by position.", ModelWarning)
+    if not labels.is_unique:
+        raise DataError(f"Y has more than one column named {few(labels[labels.duplicated()].unique())}. Rename them.")
+    return Responses(values, labels, shape)
+
+
+def response_weights(weights: Any, responses: Responses, data: pd.DataFrame) -> np.ndarray:
+    """Return weights of each outcome, above 0 or NaN where missing, shape (n, R)."""
+    found = _numbers(weights, "weights") if isinstance(weights, pd.DataFrame) else real_array(weights)
+    allowed = ((len(data), *responses.shape), responses.values.shape)
+    if found is None or found.shape not in allowed:
+        raise DataError(
+            f"weights={shown(weights)} fit neither the {len(data)} rows of the data nor Y, of shape {allowed[0]}: give "
+            "a number a row, or one for each number of Y."
+        )
+    found = found.reshape(responses.values.shape)
+    if np.isinf(found).any() or (found <= 0).any():
+        raise DataError("weights have to be finite and above 0. Make them NaN where a row is not to count.")
+    return found
+
+
+def _numbers(frame: pd.DataFrame, argument: str = "Y") -> np.ndarray:
+    kinds = frame.dtypes
+    odd = [
+        name
+        for name, kind in kinds.items()
+        if not pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_complex_dtype(kind)
+    ]
+    if odd:
+        told = f"{few([repr(name) for name in odd], 4)} (dtype {kinds[odd[0]]})"
+        raise DataError(f"{argument} has columns that hold no numbers: {told}. Drop them, or make numbers of them.")
+    return frame.to_numpy(dtype=float, na_value=np.nan)
+
+
+def _labels(shape: tuple[int, ...]) -> pd.Index:
+    """Return the names of the places of an array: numbers, or tuples of them."""
+    if len(shape) < 2:
+        return pd.RangeIndex(shape[0] if shape else 1)
+    return pd.Index(list(np.ndindex(*shape)), tupleize_cols=False)

@@ -1,0 +1,200 @@
+"""`Lmer.fit_by`: one model for each part of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pymer4 import tables
+from pymer4.data.mixed_design import MixedDesign, NeedsR
+from pymer4.errors import ModelWarning, OptionError, Pymer4Error, RUnavailable, few, issue, items, near, once, shown
+from pymer4.fit.mixed_many import LOST, SINGULAR, Case, Design, Fits, fit_case
+from pymer4.fit.mixed_terms import Bar
+from pymer4.models.lmer_arrays import mixed_design
+from pymer4.models.lmer_many import Asked, Engine, LmerMany, variance_names
+from pymer4.models.many_result import ManyFits, Told, flag_texts, result
+from pymer4.work import each_chunk, progress
+
+_Key = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """One fit: its coefficients, variances, each with what it is of, and its flag."""
+
+    terms: tuple[str, ...]
+    variances: tuple[_Key, ...]
+    fits: Fits
+
+
+class LmerBy(LmerMany):
+    """Fits of one model to parts of the data."""
+
+    def fit_by(
+        self,
+        columns: str | Sequence[str],
+        *,
+        engine: Engine = "native",
+        n_jobs: int = 1,
+        adjust: str = "fdr",
+        verbose: bool | int = False,
+    ) -> ManyFits:
+        """Fit the model to each part of the data: rows that have the same values in some columns.
+
+        Settings are those of the last `fit()`, or its defaults. Factors have the levels of the part. A part that
+        identifies no model has NaN, and a flag that says why. Rows without a value in these columns are in no part.
+
+        Args:
+            columns: a column, or several.
+            engine: `"native"`, or `"R"` for lme4 itself.
+            n_jobs: worker processes of the native engine.
+            adjust: how p are adjusted over the parts, within each term; see `fit_many`.
+            verbose: show progress on standard error.
+
+        Returns:
+            A `ManyFits`, whose tables have these columns in the place of `response`.
+
+        Raises:
+            OptionError: no such column, an argument out of its range, or a model that is not gaussian.
+
+        Examples:
+            >>> from pymer4 import Lmer, load_dataset
+            >>> penicillin = load_dataset("Penicillin")
+            >>> halves = penicillin.assign(half=penicillin["plate"].isin(list("abcdefghijkl")))
+            >>> found = Lmer("diameter ~ 1 + (1 | plate) + (1 | sample)", halves).fit_by("half")
+            >>> found.table[["half", "term", "Estimate"]].round(3)
+                half         term  Estimate
+            0  False  (Intercept)    22.972
+            1   True  (Intercept)    22.972
+        """
+        draft = self._many_draft("fit_by()", "each part of the data")
+        asked = Asked.of(engine, n_jobs, adjust, 0, None, verbose, None, None)
+        names = _columns(columns, self._frame)
+        grouped = self._frame.groupby(names, sort=True, observed=True)
+        rows = list(grouped.indices.values())
+        labels = grouped.size().index
+        if not rows:
+            raise OptionError(f"columns={shown(columns)} have no value in any row, so there is no part to fit.")
+        fit = _in_r if engine == "R" else _natively
+        parts, said = fit(draft, rows, asked)
+        if not any(part.terms for part in parts):
+            raise OptionError(f"None of the {len(parts)} parts can be fitted: {few(sorted(set(said)), 3)}.")
+        terms = tuple(dict.fromkeys(term for part in parts for term in part.terms))
+        variances = tuple(dict.fromkeys(key for part in parts for key in part.variances))
+        fits = _joined(parts, terms, variances)
+        told = Told(
+            self.formula, terms, {name: labels.get_level_values(name) for name in names}, labels, (len(parts),),
+            tuple(group for group, _ in variances[:-1]), tuple(name for _, name in variances[:-1]),
+            draft._options.conf_level, asked.adjust,
+            {"REML": draft._options.REML, "ddf": draft._options.ddf, "engine": engine, "adjust": asked.adjust},
+        )  # fmt: skip
+        lost = sum(not part.terms for part in parts)
+        if lost:
+            issue(f"{lost} of {len(parts)} parts have no fit. .flags says why.", ModelWarning)
+        return result(fits, told, said=np.where(said == "", flag_texts(fits.flags), said))
+
+
+def _columns(columns: Any, frame: pd.DataFrame) -> list[Any]:
+    names = [columns] if isinstance(columns, str) else items(columns)
+    if not names:
+        raise OptionError(f"columns={shown(columns)} has to be the name of a column, or a list of them.")
+    for name in names:
+        if name not in frame.columns:
+            raise OptionError(f"columns names {shown(name)}, which the data do not have.{near(name, frame.columns)}")
+    once("columns", names)
+    return names
+
+
+def _part_of(draft: Any, rows: np.ndarray) -> Any:
+    """Return an unfitted model of some rows."""
+    part = draft._draft()
+    part._frame = draft._frame.iloc[rows]
+    for name in ("_weights", "_offset"):
+        given = getattr(draft, name)
+        setattr(part, name, given[rows] if isinstance(given, np.ndarray) else given)
+    part.data, part._options, part._plan = part._frame.copy(), draft._options, draft._plan
+    return part
+
+
+def _nothing(error: Exception) -> tuple[_Part, str]:
+    said = str(error).splitlines()[0].partition(". ")[0].rstrip(".")
+    return _Part((), (), Fits.missing(1, 0, 0, int(LOST))), said
+
+
+def _natively(draft: Any, rows: list[np.ndarray], asked: Asked) -> tuple[list[_Part], np.ndarray]:
+    found: dict[int, tuple[_Part, str]] = {}
+    designs: dict[int, MixedDesign] = {}
+    for i, some in enumerate(rows):
+        part = _part_of(draft, some)
+        try:
+            designs[i] = mixed_design(part, *part._sample())
+        except RUnavailable:
+            raise
+        except (Pymer4Error, NeedsR) as error:
+            found[i] = _nothing(error)
+        draft._plan = part._plan
+    work = [_work(design, draft._options.REML) for design in designs.values()]
+    with progress("fits", len(work), asked.verbose) as advance:
+        given = (work, draft._options.ddf != "asymptotic")
+        parts = (
+            each_chunk(_fitted, np.arange(len(work)), asked.n_jobs, *given, note=lambda part: advance(len(part), 0))
+            if work
+            else []
+        )
+    for (i, design), fits in zip(designs.items(), (one for part in parts for one in part), strict=True):
+        variances = (*zip(*variance_names(design), strict=True), ("Residual", ""))
+        found[i] = _Part(design.names, variances, fits), ""
+    return [found[i][0] for i in range(len(rows))], np.array([found[i][1] for i in range(len(rows))], dtype=object)
+
+
+def _work(design: MixedDesign, reml: bool) -> tuple[Case, np.ndarray | None, np.ndarray]:
+    bars = tuple(Bar(bar.Z, bar.codes, len(bar.levels)) for bar in design.bars)
+    n, p = design.X.shape
+    assert design.y is not None
+    y = design.y if design.offset is None else design.y - design.offset
+    whole = Case(np.arange(n), Design(design.X, bars, reml), np.ones(p, dtype=bool), np.arange(p))
+    return whole, design.weights, y[:, None]
+
+
+def _fitted(work: list[tuple[Case, np.ndarray | None, np.ndarray]], with_df: bool, which: np.ndarray) -> list[Fits]:
+    return [fit_case(case, weights, y, with_df) for case, weights, y in (work[i] for i in which)]
+
+
+def _in_r(draft: Any, rows: list[np.ndarray], asked: Asked) -> tuple[list[_Part], np.ndarray]:
+    quiet = replace(draft._options, conf_int="Wald", permute=0, verbose=0, no_warnings=True)
+    found = []
+    with progress("fits", len(rows), asked.verbose) as advance:
+        for some in rows:
+            part = _part_of(draft, some)
+            try:
+                part._fit_with(quiet, False)
+                found.append((_of_model(part), ""))
+            except RUnavailable:
+                raise
+            except Pymer4Error as error:
+                found.append(_nothing(error))
+            advance(1, 0)
+    return [part for part, _ in found], np.array([said for _, said in found], dtype=object)
+
+
+def _of_model(model: Any) -> _Part:
+    table, random = model.coefs, model.ranef_var
+    b, se, df = (table[name].to_numpy()[None] for name in (tables.ESTIMATE, tables.SE, tables.DF))
+    likelihood, flag = np.array([model.logLike]), np.array([SINGULAR * model.convergence.singular])
+    fits = Fits(b, se, df, random[tables.VARIANCE].to_numpy()[None], likelihood, flag)
+    return _Part(tuple(table.index), tuple(zip(random.index, random[tables.NAME], strict=True)), fits)
+
+
+def _joined(parts: Sequence[_Part], terms: tuple[str, ...], variances: tuple[_Key, ...]) -> Fits:
+    """Return the fits of all parts, NaN where one lacks a term."""
+    found = Fits.missing(len(parts), len(terms), len(variances))
+    for i, part in enumerate(parts):
+        cells, own = [terms.index(term) for term in part.terms], [variances.index(key) for key in part.variances]
+        found.b[i, cells], found.se[i, cells], found.df[i, cells] = part.fits.b[0], part.fits.se[0], part.fits.df[0]
+        found.variances[i, own] = part.fits.variances[0]
+        found.log_likelihood[i], found.flags[i] = part.fits.log_likelihood[0], part.fits.flags[0]
+    return found
