@@ -306,7 +306,7 @@ class Lmer(LmerBy):
         return self._design
 
     _LATER: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
-        **LmerPictures._LATER,
+        **LmerBy._LATER,
         "ranef": lambda self: _shown(self._native.ranef()),
         "fixef": lambda self: _shown(_group_coefficients(self.coefs[tables.ESTIMATE], self.ranef)),
         "ranef_var": lambda self: tables.variance_table(self._native.variances()[0]),

@@ -15,7 +15,8 @@ from pymer4.errors import ModelWarning, OptionError, Pymer4Error, RUnavailable, 
 from pymer4.fit.mixed_many import LOST, SINGULAR, Case, Design, Fits, fit_case
 from pymer4.fit.mixed_terms import Bar
 from pymer4.models.lmer_arrays import mixed_design
-from pymer4.models.lmer_many import Asked, Engine, LmerMany, variance_names
+from pymer4.models.lmer_many import Asked, LmerMany, variance_names
+from pymer4.models.lmer_options import Engine
 from pymer4.models.many_result import ManyFits, Told, flag_texts, result
 from pymer4.work import each_chunk, progress
 
@@ -165,7 +166,7 @@ def _fitted(work: list[tuple[Case, np.ndarray | None, np.ndarray]], with_df: boo
 
 
 def _in_r(draft: Any, rows: list[np.ndarray], asked: Asked) -> tuple[list[_Part], np.ndarray]:
-    quiet = replace(draft._options, conf_int="Wald", permute=0, verbose=0, no_warnings=True)
+    quiet = replace(draft._options, conf_int="Wald", permute=0, verbose=0, no_warnings=True, engine="R")
     found = []
     with progress("fits", len(rows), asked.verbose) as advance:
         for some in rows:

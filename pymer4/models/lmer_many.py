@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 
@@ -35,16 +35,13 @@ from pymer4.fit.mixed_terms import Bar, Unsuited
 from pymer4.infer.adjust import OF_P
 from pymer4.infer.many import Shuffled, Statistic, constant_terms
 from pymer4.models.lmer_arrays import mixed_design
-from pymer4.models.lmer_options import LmerOptions
+from pymer4.models.lmer_options import Engine, LmerOptions
 from pymer4.models.lmer_pictures import LmerPictures
 from pymer4.models.many_cache import Cache, digest
 from pymer4.models.many_result import ManyFits, Told, flag_texts, result
 from pymer4.models.many_runs import Run, run_fits, run_shuffles
 from pymer4.rbridge import bridge
 from pymer4.work import Seed, seed_stream, whole_seed
-
-Engine = Literal["native", "R"]
-"""Who fits: the deviance engine, or lme4."""
 
 _SIDE_BY_SIDE = 50  # outcomes that R is asked for at a time
 
