@@ -28,7 +28,7 @@ fit_outcomes <- function(formula, data, outcomes, weights = NULL, offset = NULL,
     devfun(optimum$par)
     parts$fr[[1]] <- response
     model <- lme4::mkMerMod(rho, optimum, parts$reTrms, fr = parts$fr, mc = call)
-    if (ddf == "Satterthwaite") model <- as_satterthwaite(model, devfun)
+    if (ddf == "Satterthwaite") model <- with_satterthwaite(model, devfun)
     moments <- coefficient_moments(model, ddf)
     c(
       lme4::fixef(model), moments$se, moments$df, variance_tables(model)$variances$variance,

@@ -2,127 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
 import os
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, get_args
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from pymer4 import tables
-from pymer4.data.intake import Intake, per_row, subset
-from pymer4.data.mixed_design import MixedDesign, NeedsR
-from pymer4.data.recoding import contrast_matrices
-from pymer4.data.responses import response_weights, responses
-from pymer4.errors import ModelWarning, OptionError, RError, issue, one_of, permutations, shown, verbosity, workers
-from pymer4.fit.mixed_many import (
-    LACKS_TERMS,
-    LOST,
-    NOT_CONVERGED,
-    SINGULAR,
-    UNFITTED,
-    Case,
-    Design,
-    Fits,
-    Fitter,
-    at_once,
-    cases,
-    fit_case,
-)
-from pymer4.fit.mixed_terms import Bar, Unsuited
-from pymer4.infer.adjust import OF_P
-from pymer4.infer.many import Shuffled, Statistic, constant_terms
-from pymer4.models.lmer_arrays import mixed_design
-from pymer4.models.lmer_options import Engine, LmerOptions
+from pymer4.models.lmer_options import Engine
 from pymer4.models.lmer_pictures import LmerPictures
-from pymer4.models.many_cache import Cache, digest
-from pymer4.models.many_result import ManyFits, Told, flag_texts, result
-from pymer4.models.many_runs import Run, run_fits, run_shuffles
-from pymer4.rbridge import bridge
-from pymer4.work import Seed, seed_stream, whole_seed
+from pymer4.work import Seed
 
-_SIDE_BY_SIDE = 50  # outcomes that R is asked for at a time
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Asked:
-    """The arguments of `fit_many`, checked."""
-
-    engine: str
-    n_jobs: int
-    adjust: str
-    permute: int
-    cache: str | os.PathLike[str] | None
-    verbose: int
-    seed: int | None
-    statistic: Statistic | None
-
-    @classmethod
-    def of(
-        cls, engine: Any, n_jobs: Any, adjust: Any, permute: Any, cache: Any, verbose: Any, seed: Any, statistic: Any
-    ) -> Asked:
-        """Return the arguments in plain form; an OptionError for one out of its range."""
-        one_of("engine", engine, get_args(Engine))
-        one_of("adjust", adjust, OF_P)
-        permute = permutations(permute)
-        if statistic is not None and not callable(statistic):
-            raise OptionError(f"statistic={shown(statistic)} is no function of t, in the shape of the outcomes.")
-        if statistic is not None and not permute:
-            raise OptionError("statistic= is held against permutations. Give permute=1000 too, or leave it out.")
-        return cls(engine, workers(n_jobs), adjust, permute, cache, verbosity(verbose), whole_seed(seed), statistic)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class InR:
-    """Fits outcomes in R, by lme4's deviance function; see `mixed_many.Fitter`.
-
-    Attributes:
-        asked: arguments of R's `fit_outcomes` but for rows and outcomes.
-        data: columns, and the offset, of the rows used.
-        known: the offset that was taken off, shape (n,), or None.
-        terms: coefficients of the whole design.
-    """
-
-    asked: Mapping[str, Any]
-    data: Intake
-    known: np.ndarray | None
-    terms: tuple[str, ...]
-
-    def __call__(self, of: Case, weights: np.ndarray | None, Y: np.ndarray, with_df: bool) -> Fits:
-        """Return the fits of outcomes, shape (rows of the case, R)."""
-        rows = np.zeros(self.data.n_rows, dtype=bool)
-        rows[of.rows] = True
-        offset = self.data.offset[rows] if isinstance(self.data.offset, np.ndarray) else None
-        p, v = len(self.terms), of.design.n_variances
-        found = Fits.missing(Y.shape[1], p, v, LACKS_TERMS * (not of.told.all()))
-        try:
-            told = bridge.call(
-                "fit_outcomes",
-                **{**self.asked, **({} if with_df else {"ddf": "asymptotic"})},
-                data=subset(self.data.columns, rows),
-                outcomes=Y if self.known is None else Y + self.known[rows, None],
-                weights=weights,
-                offset=offset,
-            ).value
-        except RError:
-            found.flags[:] |= LOST
-            return found
-        values, k = told["values"], len(told["terms"])
-        b, se, df, variances, rest = np.split(values, [k, 2 * k, 3 * k, 3 * k + v], axis=1)
-        cells = [self.terms.index(name) for name in told["terms"]]
-        for name, part in (("b", b), ("se", se), ("df", df)):
-            getattr(found, name)[:, cells] = part
-            getattr(found, name)[:, ~of.told] = np.nan
-        found.variances[:], found.log_likelihood[:] = variances, rest[:, 0]
-        failed = np.isnan(values[:, 0]) if k else np.isnan(rest[:, 0])
-        found.flags[:] |= np.where(failed, LOST, SINGULAR * (rest[:, 1] == 1) | NOT_CONVERGED * (rest[:, 2] == 0))
-        return found
+if TYPE_CHECKING:
+    from pymer4.infer.many import Statistic
+    from pymer4.models.many_result import ManyFits
 
 
 class LmerMany(LmerPictures):
-    """Fits of one model to many outcomes."""
+    """Fits of one model to many outcomes, or to parts of the data."""
 
     def fit_many(
         self,
@@ -178,140 +72,49 @@ class LmerMany(LmerPictures):
             >>> many.to_array("Estimate", "Days").round(3).tolist()
             [10.467, 5.234]
         """
-        draft = self._many_draft("fit_many()", "for each of the outcomes")
+        from pymer4.models.lmer_outcomes import Asked, fit_outcomes
+
         asked = Asked.of(engine, n_jobs, adjust, permute, cache, verbose, seed, statistic)
-        given = responses(Y, self._frame)
-        data, codings = draft._sample(outcome=False)
-        own = data.weights if weights is None else weights
-        design = _arrays(draft, replace(data, weights=None), codings)
-        used, options = design.used, draft._options
-        if engine == "native" and options.ddf == "Kenward-Roger":
-            raise OptionError(
-                "The native engine has no ddf='Kenward-Roger'. Call fit() with ddf='Satterthwaite' or 'asymptotic' "
-                "first, or use engine='R'."
-            )
-        if own is not None and np.ndim(own) > 1:
-            prior = response_weights(own, given, self._frame)[used]
-        else:
-            prior = None if own is None else per_row("weights", own, self._frame, positive=True)[used]
-        known = 0.0 if design.offset is None else design.offset[:, None]
-        shared = Design(design.X, tuple(Bar(bar.Z, bar.codes, len(bar.levels)) for bar in design.bars), options.REML)
-        fitter: Fitter = fit_case
-        most = at_once(shared)
-        if engine == "R":
-            fitter, most = _in_r(draft, data, codings, design), _SIDE_BY_SIDE
-        free = given.values[used] - known
-        run = Run(
-            shared, free, cases(free, prior), options.ddf != "asymptotic", asked.n_jobs, asked.verbose, fitter, most
-        )
-        within = draft._shuffled_in(design)
-        kept = _cache(asked, run, options, within)
-        fits = run_fits(run, kept)
-        told = Told(
-            self.formula, design.names, dict([(tables.long_names[0], given.labels)]), given.labels, given.shape,
-            *variance_names(design), options.conf_level, asked.adjust,
-            {"REML": options.REML, "ddf": options.ddf, "engine": engine, "adjust": asked.adjust},
-        )  # fmt: skip
-        _tell(fits.flags, design)
-        if not asked.permute:
-            return result(fits, told)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            t = np.where(constant_terms(shared, run.cases, within), np.nan, fits.b / fits.se)
-        seeds = seed_stream(kept.seed if kept else asked.seed, asked.permute)
-        shuffled = Shuffled(within, seeds, t, given.shape, asked.statistic)
-        _tell_untested(t, fits.b, design.names)
-        return result(fits, told, shuffled, run_shuffles(run, shuffled, kept))
+        return fit_outcomes(self, Y, weights, asked)
 
-    def _many_draft(self, what: str, each: str) -> Any:
-        """Return an unfitted model with the settings of the last fit, or the defaults of `fit`."""
-        if not self._linear:
-            raise OptionError(
-                f"{what} is for gaussian models with the identity link; this one has family {self.family!r} and link "
-                f"{self.link!r}. Fit {each} an Lmer in a loop."
-            )
-        options = self._options
-        if options is None:
-            defaults = inspect.signature(type(self).fit).parameters
-            options = LmerOptions.of(**{f.name: defaults[f.name].default for f in fields(LmerOptions)})
-        if options.rank:
-            raise OptionError(f"{what} fits no ranks. Rank the outcomes and predictors first, and fit with rank=False.")
-        draft: Any = self._draft()
-        draft._options = options
-        options.check(draft)
-        return draft
+    def fit_by(
+        self,
+        columns: str | Sequence[str],
+        *,
+        engine: Engine = "native",
+        n_jobs: int = 1,
+        adjust: str = "fdr",
+        verbose: bool | int = False,
+    ) -> ManyFits:
+        """Fit the model to each part of the data: rows that have the same values in some columns.
 
-    def _shuffled_in(self, design: MixedDesign) -> np.ndarray:
-        """Return the group of each row that permutations shuffle in, shape (n,)."""
-        within = self._options.permute_within
-        if within is None:
-            return design.bars[0].codes
-        grouping = next(each for each in self._reading.groupings if each.is_called(within))
-        return next(bar.codes for bar in design.bars if grouping.is_called(bar.group))
+        Settings are those of the last `fit()`, or its defaults. Factors have the levels of the part. A part that
+        identifies no model has NaN, and a flag that says why. Rows without a value in these columns are in no part.
 
+        Args:
+            columns: a column, or several.
+            engine: `"native"`, or `"R"` for lme4 itself.
+            n_jobs: worker processes of the native engine.
+            adjust: how p are adjusted over the parts, within each term; see `fit_many`.
+            verbose: show progress on standard error.
 
-def _arrays(draft: Any, data: Intake, codings: Any) -> MixedDesign:
-    try:
-        return mixed_design(draft, data, codings, outcome=False)
-    except NeedsR as error:
-        raise Unsuited(str(error)[:1].upper() + str(error)[1:]) from error
+        Returns:
+            A `ManyFits`, whose tables have these columns in the place of `response`.
 
+        Raises:
+            OptionError: no such column, an argument out of its range, or a model that is not gaussian.
 
-def _in_r(draft: Any, data: Intake, codings: Any, design: MixedDesign) -> InR:
-    options, used = draft._options, design.used
-    offset = per_row("offset", data.offset, draft._frame)[used] if data.offset is not None else None
-    rows = replace(
-        data, columns=subset(data.columns, used), complete=np.ones(int(used.sum()), dtype=bool), offset=offset
-    )
-    asked = {
-        "formula": draft._reading.written, "REML": options.REML, "control": options.optimizer(),
-        "contrasts": contrast_matrices(codings), "ddf": options.ddf,
-    }  # fmt: skip
-    return InR(asked, rows, design.offset, design.names)
+        Examples:
+            >>> from pymer4 import Lmer, load_dataset
+            >>> penicillin = load_dataset("Penicillin")
+            >>> halves = penicillin.assign(half=penicillin["plate"].isin(list("abcdefghijkl")))
+            >>> found = Lmer("diameter ~ 1 + (1 | plate) + (1 | sample)", halves).fit_by("half")
+            >>> found.table[["half", "term", "Estimate"]].round(3)
+                half         term  Estimate
+            0  False  (Intercept)    22.875
+            1   True  (Intercept)    23.069
+        """
+        from pymer4.models.lmer_outcomes import Asked
+        from pymer4.models.lmer_parts import fit_parts
 
-
-def _cache(asked: Asked, run: Run, options: LmerOptions, within: np.ndarray) -> Cache | None:
-    if asked.cache is None:
-        return None
-    bars = [part for bar in run.design.bars for part in (bar.Z, bar.codes)]
-    statistic = getattr(asked.statistic, "__qualname__", asked.statistic)
-    settings = (asked.engine, options.REML, options.ddf, options.control, run.most, asked.permute, statistic)
-    marks = {
-        "design": digest([run.design.X, *bars, *([within] if asked.permute else [])]),
-        "outcomes": digest([run.Y, run.cases.missing, run.cases.weights]),
-        "settings": digest(settings),
-    }
-    return Cache(asked.cache, marks, asked.seed)
-
-
-def variance_names(design: MixedDesign) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return group and term of each variance; a group that comes again has a number, as in `ranef_var`."""
-    groups: list[str] = []
-    seen: Counter[str] = Counter()
-    for bar in design.bars:
-        groups += [f"{bar.group}.{seen[bar.group]}" if seen[bar.group] else bar.group] * len(bar.names)
-        seen[bar.group] += 1
-    return tuple(groups), tuple(name for bar in design.bars for name in bar.names)
-
-
-def _tell(flags: np.ndarray, design: MixedDesign) -> None:
-    """Warn of fits that are not there, and of columns left out."""
-    for text in design.warnings:
-        issue(text, ModelWarning)
-    if design.dropped:
-        issue(f"Left out, since other terms add up to them: {', '.join(design.dropped)}", ModelWarning)
-    lost = flags[(flags & UNFITTED) > 0]
-    if len(lost):
-        said = ", ".join(f"{text} {n:,}" for text, n in Counter(flag_texts(lost & UNFITTED)).items())
-        issue(f"{len(lost):,} of {len(flags):,} have no fit: {said}. .flags says which.", ModelWarning)
-
-
-def _tell_untested(t: np.ndarray, b: np.ndarray, names: Sequence[str]) -> None:
-    untested = [
-        name for name, none in zip(names, np.isnan(t).all(axis=0) & ~np.isnan(b).all(axis=0), strict=True) if none
-    ]
-    if untested:
-        issue(
-            f"No p for {', '.join(untested)}: constant within the clusters, where outcomes are shuffled. To test "
-            "such a term leave permute out.",
-            ModelWarning,
-        )
+        return fit_parts(self, columns, Asked.of(engine, n_jobs, adjust, 0, None, verbose, None, None))

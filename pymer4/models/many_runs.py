@@ -44,17 +44,17 @@ def run_fits(run: Run, cache: Cache | None) -> Fits:
     items = run.cases.items(run.most)
     names = [field.name for field in fields(Fits)]
     done = np.zeros(R, dtype=bool)
-    for part in cache.kept("fits") if cache else ():
+    for part in cache.kept("outcomes") if cache else ():
         found.put(part["which"], Fits(*(part[name] for name in names)))
         done[part["which"]] = True
     items = items[[not done[run.cases.order[start]] for _, start, _ in items]]
-    with progress("fits", R, run.verbose) as advance:
+    with progress("outcomes", R, run.verbose) as advance:
         advance(int(done.sum()), 0)
 
         def note(part: _Fitted) -> None:
             if cache and part:
                 which, *arrays = _joined(part, names)
-                cache.keep("fits", int(part[0][0][0]), dict(zip(["which", *names], [which, *arrays], strict=True)))
+                cache.keep("outcomes", int(part[0][0][0]), dict(zip(["which", *names], [which, *arrays], strict=True)))
             advance(sum(len(which) for which, _ in part), 0)
 
         if len(items):

@@ -1,4 +1,4 @@
-"""`Lmer.fit_by`: one model for each part of the data."""
+"""What `Lmer.fit_by` does: a model of each part of the data, their fits, and one result."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from pymer4.errors import ModelWarning, OptionError, Pymer4Error, RUnavailable, 
 from pymer4.fit.mixed_many import LOST, SINGULAR, Case, Design, Fits, fit_case
 from pymer4.fit.mixed_terms import Bar
 from pymer4.models.lmer_arrays import mixed_design
-from pymer4.models.lmer_many import Asked, LmerMany, variance_names
-from pymer4.models.lmer_options import Engine
+from pymer4.models.lmer_outcomes import Asked, draft_of, variance_names
 from pymer4.models.many_result import ManyFits, Told, flag_texts, result
 from pymer4.work import each_chunk, progress
 
@@ -32,71 +31,32 @@ class _Part:
     fits: Fits
 
 
-class LmerBy(LmerMany):
-    """Fits of one model to parts of the data."""
-
-    def fit_by(
-        self,
-        columns: str | Sequence[str],
-        *,
-        engine: Engine = "native",
-        n_jobs: int = 1,
-        adjust: str = "fdr",
-        verbose: bool | int = False,
-    ) -> ManyFits:
-        """Fit the model to each part of the data: rows that have the same values in some columns.
-
-        Settings are those of the last `fit()`, or its defaults. Factors have the levels of the part. A part that
-        identifies no model has NaN, and a flag that says why. Rows without a value in these columns are in no part.
-
-        Args:
-            columns: a column, or several.
-            engine: `"native"`, or `"R"` for lme4 itself.
-            n_jobs: worker processes of the native engine.
-            adjust: how p are adjusted over the parts, within each term; see `fit_many`.
-            verbose: show progress on standard error.
-
-        Returns:
-            A `ManyFits`, whose tables have these columns in the place of `response`.
-
-        Raises:
-            OptionError: no such column, an argument out of its range, or a model that is not gaussian.
-
-        Examples:
-            >>> from pymer4 import Lmer, load_dataset
-            >>> penicillin = load_dataset("Penicillin")
-            >>> halves = penicillin.assign(half=penicillin["plate"].isin(list("abcdefghijkl")))
-            >>> found = Lmer("diameter ~ 1 + (1 | plate) + (1 | sample)", halves).fit_by("half")
-            >>> found.table[["half", "term", "Estimate"]].round(3)
-                half         term  Estimate
-            0  False  (Intercept)    22.972
-            1   True  (Intercept)    22.972
-        """
-        draft = self._many_draft("fit_by()", "each part of the data")
-        asked = Asked.of(engine, n_jobs, adjust, 0, None, verbose, None, None)
-        names = _columns(columns, self._frame)
-        grouped = self._frame.groupby(names, sort=True, observed=True)
-        rows = list(grouped.indices.values())
-        labels = grouped.size().index
-        if not rows:
-            raise OptionError(f"columns={shown(columns)} have no value in any row, so there is no part to fit.")
-        fit = _in_r if engine == "R" else _natively
-        parts, said = fit(draft, rows, asked)
-        if not any(part.terms for part in parts):
-            raise OptionError(f"None of the {len(parts)} parts can be fitted: {few(sorted(set(said)), 3)}.")
-        terms = tuple(dict.fromkeys(term for part in parts for term in part.terms))
-        variances = tuple(dict.fromkeys(key for part in parts for key in part.variances))
-        fits = _joined(parts, terms, variances)
-        told = Told(
-            self.formula, terms, {name: labels.get_level_values(name) for name in names}, labels, (len(parts),),
-            tuple(group for group, _ in variances[:-1]), tuple(name for _, name in variances[:-1]),
-            draft._options.conf_level, asked.adjust,
-            {"REML": draft._options.REML, "ddf": draft._options.ddf, "engine": engine, "adjust": asked.adjust},
-        )  # fmt: skip
-        lost = sum(not part.terms for part in parts)
-        if lost:
-            issue(f"{lost} of {len(parts)} parts have no fit. .flags says why.", ModelWarning)
-        return result(fits, told, said=np.where(said == "", flag_texts(fits.flags), said))
+def fit_parts(model: Any, columns: Any, asked: Asked) -> ManyFits:
+    """Return the fits of an `Lmer` to parts of its data; see `Lmer.fit_by`."""
+    draft = draft_of(model, "fit_by()", "to each part of the data")
+    names = _columns(columns, model._frame)
+    grouped = model._frame.groupby(names, sort=True, observed=True)
+    rows = list(grouped.indices.values())
+    labels = grouped.size().index
+    if not rows:
+        raise OptionError(f"columns={shown(columns)} have no value in any row, so there is no part to fit.")
+    fit = _in_r if asked.engine == "R" else _natively
+    parts, said = fit(draft, rows, asked)
+    if not any(part.terms for part in parts):
+        raise OptionError(f"None of the {len(parts)} parts can be fitted: {few(sorted(set(said)), 3)}.")
+    terms = tuple(dict.fromkeys(term for part in parts for term in part.terms))
+    variances = tuple(dict.fromkeys(key for part in parts for key in part.variances))
+    fits = _joined(parts, terms, variances)
+    told = Told(
+        model.formula, terms, {name: labels.get_level_values(name) for name in names}, labels, (len(parts),),
+        tuple(group for group, _ in variances[:-1]), tuple(name for _, name in variances[:-1]),
+        draft._options.conf_level, asked.adjust,
+        {"REML": draft._options.REML, "ddf": draft._options.ddf, "engine": asked.engine, "adjust": asked.adjust},
+    )  # fmt: skip
+    lost = sum(not part.terms for part in parts)
+    if lost:
+        issue(f"{lost} of {len(parts)} parts have no fit. .flags says why.", ModelWarning)
+    return result(fits, told, said=np.where(said == "", flag_texts(fits.flags), said))
 
 
 def _columns(columns: Any, frame: pd.DataFrame) -> list[Any]:
@@ -139,7 +99,7 @@ def _natively(draft: Any, rows: list[np.ndarray], asked: Asked) -> tuple[list[_P
             found[i] = _nothing(error)
         draft._plan = part._plan
     work = [_work(design, draft._options.REML) for design in designs.values()]
-    with progress("fits", len(work), asked.verbose) as advance:
+    with progress("parts", len(work), asked.verbose) as advance:
         given = (work, draft._options.ddf != "asymptotic")
         parts = (
             each_chunk(_fitted, np.arange(len(work)), asked.n_jobs, *given, note=lambda part: advance(len(part), 0))
@@ -168,7 +128,7 @@ def _fitted(work: list[tuple[Case, np.ndarray | None, np.ndarray]], with_df: boo
 def _in_r(draft: Any, rows: list[np.ndarray], asked: Asked) -> tuple[list[_Part], np.ndarray]:
     quiet = replace(draft._options, conf_int="Wald", permute=0, verbose=0, no_warnings=True, engine="R")
     found = []
-    with progress("fits", len(rows), asked.verbose) as advance:
+    with progress("parts", len(rows), asked.verbose) as advance:
         for some in rows:
             part = _part_of(draft, some)
             try:
