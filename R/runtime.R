@@ -82,6 +82,9 @@ load_packages <- function(packages, later = character()) {
   list(versions = lapply(setNames(nm = packages), function(p) scalar(as.character(utils::packageVersion(p)))))
 }
 
+# The library that R takes products of matrices from, empty where the system does not tell.
+libraries <- function() list(BLAS = scalar(extSoftVersion()[["BLAS"]]))
+
 echo <- function(value) value
 
 # A data frame from columns of one length, without the checks of data.frame().

@@ -1,17 +1,37 @@
-"""`python -m pymer4.doctor`: what pymer4 finds on this machine, and the command that mends what it lacks."""
+"""`python -m pymer4 doctor`: what pymer4 finds on this machine, and the command that mends what it lacks."""
 
 from __future__ import annotations
 
+import json
+import os
 import platform
+import re
+import shutil
+import subprocess
 import sys
+import textwrap
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata
+from pathlib import Path
 
 from pymer4.errors import items, shown
 from pymer4.rbridge import machine
 
-__all__ = ["Check", "checks", "main", "table"]
+__all__ = ["Check", "checks", "install", "main", "table"]
+
+_FIT_SECONDS = 180
+_FIRST_FIT = """
+import time
+from pymer4 import Lmer, load_dataset
+from pymer4.rbridge import bridge
+data = load_dataset("sleepstudy")
+start = time.perf_counter()
+Lmer("Reaction ~ Days + (Days | Subject)", data).fit(summarize=False)
+print(f"{time.perf_counter() - start:.1f} s", bridge.call("libraries").value["BLAS"], sep="|")
+"""
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_YES = re.compile(r"\b((?:apt-get|mamba|conda|micromamba) install) ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +52,19 @@ class Check:
 
 
 def checks() -> Iterable[Check]:
-    """Look at everything a first model needs, from Python outwards, ending with a fit in R."""
+    """Look at everything a first model needs, from Python outwards, ending with a fit in R.
+
+    Examples:
+        >>> next(iter(checks())).name
+        'Python'
+    """
     yield Check("Python", platform.python_version(), sys.executable)
     yield Check("pymer4", _own_version())
+    yield _threads()
+    yield Check("memory", _memory())
     r, rpy2 = machine.find_r(), machine.rpy2_version()
-    if r is None:
-        yield Check("R", "", "", machine.remedy_r())
-    else:
-        yield Check("R", r.version, str(r.home))
+    is_new = r is not None and machine.numbers(r.version) >= machine.OLDEST_R
+    yield Check("R", r.version if r else "", machine.why_r(r), "" if is_new else machine.remedy_r())
 
     if rpy2 is None:
         yield Check("rpy2-rinterface", "", "", machine.remedy_rpy2(r))
@@ -49,9 +74,10 @@ def checks() -> Iterable[Check]:
         yield Check("rpy2-rinterface", rpy2)
 
     paths = machine.package_folders(r) if r else []
-    for package in machine.REQUIRED if r else ():
+    for package in (*machine.REQUIRED, "Matrix") if r else ():
         version = machine.package_version(package, paths)
-        yield Check(package, version or "", "", "" if version else machine.remedy_packages((package,), r))
+        remedy = "" if version else machine.remedy_packages((package,), r)
+        yield Check(package, version or "", machine.known_of(package, version), remedy)
     if machine.diagnose().kind == "ok":
         yield _first_fit()
 
@@ -63,42 +89,132 @@ def _own_version() -> str:
         return "source tree"
 
 
-def _first_fit() -> Check:
-    from pymer4 import Lmer, load_dataset
-    from pymer4.rbridge import bridge
+def _threads() -> Check:
+    import numpy.linalg  # noqa: F401  (loads the BLAS that is asked about)
+    from threadpoolctl import threadpool_info
 
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    pools = [f"{p['internal_api']} with {p['num_threads']}" for p in threadpool_info() if p["user_api"] == "blas"]
+    given = {name: os.environ[name] for name in _THREADS if os.environ.get(name)}
+    wrong = [name for name, value in given.items() if not re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*", value)]
+    told = "; ".join([f"BLAS of NumPy: {', '.join(pools) or 'no threads'}", *(f"{n}={v}" for n, v in given.items())])
+    return Check("threads", f"{cores} cores", told, f"unset {' '.join(wrong)}" if wrong else "")
+
+
+def _memory() -> str:
     try:
-        Lmer("Reaction ~ Days + (Days | Subject)", load_dataset("sleepstudy")).fit(summarize=False)
-    except Exception as error:
-        state = machine.diagnose(str(error))
-        if bridge.started() and state.kind == "no start":
-            return Check(
-                "a first model", "failed", str(error), machine.remedy_packages(("lme4",), machine.find_r(), anew=True)
-            )
-        return Check("a first model", "failed", state.what, state.remedy)
-    return Check("a first model", "fitted")
+        size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return "not told"
+    return f"{size / 2**30:.1f} GiB"
+
+
+def _first_fit() -> Check:
+    """Fit in a process of its own: compiled code that does not fit may end it, or never return."""
+    name, root = "a first model", str(Path(__file__).parents[1])
+    paths = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+    try:
+        run = subprocess.run([sys.executable, "-c", _FIRST_FIT], env={**os.environ, "PYTHONPATH": paths},
+                             stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+                             timeout=_FIT_SECONDS)  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return _failed(name, f"It was not fitted within {_FIT_SECONDS} seconds.")
+    if run.returncode:
+        return _failed(name, run.stderr.strip() or f"The process ended with status {run.returncode}.")
+    took, blas = run.stdout.strip().splitlines()[-1].split("|")
+    return Check(name, "fitted", f"in {took}" + (f"; BLAS of R: {blas}" if blas else ""))
+
+
+def _failed(name: str, evidence: str) -> Check:
+    state = machine.diagnose(evidence)
+    if state.kind == "no start" and machine.probe() is None:
+        last = evidence.splitlines()[-1]
+        return Check(name, "failed", last, machine.remedy_packages(("lme4",), machine.find_r(), anew=True))
+    return Check(name, "failed", state.what, state.remedy)
 
 
 def table(found: Iterable[Check]) -> str:
-    """Lay the checks out in columns, a remedy on the line below its check."""
-    lines = []
+    """Lay the checks out in 80 columns, a remedy, which may be longer, on the line below its check.
+
+    Args:
+        found: what `checks()` gives.
+
+    Returns:
+        The table as text.
+
+    Raises:
+        TypeError: it is something else.
+
+    Examples:
+        >>> print(table([Check("R", "", "not found", "apt-get install r-base")]))
+        R               missing       mend  not found
+          -> apt-get install r-base
+    """
     listed = items(found)
     if listed is None or not all(isinstance(check, Check) for check in listed):
         raise TypeError(f"table() lays out what checks() finds, not {shown(found)}.")
+    lines = []
     for check in listed:
-        state = "mend" if check.remedy else "ok"
-        lines.append(f"{check.name:<16}{check.found or 'missing':<14}{state:<6}{check.note}".rstrip())
-        if check.remedy:
-            lines.append(f"{'':<16}-> {check.remedy}")
+        head = f"{check.name:<16}{check.found or 'missing':<14}{'mend' if check.remedy else 'ok':<6}"
+        lines += textwrap.wrap(
+            check.note, 80, initial_indent=head, subsequent_indent=" " * 36, break_on_hyphens=False
+        ) or [head.rstrip()]
+        lines += [f"  -> {check.remedy}"] if check.remedy else []
     return "\n".join(lines)
 
 
-def main() -> int:
-    """Print the table; the exit status is 0 where nothing needs mending, else 1."""
+def install(yes: bool = False) -> int:
+    """Run the commands that the checks name, one after the other, until none is left.
+
+    Args:
+        yes: whether to run each without asking, and to have apt and conda not ask either.
+
+    Returns:
+        0 where all is well in the end, else 1.
+    """
+    done: set[str] = set()
+    while remedies := [check.remedy for check in checks() if check.remedy]:
+        line = remedies[0]
+        print(f"-> {line}", flush=True)
+        if line in done or not _is_command(line):
+            print("It did not mend it." if line in done else "Do this by hand, then come back.")
+            return 1
+        if not (yes or _agreed()):
+            return 1
+        subprocess.run(_YES.sub(r"\1 -y ", line) if yes else line, shell=True, check=False)
+        machine.probe.cache_clear()
+        done.add(line)
+    print("All is well: python -m pymer4 doctor")
+    return 0
+
+
+def _agreed() -> bool:
+    try:
+        return input("Run it? (y/N) ").strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
+
+
+def _is_command(line: str) -> bool:
+    """Whether a remedy is a line for the shell of a process of its own, not a word to the user or to their shell."""
+    return not line.startswith((machine.BY_HAND, "unset ")) and bool(shutil.which(line.split()[0].strip("'\"")))
+
+
+def main(as_json: bool = False) -> int:
+    """Print what was found.
+
+    Args:
+        as_json: as JSON: `ok`, and the `checks`.
+
+    Returns:
+        The exit status: 0 where nothing needs mending, else 1.
+    """
     found = list(checks())
-    print(table(found))
-    return int(any(check.remedy for check in found))
+    is_well = not any(check.remedy for check in found)
+    told = {"ok": is_well, "checks": [asdict(check) for check in found]}
+    print(json.dumps(told, indent=2) if as_json else table(found))
+    return int(not is_well)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main("--json" in sys.argv))

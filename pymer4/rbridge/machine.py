@@ -19,11 +19,21 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["ok", "no R", "no rpy2", "mismatch", "package missing", "broken binary", "no start"]
+Kind = Literal["ok", "no R", "old R", "no rpy2", "mismatch", "package missing", "broken binary", "no start"]
 
 REQUIRED = ("lme4", "lmerTest", "emmeans", "pbkrtest")
 CRAN = "https://cloud.r-project.org"
 APT_LISTS = Path("/var/lib/apt/lists")
+BY_HAND = "install R"
+
+OLDEST_R = (4, 2)
+# The oldest that the tests run with.
+OLDEST = {"lme4": "1.1-31", "lmerTest": "3.1-3", "emmeans": "1.8.4", "pbkrtest": "0.5.2"}
+# Package, first version, the version that ended it, and what is wrong between the two: docs/lmer.md.
+FAULTS = (
+    ("lme4", "1.1", "2.0", "variances of gamma and inverse Gaussian models are in units of the dispersion"),
+    ("lme4", "2.0", "2.1", "the dispersion of gamma and inverse Gaussian models is off; 2.1 corrects it"),
+)
 
 # rpy2-rinterface calls R_getVar() from 3.6.6 on, which R has since 4.5.
 R_WITH_GETVAR = (4, 5)
@@ -83,6 +93,31 @@ def find_r() -> RInstall | None:
     return RInstall(Path(home), version) if home and version else None
 
 
+def why_r(r: RInstall | None) -> str:
+    """Say why this R is the one that is started, or why there is none."""
+    home, command = os.environ.get("R_HOME"), shutil.which("R")
+    if r is None:
+        return f"R_HOME={home} is no R" if home else f"{command} tells no home" if command else "not on the PATH"
+    prefix, ours = conda_of(r.home), conda_of(Path(sys.prefix))
+    how = "named by R_HOME" if home else f"by {command} on the PATH"
+    where = f", of the conda environment {prefix}" if prefix else ", outside of this Python's conda" if ours else ""
+    old = "; R 4.2 or newer is needed" if numbers(r.version) < OLDEST_R else ""
+    return f"{r.home}, {how}{where}{old}"
+
+
+def known_of(package: str, version: str | None) -> str:
+    """Return what is known to be wrong with a version of an R package, empty where nothing is."""
+    if not version:
+        return ""
+    faults = [
+        what for name, since, until, what in FAULTS
+        if name == package and numbers(since) <= numbers(version) < numbers(until)
+    ]  # fmt: skip
+    least = OLDEST.get(package, "")
+    old = [f"older than {least}, the oldest tested"] if numbers(version) < numbers(least) else []
+    return "; ".join([*old, *faults])
+
+
 def rpy2_version() -> str | None:
     """Return the version of the installed rpy2-rinterface; conda calls the same thing rpy2."""
     for name in ("rpy2-rinterface", "rpy2"):
@@ -118,7 +153,8 @@ def package_folders(r: RInstall) -> list[Path]:
     meaning = {"%U": str(user), "%S": str(r.home / "site-library")}
     named = [p for name in ("R_LIBS", "R_LIBS_USER", "R_LIBS_SITE") for p in told.get(name, "").split(os.pathsep)]
     paths = [Path(meaning.get(p, p)).expanduser() for p in named if p]
-    return [*paths, r.home / "site-library", r.home / "library"]
+    site = [] if told.get("R_LIBS_SITE") else [r.home / "site-library"]
+    return [*paths, *site, r.home / "library"]
 
 
 def package_version(package: str, paths: list[Path]) -> str | None:
@@ -169,7 +205,9 @@ def _rscript(r: RInstall | None, packages: tuple[str, ...], source: bool = False
 
 
 def remedy_r() -> str:
-    """Return the line that installs R with the packages pymer4 uses."""
+    """Return the line that brings R with the packages pymer4 uses."""
+    if os.environ.get("R_HOME") and shutil.which("R") and find_r() is None:
+        return "unset R_HOME"
     active = os.environ.get("CONDA_PREFIX")
     if prefix := conda_of(Path(sys.prefix)) or (Path(active) if active else None):
         return _conda(prefix, "r-base", *_called("r-", REQUIRED), "rpy2")
@@ -177,7 +215,7 @@ def remedy_r() -> str:
         return _apt("r-base-dev", *_called("r-cran-", REQUIRED))
     if shutil.which("brew"):
         return f"brew install r && {_rscript(None, REQUIRED)}"
-    return f"install R from {CRAN}, then: {_rscript(None, REQUIRED)}"
+    return f"{BY_HAND} from {CRAN}, then: {_rscript(None, REQUIRED)}"
 
 
 def remedy_rpy2(r: RInstall | None) -> str:
@@ -229,7 +267,9 @@ def diagnose(evidence: str = "") -> Diagnosis:
     """
     r, rpy2 = find_r(), rpy2_version()
     if r is None:
-        return Diagnosis("no R", "R was not found: R_HOME names none, and R is not on the PATH.", remedy_r())
+        return Diagnosis("no R", f"R was not found: {why_r(r)}.", remedy_r())
+    if numbers(r.version) < OLDEST_R:
+        return Diagnosis("old R", f"R {r.version} ({r.home}) is too old: 4.2 is needed.", remedy_r())
     if rpy2 is None:
         return Diagnosis("no rpy2", f"rpy2-rinterface, which starts R {r.version}, is not installed.", remedy_rpy2(r))
 

@@ -4,74 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-from pymer4 import doctor
 from pymer4.rbridge import machine
 from pymer4.rbridge.machine import Diagnosis, RInstall
-
-
-@dataclass(frozen=True)
-class Machine:
-    """A machine with nothing, to which a test adds: an empty PATH, no R, no conda, no rpy2."""
-
-    root: Path
-    patch: pytest.MonkeyPatch
-
-    def add_tool(self, name: str, text: str = "") -> None:
-        tool = self.root / "bin" / name
-        tool.write_text(f"#!/bin/sh\n{text}\n")
-        tool.chmod(0o755)
-
-    def add_package(self, library: Path, name: str, version: str = "1.0") -> None:
-        (library / name).mkdir(parents=True)
-        (library / name / "DESCRIPTION").write_text(f"Package: {name}\nVersion: {version}\n")
-
-    def add_r(self, version: str = "4.2.2", packages=machine.REQUIRED, home: str = "R-home") -> Path:
-        """Put an R in place that is no more than its directories, and a command that answers `R RHOME`."""
-        place = self.root / home
-        for package, number in {"base": version, **dict.fromkeys(packages, "1.0")}.items():
-            self.add_package(place / "library", package, number)
-        self.add_tool("R", f'[ "$1" = RHOME ] && echo "{place}"')
-        return place
-
-    def add_rpy2(self, version: str) -> None:
-        self.patch.setattr(machine, "rpy2_version", lambda: version)
-
-    def add_debian(self) -> None:
-        self.add_tool("apt-get")
-        self.patch.setattr(machine, "apt_r", lambda r: True)
-        (self.root / "lists").mkdir()
-        (self.root / "lists" / "bookworm_main_Packages.lz4").touch()
-        self.patch.setattr(machine, "APT_LISTS", self.root / "lists")
-
-    def add_conda(self) -> Path:
-        prefix = self.root / "env"
-        (prefix / "conda-meta").mkdir(parents=True)
-        self.patch.setattr(machine.sys, "prefix", str(prefix))
-        self.patch.setenv("CONDA_PREFIX", str(prefix))
-        return prefix
-
-
-@pytest.fixture
-def bare(monkeypatch, tmp_path):
-    for name in ("R_HOME", "R_LIBS", "R_LIBS_USER", "R_LIBS_SITE", "CONDA_PREFIX"):
-        monkeypatch.delenv(name, raising=False)
-    (tmp_path / "bin").mkdir()
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(machine.os, "geteuid", lambda: 0, raising=False)
-    monkeypatch.setattr(machine.sys, "prefix", str(tmp_path / "venv"))
-    monkeypatch.setattr(machine.sys, "executable", "/opt/py/bin/python")
-    monkeypatch.setattr(machine, "rpy2_version", lambda: None)
-    machine.probe.cache_clear()
-    yield Machine(tmp_path, monkeypatch)
-    machine.probe.cache_clear()
-
 
 # ------------------------------------------------------------------ versions
 
@@ -312,32 +249,3 @@ def test_a_start_that_hangs_is_given_up(bare, trial):
 def test_looking_at_the_machine_does_not_import_rpy2():
     code = "import sys, pymer4.rbridge.machine as m; m.diagnose(); sys.exit('rpy2' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
-
-
-# ------------------------------------------------------------------ the doctor
-
-
-def test_the_doctor_on_a_machine_without_r(bare, capsys):
-    bare.add_debian()
-    assert doctor.main() == 1
-    told = capsys.readouterr().out
-    assert f"-> {ALL_OF_APT}" in told
-    assert "Python" in told
-
-
-def test_the_doctor_on_a_sound_machine(bare, capsys):
-    bare.add_r()
-    bare.add_rpy2("3.6.5")
-    bare.patch.setattr(doctor, "_first_fit", lambda: doctor.Check("a first model", "fitted"))
-    assert doctor.main() == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["Python", "pymer4", "R", "rpy2-rinterface", *machine.REQUIRED, "a"]
-
-
-def test_the_doctor_names_the_missing_package(bare, capsys):
-    bare.add_r(packages=("lme4", "lmerTest", "emmeans"))
-    bare.add_rpy2("3.6.5")
-    assert doctor.main() == 1
-    told = capsys.readouterr().out
-    assert told.count("->") == 1
-    assert 'install.packages("pbkrtest"' in told
