@@ -16,10 +16,11 @@ from joblib import parallel_config
 from samples import trial
 from test_workers import waited
 
-from pymer4 import Lm, Lm2, boot_func
+from pymer4 import Lm, Lm2, Lmer, boot_func
 from pymer4.errors import WorkerError
 from pymer4.work import each_chunk, map_chunks
 
+ignored = pytest.mark.filterwarnings("ignore::pymer4.errors.ModelWarning")
 DRAWN = {"conf_int": "boot", "seed": 3, "summarize": False}
 
 
@@ -67,6 +68,12 @@ def limits_of_lmer(n_jobs):
     return [model.coefs, model.confint("boot", n_boot=30, **given), shuffled, model.infer("cv", k=3, **given)]
 
 
+def limits_of_many_outcomes(n_jobs):
+    frame = trial()
+    many = Lmer("y ~ x + (x | g)", frame).fit_many(["y", "s", "v", "o"], permute=20, seed=3, n_jobs=n_jobs)
+    return [many.table, many.permuted.maxima]
+
+
 @pytest.mark.parametrize(
     "limits",
     [
@@ -75,6 +82,7 @@ def limits_of_lmer(n_jobs):
         limits_of_lm2,
         limits_of_a_function_made_here,
         pytest.param(limits_of_lmer, marks=pytest.mark.r),
+        pytest.param(limits_of_many_outcomes, marks=[pytest.mark.r, ignored]),
     ],
 )
 def test_a_cluster_gives_the_numbers_of_one_process_and_of_loky(cluster, limits):

@@ -219,9 +219,10 @@ def _cache(asked: Asked, run: Run, options: LmerOptions, within: np.ndarray) -> 
         return None
     bars = [part for bar in run.design.bars for part in (bar.Z, bar.codes)]
     statistic = getattr(asked.statistic, "__qualname__", asked.statistic)
-    settings = (asked.engine, options.REML, options.ddf, options.control, run.most, asked.permute, statistic)
+    settings = [asked.engine, options.REML, options.ddf, options.control, asked.permute, statistic]
+    settings += [within] if asked.permute else []
     marks = {
-        "design": digest([run.design.X, *bars, *([within] if asked.permute else [])]),
+        "design": digest([run.design.X, *bars]),
         "outcomes": digest([run.Y, run.cases.missing, run.cases.weights]),
         "settings": digest(settings),
     }
