@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 NUMERIC = re.compile(r"^(?:from|import) pymer4\.(?:fit|infer|statistics|stats|simulate|data\.contrasts)\b", re.M)
 # They take a helper from one of those, and ask R, about processes, or about messages.
 NOT_NUMERIC = {
+    "test_fit_many_work",
     "test_reference_families",
     "test_reference_marginal",
     "test_workers",
