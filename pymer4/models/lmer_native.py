@@ -132,11 +132,11 @@ class NativeFit:
         """Return their conditional standard deviations, likewise."""
         return self._by_group([np.sqrt(np.diagonal(V[0], axis1=1, axis2=2)) for V in self.found.mode_covariances()])
 
-    def fits(self) -> Array:
-        """Return the fitted values of all rows of the data, NaN where one was not used."""
+    def fits(self, of_groups: bool = True) -> Array:
+        """Return fitted values of all rows of the data, of groups or the population; NaN where a row was not used."""
         design = self.design
         mu = design.X @ self.found.b[0]
-        for bar, u in zip(design.bars, self.found.modes(), strict=True):
+        for bar, u in zip(design.bars, self.found.modes(), strict=True) if of_groups else ():
             for z, effect in zip(bar.Z.T, u[0].T, strict=True):
                 mu += z * effect[bar.codes]
         return spread(mu if design.offset is None else mu + design.offset, design.used)

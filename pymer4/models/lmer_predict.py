@@ -132,11 +132,14 @@ class LmerPredictions(LmerState):
                 "unseen": new_levels,
                 "offset": 0.0 if offset is None else offset[complete],
             }
-            model = self._for_new_rows
-            reply = bridge.call("predict_mixed", model=model, type=pred_type, interval=asked, **rows)
-            found = reply.value
-            _refuse(found)
-            _say(reply, verbose, aloud=interval is not None)
+            if asked is None and self._knows(data, needed):
+                found = {"prediction": self._native.fits(use_rfx)}
+            else:
+                model = self._for_new_rows
+                reply = bridge.call("predict_mixed", model=model, type=pred_type, interval=asked, **rows)
+                found = reply.value
+                _refuse(found)
+                _say(reply, verbose, aloud=interval is not None)
             undefined = np.flatnonzero(complete)[np.isnan(found["prediction"])]
             if len(undefined):
                 issue(
@@ -152,6 +155,13 @@ class LmerPredictions(LmerState):
         attrs = {"interval": interval, "conf_level": asked["level"], "ddf": asked["ddf"]}
         attrs["scale"] = "link" if pred_type == "link" else "response"
         return tables.prediction_table(values, asked["level"], data.index, attrs)
+
+    def _knows(self, data: pd.DataFrame, names: list[str]) -> bool:
+        """Whether a native fit used all rows of its data, and these have the same values in the columns named."""
+        if self._native is None or not self._used.all() or self._ranks or len(data) != len(self._frame):
+            return False
+        names = [*names, *(name for name in (self._offset,) if isinstance(name, str))]
+        return all(self._frame[name].array.equals(data[name].array) for name in names)
 
     def _limits_asked(
         self, interval: Interval | None, conf_level: float | None, use_rfx: bool, pred_type: str, seed: Seed

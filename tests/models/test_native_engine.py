@@ -122,6 +122,19 @@ def test_r_makes_its_object_when_it_is_needed(sleep, monkeypatch):
     assert asked == ["model_at", "anova_mixed", "anova_mixed"]
 
 
+def test_predictions_of_the_rows_of_the_fit_need_no_r(monkeypatch):
+    data = trial()
+    formula, given = "y ~ x * cond + offset(s) + (x | g) + (1 | h)", {"offset": "o"}
+    ours, theirs = (fitted(formula, data, engine, given) for engine in ("native", "R"))
+    wanted = [theirs.predict(data, use_rfx=use_rfx) for use_rfx in (True, False)]
+    other = ours.predict(data.assign(s=0), use_rfx=True)
+    np.testing.assert_allclose(other, theirs.predict(data.assign(s=0), use_rfx=True), rtol=1e-4, atol=1e-4)
+    monkeypatch.setattr(bridge, "call", None)
+    for use_rfx, one in zip((True, False), wanted, strict=True):
+        np.testing.assert_allclose(ours.predict(data, use_rfx=use_rfx), one, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(ours.predict(data, use_rfx=True), ours.fits)
+
+
 FOLLOWING: dict[str, Callable[[Lmer], Any]] = {
     "anova": lambda m: m.anova(),
     "ranova": lambda m: m.ranova(),
