@@ -10,7 +10,7 @@ IN = scripts/run.sh
 
 export PYTHON VIA
 
-.PHONY: help setup demo test test-slow test-hostile test-in lint reference docs bench bench-big clean
+.PHONY: help setup demo test test-slow test-hostile test-in lint reference docs bench bench-peers bench-big clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##' Makefile | sed -E 's/:[^#]*## /:\t/' | expand -t 14
@@ -51,8 +51,12 @@ bench: setup     ## the benchmarks
 	@scripts/setup.sh bench
 	@$(IN) python bench/run.py $(ARGS)
 
+bench-peers: setup ## the deviance engine beside other Python packages
+	@scripts/setup.sh peers
+	@.venv-peers/bin/python bench/peers.py $(ARGS)
+
 bench-big: setup ## the large benchmarks
 	@$(IN) python bench/run.py --big $(ARGS)
 
 clean:           ## remove what the other targets made
-	rm -rf .venv .conda build dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-peers .conda build dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis

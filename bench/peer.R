@@ -73,7 +73,7 @@ repeat {
   } else {
     formula <- as.formula(words[2])
     invisible(gc())
-    seconds <- system.time(switch(words[1],
+    seconds <- if (words[1] == "criterion") -2 * as.numeric(logLik(lme4::lmer(formula, data))) else system.time(switch(words[1],
       lmerTest = summary(lmerTest::lmer(formula, data)),
       lme4 = lme4::lmer(formula, data),
       glmer = summary(lme4::glmer(formula, data, binomial)),

@@ -5,6 +5,7 @@
 #   setup.sh lint   mypy and ruff alone, without R
 #   setup.sh docs   the site builder of the documentation, on top of all of it
 #   setup.sh bench  a peer to be timed beside pymer4, likewise
+#   setup.sh peers  what bench/peers.txt names, in .venv-peers
 #
 # With mamba, conda or micromamba on the PATH everything comes from environment.yml, into .conda.
 # Else apt brings what the system lacks, and pip the rest, into .venv. What is there already is used
@@ -193,6 +194,15 @@ setup_extra() {
     scripts/run.sh python -c "import $1" 2>/dev/null || scripts/run.sh python -m pip install --quiet "$requirement" </dev/null
 }
 
+# Other packages for mixed models, in an environment of their own that sees pymer4's too.
+setup_peers() {
+    [ -x .venv-peers/bin/python ] || "$python" -m venv .venv-peers
+    place='import sysconfig; print(sysconfig.get_path("purelib"))'
+    printf 'import site; site.addsitedir("%s")\n' "$(scripts/run.sh python -c "$place")" \
+        >"$(.venv-peers/bin/python -c "$place")/pymer4_environment.pth"
+    .venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r bench/peers.txt </dev/null
+}
+
 conda=''
 for tool in mamba conda micromamba; do
     [ -n "$conda" ] || [ "${VIA:-}" = apt ] || ! have "$tool" || conda=$tool
@@ -204,5 +214,6 @@ all) if [ -n "$conda" ]; then setup_by_conda; else setup_by_pip; fi ;;
 lint) setup_lint ;;
 docs) setup_extra mkdocs ;;
 bench) setup_extra statsmodels ;;
-*) stop "there is no '$1' to set up: all, lint, docs or bench." ;;
+peers) setup_peers ;;
+*) stop "there is no '$1' to set up: all, lint, docs, bench or peers." ;;
 esac
