@@ -51,15 +51,12 @@ def engine_ratio(name: str) -> str:
 
 
 def of_arrays(model: Lmer) -> Callable[[], np.ndarray]:
-    """Return a function that fits the arrays of a model and takes the df of its coefficients."""
-    from pymer4.fit import mixed
-    from pymer4.fit.mixed_blocks import blocks
-    from pymer4.fit.mixed_terms import Bar
+    """Return a function that fits the arrays of a model, as its own fit does, and takes the df of its coefficients."""
     from pymer4.models.lmer_arrays import mixed_design
+    from pymer4.models.lmer_native import NativeFit
 
     design = mixed_design(model, *model._sample())
-    bars = [Bar(bar.Z, bar.codes, len(bar.levels)) for bar in design.bars]
-    return lambda: mixed.fit(blocks(design.X, bars), design.y).coefficient_df()
+    return lambda: NativeFit.of(design, reml=True).found.coefficient_df()
 
 
 def engine_resampling_ratios() -> str:
