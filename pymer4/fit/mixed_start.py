@@ -101,8 +101,8 @@ def _of_rows(sums: Rows, outcomes: Outcomes, at: Evaluation) -> Array:
         out[g, :, p] -= (MZ * Ze.reshape(R, -1)).sum(axis=1)
         for stack, solved in zip(rest.stacks, at.solved, strict=True):
             B = left[:, stack.slots]
-            U = at.rest_inverse[g, stack.flat].reshape(stack.count, stack.size, stack.size)
-            U = (B.reshape(R, stack.count, 1, stack.size) @ U).reshape(R, -1)
+            N = at.rest_inverse[g, stack.flat].reshape(stack.count, stack.size, stack.size)
+            U = (B.reshape(R, stack.count, stack.size).transpose(1, 0, 2) @ N).transpose(1, 0, 2).reshape(R, -1)
             out[g, :, :p] -= U @ solved.B[g, ..., :p].reshape(-1, p)
             out[g, :, p] -= (U * B).sum(axis=1)
     return out

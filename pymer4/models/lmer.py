@@ -88,7 +88,7 @@ class Lmer(LmerMany):
         self.link = check_family(family, link)
         require_text(formula)
         super().__init__(formula, data, family)
-        self._reading = read_formula(formula, list(self._frame.columns))
+        self._reading = read_formula(formula, list(self._frame.columns), beside=True)
         self._weights = intake.checked("weights", weights, self._frame, positive=True)
         self._offset = intake.checked("offset", offset, self._frame)
 
@@ -194,6 +194,8 @@ class Lmer(LmerMany):
         Without the `outcome` its columns are left out.
         """
         options, reading = self._options, self._reading if outcome else self._reading.without_outcome()
+        if outcome and not set(reading.response.columns) <= set(self._frame.columns):
+            read_formula(self.formula, list(self._frame.columns))  # which says what is not there
         data = intake.take_in(reading, self._frame, self._weights, self._offset)
         if not self.fitted:
             intake.check_groups(reading, data, options.set_by_user(), self._linear)

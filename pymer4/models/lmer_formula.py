@@ -41,11 +41,17 @@ _WIDEST = 110
 _DEEPEST = 47  # brackets in one another; R reads 49 or 50, with the pair that it gets a text in
 
 
-def read_formula(formula: Any, columns: Sequence[Any]) -> RFormula:
-    """Return R's reading of the formula of a mixed model for data of these columns; a FormulaError shows a fault."""
+def read_formula(formula: Any, columns: Sequence[Any], beside: bool = False) -> RFormula:
+    """Return R's reading of the formula of a mixed model for data of these columns; a FormulaError shows a fault.
+
+    The outcome may be one that is given `beside` the data: a name that is none of theirs.
+    """
     text = require_text(formula)
     names = [name for name in columns if isinstance(name, str) and name and not _STRANGE.search(name)]
     told = bridge.call("read_formula", formula=text, columns=names).value
+    outcome = text.partition("~")[0].strip()
+    if beside and told.get("fault") == "no column" and outcome.strip("`") == told["word"]:
+        told = bridge.call("read_formula", formula=text, columns=[*names, told["word"]]).value
     if "fault" not in told:
         if told["written"] != text and len(names) < len(columns):
             raise FormulaError(

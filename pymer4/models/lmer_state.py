@@ -250,7 +250,7 @@ class LmerState(Inferring):
         "_handle": _handle_anew,
         "_native": lambda self: None,
         "_certified": lambda self: None,
-        "_reading": lambda self: read_formula(self.formula, list(self._frame.columns)),
+        "_reading": lambda self: read_formula(self.formula, list(self._frame.columns), beside=True),
         "_kinds": _kinds_anew,
         "_codings": lambda self: self._sample()[1] if self._options else {},
         "_ranks": lambda self: self._sample()[0].ranks if self.ranked_data else {},

@@ -10,7 +10,7 @@ import pytest
 from samples import dataset, trial
 
 from pymer4 import Lmer
-from pymer4.errors import DataError, ModelWarning, OptionError
+from pymer4.errors import DataError, FormulaError, ModelWarning, OptionError
 
 pytestmark = pytest.mark.r
 
@@ -154,6 +154,15 @@ def test_p_are_adjusted_within_each_term(adjust):
     p = many.to_array("P-val", "Days")
     expected = 1 - (1 - p) ** 5 if adjust == "sidak" else correct_pvals(p, method=adjust)
     np.testing.assert_allclose(many.to_array("Adj-P-val", "Days"), expected, rtol=1e-9)
+
+
+def test_the_outcome_of_the_formula_need_not_be_there():
+    frame = trial()
+    without = Lmer("y ~ x + (1 | g)", frame.drop(columns=["y"]))
+    there = Lmer("y ~ x + (1 | g)", frame).fit_many(TRIAL)
+    pd.testing.assert_frame_equal(without.fit_many(TRIAL).table, there.table)
+    with pytest.raises(FormulaError, match="'y' is not a column of the data"):
+        without.fit()
 
 
 def test_an_offset_is_known():

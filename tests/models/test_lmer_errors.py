@@ -47,7 +47,6 @@ def says(error: BaseException, *words: str) -> None:
 
 BAD_FORMULAS = {
     "missing predictor": ("y ~ xx + (1 | g)", "'xx'", "'x'", "y ~ xx"),
-    "missing outcome": ("yy ~ x + (1 | g)", "'yy'", "'y'"),
     "missing group": ("y ~ x + (1 | gg)", "'gg'", "'g'"),
     "missing in a call": ("y ~ log(xx) + (1 | g)", "'xx'"),
     "no random part": ("y ~ x", "Use Lm", "y ~ x"),
