@@ -28,6 +28,7 @@ _STEP = 1e-4  # of differences of the gradient
 _LONGEST = 0.8  # of theta: no step ends at a Lambda of 0, where the gradient says nothing
 _SADDLE, _AWAY = 1e-6, 0.1  # negative curvature, relative, that is left, and the step that leaves it
 _SETTLED = 1e-5  # step, relative, after which a theta is found: steps are squared each time
+_SAME = 1e-8  # step, relative, over which the Hessian stays as good as its differences
 _LOST = 1e-6  # fall of the deviance that a step promised, below which rounding may hide it
 _FORETOLD = 0.1  # of a gradient, that a Hessian may miss
 _BOUND = 1e-3  # below it a theta may be 0
@@ -53,17 +54,16 @@ class Optimum:
 
 def optimum(blocks: Blocks, outcomes: Outcomes, start: Array | None = None) -> Optimum:
     """Return the optimum of each outcome, from lme4's start (Lambda = I) or from one of shape (m,) or (R, m)."""
-    R = len(outcomes.total)
+    R, H = len(outcomes.total), None
     theta = np.broadcast_to(unit(blocks) if start is None else start, (R, blocks.m)).copy()
     if R > 1:
         theta, converged = _newton(blocks, outcomes, theta)
-        H = None
     else:
         if blocks.m > _FEW or (blocks.rest is not None and len(blocks.rest.A22) > _LARGE):
             theta = _descend(blocks, outcomes, theta)
         theta, H, converged = _newton_one(blocks, outcomes, theta)
-    theta, deviance = _bounded(blocks, outcomes, theta)
-    return Optimum(theta, deviance, converged & np.isfinite(deviance), H)
+    found, deviance = _bounded(blocks, outcomes, theta)
+    return Optimum(found, deviance, converged & np.isfinite(deviance), H if (found == theta).all() else None)
 
 
 def diagonal(blocks: Blocks) -> Array:
@@ -127,15 +127,15 @@ def _descend(blocks: Blocks, outcomes: Outcomes, theta: Array) -> Array:
     return minimize(value, theta[0], jac=True, method="L-BFGS-B", options=options).x[None]
 
 
-def _newton_one(blocks: Blocks, outcome: Outcomes, theta: Array) -> tuple[Array, Array, Array]:
-    """Return theta (1, m), the Hessian there, and whether the last step was small, after Newton's steps."""
+def _newton_one(blocks: Blocks, outcome: Outcomes, theta: Array) -> tuple[Array, Array | None, Array]:
+    """Return theta (1, m), the Hessian if it was taken there, and whether the last step was small, after Newton's."""
     deviance, gradient, H = _stencil(blocks, outcome, theta)
     for _ in range(STEPS):
         if not np.isfinite(deviance[0]):
             break
         step, slope = _step(H, gradient, theta)
         if _small(step, theta)[0]:
-            return theta + step, H, np.array([True])
+            return theta + step, H if _small(step, theta, _SAME)[0] else None, np.array([True])
         for share in 0.5 ** np.arange(40):
             moved, *looked = theta + share * step, *_stencil(blocks, outcome, theta + share * step)
             if _fell(looked[0], deviance, share * slope)[0]:
