@@ -226,6 +226,9 @@ def _fit_into(found: Fits, which: Array, case: Case, blocks: Blocks, Y: Array, w
         start = shared_start(blocks, sums) if len(which) > _SIDE_BY_SIDE else None
         best = optimum(blocks, sums, start)
         there = np.isfinite(best.deviance)
+        for one in np.flatnonzero(there & ~best.converged):
+            again = optimum(blocks, sums.among(np.array([one])), best.theta[one])
+            best.theta[one], best.converged[one] = again.theta[0], again.converged[0]
         fit = MixedFit(blocks, sums.among(np.flatnonzero(there)), best.theta[there], best.converged[there])
         df = fit.coefficient_df() if with_df and there.any() else np.full(fit.b.shape, np.inf)
     except np.linalg.LinAlgError:
