@@ -22,6 +22,7 @@ __all__ = [
     "FileError",
     "FormulaError",
     "MissingFileError",
+    "MissingLibrary",
     "ModelWarning",
     "NotFittedError",
     "OptionError",
@@ -77,6 +78,10 @@ class RUnavailable(Pymer4Error, ImportError):
 
     def __str__(self) -> str:
         return f"{super().__str__()}\nTo see all of it:  python -m pymer4 doctor"
+
+
+class MissingLibrary(Pymer4Error, ImportError):
+    """A Python package that is not required and not there; the message ends with the command that installs it."""
 
 
 class WorkerError(Pymer4Error, RuntimeError):

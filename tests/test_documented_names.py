@@ -21,7 +21,7 @@ _LISTED = {
     "simulate": "easy_multivariate_normal simulate_lm simulate_lmm",
     "stats": "boot_func cohens_d correct_pvals discrete_inverse_logit lrt perm_test rsquared rsquared_adj "
     "tost_equivalence vif welch_dof",
-    "utils": "R2con con2R get_resource_path isPSD nearestPSD",
+    "utils": "R2con con2R get_resource_path isPSD nearestPSD result_to_table",
     "io": "load_model save_model",
     "datasets": "load_dataset",
     "doctor": "Check checks install main table",
@@ -34,8 +34,8 @@ _LISTED = {
     "generate_permutation_indices parse_value remove_predictor_from_formula resolve_error_type "
     "run_bootstrap_iterations simulate_binomial simulate_from_glmer simulate_from_lmer simulate_gaussian "
     "simulate_poisson simulate_response warn_on_failures",
-    "errors": "ConvergenceWarning DataError FileError FormulaError MissingFileError ModelWarning NotFittedError "
-    "OptionError Pymer4Error RError RUnavailable WorkerError",
+    "errors": "ConvergenceWarning DataError FileError FormulaError MissingFileError MissingLibrary ModelWarning "
+    "NotFittedError OptionError Pymer4Error RError RUnavailable WorkerError",
 }
 NAMES = {module: names.split() for module, names in _LISTED.items()}
 
@@ -86,6 +86,8 @@ SIGNATURES = {
     "utils.isPSD": "(mat, tol=1e-08)",
     "utils.nearestPSD": "(mat, nit=100)",
     "utils.get_resource_path": "()",
+    "utils.result_to_table": "(model, drop_intercept=True, iv_name='Predictor', round=True, pval_text='< .001', "
+    "pval_thresh=0.001)",
     "io.load_model": "(filepath)",
     "io.save_model": "(model, filepath, compression='zlib', **kwargs)",
     "resampling.BootstrapResult": "(observed, boot_samples, ci_lower, ci_upper, param_names, n_boot, ci_type, level, "

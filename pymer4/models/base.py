@@ -12,6 +12,7 @@ from pymer4 import tables
 from pymer4.data.families import is_linear
 from pymer4.errors import DataError, ModelWarning, NotFittedError, confidence_level, issue
 from pymer4.models.options import FitOptions
+from pymer4.papers.sheet import wrapped
 
 Ddf = Literal["Satterthwaite", "Kenward-Roger", "asymptotic"]
 """Where denominator degrees of freedom come from."""
@@ -106,7 +107,7 @@ class Model:
         """Return formula, family and state."""
         state = "fitted" if self.fitted else "not fitted"
         what = f"{self.formula!r}{self._grouped_by()}, family={self.family!r}"
-        return f"{type(self).__name__}({what}): {len(self._frame)} rows, {state}"
+        return "\n".join(wrapped([f"{type(self).__name__}({what}): {len(self._frame)} rows, {state}"]))
 
     def _grouped_by(self) -> str:
         return ""

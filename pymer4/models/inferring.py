@@ -19,10 +19,11 @@ from pymer4.infer.draws import Interval
 from pymer4.infer.options import How, InferOptions, On, Shuffles, Which
 from pymer4.infer.targets import Draws, Estimates, Null, Question
 from pymer4.models.inference_pictures import InferencePictures
+from pymer4.models.publishing import Publishing
 from pymer4.work import Advance, Seed
 
 
-class Inferring(InferencePictures):
+class Inferring(InferencePictures, Publishing):
     """The method of all models that infers from what was computed."""
 
     resamples: Any

@@ -12,7 +12,7 @@ from pymer4.data import intake
 from pymer4.data.families import Family
 from pymer4.data.sample import Sample
 from pymer4.errors import summary_wanted
-from pymer4.models import printing
+from pymer4.models import printing, reporting
 from pymer4.models.lm_answers import LmAnswers
 from pymer4.models.options import LmOptions, NativeMethod, Scheme
 from pymer4.plots.arguments import picture
@@ -164,7 +164,10 @@ class Lm(LmAnswers):
         return options.idle(Lm.fit, scheme=(options.permute > 0, "permute="), wls_dof_correction=(by_group, _WELCH))
 
     def _summary(self) -> str:
-        return printing.linear_summary(self, self._estimate, self._ranked(self._design.variables))
+        return printing.linear_summary(self, self._estimate)
+
+    def _story(self) -> reporting.Story:
+        return reporting.linear(self)
 
     @picture
     def plot_summary(

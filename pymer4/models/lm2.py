@@ -20,7 +20,7 @@ from pymer4.fit.grouped import OK, GroupedFit, grouped_generalized, grouped_leas
 from pymer4.infer import second_level
 from pymer4.infer.asymptotic import asymptotic
 from pymer4.infer.second_level import PermOn, SecondLevel
-from pymer4.models import printing
+from pymer4.models import printing, reporting
 from pymer4.models.lm2_inference import Lm2Inference
 from pymer4.models.native import Lm2Fit
 from pymer4.models.options import Lm2Options, NativeMethod
@@ -268,4 +268,7 @@ class Lm2(Lm2Inference):
         self.rsquared_adj_per_group = pd.Series(fit.rsquared_adj, index=level.index)
 
     def _summary(self) -> str:
-        return printing.two_stage_summary(self, self._options.ztrans_corrs, self._ranked(self._design.variables))
+        return printing.two_stage_summary(self)
+
+    def _story(self) -> reporting.Story:
+        return reporting.two_stage(self)

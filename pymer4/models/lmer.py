@@ -318,7 +318,7 @@ class Lmer(LmerMany):
     }
 
     def _summary(self) -> str:
-        return printing.mixed_summary(self, self._options.REML and self._linear, self._ranks)
+        return printing.mixed_summary(self)
 
 
 def _shown(frames: list[pd.DataFrame]) -> Any:

@@ -14,6 +14,7 @@ from pymer4 import tables
 from pymer4.data.families import LINKS
 from pymer4.errors import ModelWarning, OptionError, issue, issue_all, one_of, verbosity
 from pymer4.fit.quantile_residuals import normal_scores
+from pymer4.models import reporting
 from pymer4.models.base import spread
 from pymer4.models.convergence import Certificate, Convergence
 from pymer4.models.lmer_state import LmerState
@@ -173,7 +174,34 @@ class LmerDiagnosis(LmerState):
         total = fixed + random + residual
         return R2(_share(fixed + random, total), _share(fixed, total))
 
-    def _variances(self, what: str, approximation: str, rate: str) -> tuple[float, float, float]:
+    def _story(self) -> reporting.Story:
+        return reporting.mixed(self)
+
+    def _term_names(self) -> list[str]:
+        return [term.label for term in self._reading.terms]
+
+    def _ranked(self) -> list[Any]:
+        return list(self._ranks)
+
+    def _packages(self) -> tuple[str, ...]:
+        by_r = ("R", "lme4") if self._native is None else ()
+        tests = {"Satterthwaite": "lmerTest", "Kenward-Roger": "pbkrtest"}.get(self._options.ddf)
+        return (*by_r, tests) if tests and self._linear and (by_r or tests == "pbkrtest") else by_r
+
+    def _ending(self) -> list[str]:
+        found, singular = self.convergence, ", ".join(dict.fromkeys(self.convergence.singular_terms))
+        return [f"Optimizer: {found.optimizer}, code {found.code}{f'; singular: {singular}' if singular else ''}."]
+
+    def _shares(self) -> dict[str, float]:
+        if (self.family, self.link) not in _KNOWN:
+            return {}
+        fixed, random, residual = self._variances("r2()", "lognormal", "mean", told=False)
+        total = fixed + random + residual
+        found = {"marginal R²": fixed, "conditional R²": fixed + random}
+        shares = {name: _share(part, total) for name, part in found.items()}
+        return shares | {"adjusted ICC": _share(random, random + residual)}
+
+    def _variances(self, what: str, approximation: str, rate: str, told: bool = True) -> tuple[float, float, float]:
         """Return the variances of the fixed part, the random part and the rest, on the link scale."""
         self._require_fit(what)
         one_of("approximation", approximation, get_args(Approximation))
@@ -181,9 +209,9 @@ class LmerDiagnosis(LmerState):
         if (self.family, self.link) not in _KNOWN:
             raise OptionError(_no_variance(what, self.family, self.link))
         reply = bridge.call("variance_parts", model=self._handle)
-        issue_all(reply.warnings)
+        issue_all(reply.warnings if told else ())
         found = reply.value
-        if self.convergence.singular:
+        if told and self.convergence.singular:
             terms = ", ".join(self.convergence.singular_terms) or "a random-effects term"
             issue(
                 f"{what} of a singular fit: the variance of {terms} is estimated as 0, at least in some direction, and "

@@ -204,9 +204,13 @@ class NativeModel(NativeMarginal):
         values |= {"statistic": found.tested.statistic, "p": p}
         return tables.mixed_coefs(values, found.terms, options.conf_level, *self._law, options.permute)
 
-    def _ranked(self, variables: Mapping[Any, Any]) -> list[Any]:
-        """Return the columns of which ranks were fitted, of what a design has learned of each."""
-        return [name for name, told in variables.items() if told.is_number] if self.ranked_data else []
+    def _ranked(self) -> list[Any]:
+        """Return the columns of which ranks were fitted."""
+        variables = self._design.variables if self.ranked_data else {}
+        return [name for name, told in variables.items() if told.is_number]
+
+    def _term_names(self) -> list[str]:
+        return [term.name() for term in self._terms.sides[1] if term.factors]
 
     def _outcome(self) -> tuple[str, list[str]]:
         used = self._terms.outcome

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pymer4 import tables
+from pymer4.papers.sheet import WIDTH, wrapped
 
 Frames = tuple[pd.DataFrame, pd.DataFrame | None]
 """Marginal estimates, and their contrasts where there are some."""
@@ -47,7 +48,7 @@ def block(table: pd.DataFrame) -> str:
         return "(none)"
     shown = {place: _column(name, table.iloc[:, place]) for place, name in enumerate(table.columns)}
     text = pd.DataFrame(shown, index=table.index).set_axis(table.columns, axis=1)
-    return text.to_string(line_width=None)
+    return text.to_string(line_width=WIDTH)
 
 
 def coefficients(table: pd.DataFrame) -> str:
@@ -66,8 +67,9 @@ def _column(name: object, values: pd.Series) -> list[str]:
     return [str(v) if whole or not isinstance(v, numbers.Real) else as_text(float(v)) for v in values]
 
 
-def mixed_summary(model: Any, by_reml: bool, ranked: Iterable[Any]) -> str:
-    """Return the summary of a mixed model; `ranked` are the columns that were ranked, here and below."""
+def mixed_summary(model: Any) -> str:
+    """Return the summary of a mixed model."""
+    by_reml = model._options.REML and model._linear
     title = f"Linear mixed model fit by {'REML' if by_reml else 'maximum likelihood'}; {_TESTS[model._options.ddf]}"
     if not model._linear:
         title = "Generalized linear mixed model fit by maximum likelihood"
@@ -75,10 +77,10 @@ def mixed_summary(model: Any, by_reml: bool, ranked: Iterable[Any]) -> str:
     return _summary(
         model,
         title if model._linear else _with_family(model, title),
-        f"{_observations(model, model._fit.n_used, 'with missing values left out')}   {_groups(model)}",
+        f"{observations(model, model._fit.n_used, 'with missing values left out')}   {_groups(model)}",
         [measures if model.theta is None else measures | {"Theta": model.theta}],
         [
-            *_ranks(ranked),
+            *_ranks(model),
             "",
             "Random effects:",
             block(model.ranef_var),
@@ -88,7 +90,7 @@ def mixed_summary(model: Any, by_reml: bool, ranked: Iterable[Any]) -> str:
     )
 
 
-def linear_summary(model: Any, fit: Any, ranked: Iterable[Any]) -> str:
+def linear_summary(model: Any, fit: Any) -> str:
     """Return the summary of a regression, whose fit is as `least_squares` or `generalized` returned it."""
     if model._linear:
         how = {"OLS": "ordinary", "WLS": "weighted"}[model.estimator]
@@ -98,22 +100,22 @@ def linear_summary(model: Any, fit: Any, ranked: Iterable[Any]) -> str:
         title = _with_family(model, "Generalized linear model fit by maximum likelihood")
         measures = {"Null deviance": fit.null_deviance, "Deviance": fit.deviance}
         measures |= {"Theta": fit.theta} if fit.theta is not None else {"Dispersion": fit.dispersion}
-    counts = f"{_observations(model, len(fit.fitted))}   Residual df: {fit.df_resid}   Standard errors: {model.se_type}"
-    return _summary(model, title, counts, [measures, _likelihood(model)], _ranks(ranked), "Coefficients")
+    counts = f"{observations(model, len(fit.fitted))}   Residual df: {fit.df_resid}   Standard errors: {model.se_type}"
+    return _summary(model, title, counts, [measures, _likelihood(model)], _ranks(model), "Coefficients")
 
 
-def two_stage_summary(model: Any, fisher_z: bool, ranked: Iterable[Any]) -> str:
-    """Return the summary of a two-stage regression; `fisher_z` says whether correlations are Fisher's z."""
+def two_stage_summary(model: Any) -> str:
+    """Return the summary of a two-stage regression."""
     first = "linear regressions" if model._linear else f"{model.family} regressions, link {model.link}"
     tested = {False: "Coefficients", "semi": "Semi-partial correlations", "partial": "Partial correlations"}
     measures = {} if np.isnan(model.rsquared) else {"R2": model.rsquared, "Adjusted R2": model.rsquared_adj}
     return _summary(
         model,
         f"Two-stage regression: {first} in each group, one-sample tests over groups",
-        f"{_observations(model, model.nobs)}   {_groups(model)}   Standard errors: {model.se_type}",
+        f"{observations(model, model.nobs)}   {_groups(model)}   Standard errors: {model.se_type}",
         [measures | _likelihood(model)],
-        _ranks(ranked, " within groups"),
-        tested[model.iscorrs] + (" (Fisher z)" if model.iscorrs and fisher_z else ""),
+        _ranks(model, " within groups"),
+        tested[model.iscorrs] + (" (Fisher z)" if model.iscorrs and model._options.ztrans_corrs else ""),
     )
 
 
@@ -122,16 +124,12 @@ def _summary(
 ) -> str:
     level = 100 * model._options.conf_level
     parts = [
-        title,
-        f"Formula: {model.formula}",
-        "",
-        counts,
-        *map(tables.lifted, measures),
+        *wrapped([title, f"Formula: {model.formula}", "", counts, *map(tables.lifted, measures)]),
         *more,
         "",
-        f"{tested} ({level:g}% limits: {model.ci_type}; p: {model.sig_type}):",
+        *wrapped([f"{tested} ({level:g}% limits: {model.ci_type}; p: {model.sig_type}):"]),
         coefficients(model.coefs),
-        *(f"Warning: {text.strip()}" for text in model.warnings),
+        *wrapped(f"Warning: {text.strip()}" for text in model.warnings),
     ]
     return "\n".join(parts)
 
@@ -140,7 +138,8 @@ def _with_family(model: Any, title: str) -> str:
     return f"{title}\nFamily: {model.family}   Link: {model.link}"
 
 
-def _observations(model: Any, used: int, left_out: str = "left out") -> str:
+def observations(model: Any, used: int, left_out: str = "left out") -> str:
+    """Return how many rows were used, and of how many where some were left out."""
     given = len(model.fits)
     return f"Observations: {used}" + (f" of {given} ({given - used} {left_out})" if used < given else "")
 
@@ -153,8 +152,8 @@ def _likelihood(model: Any) -> dict[str, float]:
     return {"AIC": model.AIC, "BIC": model.BIC, "Log-likelihood": model.logLike}
 
 
-def _ranks(ranked: Iterable[Any], within: str = "") -> list[str]:
-    names = ", ".join(map(str, ranked))
+def _ranks(model: Any, within: str = "") -> list[str]:
+    names = ", ".join(map(str, model._ranked()))
     return [f"Ranks{within}: {names}; fits and residuals are ranks too"] if names else []
 
 

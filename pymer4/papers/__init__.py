@@ -1,0 +1,1 @@
+"""Tables as papers and notebooks show them: texts in, Markdown, HTML, LaTeX and Word out."""
