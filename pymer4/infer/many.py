@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from pymer4.errors import OptionError, few, shown
 from pymer4.fit.mixed_many import Case, Cases, Design, Fits, Fitter, case
 from pymer4.infer.draws import TIE
 from pymer4.infer.resample import shuffles, untestable
 
 _FITS = 2**14  # that a block of permutations takes, about
 _LARGEST_BLOCK = 64
+_NUMBERS = 2**24  # that the outcomes of a block take
 
 Statistic = Callable[[np.ndarray], Any]
 """From t of one term, in the shape of the outcomes, to a number or several, large where there is something."""
@@ -43,7 +45,8 @@ class Shuffled:
 
     def blocks(self) -> np.ndarray:
         """Return where blocks of shuffles begin and end, shape (blocks, 2)."""
-        size = max(1, min(_LARGEST_BLOCK, _FITS // max(1, len(self.observed))))
+        R = max(1, len(self.observed))
+        size = max(1, min(_LARGEST_BLOCK, _FITS // R, _NUMBERS // (R * len(self.within))))
         starts = np.arange(0, len(self.seeds), size)
         return np.column_stack([starts, np.minimum(starts + size, len(self.seeds))])
 
@@ -126,7 +129,7 @@ def _counts(
             continue
         own = np.stack([restricted(order, of.rows, shuffled.within) for order in orders])  # (k, rows)
         if known.weights is None:
-            columns = np.moveaxis(Y[own][:, :, members], 0, 1).reshape(len(of.rows), -1)
+            columns = np.hstack([Y[np.ix_(rows, members)] for rows in own])
             t[:, members] = _t(fitter(of, None, columns, False)).reshape(k, len(members), p)
             continue
         for i, rows in enumerate(own):  # an outcome takes its weight along
@@ -150,7 +153,14 @@ def statistics_of(t: np.ndarray, shuffled: Shuffled) -> np.ndarray:
     if shuffled.statistic is None or not tested.any():
         return np.empty((k, p, 0))
     maps = (column.reshape(shuffled.shape) for one in t[:, :, tested] for column in one.T)
-    values = np.array([np.ravel(np.asarray(shuffled.statistic(one), dtype=float)) for one in maps])
+    told = [shuffled.statistic(one) for one in maps]
+    try:
+        values = np.array([np.ravel(np.asarray(one, dtype=float)) for one in told])
+    except (TypeError, ValueError) as error:
+        raise OptionError(
+            "statistic= has to return a number, or as many numbers for each map of t. It returned "
+            f"{few(list(map(shown, told)), 2)}."
+        ) from error
     found = np.full((k, p, values.shape[1]), np.nan)
     found[:, tested] = values.reshape(k, -1, values.shape[1])
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
 from collections import Counter
@@ -15,7 +16,7 @@ from pymer4 import tables
 from pymer4.data.intake import Intake, per_row, subset
 from pymer4.data.mixed_design import MixedDesign, NeedsR
 from pymer4.data.recoding import contrast_matrices
-from pymer4.data.responses import response_weights, responses
+from pymer4.data.responses import Responses, response_weights, responses
 from pymer4.errors import ModelWarning, OptionError, RError, issue, one_of, permutations, shown, verbosity, workers
 from pymer4.fit.mixed_many import (
     LACKS_TERMS,
@@ -139,15 +140,30 @@ def fit_outcomes(model: Any, Y: Any, weights: Any, asked: Asked) -> ManyFits:
         prior = response_weights(own, given, model._frame)[used]
     else:
         prior = None if own is None else per_row("weights", own, model._frame, positive=True)[used]
-    known = 0.0 if design.offset is None else design.offset[:, None]
+    free = given.values if used.all() else given.values[used]
+    if design.offset is not None:
+        free = free - design.offset[:, None]
     shared = Design(design.X, tuple(Bar(bar.Z, bar.codes, len(bar.levels)) for bar in design.bars), options.REML)
     fitter: Fitter = fit_case
-    most = at_once(shared)
     if asked.engine == "R":
         fitter, most = _in_r(draft, data, codings, design), _SIDE_BY_SIDE
-    free = given.values[used] - known
+    else:
+        most = at_once(shared)
     run = Run(shared, free, cases(free, prior), options.ddf != "asymptotic", asked.n_jobs, asked.verbose, fitter, most)
-    within = _shuffled_in(draft, design)
+    with bridge.in_parts() if asked.engine == "R" and asked.n_jobs == 1 else contextlib.nullcontext():
+        return _result(model, given, design, run, asked, options, _shuffled_in(draft, design))
+
+
+def _result(
+    model: Any,
+    given: Responses,
+    design: MixedDesign,
+    run: Run,
+    asked: Asked,
+    options: LmerOptions,
+    within: np.ndarray,
+) -> ManyFits:
+    """Return what the run comes to, with permutations within clusters where they are asked for."""
     kept = _cache(asked, run, options, within)
     fits = run_fits(run, kept)
     told = Told(
@@ -159,7 +175,7 @@ def fit_outcomes(model: Any, Y: Any, weights: Any, asked: Asked) -> ManyFits:
     if not asked.permute:
         return result(fits, told)
     with np.errstate(divide="ignore", invalid="ignore"):
-        t = np.where(constant_terms(shared, run.cases, within), np.nan, fits.b / fits.se)
+        t = np.where(constant_terms(run.design, run.cases, within), np.nan, fits.b / fits.se)
     seeds = seed_stream(kept.seed if kept else asked.seed, asked.permute)
     shuffled = Shuffled(within, seeds, t, given.shape, asked.statistic)
     _tell_untested(t, fits.b, design.names)

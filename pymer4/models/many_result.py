@@ -15,6 +15,7 @@ from pymer4.fit import mixed_many
 from pymer4.fit.mixed_many import Fits
 from pymer4.infer.adjust import adjusted_p
 from pymer4.infer.asymptotic import p_value, t_quantile
+from pymer4.infer.draws import TIE
 from pymer4.infer.many import Counts, Shuffled, statistics_of
 
 _, _TERM, _GROUP, _FLAG = tables.long_names
@@ -48,8 +49,9 @@ class Permutations:
         """Return p of the statistic of a term: (1 + permutations that reach it) / (n + 1)."""
         if term not in self.null:
             raise OptionError(f"term={shown(term)} has no statistic. There are: {', '.join(self.null) or 'none'}.")
-        null = self.null[term]
-        return (1 + (null >= self.observed[term]).sum(axis=0)) / (len(null) + 1)
+        null, observed = self.null[term], self.observed[term]
+        slack = TIE * np.maximum(1, np.abs(observed))
+        return (1 + (null >= observed - slack).sum(axis=0)) / (len(null) + 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
