@@ -66,7 +66,7 @@ def random_case(seed: int) -> tuple[str, pd.DataFrame]:
     """Return a formula and data: one or two factors, nested or crossed; slopes, variances of 0."""
     rng = np.random.default_rng(seed)
     n, q = int(rng.integers(80, 400)), int(rng.integers(3, 20))
-    data = pd.DataFrame({"x": rng.normal(rng.choice([0, 5]), 1, n), "z": rng.normal(size=n) * rng.choice([1, 100])})
+    data = pd.DataFrame({"x": rng.normal(rng.choice([0, 1]), 1, n), "z": rng.normal(size=n) * rng.choice([1, 100])})
     data["c"] = rng.choice(list("abc"), n)
     data["g"], data["h"] = rng.integers(0, q, n), rng.integers(0, int(rng.integers(2, 8)), n)
     scale = rng.choice([0, 0.3, 1, 5], 3)

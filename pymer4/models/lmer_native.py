@@ -87,8 +87,8 @@ class NativeFit:
     def convergence(self) -> Convergence:
         """Return how the optimizer ended."""
         theta, blocks = self.found.theta, self.found.blocks
-        parts = zip(self._names(), factors(blocks, theta), strict=True)
-        flat = tuple(name for name, L in parts if np.linalg.svd(L[0], compute_uv=False)[-1] < _SINGULAR)
+        parts = zip(self.design.bars, factors(blocks, theta), strict=True)
+        flat = tuple(bar.group for bar, L in parts if np.linalg.svd(L[0], compute_uv=False)[-1] < _SINGULAR)
         singular = any((np.diagonal(L[0]) < _SINGULAR).any() for L in factors(blocks, theta))
         settled = bool(self.found.converged[0])
         messages = (*([] if settled else [_UNSETTLED]), *([_BOUNDARY] if singular else []))
