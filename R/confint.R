@@ -1,32 +1,24 @@
 # Confidence limits: Wald, profile likelihood, parametric bootstrap.
 
 # The names of all parameters, and their limits but for those that come from draws. `interval` holds the method, and for
-# "Wald" the level, for "profile" the rise of the deviance at limits and what was made of it in parts beforehand.
+# "Wald" the level, for "profile" what was made of it in parts beforehand. A doubt says why a profile has no limits that
+# are to be relied on.
 confint_mixed <- function(model, interval) {
   names <- limit_names(model)
-  limits <- switch(interval$method,
-    Wald = wald_limits(model, interval$level, names),
-    profile = profile_limits(model, interval)$limits
+  found <- switch(interval$method,
+    Wald = list(limits = wald_limits(model, interval$level, names)),
+    profile = profile_limits(model, interval$made)
   )
-  list(lower = as.vector(limits[, 1]), upper = as.vector(limits[, 2]), names = names)
+  list(lower = as.vector(found$limits[, 1]), upper = as.vector(found$limits[, 2]), names = names, doubt = found$doubt)
 }
 
-# Limits of the coefficients by a profile.
-fixed_limits <- function(model, interval) {
-  limits <- profile_limits(model, interval, random = FALSE)$limits
-  limits <- utils::tail(limits, length(lme4::fixef(model)))
-  list(lower = as.vector(limits[, 1]), upper = as.vector(limits[, 2]))
-}
-
-# Estimates, limits and traces of the random part and sigma: of each parameter how many points, their values and zeta.
+# Limits and traces of the random part and sigma: of each parameter how many points, their values and zeta.
 variance_profile <- function(model, interval) {
-  found <- profile_limits(model, interval, fixed = FALSE)
+  found <- profile_limits(model, interval$made)
   traces <- do.call(rbind, found$traces)
-  random <- random_parameters(model)(lme4::getME(model, "theta"), sqrt(effect_variance(model)))
   list(
     names = utils::head(limit_names(model), nrow(found$limits)),
-    estimate = c(random, if (has_sigma(model)) stats::sigma(model)),
-    lower = as.vector(found$limits[, 1]), upper = as.vector(found$limits[, 2]),
+    lower = as.vector(found$limits[, 1]), upper = as.vector(found$limits[, 2]), doubt = found$doubt,
     points = vapply(found$traces, nrow, 1L), value = as.vector(traces[, 1]), zeta = as.vector(traces[, 2])
   )
 }
@@ -40,44 +32,26 @@ wald_limits <- function(model, level, names) {
   limits
 }
 
-# How many parameters lme4 profiles, one after the other, the coefficients last; 0 where the limits are not its own.
+# How many parameters lme4 profiles, one after the other, the coefficients last.
 profile_parts <- function(model, fixed) {
   if (lme4::isGLMM(model) && model@devcomp$dims[["nAGQ"]] == 0) {
     stop("lme4 can't profile a model that was fitted with nAGQ = 0. Use nAGQ = 1, or other limits.")
   }
-  without <- if (fixed) 0L else length(lme4::fixef(model))
-  list(n = scalar(if (is_weighted(model)) 0L else length(limit_names(model)) - without))
+  list(n = scalar(length(limit_names(model)) - if (fixed) 0L else length(lme4::fixef(model))))
 }
 
-is_weighted <- function(model) lme4::isLMM(model) && any(model@resp$weights != 1)
-
-# Profile-likelihood limits, a row a parameter, and a trace each, a matrix of values and zeta; `random` and `fixed` are
-# whether these parameters are asked for, where others are less work. They are lme4's, which profile_part() has found, but
-# for linear models with weights, or with a profile of lme4's that is not monotonic.
-profile_limits <- function(model, interval, random = TRUE, fixed = TRUE) {
-  free <- lme4::isLMM(model) && all(vapply(structures_of(model), is.null, NA))
-  if (is_weighted(model)) {
-    found <- likelihood_limits(model, interval, random && free, fixed)
-    if (!random || free) return(found)
-    steps <- if (is.null(interval$steps)) 8 else interval$steps
-    theirs <- profile_of_parts(model, list(profile_part(model, interval$cutoff, "theta_", steps)))
-    return(list(limits = rbind(theirs$limits, found$limits), traces = c(theirs$traces, found$traces)))
+# Profile limits, a row a parameter, and a trace each, a matrix of values and zeta, from the parts that profile_part()
+# has made; and a doubt where it stopped, or is not monotonic.
+profile_limits <- function(model, made) {
+  stopped <- unlist(lapply(made, `[[`, "error"))
+  if (length(stopped)) return(list(doubt = scalar(paste0("R stopped at the profile: ", stopped[1], "."))))
+  found <- profile_of_parts(model, made)
+  if (length(found$doubtful)) {
+    found$doubt <- scalar(paste(
+      "R's profile of", toString(found$doubtful), "is not monotonic, so its limits are not to be relied on."
+    ))
   }
-  stopped <- unlist(lapply(interval$made, `[[`, "error"))
-  if (length(stopped)) {
-    if (!free) stop(stopped[1])
-    doubt <- paste0("R stopped at the profile: ", stopped[1], ".")
-  } else {
-    found <- profile_of_parts(model, interval$made)
-    if (length(found$doubtful) == 0) return(found)
-    doubt <- paste("R's profile of", toString(found$doubtful), "is not monotonic, so its limits are not to be relied on.")
-  }
-  if (!free) {
-    warning(doubt, " Use bootstrap or Wald limits.")
-    return(found)
-  }
-  warning(doubt, " Those given are of the likelihood itself; bootstrap limits need no profile.")
-  likelihood_limits(model, interval, random, fixed)
+  found
 }
 
 # Limits from lme4's profile of the parameters that are the `which`-th to it, about `steps` points on either side; the

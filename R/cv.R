@@ -54,6 +54,8 @@ fit_to <- function(model, formula, data) {
   if (lme4::isLMM(model)) fit_linear(call, place, 0L, FALSE) else finite(eval(call, place))
 }
 
+formula_without <- function(model, term) list(formula = scalar(one_line(without_term(model, term))))
+
 # The formula less a term: a main effect takes its interactions along, an interaction none but itself; the mean where
 # nothing is left of the fixed part.
 without_term <- function(model, label) {

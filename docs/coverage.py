@@ -22,8 +22,7 @@ import pandas as pd
 
 from pymer4 import Lm, Lm2, Lmer
 
-SETS, AGAIN = 2_000, 10_000
-REFITS, DRAWS = 400, 199
+SETS, AGAIN, DRAWS = 2_000, 10_000, 199
 BOOT = {"n_boot": 399, "seed": 1}
 PERM = {"n_perm": 399, "seed": 1}
 UNDERCOVERS = (
@@ -44,7 +43,6 @@ class Cell:
     asked: dict[str, Any]
     row: str
     truth: float = 0.0
-    sets: int = SETS
     known: bool = False
 
     @property
@@ -136,19 +134,17 @@ def cells() -> list[Cell]:
         Cell("Lmer", f"errors={errors!r}", intercepts, _lmer(), {"errors": errors}, "z", known=errors == "CR0")
         for errors in ("CR0", "CR2")
     ]
-    few = {"sets": REFITS}
+    refitted = _lmer(engine="native")
     for kind in ("percentile", "basic"):
         asked = {"how": "boot", "ci_type": kind, "n_boot": DRAWS, "seed": 1, "profile_auto": False}
-        found.append(Cell("Lmer", f"boot, {kind}", intercepts, _lmer(), asked, "z", **few))
+        found.append(Cell("Lmer", f"boot, {kind}", intercepts, refitted, asked, "z"))
         about = asked | {"which": "ranef"}
         name = f"boot of a standard deviation, {kind}"
-        found.append(Cell("Lmer", name, intercepts, _lmer(), about, "sd_(Intercept)|g", 1.0, **few, known=True))
+        found.append(Cell("Lmer", name, intercepts, refitted, about, "sd_(Intercept)|g", 1.0, known=True))
     for scheme in ("raw", "freedman-lane"):
         asked = {"how": "perm", "scheme": scheme, "n_perm": DRAWS, "seed": 1, "profile_auto": False}
-        found.append(Cell("Lmer", f"perm, {scheme}", intercepts, _lmer(), asked, "z", **few))
-    found.append(
-        Cell("Lmer", "profile", intercepts, _lmer(), {"how": "profile"}, "sd_(Intercept)|g", 1.0, **few)
-    )  # fmt: skip
+        found.append(Cell("Lmer", f"perm, {scheme}", intercepts, refitted, asked, "z"))
+    found.append(Cell("Lmer", "profile", intercepts, refitted, {"how": "profile"}, "sd_(Intercept)|g", 1.0))
     return found
 
 
@@ -183,9 +179,9 @@ def table(chosen: list[Cell], workers: int = 2) -> pd.DataFrame:
     """Return all rows; a cell outside the band is run again with more data sets, unless it is known to be."""
     found = []
     for cell in chosen:
-        row = measured(cell, cell.sets, workers)
+        row = measured(cell, SETS, workers)
         if not row["inside"] and not cell.known:
-            row = measured(cell, AGAIN if cell.sets == SETS else 5 * REFITS, workers)
+            row = measured(cell, AGAIN, workers)
         found.append(row)
         print(row, file=sys.stderr, flush=True)
     return pd.DataFrame(found)

@@ -108,7 +108,7 @@ def blocks(
     first, others = factors[0], factors[1:]
     A, distinct, counts = _groups(first)
     Z = first.sparse()
-    AX = np.ascontiguousarray((Z.T @ X_scaled).reshape(first.levels, -1, p))
+    AX = np.ascontiguousarray((Z.T @ X_scaled).reshape(first.levels, len(A), p))
     rest = None
     if others:
         rest = Rest.of(first, others, distinct, len(counts), X_scaled)

@@ -129,10 +129,13 @@ class Evaluation:
     @cached_property
     def gradient(self) -> Array:
         """Return the gradient of the deviance, shape (R, m)."""
-        blocks = self.blocks
-        omega = self._residual_part() * (blocks.df / self.r2)[:, None, None]
-        if blocks.reml:
-            omega[:, : blocks.p, : blocks.p] += self.S_inverse
+        return self.slopes(self.blocks.df / self.r2)
+
+    def slopes(self, weight: Array) -> Array:
+        """Return the gradient of logdets + weight r², shape (R, m), with weights (R,) that stay."""
+        omega = self._residual_part() * weight[:, None, None]
+        if self.blocks.reml:
+            omega[:, : self.blocks.p, : self.blocks.p] += self.S_inverse
         return self._pulled(omega, 1.0)
 
     @cached_property

@@ -133,12 +133,12 @@ def _newton_one(blocks: Blocks, outcome: Outcomes, theta: Array) -> tuple[Array,
     for _ in range(STEPS):
         if not np.isfinite(deviance[0]):
             break
-        step, slope = _step(H, gradient, theta)
+        step, slope = newton_step(H, gradient, theta)
         if _small(step, theta)[0]:
             return theta + step, H if _small(step, theta, _SAME)[0] else None, np.array([True])
         for share in 0.5 ** np.arange(40):
             moved, *looked = theta + share * step, *_stencil(blocks, outcome, theta + share * step)
-            if _fell(looked[0], deviance, share * slope)[0]:
+            if fell(looked[0], deviance, share * slope)[0]:
                 break
         else:
             return theta, H, -slope <= _LOST
@@ -161,7 +161,7 @@ def _newton(blocks: Blocks, outcomes: Outcomes, theta: Array) -> tuple[Array, Ar
     for _ in range(STEPS):
         if stale.any():
             H[stale] = hessian(blocks, here.among(stale), theta[active[stale]], gradient[stale])
-        step, slope = _step(H, gradient, theta[active])
+        step, slope = newton_step(H, gradient, theta[active])
         done = _small(step, theta[active], _FORETOLD * _SETTLED)
         if done.any():
             theta[active[done]] += step[done]
@@ -198,12 +198,12 @@ def _small(step: Array, theta: Array, bound: float = _SETTLED) -> Array:
     return np.abs(step).max(axis=1) <= bound * np.maximum(1, np.abs(theta).max(axis=1))
 
 
-def _fell(value: Array, deviance: Array, slope: Array) -> Array:
+def fell(value: Array, deviance: Array, slope: Array) -> Array:
     """Return whether the deviance fell enough on a step, but for rounding."""
     return value <= deviance + 1e-4 * slope + 1e-12 * np.maximum(1, np.abs(deviance))
 
 
-def _step(H: Array, gradient: Array, theta: Array) -> tuple[Array, Array]:
+def newton_step(H: Array, gradient: Array, theta: Array) -> tuple[Array, Array]:
     """Return Newton's steps, shorter than theta is or 1, and the slopes along them.
 
     Where the gradient is nothing beside a negative curvature (a variance at 0 that should not be), they go along it.
@@ -228,13 +228,13 @@ def _search(
     moved = theta + step
     at = Evaluation(blocks, outcomes, moved)
     value = at.deviance.copy()
-    high = np.flatnonzero(~_fell(value, deviance, slope))
+    high = np.flatnonzero(~fell(value, deviance, slope))
     if not len(high):
         return moved, value, at.gradient, high
     for share in 0.5 ** np.arange(1, 40):
         moved[high] = theta[high] + share * step[high]
         value[high] = Evaluation(blocks, outcomes.among(high), moved[high]).deviance
-        high = high[~_fell(value[high], deviance[high], share * slope[high])]
+        high = high[~fell(value[high], deviance[high], share * slope[high])]
         if not len(high):
             break
     moved[high], value[high] = theta[high], deviance[high]

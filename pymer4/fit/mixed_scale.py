@@ -15,14 +15,14 @@ _ROUNDING = 1e-10  # of Lambda's largest entry, below which an entry of a singul
 
 def given_theta(blocks: Blocks, theta: Array) -> Array:
     """Return theta of the given columns, (R, m), none negative on the diagonal, from that of the scaled ones."""
-    return np.hstack([_packed(_lower(T @ L)) for T, L in zip(blocks.scales, factors(blocks, theta), strict=True)])
+    return np.hstack([packed(lower_factor(T @ L)) for T, L in zip(blocks.scales, factors(blocks, theta), strict=True)])
 
 
 def scaled_theta(blocks: Blocks, theta: Array) -> Array:
     """Return theta of the scaled columns, (R, m), from that of the given ones."""
     return np.hstack(
         [
-            _packed(_lower(np.linalg.solve(T[None], L)))
+            packed(lower_factor(np.linalg.solve(T[None], L)))
             for T, L in zip(blocks.scales, factors(blocks, theta), strict=True)
         ]
     )
@@ -40,12 +40,13 @@ def factors(blocks: Blocks, theta: Array) -> list[Array]:
     return found
 
 
-def _packed(L: Array) -> Array:
+def packed(L: Array) -> Array:
+    """Return the lower triangles of (R, k, k), column after column, as theta has them."""
     column, row = np.triu_indices(L.shape[-1])
     return L[:, row, column]
 
 
-def _lower(L: Array) -> Array:
+def lower_factor(L: Array) -> Array:
     """Return the lower triangular factor of LL', (R, k, k), with no negative diagonal and as many zeros there as L."""
     k = L.shape[-1]
     if np.triu(L, 1).any():

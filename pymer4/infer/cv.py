@@ -7,7 +7,7 @@ a term adds is the out-of-sample R² of the model less that of the model without
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -63,11 +63,13 @@ class Predicted:
         mu: on the scale of the outcome, shape (n,).
         theta: sizes of the negative binomial fits, shape (k,), else None.
         told: what the fits said.
+        attrs: what the tables say of them.
     """
 
     mu: np.ndarray
     theta: np.ndarray | None = None
     told: Sequence[str] = ()
+    attrs: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Refitting(Protocol):
@@ -108,7 +110,7 @@ def cross_validated(model: Refitting, coefs: Mapping[str, float], options: Infer
     with progress("refits", len(asked) * (int(fold.max()) + 1), options.verbose) as advance:
         predicted = [model._refit(term, fold, options, advance) for term in asked]
     scores = [_Scores(found, fold, each) for each in predicted]
-    attrs = {"how": "cv", "k": options.k, "holdout_group": unit or False}
+    attrs = {"how": "cv", "k": options.k, "holdout_group": unit or False, **predicted[0].attrs}
     measures = tables.cv_measures(scores[0].measures())
     measures.attrs |= attrs
     of_rows = np.zeros(len(found.used), dtype=np.int64)

@@ -106,9 +106,9 @@ class LmerAnswering(LmerInference):
 
     def _estimates(self, question: Question, options: InferOptions) -> Estimates:
         if _is_of_parameters(options):
-            found = bridge.call("parameters_mixed", model=self._handle).value["estimates"][: len(question.names)]
+            found = self._parameters()[0][: len(question.names)]
             none = np.full(len(found), np.nan)
-            return Estimates(np.asarray(found), none, none, lambda: np.diag(none), False)
+            return Estimates(found, none, none, lambda: np.diag(none), False)
         L = question.target.L
         b = self.coefs[tables.ESTIMATE].to_numpy()
         if question.about == "predictions" and self._is_conditional:
@@ -192,7 +192,7 @@ class LmerAnswering(LmerInference):
 
     def _of_parameters(self, options: InferOptions) -> verb.Answer:
         """Return bootstrap limits of the variances, and with `which="all"` of the coefficients beside them."""
-        names = bridge.call("parameters_mixed", model=self._handle).value["names"]
+        names = self._parameters()[1]
         random = len(names) - len(self.coefs)
         every = options.which == "all"
         rows = names if every else names[:random]

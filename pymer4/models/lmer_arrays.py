@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -32,8 +32,8 @@ from pymer4.data.mixed_design import (
 )
 from pymer4.data.mixed_terms import Factor, Variable, variable_of
 from pymer4.data.recoding import contrast_matrices, without_unused
+from pymer4.data.rformula import RFormula
 from pymer4.errors import FormulaError, RError
-from pymer4.models.lmer_state import LmerState
 from pymer4.rbridge import bridge
 
 _SCALES = 1e3  # lme4 warns where a standard deviation, or a ratio of two, is beyond this or its inverse
@@ -41,7 +41,14 @@ _SCALES = 1e3  # lme4 warns where a standard deviation, or a ratio of two, is be
 _Codings = Mapping[str, Mapping[str, Any]]
 
 
-def mixed_design(model: LmerState, data: Intake, codings: Mapping[str, Coding], outcome: bool = True) -> MixedDesign:
+class Read(Protocol):
+    """A formula as R reads it, and the reading that is kept of its design."""
+
+    _reading: RFormula
+    _plan: tuple[Any, Plan] | None
+
+
+def mixed_design(model: Read, data: Intake, codings: Mapping[str, Coding], outcome: bool = True) -> MixedDesign:
     """Return the arrays of a fit from what `model._sample()` took in.
 
     Args:
@@ -74,7 +81,7 @@ def mixed_design(model: LmerState, data: Intake, codings: Mapping[str, Coding], 
     return replace(design, warnings=(*warnings, *_said_of(design)))
 
 
-def _plan(model: LmerState, data: Intake, contrasts: _Codings) -> Plan:
+def _plan(model: Read, data: Intake, contrasts: _Codings) -> Plan:
     """Return R's reading of the formula for columns of these kinds, which the model keeps."""
     in_terms = {*model._reading.predictors, *model._reading.varying}
     kinds = {
@@ -97,7 +104,7 @@ def _plan(model: LmerState, data: Intake, contrasts: _Codings) -> Plan:
 
 
 def _computed(
-    model: LmerState, plan: Plan, data: Intake, contrasts: _Codings, used: np.ndarray, outcome: bool
+    model: Read, plan: Plan, data: Intake, contrasts: _Codings, used: np.ndarray, outcome: bool
 ) -> tuple[dict[int, Variable], list[str]]:
     """Return the variables that functions make, and what R warned of; rows that lack one are no longer `used`."""
     places = plan.computed(outcome)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import uuid
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -46,16 +46,6 @@ How: TypeAlias = tuple[np.ndarray, int, int]
 
 class LmerDraws(LmerProfiles):
     """What is fitted again to other outcomes, a replicate a seed."""
-
-    _refits: ClassVar[Literal["native", "R"]] = "native"
-
-    def _on_engine(self) -> Refits | None:
-        """Return what the deviance engine refits; None where that is R's to do."""
-        if self._refits == "R" or not self._linear:
-            return None
-        from pymer4.models.lmer_refits import refits
-
-        return refits(self)
 
     def _parameter_draws(self, *how: Any) -> dict[str, Any]:
         """Return `values` of all parameters in fits to outcomes drawn from the model, their `names`, what is `told`."""

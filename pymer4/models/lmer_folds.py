@@ -1,4 +1,7 @@
-"""What an `Lmer` supplies to cross-validation: its rows, and predictions by refits in R without some of them."""
+"""What an `Lmer` supplies to cross-validation: its rows, and predictions by refits without some of them.
+
+The deviance engine refits linear models whose formula has no functions, which may learn from the rows; R all others.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from pymer4.errors import DataError
 from pymer4.infer.cv import HeldOut, Predicted
 from pymer4.infer.options import InferOptions
 from pymer4.infer.resample import counted
@@ -33,6 +37,9 @@ class LmerFolds(LmerDraws):
         )
 
     def _refit(self, term: str | None, fold: np.ndarray, options: InferOptions, advance: Advance) -> Predicted:
+        native = self._fold_predictions(term, fold, options, advance)
+        if native is not None:
+            return native
         k, n_jobs = int(fold.max()) + 1, options.n_jobs
         model = within_reach(self._handle, n_jobs)
         with bridge.in_parts() if n_jobs == 1 else contextlib.nullcontext():
@@ -43,9 +50,30 @@ class LmerFolds(LmerDraws):
         mu[np.argsort(fold, kind="stable")] = np.concatenate([part["prediction"] for part in parts])
         theta = np.concatenate([part["theta"] for part in parts])
         said = [text for part in parts for text in part["said"]]
-        what = "Refits" if term is None else f"Refits without {term}"
-        told = [f"{what}, {counted(said, k)}"] if said else []
-        return Predicted(mu, theta if self.family == "nbinom" else None, told)
+        return Predicted(mu, theta if self.family == "nbinom" else None, _told(term, said, k), {"engine": "R"})
+
+    def _fold_predictions(
+        self, term: str | None, fold: np.ndarray, options: InferOptions, advance: Advance
+    ) -> Predicted | None:
+        """Return predictions by the deviance engine; None where that does not take the model, or the rows of a fold."""
+        if self._refits == "R" or not self._linear:
+            return None
+        from pymer4.models.lmer_refits import folded
+
+        formula = term and bridge.call("formula_without", model=self._handle, term=term).value["formula"]
+        found = folded(self, formula, fold)
+        if found is None:
+            return None
+        try:
+            mu, said = found.predictions(options.n_jobs, lambda part: advance(part["done"], 0))
+        except DataError:
+            return None
+        return Predicted(mu, None, _told(term, said, int(fold.max()) + 1), {"engine": "native"})
+
+
+def _told(term: str | None, said: list[str], k: int) -> list[str]:
+    what = "Refits" if term is None else f"Refits without {term}"
+    return [f"{what}, {counted(said, k)}"] if said else []
 
 
 def _predicted(model: bridge.Handle | Sent, term: str, fold: np.ndarray, held: np.ndarray) -> dict[str, Any]:

@@ -213,9 +213,12 @@ class LmerInference(LmerFolds):
             table = tables.confint_table(*percentiles(drawn["values"], level), drawn["names"], level)
             table.attrs["engine"] = drawn["engine"]
             return table
-        reply = bridge.call("confint_mixed", model=self._handle, interval=self._limits_by(method, level, shown))
-        issue_all((*reply.warnings, *reply.messages))
-        return tables.confint_table(reply.value["lower"], reply.value["upper"], reply.value["names"], level)
+        if method == "profile":
+            found, said = self._profile_limits(level, shown)
+            issue_all(said)
+        else:
+            found = bridge.call("confint_mixed", model=self._handle, interval={"method": method, "level": level}).value
+        return tables.confint_table(found["lower"], found["upper"], found["names"], level)
 
     def _infer_from(self, _: Any) -> None:
         """Put the limits and p that the fit asked for into the coefficient table."""
@@ -228,10 +231,9 @@ class LmerInference(LmerFolds):
         found: dict[str, Any] = {}
         attrs: dict[str, Any] = {}
         if options.conf_int == "profile":
-            interval = self._limits_by("profile", options.conf_level, options.verbose)
-            reply = bridge.call("fixed_limits", model=self._handle, interval=interval)
-            self._warn((*reply.warnings, *reply.messages))
-            found = dict(reply.value)
+            limits, said = self._profile_limits(options.conf_level, options.verbose, random=False)
+            self._warn(said)
+            found = {end: np.asarray(limits[end])[len(limits[end]) - len(fixed) :] for end in ("lower", "upper")}
         elif options.conf_int == "boot":
             drawn = self._parameter_draws(seeds[: options.n_boot], *how)
             self._warn(drawn["told"])
