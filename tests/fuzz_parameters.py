@@ -108,6 +108,7 @@ VALID: dict[str, list[Make]] = {
     "noise_params": each((0, 1), (1.0, 0.5)),
     "name": each("sleepstudy", "cbpp", "sample_data"),
     "filepath": each("model.h5", Path("model.h5"), "saved.h5"),
+    "path": each("model.R", Path("model.R")),
     "compression": each("zlib", None, "blosc"),
     "param": each("x", "(Intercept)"),
     "term": each("x", "Intercept"),
@@ -226,6 +227,7 @@ ODD: dict[str, list[Make]] = {
     "filepath": each(
         "", ".", "model", "model.txt", "text.h5", ".h5", "no/such/model.h5", "a\0.h5", "gone.h5", "x" * 300 + ".h5",
     ),
+    "path": each("", ".", "model", "text.h5", ".R", "no/such/model.R", "a\0.R", "x" * 300 + ".R"),
     "compression": each("gzip", 9, ["zlib"]),
     **dict.fromkeys([
         "n_boot", "n_perm", "permute", "n_lags", "num_datasets", "num_obs", "num_coef", "num_features", "num_grps",

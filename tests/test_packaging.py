@@ -21,7 +21,7 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).parents[1]
-R_FILES = sorted(path.name for path in (ROOT / "R").glob("*.R"))
+R_FILES = sorted(path.name for path in (ROOT / "R").iterdir())
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 CONDA_NAMES = {"matplotlib": "matplotlib-base", "rpy2-rinterface": "rpy2"}
@@ -135,7 +135,7 @@ def built(tmp_path_factory) -> dict[str, Path]:
 def test_both_wheels_carry_the_r_files_the_sample_data_and_the_licence(built):
     names, others = (zipfile.ZipFile(built[kind]).namelist() for kind in ("wheel", "wheel of the sdist"))
     assert names == others
-    assert sorted(n for n in names if n.endswith(".R")) == [f"pymer4/R/{name}" for name in R_FILES]
+    assert sorted(n for n in names if n.startswith("pymer4/R/")) == [f"pymer4/R/{name}" for name in R_FILES]
     info = f"pymer4-{__version__}.dist-info"
     assert {n.split("/")[0] for n in names} == {"pymer4", info}
     resources = [p.name for p in (ROOT / "pymer4/resources").glob("*") if p.is_file() and p.suffix != ".py"]

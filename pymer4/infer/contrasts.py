@@ -46,7 +46,7 @@ def compared(rows: Rows, wanted: Any, ratio: bool) -> tuple[Rows, bool] | None:
             cells = [_bracketed(between.join(part[i] for part in texts)) for i in group]
             K, told = _family(wanted, cells, " / " if ratio else " - ")
         else:
-            K, told = _weighted(wanted, {name: rows.labels[name][group] for name in names}, between), list(wanted)
+            K, told = weighted(wanted, {name: rows.labels[name][group] for name in names}, between), list(wanted)
         if not len(K):
             K, told = np.full((1, len(group)), np.nan), [_NOTHING]
         else:
@@ -166,7 +166,7 @@ def _whole(weights: np.ndarray) -> np.ndarray:
     return np.round(weights)
 
 
-def _weighted(wanted: Mapping[str, Mapping[str, Any]], cells: Mapping[str, Any], between: str) -> np.ndarray:
+def weighted(wanted: Mapping[str, Mapping[str, Any]], cells: Mapping[str, Any], between: str) -> np.ndarray:
     """Return the weights that were written, 0 for a cell that is not named, shape (contrasts, cells)."""
     names = [[level_name(level) for level in levels] for levels in cells.values()]
     known = [list(dict.fromkeys(levels)) for levels in names]

@@ -70,6 +70,7 @@ class Model:
     marginal_estimates: pd.DataFrame
     marginal_contrasts: pd.DataFrame
     _frame: pd.DataFrame
+    _marginal_asked: dict[str, Any] | None
     _options: Any
     _fit: Any
 
@@ -98,7 +99,7 @@ class Model:
         """Set every result of a fit to what it is before one."""
         self.fits = self.residuals = self.coefs = self.marginal_estimates = self.marginal_contrasts = None
         self.AIC = self.BIC = self.logLike = self.factors = self.contrast_codes = self.sig_type = self.ci_type = None
-        self._options = self._fit = None
+        self._options = self._fit = self._marginal_asked = None
         vars(self).pop("data", None)
         self.warnings = []
         self.fitted = self.ranked_data = False

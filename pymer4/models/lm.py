@@ -13,7 +13,7 @@ from pymer4.data.families import Family
 from pymer4.data.sample import Sample
 from pymer4.errors import summary_wanted
 from pymer4.models import printing, reporting
-from pymer4.models.lm_answers import LmAnswers
+from pymer4.models.native_script import LmScript
 from pymer4.models.options import LmOptions, NativeMethod, Scheme
 from pymer4.plots.arguments import picture
 from pymer4.work import Seed
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _WELCH = "the name of a column in weights= and plain standard errors"
 
 
-class Lm(LmAnswers):
+class Lm(LmScript):
     """A regression: ordinary or weighted least squares, or a generalized linear model.
 
     Formulas are patsy's, and may use every function and variable that is visible where the model is made. Text and

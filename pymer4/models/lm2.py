@@ -21,13 +21,13 @@ from pymer4.infer import second_level
 from pymer4.infer.asymptotic import asymptotic
 from pymer4.infer.second_level import PermOn, SecondLevel
 from pymer4.models import printing, reporting
-from pymer4.models.lm2_inference import Lm2Inference
 from pymer4.models.native import Lm2Fit
+from pymer4.models.native_script import Lm2Script
 from pymer4.models.options import Lm2Options, NativeMethod
 from pymer4.work import Seed
 
 
-class Lm2(Lm2Inference):
+class Lm2(Lm2Script):
     """One regression for each group, and one-sample tests of its coefficients over groups.
 
     This is the summary-statistics approach to data with repeated measures: intercept and slopes differ freely between

@@ -22,8 +22,8 @@ from pymer4.models.base import Ddf
 from pymer4.models.convergence import Convergence, next_step, told_with_way_out
 from pymer4.models.lmer_arrays import mixed_design
 from pymer4.models.lmer_formula import read_formula, require_text
-from pymer4.models.lmer_many import LmerMany
 from pymer4.models.lmer_options import Engine, LmerOptions, Method
+from pymer4.models.lmer_script import LmerScript
 from pymer4.models.lmer_state import LmerFit
 from pymer4.rbridge import bridge
 from pymer4.work import Seed
@@ -31,7 +31,7 @@ from pymer4.work import Seed
 _BY_GROUP = ("ranef", "fixef", "ranef_var", "ranef_corr")
 
 
-class Lmer(LmerMany):
+class Lmer(LmerScript):
     """A mixed model in R's formula language, fitted by lme4 in embedded R, or by an engine of its own where asked.
 
     Text and bool columns are factors, a pandas Categorical keeps its order, rows with a missing value are left out and
@@ -308,7 +308,7 @@ class Lmer(LmerMany):
         return self._design
 
     _LATER: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
-        **LmerMany._LATER,
+        **LmerScript._LATER,
         "ranef": lambda self: _shown(self._native.ranef()),
         "fixef": lambda self: _shown(_group_coefficients(self.coefs[tables.ESTIMATE], self.ranef)),
         "ranef_var": lambda self: tables.variance_table(self._native.variances()[0]),

@@ -226,6 +226,7 @@ class Marginal(Model):
         asked = {"specs": specs, "by": by or None, "at": at, "trend": trend, "contrasts": wanted, "type": type}
         asked |= {"adjust": grids.adjustment("adjust", adjust), "level": level, "ddf": ddf}
         found, messages = self._marginal(asked)
+        self._marginal_asked = asked
         told: dict[str, Any] = {"ddf": ddf, "level": level, "messages": [*messages, *in_ranks]}
         if trend is not None:
             found["estimates"]["name"], told["variable"] = "trend", trend

@@ -11,12 +11,12 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pymer4.errors import FormulaError, OptionError, RError, RUnavailable
 from pymer4.rbridge import machine
 from pymer4.rbridge.convert import Converter, Handle, retired
+from pymer4.rbridge.machine import resource_path
 from pymer4.rbridge.process import LEAST, guarded, kept_surroundings, stack
 from pymer4.rbridge.start import start, unavailable
 from pymer4.work.interrupts import Interrupts, hold_interrupts
@@ -147,13 +147,6 @@ def _answer(r: _R, verb: str, arguments: Mapping[str, Any], interrupts: Interrup
 def started() -> bool:
     """Return whether R runs in this process."""
     return _running is not None
-
-
-def resource_path() -> Path:
-    """Return the folder of the R files: beside the package in a source tree, inside it once installed."""
-    package = Path(__file__).parents[1]
-    inside = package / "R"
-    return inside if inside.is_dir() else package.parent / "R"
 
 
 def _told_by_r(answer: Mapping[str, Any], verb: str, formula: str | None) -> RError | RUnavailable:

@@ -64,6 +64,13 @@ class Diagnosis:
         return f"{self.what}\nTo mend it:  {self.remedy}" if self.remedy else self.what
 
 
+def resource_path() -> Path:
+    """Return the folder of the R files: beside the package in a source tree, inside it once installed."""
+    package = Path(__file__).parents[1]
+    inside = package / "R"
+    return inside if inside.is_dir() else package.parent / "R"
+
+
 def numbers(version: str) -> tuple[int, ...]:
     """Return the leading numbers of a version: "3.6.5.dev1" gives (3, 6, 5)."""
     leading = re.match(r"\d+(?:[.-]\d+)*", version)
