@@ -55,36 +55,55 @@ joint_mixed <- function(model, by = NULL, ddf = "Satterthwaite") {
     grid@grid$.offset. <- NULL
     tests <- emmeans::joint_tests(grid, by = if (length(by)) plain_names(by, variables))
     columns <- unclass(tests)
-    exact <- exact_tests(grid, columns[["model term"]], columns[["df1"]], attr(tests, "est.fcns"))
-    f <- ifelse(is.na(exact$f), columns[["F.ratio"]], exact$f)
-    df2 <- ifelse(is.na(exact$df), columns[["df2"]], exact$df)
+    exact <- exact_tests(grid, columns[["model term"]], columns[["df1"]], attr(tests, "est.fcns"), plain_names(by, variables))
+    f <- ifelse(is.na(exact[, "f"]), columns[["F.ratio"]], exact[, "f"])
+    df2 <- ifelse(is.na(exact[, "df"]), columns[["df2"]], exact[, "df"])
+    p <- ifelse(columns[["model term"]] == confounded_term, pf(f, columns[["df1"]], df2, lower.tail = FALSE), columns[["p.value"]])
     list(
       labels = lapply(variables[by], function(variable) own_values(variable, columns[[variable$name]])),
       terms = own_text(columns[["model term"]], variables),
-      values = list(df1 = columns[["df1"]], df2 = df2, f = f, chisq = f * columns[["df1"]], p = columns[["p.value"]]),
+      values = list(df1 = columns[["df1"]], df2 = df2, f = f, chisq = f * columns[["df1"]], p = p),
       notes = own_text(attr(tests, "mesg"), variables)
     )
   })
 }
 
+confounded_term <- "(confounded)"
+
 # Where emmeans rounds F to 3 and df to 2 places: both from the hypotheses themselves, an orthonormal
-# matrix a row of the table. NA where they are not told, as of what is confounded.
-exact_tests <- function(grid, terms, df1, hypotheses) {
+# matrix a row of the table, by level of `by` where there is one. NA where they are not told.
+exact_tests <- function(grid, terms, df1, hypotheses, by) {
   estimated <- !is.na(grid@bhat)
-  f <- df <- rep(NA_real_, length(terms))
-  for (term in names(hypotheses)) {
-    rows <- which(terms == term)
-    found <- hypotheses[[term]]
-    if (is.matrix(found)) found <- list(found)
-    if (!identical(as.numeric(vapply(found, nrow, 0L)), as.numeric(df1[rows]))) next
-    for (i in seq_along(rows)) {
-      L <- found[[i]][, estimated, drop = FALSE]
-      b <- L %*% grid@bhat[estimated]
-      f[rows[i]] <- sum(b * solve(L %*% grid@V %*% t(L), b)) / nrow(L)
-      df[rows[i]] <- min(apply(L, 1, function(k) grid@dffun(k, grid@dfargs)))
-    }
+  tested <- function(L) {
+    L <- L[, estimated, drop = FALSE]
+    b <- L %*% grid@bhat[estimated]
+    c(f = sum(b * solve(L %*% grid@V %*% t(L), b)) / nrow(L), df = min(apply(L, 1, function(k) grid@dffun(k, grid@dfargs))))
   }
-  list(f = f, df = df)
+  levels_of <- function(found) if (is.matrix(found)) list(found) else found
+  exact <- matrix(NA_real_, length(terms), 2, dimnames = list(NULL, c("f", "df")))
+  put <- function(exact, term, values, sizes) {
+    rows <- which(terms == term)
+    if (identical(as.numeric(sizes), as.numeric(df1[rows]))) exact[rows, ] <- t(values)
+    exact
+  }
+  for (term in names(hypotheses)) {
+    found <- levels_of(hypotheses[[term]])
+    exact <- put(exact, term, vapply(found, tested, numeric(2)), vapply(found, nrow, 0L))
+  }
+  if (!confounded_term %in% terms) return(exact)
+  # What all cells differ in, less what the terms tell of it.
+  size <- function(L) if (nrow(L)) nrow(L) * tested(L)[["f"]] else 0
+  whole <- levels_of(attr(emmeans::test(emmeans::contrast(grid, "consec", by = if (length(by)) by), joint = TRUE), "est.fcns"))
+  rest <- vapply(seq_along(whole), function(i) {
+    place <- if (length(whole) > 1) names(whole)[i] else 1L
+    parts <- lapply(hypotheses, function(found) levels_of(found)[[place]])
+    parts <- qr(t(do.call(rbind, c(list(whole[[i]][0, , drop = FALSE]), parts))))
+    told <- t(qr.Q(parts)[, seq_len(parts$rank), drop = FALSE])
+    k <- nrow(whole[[i]]) - nrow(told)
+    c((size(whole[[i]]) - size(told)) / k, tested(whole[[i]])[["df"]], k)
+  }, numeric(3))
+  rest <- rest[, rest[3, ] > 0, drop = FALSE]
+  put(exact, confounded_term, rest[1:2, , drop = FALSE], rest[3, ])
 }
 
 # The variables of the fixed part and of the offset: factors with their levels; covariates with their values where

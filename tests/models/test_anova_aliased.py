@@ -14,7 +14,7 @@ import pytest
 import samples
 from against_r import inside
 
-from pymer4 import Lmer
+from pymer4 import Lm, Lmer
 
 pytestmark = pytest.mark.r
 
@@ -129,3 +129,22 @@ def test_a_wald_test_is_that_of_a_fit_without_the_aliased_columns():
             told(fitted("factor", "poisson", whole).anova, type=type)[0]["Chisq"] for whole in (True, False)
         )
         np.testing.assert_allclose(mine[["A", "w:A"]], theirs[["A", "A:w"]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("by", [None, "k"])
+def test_what_cells_without_rows_confound_is_tested_in_full(by):
+    """Where groups do not differ, a mixed model has the covariance of a regression, which needs no emmeans."""
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame({"g": np.arange(60) % 10, "y": rng.normal(size=60)})
+    data = data.assign(
+        **{name: rng.choice(list(levels), 60) for name, levels in {"f": "abc", "h": "xyz", "k": "pq"}.items()}
+    )
+    data = data[(data["f"] + data["h"]) != "ax"].assign(y=lambda d: d["y"] - d.groupby("g")["y"].transform("mean"))
+    mixed, plain = Lmer("y ~ f * h + k + (1 | g)", data), Lm("y ~ f * h + k", data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for model in (mixed, plain):
+            model.fit(summarize=False)
+    found, wanted = mixed.joint_tests(by, ddf="asymptotic"), plain.joint_tests(by, ddf="asymptotic")
+    assert "(confounded)" in found.index
+    pd.testing.assert_frame_equal(found, wanted, rtol=1e-6)
