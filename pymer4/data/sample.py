@@ -147,16 +147,23 @@ def doubts(found: Sample, fit: LinearFit | GeneralizedFit, kind: str) -> list[st
         texts.append(f"The outcome is {found.free[0]:g} in every row used: there is nothing to explain, or to test")
     elif isinstance(fit, LinearFit) and fit.is_perfect:
         texts.append("essentially perfect fit: summary may be unreliable")
-    rows = np.flatnonzero(found.used)[self_fitted(fit, found.X)] if kind in ("hc2", "hc3") and fit.df_resid else []
+    return [*texts, *self_told(found, fit, kind, "robust='hc1'", "robust=False")]
+
+
+def self_told(found: Sample, fit: LinearFit | GeneralizedFit, kind: str, defined: str, plain: str) -> list[str]:
+    """Return what rows that fit themselves keep standard errors of a kind from, and the arguments for others."""
+    if kind == "iid" or not fit.df_resid:
+        return []
+    rows = np.flatnonzero(found.used)[self_fitted(fit, found.X)] if kind in ("hc2", "hc3") else []
     if len(rows):
-        texts.append(f"Leverage is 1 in row(s) {first_rows(rows)}, where {kind} is not defined; robust='hc1' is")
-    elif kind != "iid" and fit.df_resid and (untold := untold_by_others(fit, found.X)).any():
-        names = ", ".join(name for name, hidden in zip(found.names, untold, strict=True) if hidden)
-        texts.append(
-            f"No residual tells the error of {names}: only rows with leverage 1 do, which fit themselves. Its robust "
-            "standard error is missing; robust=False takes that of the others"
-        )
-    return texts
+        return [f"Leverage is 1 in row(s) {first_rows(rows)}, where {kind} is not defined; {defined} is"]
+    names = ", ".join(np.array(found.names, dtype=object)[untold_by_others(fit, found.X)])
+    if not names:
+        return []
+    return [
+        f"No residual tells the error of {names}: only rows with leverage 1 do, which fit themselves. Its robust "
+        f"standard error is missing; {plain} takes that of the others"
+    ]
 
 
 def _generalized_doubts(found: Sample, fit: GeneralizedFit) -> list[str]:

@@ -25,6 +25,7 @@ from pymer4.infer.resample import folds, group_folds
 from pymer4.work import Advance, progress
 
 _ROUNDING = 1e-12  # of the squared length of a unit vector of up to about 1e3 rounded terms
+_FLAT = 1e-12  # of the largest outcome: a spread that is rounding
 _LARGE = 1e12  # a theta from which on counts are Poisson's to the last digit
 
 
@@ -122,6 +123,8 @@ def cross_validated(model: Refitting, coefs: Mapping[str, float], options: Infer
         table = tables.cv_terms(np.array(list(coefs.values())), coefs, *shares.T)
         table.attrs |= attrs | {"measure": "variance explained" if scores[0].is_linear else "deviance explained"}
     told = list(dict.fromkeys(text for each in predicted for text in each.told))
+    if np.isnan(scores[0].total[-1]):
+        told.append("The outcome is one value in all rows: nothing is left to explain, and R2 and PRE are missing")
     lost = np.flatnonzero(found.used)[np.any([np.isnan(each.mu) for each in predicted], axis=0)]
     if len(lost):
         told.append(f"No prediction for row(s) {first_rows(lost)}, so that what their folds are measured by is missing")
@@ -142,9 +145,14 @@ def _units(found: HeldOut, data: pd.DataFrame, name: Any) -> tuple[str | None, n
                 f"The groupings {few(list(found.groupings))} are crossed, and holding out one leaves the others. Name "
                 f"one, such as holdout_group={next(iter(found.groupings))!r}, or fold rows with holdout_group=False."
             )
-    if name in found.groupings:
-        return name, compact(found.groupings[name])[0]
-    return name, codes_of_rows("holdout_group", name, data, found.used)
+    known = found.groupings.get(name)
+    codes = codes_of_rows("holdout_group", name, data, found.used) if known is None else compact(known)[0]
+    if not codes.any():
+        raise OptionError(
+            f"{name!r} has a single group in the rows used, and held out it leaves no row to train on. Name a column "
+            "with several, or fold rows with holdout_group=False."
+        )
+    return name, codes
 
 
 def _folds(n: int, codes: np.ndarray | None, options: InferOptions) -> np.ndarray:
@@ -199,7 +207,8 @@ def _require_rank(found: HeldOut, fold: np.ndarray) -> None:
 class _Scores:
     """Sums over the rows of each fold, and last over all rows, of what measures are made of, each (k + 1,).
 
-    R² compares with the mean of the outcomes trained on, the deviance explained with the weighted mean.
+    R² compares with the mean of the outcomes trained on, the deviance explained with the weighted mean. Neither is
+    there where outcomes do not differ from that mean.
     """
 
     def __init__(self, found: HeldOut, fold: np.ndarray, predicted: Predicted):
@@ -216,6 +225,8 @@ class _Scores:
             deviance = distribution(self.family, theta).deviance
             self.deviance = self.sums(w * deviance(self.y, self.mu))
             self.null = self.sums(w * deviance(self.y, self.trained(w)))
+        flat = self.total <= self.n * (_FLAT * np.abs(self.y).max(initial=0.0)) ** 2
+        self.total[flat] = self.null[flat] = np.nan
 
     def sums(self, values: np.ndarray) -> np.ndarray:
         """Return the sums over each fold, and over all."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from pymer4.errors import OptionError, count
+from pymer4.errors import OptionError, count, few
 from pymer4.fit.basis import Basis
 from pymer4.work import Seed, generator
 
@@ -20,7 +20,26 @@ _INVOLVED = 1e-6  # share of a coefficient in a direction, likewise
 MOST_KEPT = 0.5
 """Share of an estimate that shuffled residuals may keep. At a share r a shuffled z has mean r z and variance 1 − r, so
 p is about Φ(−z √(1 − r)) + Φ(−z (1 + r) / √(1 − r)): the level stays below .059 where .05 is meant, and falls from
-r = 0.3 on."""
+r = 0.3 on. Where p by z is .003, it is .017 at r = .5 and .17 at .9: beyond a half it tells too little."""
+
+
+def of_two(units: int, what: str, remedy: str) -> list[str]:
+    """Return what to say of bootstraps of two clusters or groups."""
+    if units != 2:
+        return []
+    return [
+        f"Draws of two {what}s are of three kinds: both, or one of them twice. Standard errors and limits of these "
+        f"mean little; take those of {remedy}, or more {what}s"
+    ]
+
+
+def offset_in(names: Sequence[object], linear: bool) -> list[str]:
+    """Return what to say of rows that hold a part of an offset, if there are some."""
+    if not len(names):
+        return []
+    remedy = "scheme='freedman-lane' tests such" if linear else "how='asymp' and 'boot' have one"
+    named = few([str(name) for name in names])
+    return [f"No p for {named}: the offset is a part of it, and shuffled outcomes have none; {remedy}"]
 
 
 def boot_counts(n: int, n_rep: int, seed: int, clusters: np.ndarray | None = None) -> np.ndarray:
@@ -144,7 +163,8 @@ def splits(fold: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
 def _fold_count(k: Any, most: int, what: str) -> int:
     whole = count("k", k, least=2)
     if whole > most:
-        raise OptionError(f"k={whole} folds can't be made of {most} {what}. Give a whole number from 2 to {most}.")
+        way = f"Give a whole number from 2 to {most}" if most > 1 else "It takes two at least"
+        raise OptionError(f"k={whole} folds can't be made of {most} {what}. {way}.")
     return whole
 
 

@@ -42,6 +42,10 @@ class SecondLevel:
     clusters: np.ndarray | None
     n_lags: int
 
+    def units(self) -> int:
+        """Return how many groups, or clusters of groups, there are."""
+        return len(self.values) if self.clusters is None else int(self.clusters.max()) + 1
+
     def patterns(self) -> list[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
         """Return for each set of groups, of two at least, the coefficients that these alone have, values and clusters.
 

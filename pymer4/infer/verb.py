@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,7 +20,7 @@ from pymer4.infer.adjust import applied
 from pymer4.infer.asymptotic import Alternative, around, limits, p_value, t_statistic
 from pymer4.infer.draws import Interval, from_draws, from_null, quantiles, shifted_p
 from pymer4.infer.options import InferOptions, On
-from pymer4.infer.targets import Draws, Estimates, Null, Question, Target
+from pymer4.infer.targets import Draws, Estimates, Null, Question
 
 _SEVERAL = 2
 _NUMBERS = 2**23  # of draws that are worked on at a time
@@ -141,14 +141,14 @@ def _bootstrapped(model: Answering, questions: Sequence[Question], options: Infe
     for question, draws in zip(questions, drawn, strict=True):
         estimates = model._estimates(question, options).values
         jackknife = model._jackknife(question, options) if kind == "bca" else None
-        values = _in_blocks(question, estimates, draws.values, kind, jackknife, options)
+        values = _from_replicates(question, estimates, draws.values, kind, jackknife, options)
         side = question.target.side(options.alternative, estimates + question.target.offset)
         table = tables.inferred(question.told(**values), options.conf_level, side)
         found.append(_noted(table, question, options, ci_type=kind, adjust="none", **draws.attrs))
     return Answer(found, questions, _kept(questions, drawn, options), told=[*told, *_once(drawn)])
 
 
-def _in_blocks(
+def _from_replicates(
     question: Question,
     estimates: np.ndarray,
     draws: np.ndarray,
@@ -156,37 +156,26 @@ def _in_blocks(
     jackknife: np.ndarray | None,
     options: InferOptions,
 ) -> dict[str, np.ndarray]:
-    """Return the columns of a table from draws (n, k), made of so many quantities at a time as memory is no matter."""
-    k, size = len(estimates), max(1, _NUMBERS // len(draws))
-    offset, target = np.broadcast_to(question.target.offset, k), question.target
-    parts = []
-    for at in (slice(start, start + size) for start in range(0, max(k, 1), size)):
-        some = replace(target, L=target.L[at], offset=offset[at], curve=None)
-        left = None if jackknife is None else jackknife[:, at]
-        parts.append(_from_replicates(some, estimates[at], draws[:, at], kind, left, options))
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    """Return the columns of a table from draws (n, k): limits are carried over, se is that of the draws as shown.
 
-
-def _from_replicates(
-    target: Target,
-    estimates: np.ndarray,
-    draws: np.ndarray,
-    kind: Interval,
-    jackknife: np.ndarray | None,
-    options: InferOptions,
-) -> dict[str, np.ndarray]:
-    """Return the columns of a table from draws (n, k): limits are carried over, se is that of the draws as shown."""
-    side = options.alternative
+    They are made of so many quantities at a time as memory is no matter.
+    """
+    side, target = options.alternative, question.target
     level = options.conf_level if side == "two-sided" else 2 * options.conf_level - 1
-    b, draws = estimates + target.offset, draws + target.offset
-    found = from_draws(b, draws, level, kind, None if jackknife is None else jackknife + target.offset)
-    lower = np.where(side == "less", -np.inf, found.lower)
-    upper = np.where(side == "greater", np.inf, found.upper)
-    shown, _, lower, upper = target.carried(b, found.se, lower, upper)
-    with np.errstate(invalid="ignore", over="ignore"):
-        se = found.se if target.link == "identity" else np.nanstd(target.shown(draws), axis=0, ddof=1)
-    p = shifted_p(b, draws, options.null, side)
-    return {"estimate": shown, "lower": lower, "upper": upper, "se": se, "n_boot": np.asarray(found.n), "p": p}
+    offset = np.broadcast_to(target.offset, len(estimates))
+    size, parts = max(1, _NUMBERS // len(draws)), []
+    for at in (slice(start, start + size) for start in range(0, max(len(estimates), 1), size)):
+        b, some = estimates[at] + offset[at], draws[:, at] + offset[at]
+        found = from_draws(b, some, level, kind, None if jackknife is None else jackknife[:, at] + offset[at])
+        lower = np.where(side == "less", -np.inf, found.lower)
+        upper = np.where(side == "greater", np.inf, found.upper)
+        shown, _, lower, upper = target.carried(b, found.se, lower, upper)
+        with np.errstate(invalid="ignore", over="ignore"):
+            se = found.se if target.link == "identity" else np.nanstd(target.shown(some), axis=0, ddof=1)
+        p = shifted_p(b, some, options.null, side)
+        parts.append((shown, lower, upper, se, np.asarray(found.n), p))
+    names = ("estimate", "lower", "upper", "se", "n_boot", "p")
+    return dict(zip(names, map(np.concatenate, zip(*parts, strict=True)), strict=True))
 
 
 def _permuted(model: Answering, questions: Sequence[Question], options: InferOptions) -> Answer:
@@ -208,8 +197,18 @@ def _permuted(model: Answering, questions: Sequence[Question], options: InferOpt
     return Answer(found, questions, _kept(questions, nulls, options), observed, _once(nulls))
 
 
-def require_shuffles(options: InferOptions, linear: bool) -> None:
+def require_rows(question: Question) -> None:
+    """Refuse, by an OptionError, to permute quantities that are no rows of coefficients."""
+    if question.target.curve is not None:
+        raise OptionError(
+            "Slopes on the response scale are no combinations of coefficients, which how='perm' tests. Use "
+            "how='boot', or emtrends(type='link') first."
+        )
+
+
+def require_shuffles(question: Question, options: InferOptions, linear: bool) -> None:
     """Refuse, by an OptionError, what shuffling an outcome, or residuals, can't test."""
+    require_rows(question)
     if options.scheme == "raw" and options.null != 0:
         raise OptionError(
             f"null={options.null:g} can't be tested by scheme='raw', which shuffles the outcome. Use "

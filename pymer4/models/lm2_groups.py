@@ -12,7 +12,7 @@ from pymer4.data.columns import Column, level_name, places
 from pymer4.data.group_levels import nest
 from pymer4.data.ranks import Ranks
 from pymer4.data.sample import Sample
-from pymer4.errors import DataError, OptionError, few, one_of
+from pymer4.errors import DataError, OptionError, few, one_of, shown
 from pymer4.fit import overdispersion
 from pymer4.fit.distributions import distribution, link_function
 from pymer4.infer.grids import Predictors
@@ -44,6 +44,7 @@ class Lm2Groups(NativeModel):
         pred_type: Literal["response", "link"] = "response",
         skip_data_checks: bool = False,
         verify_predictions: bool = False,
+        interval: object = None,
     ) -> np.ndarray:
         """Predict the outcome of rows old or new, each by the regression of its group.
 
@@ -52,6 +53,7 @@ class Lm2Groups(NativeModel):
             pred_type: scale of the outcome; both are one for a linear model.
             skip_data_checks: accepted for old code.
             verify_predictions: accepted for old code.
+            interval: of an `Lm`; limits of the means over groups are in `infer(on="predictions")`.
 
         Returns:
             Predictions, shape (rows,), NaN where a value is missing or the group has no regression.
@@ -72,6 +74,11 @@ class Lm2Groups(NativeModel):
         """
         self._require_fit("predict()")
         one_of("pred_type", pred_type, ("response", "link"))
+        if interval is not None:
+            raise OptionError(
+                f"interval={shown(interval)} is not for an Lm2, whose predictions are of a regression a group. Leave "
+                "it out, and call infer(on='predictions') for limits of their means over groups."
+            )
         if self.ranked_data:
             raise OptionError(
                 "After fit(rank=True) new rows have no rank in their group. Fit with rank=False to predict."

@@ -14,8 +14,10 @@ from pymer4.errors import OptionError
 from pymer4.fit import sandwich
 from pymer4.infer import second_level
 from pymer4.infer.options import Drawing, InferOptions
+from pymer4.infer.resample import of_two
 from pymer4.infer.second_level import PermOn, SecondLevel
 from pymer4.infer.targets import Draws, Estimates, Null, Question
+from pymer4.infer.verb import require_rows
 from pymer4.models.native_folds import Lm2Folds
 from pymer4.work import progress, told_rows
 
@@ -55,8 +57,8 @@ class Lm2Inference(Lm2Folds):
         return self._tested_as_asked(found, question)
 
     def _boot(self, questions: Sequence[Question], options: InferOptions) -> Sequence[Draws]:
-        draw = partial(self._means, how=options.drawing)
-        return [Draws(self._replicates(question, options, draw)) for question in questions]
+        draw, told = partial(self._means, how=options.drawing), of_two(self._fit.stage.units(), "group", "how='asymp'")
+        return [Draws(self._replicates(question, options, draw), told) for question in questions]
 
     def _replicates(
         self, question: Question, options: InferOptions, of: Callable[[SecondLevel], np.ndarray]
@@ -71,13 +73,13 @@ class Lm2Inference(Lm2Folds):
             return second_level.bootstrap_means(stage, how.n, how.seed, how.n_jobs, told_rows(advance))
 
     def _left_out(self, _: InferOptions) -> int:
-        stage = self._fit.stage
-        return len(stage.values) if stage.clusters is None else int(stage.clusters.max()) + 1
+        return self._fit.stage.units()
 
     def _jackknife(self, question: Question, options: InferOptions) -> np.ndarray:
         return self._replicates(question, options, second_level.without_each)
 
     def _coefficient_draws(self, _: Sample, how: Drawing) -> np.ndarray:
+        self._warn(of_two(self._fit.stage.units(), "group", "conf_int='standard'"))
         return self._means(self._fit.stage, how)
 
     def _coefficient_null(self, _: Sample, how: Drawing) -> Null:
@@ -89,7 +91,7 @@ class Lm2Inference(Lm2Folds):
                 "scheme='freedman-lane' is not for an Lm2, which flips the signs of each group's value less null. Use "
                 "scheme='raw'."
             )
-        self._require_rows(question)
+        require_rows(question)
         stage = self._stage(question, options)
         return self._flipped(replace(stage, values=stage.values - options.null), "tstat", options.drawing)
 

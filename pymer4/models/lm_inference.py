@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from pymer4.data.intake import codes_of_rows
-from pymer4.data.sample import Sample
-from pymer4.errors import DataError, OptionError, few
+from pymer4.data.sample import Sample, self_told
+from pymer4.errors import DataError, OptionError
 from pymer4.fit import sandwich
 from pymer4.fit.basis import Basis
 from pymer4.fit.influence import jackknife
@@ -18,9 +19,9 @@ from pymer4.fit.robust_errors import errors_of, resolve_error_type
 from pymer4.fit.sandwich import Errors
 from pymer4.infer import replicates
 from pymer4.infer.options import Drawing, InferOptions
-from pymer4.infer.resample import MOST_KEPT, kept, untestable
+from pymer4.infer.resample import MOST_KEPT, kept, of_two, offset_in, untestable
 from pymer4.infer.targets import Draws, Estimates, Null, Question
-from pymer4.infer.verb import require_shuffles
+from pymer4.infer.verb import Answer, require_shuffles
 from pymer4.models.native_folds import LmFolds
 from pymer4.work import progress, told_rows
 
@@ -64,6 +65,14 @@ class LmInference(LmFolds):
     def _joint_errors(self, options: InferOptions) -> Errors:
         return self._errors(options)
 
+    def _answered(self, options: InferOptions) -> Answer:
+        found = super()._answered(options)
+        if options.how not in ("asymp", "perm", "joint"):
+            return found
+        kind = resolve_error_type(options.errors, self._linear)
+        told = self_told(self._sample(), self._estimate, kind, "errors='HC1'", "errors='iid'")
+        return replace(found, told=[*found.told, *told])
+
     # Draws.
 
     def _boot(self, questions: Sequence[Question], options: InferOptions) -> Sequence[Draws]:
@@ -74,7 +83,7 @@ class LmInference(LmFolds):
                 "All rows are in one cluster, which every draw would repeat. Leave cluster= out, or name the column of "
                 "several independent ones."
             )
-        b = self._draws(found, options.drawing, clusters, "Use how='asymp'.", told)
+        b = self._draws(found, options.drawing, clusters, "how='asymp'", told)
         return [Draws(question.target.replicates(b), told) for question in questions]
 
     def _clusters(self, found: Sample, options: InferOptions) -> np.ndarray | None:
@@ -94,7 +103,7 @@ class LmInference(LmFolds):
 
     def _coefficient_draws(self, found: Sample, how: Drawing) -> np.ndarray:
         told: list[str] = []
-        draws = self._draws(found, how, found.clusters, "Use conf_int='standard'.", told)
+        draws = self._draws(found, how, found.clusters, "conf_int='standard'", told)
         self._warn(told)
         return draws
 
@@ -110,7 +119,8 @@ class LmInference(LmFolds):
             else:
                 given["start"] = self._estimate.b
                 draws = replicates.bootstrap_generalized(found.X, found.y, *self._law, how.n, how.seed, **given)
-        told += self._lost(np.isnan(draws).any(axis=1), "bootstrap draw", remedy)
+        told += self._lost(np.isnan(draws).any(axis=1), "bootstrap draw", f"Use {remedy}.")
+        told += [] if clusters is None else of_two(int(clusters.max()) + 1, "cluster", remedy)
         return draws
 
     def _lost(self, lost: np.ndarray, what: str, remedy: str) -> list[str]:
@@ -128,12 +138,11 @@ class LmInference(LmFolds):
     def _coefficient_null(self, found: Sample, how: Drawing) -> Null:
         options, L = self._options, np.eye(len(self._fit.b))
         meat = {"kind": options.kind, "clusters": found.clusters, "n_lags": options.n_lags}
-        asked = (found.clusters, options.scheme, np.zeros(len(L)))
+        asked = (found.clusters, options.scheme, np.zeros(len(L)), "a fit without permute=")
         return self._permutations(found, how, L, found.names, self._fit.tested.statistic, meat, *asked)
 
     def _null(self, question: Question, options: InferOptions) -> Null:
-        require_shuffles(options, self._linear)
-        self._require_rows(question)
+        require_shuffles(question, options, self._linear)
         found, own = self._sample(), self._options
         kinds: dict[str, Any] = {"iid": own.kind, "hetero": "hc3" if self._linear else "hc0", "CR0": "cluster"}
         kind = kinds.get(options.errors, options.errors.lower())
@@ -161,16 +170,17 @@ class LmInference(LmFolds):
         within: np.ndarray | None,
         scheme: str,
         null: np.ndarray,
+        plain: str = "how='asymp'",
     ) -> Null:
-        """Return the statistics of rows of L, and those of shuffles; `null` is that of L b, shape (k,)."""
+        """Return the statistics of rows of L, and those of shuffles; `null` is that of L b, shape (k,).
+
+        `plain` is what has p where shuffles have none.
+        """
         told: list[str] = []
-        untested = self._untested(found, L, within, scheme, names, told)
+        untested = self._untested(found, L, within, scheme, names, plain, told)
         there = ~np.isnan(L).any(axis=1)
         moved = there & ~untested & (null != 0) if scheme == "raw" else np.zeros(len(L), dtype=bool)
-        if moved.any():
-            remedy = "scheme='freedman-lane' tests such" if self._linear else "how='asymp' and 'boot' have one"
-            named = few([str(name) for name, lost in zip(names, moved, strict=True) if lost])
-            told.append(f"No p for {named}: the offset is a part of it, and shuffled outcomes have none; {remedy}")
+        told += offset_in(np.array(names, dtype=object)[moved], self._linear)
         untested = untested | moved
         given: dict[str, Any] = meat | {"offset": found.offset, "within": within, "n_jobs": how.n_jobs}
         with progress("permutations", how.n, how.verbose) as advance:
@@ -190,7 +200,7 @@ class LmInference(LmFolds):
             observed = np.full(len(L), np.nan)
             observed[there] = t[0] * (1 - null[there] / b[0])
         if not np.isnan(observed).all():
-            told += self._lost(np.isnan(drawn).all(axis=1), "shuffled outcome", "Leave permute= out.")
+            told += self._lost(np.isnan(drawn).all(axis=1), "shuffled outcome", f"Take the p of {plain}.")
         values = np.full((how.n, len(L)), np.nan)
         values[:, there] = drawn
         return Null(np.where(untested, np.nan, observed), values, told)
@@ -202,6 +212,7 @@ class LmInference(LmFolds):
         clusters: np.ndarray | None,
         scheme: str,
         given: Sequence[object],
+        plain: str,
         told: list[str],
     ) -> np.ndarray:
         """Return which rows of L shuffling can't test, shape (k,), after saying what can."""
@@ -224,7 +235,7 @@ class LmInference(LmFolds):
             what = f"tests {', '.join(able)}" if len(able) else "can't either"
             parts.append(f"scheme='freedman-lane' {what}")
         if lasting.any():
-            parts.append(f"For {', '.join(names[lasting])} take the p of a fit without permute=")
+            parts.append(f"For {', '.join(names[lasting])} take the p of {plain}")
         if untested.any():
             told.append(". ".join(parts))
         return untested

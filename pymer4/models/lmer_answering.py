@@ -19,7 +19,7 @@ from pymer4.fit.sandwich import Errors
 from pymer4.infer import verb
 from pymer4.infer.draws import Interval
 from pymer4.infer.options import InferOptions, On
-from pymer4.infer.resample import MOST_KEPT
+from pymer4.infer.resample import MOST_KEPT, offset_in
 from pymer4.infer.targets import Draws, Estimates, Null, Question, Target
 from pymer4.models.base import spread
 from pymer4.models.lmer_inference import LmerInference
@@ -27,7 +27,6 @@ from pymer4.rbridge import bridge
 from pymer4.work import seed_stream
 
 _CANCELLED = 1e-10  # share of the largest offset, below which what a contrast leaves of offsets is rounding
-_LEAST_SHUFFLED = 0.9  # share of an estimate that shuffled residuals keep, above which p says next to nothing
 
 
 class LmerAnswering(LmerInference):
@@ -49,9 +48,9 @@ class LmerAnswering(LmerInference):
         """Refuse what rows in groups do not allow."""
         errors = options.errors
         if errors not in ("iid", "CR0", "CR2"):
+            robust = "errors='CR2' (of groups that are not crossed), or " if self._linear else ""
             raise OptionError(
-                f"errors={errors!r} takes rows for independent, and those of a group are not. Use errors='CR2', or "
-                "how='boot'."
+                f"errors={errors!r} takes rows for independent, and those of a group are not. Use {robust}how='boot'."
             )
         if errors != "iid" and options.how == "perm":
             raise OptionError(
@@ -207,12 +206,7 @@ class LmerAnswering(LmerInference):
     # Permutations.
 
     def _null(self, question: Question, options: InferOptions) -> Null:
-        verb.require_shuffles(options, self._linear)
-        if question.target.curve is not None:
-            raise OptionError(
-                "how='perm' tests combinations of coefficients, and slopes on the response scale are none. Use "
-                "emtrends(type='link') first, or how='boot'."
-            )
+        verb.require_shuffles(question, options, self._linear)
         target, raw = question.target, options.scheme == "raw"
         there = ~np.isnan(target.L).any(axis=1)
         if not there.any():
@@ -220,24 +214,21 @@ class LmerAnswering(LmerInference):
         null = np.broadcast_to(options.null - target.offset, there.shape)[there]
         seeds = seed_stream(options.seed, self._options.n_boot + options.n_perm)[self._options.n_boot :]
         how = seeds, options.n_jobs, options.verbose
+        names, told = np.array(list(map(str, question.names)), dtype=object)[there], []
         if raw:
             drawn = self._shuffles(target.L[there], self._within(options), *how)
-            lost = drawn["untested"] | (np.abs(null) > _CANCELLED * drawn["offset"])
-        else:
-            drawn = self._residual_shuffles(target.L[there], null, *how)
-            lost = drawn["kept"] > _LEAST_SHUFFLED
-        observed, values = np.full(len(there), np.nan), np.full((len(drawn["values"]), len(there)), np.nan)
-        observed[there], values[:, there] = np.where(lost, np.nan, drawn["observed"]), drawn["values"]
-        names = np.array(list(map(str, question.names)), dtype=object)[there]
-        if raw:
+            lost, moved = drawn["untested"], np.abs(null) > _CANCELLED * drawn["offset"]
             remedy = "scheme='freedman-lane' is for such" if self._linear else "how='asymp' and 'boot' have one"
             why = f"constant, alone or added up, within the clusters, where the outcome is shuffled; {remedy}"
+            told = offset_in(names[moved & ~lost], self._linear)
         else:
-            why = "shuffled residuals keep nearly all of them; take how='asymp' or 'boot'"
-            doubtful = names[~lost & (drawn["kept"] > MOST_KEPT)]
-            if len(doubtful):
-                drawn["told"].append(f"p is too large for {', '.join(doubtful)}: shuffled residuals keep most of it")
-        told = [f"No p for {', '.join(names[lost])}: {why}"] if lost.any() else []
+            drawn = self._residual_shuffles(target.L[there], null, *how)
+            lost, moved = drawn["kept"] > MOST_KEPT, False
+            why = "shuffled residuals keep most of them; take how='asymp' or 'boot'"
+        if lost.any():
+            told = [f"No p for {', '.join(names[lost])}: {why}", *told]
+        observed, values = np.full(len(there), np.nan), np.full((len(drawn["values"]), len(there)), np.nan)
+        observed[there], values[:, there] = np.where(lost | moved, np.nan, drawn["observed"]), drawn["values"]
         return Null(observed, values, [*drawn["told"], *told], {"engine": drawn["engine"]})
 
     def _within(self, options: InferOptions) -> str | None:

@@ -82,13 +82,6 @@ class NativeMarginal(Marginal, Inferring):
             return found
         return replace(found, df=np.full(len(found.values), np.inf), z=True)
 
-    def _require_rows(self, question: Question) -> None:
-        if question.target.curve is not None:
-            raise OptionError(
-                "Slopes on the response scale are no combinations of coefficients, which how='perm' tests. Use "
-                "how='boot', or emtrends(type='link') first."
-            )
-
     def _joint_errors(self, options: InferOptions) -> Errors:
         """Return the covariance of the coefficients, and df, that joint tests take."""
         found = self._estimates(self._own_questions("coefs")[0], options)

@@ -253,6 +253,7 @@ def rare() -> pd.DataFrame:
         kind=lambda d: np.where(d.index < 3, "rare", np.where(d.index % 2, "odd", "even")),
         other=lambda d: np.where((d.index < 3) | (d.index > 99), "u", "v"),
         part=lambda d: d.g.where(d.index != 9),
+        flat=1,
     )
 
 
@@ -261,6 +262,7 @@ def rare() -> pd.DataFrame:
     [
         ("y ~ x", {"k": 300}, OptionError, "k=300 folds can't be made of 240 rows"),
         ("y ~ x", {"k": 30, "holdout_group": "g"}, OptionError, "k=30 folds can't be made of 24 groups"),
+        ("y ~ x", {"holdout_group": "flat", "k": "loo"}, OptionError, "'flat' has a single group in the rows used"),
         ("y ~ x", {"holdout_group": "kinds"}, OptionError, "'kinds' is not a column of the data. Did you mean 'kind'?"),
         ("y ~ x", {"holdout_group": "part"}, DataError, "holdout_group='part' is missing in 1 of the rows fitted"),
         ("y ~ kind", {"k": "loo", "holdout_group": "kind"}, DataError, "Fold 3 holds out all rows with kind = 'rare'"),
@@ -291,6 +293,15 @@ def test_regressions_of_groups_are_held_out_whole(column):
     model.fit(summarize=False)
     with pytest.raises(OptionError, match="whole groups are held out"):
         model.infer("cv", k=4, seed=1, holdout_group=column)
+
+
+@pytest.mark.parametrize("family", ["gaussian", "poisson"])
+@pytest.mark.filterwarnings("ignore:The outcome is 7")
+def test_an_outcome_of_one_value_has_no_share_that_is_explained(family):
+    model = fitted("same ~ x", trial().assign(same=7.0), {"family": family})
+    with pytest.warns(ModelWarning, match="one value in all rows: nothing is left to explain"):
+        found = model.infer("cv", k=3, seed=1)
+    assert model.cv["R2"].isna().all() and found["PRE"].isna().all() and (model.cv["RMSE"] < 1e-6).all()
 
 
 def test_options_of_folds_are_idle_elsewhere():

@@ -212,6 +212,7 @@ def test_errors_are_those_of_clubsandwich(name):
 
 REFUSED = {
     "HC3": ("holes", {"errors": "HC3"}, "takes rows for independent.*CR2.*boot"),
+    "generalized HC3": ("binomial", {"errors": "HC3"}, "not. Use how='boot'"),
     "unequal_var": ("holes", {"errors": "unequal_var"}, "takes rows for independent"),
     "crossed": ("factors", {"errors": "CR2"}, "g and h are crossed. Use how='boot'"),
     "split": ("holes", {"errors": "CR0", "cluster": "h"}, "splits groups of g.*how='boot'"),

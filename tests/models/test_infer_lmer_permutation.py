@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -76,8 +78,10 @@ def test_p_is_that_of_the_fit_and_the_null_may_be_another():
     plain = model.infer()
     columns = ["Estimate", "2.5_ci", "97.5_ci", "SE"]
     pd.testing.assert_frame_equal(found[columns], plain[columns], check_column_type=False)
-    free = quietly(model.infer, n_perm=39, seed=1, **FREE)
-    assert free["Perm-P-val"].notna().all() and free.loc["inside", "Perm-P-val"] == 1 / 40
+    with pytest.warns(ModelWarning, match=r"^No p for \(Intercept\): shuffled residuals keep most of them"):
+        free = model.infer(n_perm=39, seed=1, **FREE)
+    assert free["Perm-P-val"].isna().tolist() == [True, False, False, False]
+    assert free.loc["inside", "Perm-P-val"] == 1 / 40
     there = quietly(model.infer, n_perm=39, seed=1, null=plain.loc["inside", "Estimate"], **FREE)
     assert there.loc["inside", "Perm-P-val"] == 1.0  # what is observed is 0
     assert quietly(model.infer, "perm", on="coefs", cluster="group", n_perm=39, seed=1, profile_auto=False).equals(
@@ -139,6 +143,18 @@ def test_counts_of_successes_are_shuffled_as_shares_of_trials():
     np.testing.assert_allclose(*drawn, rtol=1e-6)
 
 
+def test_what_an_offset_is_part_of_is_told_apart_from_what_is_constant():
+    model = fitted("y ~ x + z + (1 | g)")
+    asked = model._own_questions("coefs")[0]
+    target = replace(asked.target, offset=np.array([0, 0, 0.3]))
+    model._keep_asked("marginal", [replace(asked, about="contrasts", target=target, rows=["mean", "x", "z"])])
+    with pytest.warns(ModelWarning) as told:
+        model.infer("perm", n_perm=3, seed=1, profile_auto=False)
+    texts = [str(one.message) for one in told]
+    assert any(text.startswith("No p for z: the offset is a part of it") for text in texts)
+    assert any(text.startswith("No p for mean: constant, alone or added up") for text in texts)
+
+
 def test_offsets_that_cancel_to_rounding_lose_no_contrast():
     model = fitted("y ~ cond + offset(3 * (0.1 * o + 0.7)) + (1 | g)")
     model.emmeans("cond", contrasts="eff")
@@ -153,5 +169,5 @@ def test_p_of_a_term_between_groups_is_uniform():
     for seed in range(200):
         model = fitted("y ~ inside + between + (1 | group)", null_data(seed), ddf="asymptotic")
         p.append(quietly(model.infer, n_perm=19, seed=seed, **FREE)["Perm-P-val"])
-    rates = (pd.DataFrame(p) <= 0.05 + 1e-12).mean()
+    rates = (pd.DataFrame(p).drop(columns="(Intercept)") <= 0.05 + 1e-12).mean()
     assert (rates < 0.05 + 3.5 * 0.0154).all() and (rates > 0.005).all()

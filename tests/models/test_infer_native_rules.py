@@ -88,6 +88,33 @@ def test_contrasts_whose_offsets_cancel_are_tested():
     assert found["Perm-P-val"].notna().all()
 
 
+def test_what_rows_that_fit_themselves_keep_from_errors_is_told():
+    model = regression("y ~ 0 + alone", trial().assign(alone=lambda d: d.index == 7))
+    for given in ({"errors": "HC2"}, {"errors": "hetero", "how": "joint"}):
+        with pytest.warns(ModelWarning, match=r"Leverage is 1 in row\(s\) 7 .*, where hc[23] .*; errors='HC1' is"):
+            model.infer(**given)
+    with pytest.warns(ModelWarning, match=r"No residual tells the error of alone\[True\].*errors='iid' takes"):
+        assert model.infer(errors="HC1")["SE"].isna().tolist() == [False, True]
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_draws_of_two_units_are_told_to_mean_little(grouped):
+    data = trial().assign(half=lambda d: d.g % 2)
+    model, what = (Lm2("y ~ 1", data, "half"), "group") if grouped else (Lm("y ~ 1", data), "cluster")
+    by = {} if grouped else {"cluster": "half"}
+    said = f"two {what}s are of three kinds.*; take those of "
+    with pytest.warns(ModelWarning, match=said + "conf_int='standard'"):
+        model.fit(conf_int="boot", n_boot=50, summarize=False, **by, **({} if grouped else {"robust": "cluster"}))
+    with pytest.warns(ModelWarning, match=said + "how='asymp'"):
+        model.infer("boot", n_boot=50, ci_type="percentile", **by)
+
+
+def test_p_that_shuffles_lack_are_those_of_the_asymptotic_table():
+    model = regression("yes ~ x", given={"family": "binomial"})
+    with pytest.warns(ModelWarning, match="For Intercept take the p of how='asymp'$"):
+        model.infer("perm", n_perm=9, seed=1)
+
+
 @pytest.mark.parametrize("grouped", [False, True])
 def test_an_asymptotic_table_stays_one(grouped):
     model = two_stage("y ~ flag") if grouped else regression("y ~ flag")

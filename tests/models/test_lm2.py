@@ -280,6 +280,11 @@ def test_arguments_out_of_range_say_what_is_allowed(data, arguments, error, told
         fitted(data if one is None else data[data["g"] == one], **arguments)
 
 
+def test_limits_of_predictions_are_of_means_over_groups(data):
+    with pytest.raises(OptionError, match=r"interval='confidence' is not for an Lm2.*infer\(on='predictions'\)"):
+        fitted(data, formula="y ~ x").predict(data, interval="confidence")
+
+
 @pytest.mark.parametrize("fisher", [True, False])
 def test_groups_without_a_correlation_are_left_out_and_named(data, fisher):
     few = data.index[(data["g"] == "g3").to_numpy()][3:]

@@ -179,15 +179,12 @@ ASKED: list[tuple[str, Any, Any, Any]] = [
     ),
     ("trials", "x", "cond", {"x": [0, 2.5]}),
     ("absent", "Age", "Lrn", None),
-    ("rates", "cond", None, {"o": 0}),
 ]
 
 
 @pytest.mark.parametrize("type", ["response", "link"])
 @pytest.mark.parametrize(("name", "specs", "by", "at"), ASKED)
 def test_means(name, specs, by, at, type):
-    if "o" in (at or ()):
-        pytest.skip("emmeans has no variable for the argument offset")
     check(name, specs, by, at, type=type)
 
 
