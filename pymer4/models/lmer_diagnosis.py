@@ -184,12 +184,16 @@ class LmerDiagnosis(LmerState):
         return list(self._ranks)
 
     def _packages(self) -> tuple[str, ...]:
-        by_r = ("R", "lme4") if self._native is None else ()
-        tests = {"Satterthwaite": "lmerTest", "Kenward-Roger": "pbkrtest"}.get(self._options.ddf)
-        return (*by_r, tests) if tests and self._linear and (by_r or tests == "pbkrtest") else by_r
+        tests = {"Satterthwaite": "lmerTest", "Kenward-Roger": "pbkrtest"}
+        if not self._linear or self._options.ddf not in tests:
+            return ("R", "lme4")
+        return ("R", "lme4", tests[self._options.ddf])
 
     def _ending(self) -> list[str]:
-        found, singular = self.convergence, ", ".join(dict.fromkeys(self.convergence.singular_terms))
+        found = self.convergence
+        if found is None:  # a file of another program does not tell
+            return []
+        singular = ", ".join(dict.fromkeys(found.singular_terms))
         return [f"Optimizer: {found.optimizer}, code {found.code}{f'; singular: {singular}' if singular else ''}."]
 
     def _shares(self) -> dict[str, float]:

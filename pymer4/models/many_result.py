@@ -17,6 +17,9 @@ from pymer4.infer.adjust import adjusted_p
 from pymer4.infer.asymptotic import p_value, t_quantile
 from pymer4.infer.draws import TIE
 from pymer4.infer.many import Counts, Shuffled, statistics_of
+from pymer4.papers.content import Part
+from pymer4.papers.numbers import number
+from pymer4.papers.sheet import Sheet, Shown
 
 _, _TERM, _GROUP, _FLAG = tables.long_names
 _FLAGS = {
@@ -55,7 +58,7 @@ class Permutations:
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class ManyFits:
+class ManyFits(Shown):
     """Many fits of one model, one for each outcome, or for each part of the data.
 
     Attributes:
@@ -106,24 +109,24 @@ class ManyFits:
         return self.terms.index(term)
 
     def __repr__(self) -> str:
+        return repr(self._shown())
+
+    def _shown(self) -> Sheet:
         """Return how many fits there are, what is to be said of them, and how many p are small."""
-        n, how = len(self.flags), self.attrs
-        lines = [
-            f"{n:,} fits of {self.formula}",
-            f"by {'REML' if how['REML'] else 'maximum likelihood'}, ddf: {how['ddf']}, engine: {how['engine']}",
-        ]
-        said = self.flags[self.flags != ""].value_counts()
-        lines += [f"  {flag}: {times:,}" for flag, times in said.items()]
-        columns = {tables.ADJUSTED_P: f"p <= .05 ({how['adjust']})", tables.MAX_T_P: "p <= .05 (max T)"}
-        small = {
-            text: [int((self.to_array(name, term) <= 0.05).sum()) for term in self.terms]
-            for name, text in columns.items()
-            if name in self.table
-        }
-        estimates = {"median estimate": [float(np.nanmedian(v)) if np.isfinite(v).any() else np.nan for v in (
-            self.to_array(tables.ESTIMATE, term) for term in self.terms)]}  # fmt: skip
-        lines.append(pd.DataFrame({**estimates, **small}, index=self.terms).to_string(float_format="{:.4g}".format))
-        return "\n".join(lines)
+        how, said = self.attrs, self.flags[self.flags != ""].value_counts()
+        by = f"by {'REML' if how['REML'] else 'maximum likelihood'}, ddf: {how['ddf']}, engine: {how['engine']}"
+        small = {tables.ADJUSTED_P: f"p ≤ .05 ({how['adjust']})", tables.MAX_T_P: "p ≤ .05 (max T)"}
+        small = {name: label for name, label in small.items() if name in self.table}
+        rows = []
+        for term in self.terms:
+            estimates = self.to_array(tables.ESTIMATE, term)
+            median = float(np.nanmedian(estimates)) if np.isfinite(estimates).any() else np.nan
+            rows.append((term, number(median), *(f"{(self.to_array(name, term) <= 0.05).sum():,}" for name in small)))
+        flagged = tuple(f"{flag}: {times:,}" for flag, times in said.items())
+        columns = ("median estimate", *small.values())
+        return Sheet(
+            f"{len(self.flags):,} fits of {self.formula}", (by, *flagged), columns, (Part("Terms", tuple(rows)),)
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

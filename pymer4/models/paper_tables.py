@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from pymer4 import __version__, tables
+from pymer4 import tables
 from pymer4.errors import OptionError, count, items, shown
 from pymer4.models import printing
 from pymer4.models.base import Model
-from pymer4.models.reporting import INTERCEPTS, has_whole_df, methods, statistic_of, tested
+from pymer4.models.reporting import INTERCEPTS, factor, has_whole_df, methods, software, statistic_of, tested
 from pymer4.papers.content import Part
 from pymer4.papers.numbers import degrees, interval, number, p_value, share
 from pymer4.papers.sheet import Sheet
-from pymer4.rbridge import machine
 
 _FIXED, _RANDOM, _FIT = "Coefficients", "Random part", "Fit"
 
@@ -32,7 +30,7 @@ def model_sheet(model: Any, digits: int = 2, whole: bool = True) -> Sheet:
     parts = [Part(_FIXED, tuple(zip(model.coefs.index, *(columns := _columns(model, digits)).values(), strict=True)))]
     for heading, found in ((_RANDOM, _random(model, digits)), (_FIT, _fit(model, digits, whole))):
         parts += [Part(heading, tuple(found.items()))] if found else []
-    return Sheet(_kind(model), (formula,), tuple(columns), tuple(parts), tuple(_notes([model], whole)))
+    return Sheet(_kind(model), (formula,), tuple(columns), tuple(parts), tuple(_notes([("", model)], whole)))
 
 
 def _kind(model: Any) -> str:
@@ -90,8 +88,8 @@ def compare_table(*models: Model, names: Sequence[str] | None = None, digits: in
         raise OptionError(f"compare_table() takes fitted models, one after the other, not {shown(models)}.")
     for model in models:
         model._require_fit("compare_table()")
-    digits, called = decimals(digits), [f"Model {i + 1}" for i in range(len(models))] if names is None else items(names)
-    if called is None or len(called) != len(models):
+    digits, asked = decimals(digits), [f"Model {i + 1}" for i in range(len(models))] if names is None else items(names)
+    if asked is None or len(asked) != len(models):
         raise OptionError(f"names={shown(names)} is no list of {len(models)} names, one for each model.")
     kinds = [_coefficients, _random, _fit]
     parts = []
@@ -100,9 +98,10 @@ def compare_table(*models: Model, names: Sequence[str] | None = None, digits: in
         labels = dict.fromkeys(label for each in found for label in each)
         rows = [(label, *(each.get(label, "") for each in found)) for label in labels]
         parts += [Part(heading, tuple(rows))] if rows else []
-    facts = [f"{name}: {model.formula}. {_kind(model)}." for name, model in zip(called, models, strict=True)]
+    called = [(str(name), model) for name, model in zip(asked, models, strict=True)]
+    facts = [f"{name}: {model.formula}. {_kind(model)}." for name, model in called]
     stars = "* p ≤ .05, ** p ≤ .01, *** p ≤ .001."
-    return Sheet("Comparison of models", tuple(facts), tuple(called), tuple(parts), (stars, *_notes(models, True)))
+    return Sheet("Comparison of models", tuple(facts), tuple(asked), tuple(parts), (stars, *_notes(called)))
 
 
 def _coefficients(model: Any, digits: int) -> dict[str, str]:
@@ -120,7 +119,10 @@ def _random(model: Any, digits: int) -> dict[str, str]:
     if spread is None:
         return {}
     rows = zip(spread.index, spread[tables.NAME], spread[tables.STD], strict=True)
-    found = {f"{group}: SD {name}".rstrip(): number(sd, digits) for group, name, sd in rows}
+    found: dict[str, str] = {}
+    for group, name, sd in rows:
+        label = f"{factor(model, group)}: SD {name}".rstrip()
+        found[f"{group}: SD {name}" if label in found else label] = number(sd, digits)
     if model.ranef_corr is not None:
         for group, first, second, value in model.ranef_corr.itertuples():
             found[f"{group}: r {first}, {second}"] = share(value)
@@ -139,34 +141,15 @@ def _fit(model: Any, digits: int, whole: bool = True) -> dict[str, str]:
     return found | {name: number(value, digits) for name, value in likelihood.items()}
 
 
-def _notes(models: Iterable[Any], whole: bool) -> list[str]:
-    """Return what has to be said of models: each sentence once, after the models that it is about where not all."""
-    models = list(models)
-    found: dict[str, list[int]] = {}
-    for place, model in enumerate(models, 1):
+def _notes(models: Sequence[tuple[str, Any]], whole: bool = True) -> list[str]:
+    """Return what has to be said of models by name: each sentence once, after the models it is about where not all."""
+    found: dict[str, list[str]] = {}
+    for name, model in models:
         story = model._story()
         texts = [story.tested, *methods(model, story), *model._ending()]
         if model.nobs < len(model.fits):
             texts.append(f"{printing.observations(model, model.nobs)}.")
         for text in [*filter(None, texts), *(f"Warning: {text}" for text in model.warnings)]:
-            found.setdefault(text, []).append(place)
-    notes = [
-        text if len(places) == len(models) else f"({', '.join(map(str, places))}) {text}"
-        for text, places in found.items()
-    ]
-    return [*notes, f"Made with {software(models)}."] if whole else notes
-
-
-def software(models: Iterable[Any]) -> str:
-    """Return the versions at hand of what models of these kinds are made with."""
-    packages = dict.fromkeys(name for model in models for name in model._packages())
-    return ", ".join([f"pymer4 {__version__}", *filter(None, map(_version, packages))])
-
-
-@functools.cache
-def _version(package: str) -> str:
-    r = machine.find_r()
-    if r is None:
-        return ""
-    found = r.version if package == "R" else machine.package_version(package, machine.package_folders(r))
-    return f"{package} {found}" if found else ""
+            found.setdefault(text, []).append(name)
+    notes = [text if len(names) == len(models) else f"{', '.join(names)}: {text}" for text, names in found.items()]
+    return [*notes, f"Made with {software(model for _, model in models)}."] if whole else notes

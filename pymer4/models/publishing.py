@@ -12,13 +12,13 @@ import pandas as pd
 from pymer4.models import reporting
 from pymer4.models.base import Model
 from pymer4.models.paper_tables import decimals, model_sheet
-from pymer4.papers.sheet import Sheet
+from pymer4.papers.sheet import Sheet, Shown
 
 _SHARES = {"r2": "R²", "adj_r2": "adjusted R²", "r2_marginal": "marginal R²", "r2_conditional": "conditional R²"}
 _SHARES |= {"icc": "adjusted ICC"}
 
 
-class Publishing(Model):
+class Publishing(Shown, Model):
     """Tables and a paragraph for papers, and what notebooks and the package maketables ask for."""
 
     # What a model says of itself: how it was made, its predictors, the columns that were ranked, its outcome.
@@ -113,10 +113,11 @@ class Publishing(Model):
             >>> from pymer4 import Lm, load_dataset
             >>> model = Lm("DV ~ IV1", load_dataset("sample_data"))
             >>> _ = model.fit(robust="hc3", summarize=False)
-            >>> print(model.report())
+            >>> print(model.report())  # doctest: +ELLIPSIS, +NORMALIZE_WHITESPACE
             We fitted a linear regression (ordinary least squares, HC3 standard errors) predicting DV from IV1, to 564
             observations. The 95 % confidence intervals (CI) are limits by t. The effect of IV1 was b = 1.22, 95 % CI
-            [0.68, 1.76], t(562) = 4.43, p < .001. Shares of variance: R² = .03, adjusted R² = .03.
+            [0.68, 1.76], t(562) = 4.43, p < .001. Shares of variance: R² = .03, adjusted R² = .03. Made
+            with pymer4 ...
         """
         self._require_fit("report()")
         return reporting.report(self, decimals(digits))
@@ -125,14 +126,8 @@ class Publishing(Model):
         self._require_fit(what)
         return model_sheet(self, decimals(digits))
 
-    def _repr_html_(self) -> str:
-        return model_sheet(self, whole=False)._repr_html_()
-
-    def _repr_markdown_(self) -> str:
-        return model_sheet(self, whole=False)._repr_markdown_()
-
-    def _repr_latex_(self) -> str:
-        return model_sheet(self, whole=False)._repr_latex_()
+    def _shown(self) -> Sheet:
+        return model_sheet(self, whole=False)
 
     # The plug-in format of the package maketables, which takes such attributes from models of every package.
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import pandas as pd
 
-from pymer4 import tables
+from pymer4 import __version__, tables
 from pymer4.papers.numbers import degrees, equated, interval, number, p_value, share
+from pymer4.rbridge import machine
 
 INTERCEPTS = ("(Intercept)", "Intercept")
 
@@ -144,9 +146,14 @@ def _varying(model: Any) -> list[str]:
             *([f"slopes of {listed(slopes)}"] if slopes else []),
         ]
         alone = "" if len(names) < 2 else "correlated " if group in correlated else "uncorrelated "
-        base = group if group in model.grps else group.rpartition(".")[0]  # R numbers terms of one grouping factor
-        found.append(f"{alone}random {listed(kinds)} by {base}")
+        found.append(f"{alone}random {listed(kinds)} by {factor(model, group)}")
     return found
+
+
+def factor(model: Any, group: str) -> str:
+    """Return the grouping factor of a row of variances, without the number that R gives a second term of it."""
+    base, _, number = group.rpartition(".")
+    return base if group not in model.grps and base in model.grps and number.isdigit() else group
 
 
 def linear(model: Any) -> Story:
@@ -180,9 +187,9 @@ def two_stage(model: Any) -> Story:
     fisher = ", as Fisher's z," if model.iscorrs and options.ztrans_corrs else ""
     outer, *inner = model.grps
     what = "linear regression" if model._linear else f"generalized linear regression ({family_of(model)})"
-    upward = f", averaged within {outer}" if inner else ""
+    upward = f", averaged within {outer}," if inner else ""
     over = f"{upward} were tested over {outer} by one-sample t-tests{_errors(model)}"
-    unit = f"clusters of {options.cluster}" if options.clustered_by else "groups"
+    unit = f"clusters of {options.cluster}" if options.clustered_by else f"groups of {outer}"
     return Story(
         what=f"{what} in each group of {[outer, *inner][-1]}",
         random="",
@@ -261,7 +268,7 @@ def report(model: Any, digits: int) -> str:
     told = [_effect(row, model, digits, whole, kind, story.estimate) for row in effects]
     warned = [" ".join(text.split()) for text in model.warnings]
     parts = [first, story.tested, *methods(model, story), left_out, *told, *_spread(model, digits), _shares(model)]
-    parts.append(f"The fit warned: {'; '.join(warned)}" if warned else "")
+    parts += [f"The fit warned: {'; '.join(warned)}." if warned else "", f"Made with {software([model])}."]
     return " ".join(part for part in parts if part)
 
 
@@ -287,7 +294,10 @@ def _spread(model: Any, digits: int) -> list[str]:
     if table is None:
         return []
     rows = zip(table.index, table[tables.NAME], table[tables.STD], strict=True)
-    told = [f"{number(sd, digits)} ({f'{name}, {group}' if name else str(group).lower()})" for group, name, sd in rows]
+    told = [
+        f"{number(sd, digits)} ({f'{name}, {factor(model, group)}' if name else str(group).lower()})"
+        for group, name, sd in rows
+    ]
     return [f"Standard deviations of the random part: {listed(told)}."]
 
 
@@ -296,3 +306,18 @@ def _shares(model: Any) -> str:
     scale = "" if model._linear else f" on the {model.link} scale"
     told = ", ".join(f"{name} = {share(value)}" for name, value in found.items())
     return f"Shares of variance{scale}: {told}." if found else ""
+
+
+def software(models: Iterable[Any]) -> str:
+    """Return the versions at hand of what models of these kinds are made with."""
+    packages = dict.fromkeys(name for model in models for name in model._packages())
+    return ", ".join([f"pymer4 {__version__}", *filter(None, map(_version, packages))])
+
+
+@cache
+def _version(package: str) -> str:
+    r = machine.find_r()
+    if r is None:
+        return ""
+    found = r.version if package == "R" else machine.package_version(package, machine.package_folders(r))
+    return f"{package} {found}" if found else ""

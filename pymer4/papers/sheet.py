@@ -15,7 +15,25 @@ WIDTH = 80
 """Columns of a terminal."""
 
 
-class Sheet(Content):
+class Shown:
+    """What notebooks show as a table."""
+
+    __slots__ = ()
+
+    def _shown(self) -> Content:
+        raise NotImplementedError
+
+    def _repr_html_(self) -> str:
+        return plain.html(self._shown())
+
+    def _repr_markdown_(self) -> str:
+        return plain.markdown(self._shown())
+
+    def _repr_latex_(self) -> str:
+        return plain.latex(self._shown())
+
+
+class Sheet(Shown, Content):
     """A table that notebooks show, and that Markdown, HTML, LaTeX and Word take; see `Content` for what it holds."""
 
     __slots__ = ()
@@ -63,14 +81,8 @@ class Sheet(Content):
             lines += ["", part.heading, cells.to_string(line_width=WIDTH)]
         return "\n".join([*lines, "", *wrapped(self.notes)])
 
-    def _repr_html_(self) -> str:
-        return plain.html(self)
-
-    def _repr_markdown_(self) -> str:
-        return plain.markdown(self)
-
-    def _repr_latex_(self) -> str:
-        return plain.latex(self)
+    def _shown(self) -> Content:
+        return self
 
 
 def wrapped(lines: Iterable[str]) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,7 +12,7 @@ import pytest
 from cases import case, refit
 from samples import dataset, fitted, trial
 
-from pymer4 import Lm, Lm2, Lmer, compare_table, result_to_table
+from pymer4 import Lm, Lm2, Lmer, compare_table, load_model, result_to_table
 from pymer4.errors import NotFittedError, OptionError
 from pymer4.models.base import Model
 
@@ -33,9 +35,9 @@ def unsigned(text: str) -> str:
     return text.replace("−", "-")
 
 
-def cells(model: Model | pd.DataFrame) -> pd.DataFrame:
+def cells(markdown: str) -> pd.DataFrame:
     """Return the rows of a table in Markdown, by label."""
-    lines = [re.split(r"(?<!\\)\|", line)[1:-1] for line in model.to_markdown().splitlines() if line[:1] == "|"]
+    lines = [re.split(r"(?<!\\)\|", line)[1:-1] for line in markdown.splitlines() if line[:1] == "|"]
     rows = [[cell.strip().replace("\\", "") for cell in line] for line in lines]
     return pd.DataFrame([row[1:] for row in rows[2:]], [row[0] for row in rows[2:]], rows[0][1:])
 
@@ -46,7 +48,7 @@ def cells(model: Model | pd.DataFrame) -> pd.DataFrame:
 @pytest.mark.parametrize("make", [lm, lm2, pytest.param(lambda: case("slopes"), marks=pytest.mark.r)])
 def test_a_table_has_the_numbers_of_the_fit(make):
     model = make()
-    found = cells(model)
+    found = cells(model.to_markdown())
     for term, row in model.coefs.iterrows():
         assert float(unsigned(found.loc[term, "Estimate"])) == pytest.approx(row["Estimate"], abs=0.0051)
         limits = [float(limit) for limit in unsigned(found.loc[term, "95 % CI"]).strip("[]").split(",")]
@@ -60,7 +62,8 @@ def test_a_table_has_the_numbers_of_the_fit(make):
 @pytest.mark.r
 def test_a_mixed_model_shows_its_random_part_and_shares():
     model = case("slopes")
-    found, text = cells(model).iloc[:, 0], model.to_markdown()
+    text = model.to_markdown()
+    found = cells(text).iloc[:, 0]
     assert found["Subject: SD Days"] == "5.92" and found["Subject: r (Intercept), Days"] == ".07"
     assert (found["marginal R²"], found["adjusted ICC"], found["Groups: Subject"]) == (".28", ".72", "18")
     assert "Restricted log-likelihood" in text and re.search(r"pymer4 \S+, R 4\S+, lme4 \d\S+, lmerTest \d", text)
@@ -81,6 +84,24 @@ def test_a_singular_fit_is_told_of_everywhere():
     model = case("singular")
     for text in (model.to_markdown(), model._repr_html_(), model.report()):
         assert "singular" in text
+
+
+@pytest.mark.r
+def test_a_file_of_another_program_tells_what_it_holds(tmp_path):
+    kept, file = Path(__file__).parents[1] / "legacy", tmp_path / "lmer_simple.h5"
+    file.write_bytes(gzip.decompress((kept / "lmer_simple.h5.gz").read_bytes()))
+    file.with_suffix(".rds").write_bytes((kept / "lmer_simple.rds").read_bytes())
+    model = load_model(file)
+    assert "Optimizer" not in model._repr_markdown_() and "REML" in model.report()
+
+
+@pytest.mark.r
+def test_many_fits_are_shown_as_a_table():
+    data = trial()
+    found = Lmer("y ~ x + (1 | g)", data).fit_many(data[["y", "v"]])
+    row = cells(found._repr_markdown_()).loc["x"]
+    assert float(row.iloc[0]) == pytest.approx(found.table.query("term == 'x'")["Estimate"].median(), abs=0.0051)
+    assert "2 fits of y ~ x + (1 | g)" in repr(found) and "<table>" in found._repr_html_()
 
 
 def test_odd_names_come_through(tmp_path):
@@ -219,7 +240,7 @@ def test_the_paragraph_of_a_generalized_regression():
     ({}, ["a linear regression in each group of g predicting y from x and z", "was mean b = ", "t("]),
     ({"to_corrs": True}, ["The semi-partial correlations of the groups, as Fisher's z, were", "mean Fisher z = "]),
     ({"to_corrs": "partial", "ztrans_corrs": False}, ["The partial correlations of the groups were", "mean r = "]),
-    ({"permute": 50, "seed": 1, "perm_on": "coef"}, ["50 sign flips of groups, compared by the mean."]),
+    ({"permute": 50, "seed": 1, "perm_on": "coef"}, ["50 sign flips of groups of g, compared by the mean."]),
     ({"robust": "hc3"}, ["one-sample t-tests, HC3 standard errors."]),
 ])  # fmt: skip
 def test_the_paragraph_of_two_stages(how, texts):
@@ -241,7 +262,7 @@ def test_models_of_all_classes_stand_side_by_side():
         assert frame.loc[("Coefficients", "(Intercept)"), name] and frame.loc[("Fit", "Observations"), name] == "240"
     assert frame.loc[("Coefficients", "z"), "mixed"] == "" == frame.loc[("Random part", "g: SD (Intercept)"), "plain"]
     assert "plain: y ~ x + z. Linear regression (ordinary least squares)." in sheet.facts
-    assert any(note.startswith("(1) The 95 %") for note in sheet.notes)
+    assert any(note.startswith("mixed: The 95 %") for note in sheet.notes)
 
 
 @pytest.mark.parametrize("given", [[], ["x"], [3, None]])
