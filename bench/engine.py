@@ -85,7 +85,8 @@ def many_ratios() -> str:
     from pymer4 import load_dataset
 
     g, h = np.divmod(np.arange(2400), 40)
-    crossed = pd.DataFrame({"y": g + h, "x": np.random.default_rng(1).normal(size=2400), "g": g, "h": h}, dtype=float)
+    noise = np.random.default_rng(1).normal(size=(2, 2400))
+    crossed = pd.DataFrame({"y": g + h + noise[0], "x": noise[1], "g": g, "h": h}, dtype=float)
     sleepstudy = ("sleepstudy", load_dataset("sleepstudy"), CASES["sleepstudy"].formula, ["Subject"])
     return "\n".join(
         [

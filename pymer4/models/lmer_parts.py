@@ -36,8 +36,9 @@ def fit_parts(model: Any, columns: Any, asked: Asked) -> ManyFits:
     draft = draft_of(model, "fit_by()", "to each part of the data")
     names = _columns(columns, model._frame)
     grouped = model._frame.groupby(names, sort=True, observed=True)
-    rows = list(grouped.indices.values())
-    labels = grouped.size().index
+    labels, codes = grouped.size().index, grouped.ngroup().to_numpy()
+    order = np.argsort(codes, kind="stable")
+    rows = np.split(order, np.searchsorted(codes[order], np.arange(len(labels) + 1)))[1:-1]
     if not rows:
         raise OptionError(f"columns={shown(columns)} have no value in any row, so there is no part to fit.")
     fit = _in_r if asked.engine == "R" else _natively
