@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.r, pytest.mark.filterwarnings("ignore::pymer4.errors.M
 
 DERIVS = """function(m) {
   d <- m@optinfo$derivs
-  list(gradient = d$gradient, values = rev(eigen(d$Hessian, symmetric = TRUE)$values))
+  if (is.null(d)) NULL else list(gradient = d$gradient, values = rev(eigen(d$Hessian, symmetric = TRUE)$values))
 }"""
 # lme4's steps of 1e-4: errors of 1e-8 times fourth derivatives, and of rounding over 1e-8.
 ROUGH = 3e-3
@@ -29,6 +29,9 @@ def test_derivatives_are_those_of_lme4(formula, data, given):
     model = fitted(formula, data, "R", given)
     theirs, ours = inside(DERIVS, model.model_obj), model.convergence
     assert -1e-8 < ours.deviance_gap < 1e-4 and "is at the optimum" in str(ours.certificate)
+    if theirs is None:  # from 1.1-38 on lme4 takes none at the bound, or of many rows
+        assert model.convergence.singular or model.nobs > 10_000
+        return
     scale = np.abs(theirs["values"]).max()
     inside_bounds = model._fit.parameters > 1e-3  # a difference across a bound sees the kink there
     np.testing.assert_allclose(
