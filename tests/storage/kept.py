@@ -135,6 +135,9 @@ MADE = {
     "_designed",
     "_estimate",
     "_design",
+    "_plan",
+    "_native",
+    "_certified",
 }
 QUESTIONS = ("anova_results", "marginal_estimates", "marginal_contrasts", "_ranef_se", "_fit")
 
