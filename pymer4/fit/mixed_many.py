@@ -148,26 +148,37 @@ class Case:
     Attributes:
         rows: which rows are there, ascending.
         design: of these rows, without columns of X that others add up to.
+        kept: which these are, shape (p,).
         told: which coefficients of the whole design it tells, shape (p,).
-        own: the places of these in the design.
     """
 
     rows: Array
     design: Design
+    kept: Array
     told: Array
-    own: Array
     flag: int = 0
+
+    @property
+    def own(self) -> Array:
+        """Return the places of the coefficients that it tells in its design."""
+        return np.flatnonzero(self.told[self.kept])
 
 
 Fitter = Callable[[Case, Array | None, Array, bool], Fits]
 """Fits outcomes (rows of the case, R) with weights of these rows; see `fit_case`, which does it here."""
 
 
+def whole(design: Design) -> Case:
+    """Return the case of outcomes that lack no row."""
+    everything = np.ones(design.X.shape[1], dtype=bool)
+    return Case(np.arange(len(design.X)), design, everything, everything)
+
+
 def case(design: Design, missing: Array) -> Case:
     """Return the case of outcomes that lack some rows, shape (n,)."""
     p = design.X.shape[1]
     if not missing.any():
-        return Case(np.arange(len(missing)), design, np.ones(p, dtype=bool), np.arange(p))
+        return whole(design)
     rows = np.flatnonzero(~missing)
     codes: dict[int, tuple[Array, int]] = {}
     for bar in design.bars:
@@ -177,7 +188,7 @@ def case(design: Design, missing: Array) -> Case:
     bars = tuple(Bar(bar.Z[rows], *codes[id(bar.codes)]) for bar in design.bars)
     X = design.X[rows]
     if len(rows) <= p or any(not 1 < bar.levels <= bar.levels * bar.Z.shape[1] < len(rows) for bar in bars):
-        return Case(rows, design, np.zeros(p, dtype=bool), np.empty(0, dtype=int), int(TOO_FEW))
+        return Case(rows, design, np.zeros(p, dtype=bool), np.zeros(p, dtype=bool), int(TOO_FEW))
     kept = independent_columns(X)
     told = kept.copy()
     if not kept.all():
@@ -185,7 +196,7 @@ def case(design: Design, missing: Array) -> Case:
         length = np.linalg.norm(X, axis=0)
         involved = np.abs(parts) * length[kept, None] > _INVOLVED * np.maximum(length[~kept], np.finfo(float).tiny)
         told[kept] = ~involved.any(axis=1)
-    return Case(rows, Design(X[:, kept], bars, design.reml), told, np.flatnonzero(told[kept]))
+    return Case(rows, Design(X[:, kept], bars, design.reml), kept, told)
 
 
 def at_once(design: Design) -> int:
@@ -210,13 +221,13 @@ def fit_case(case: Case, weights: Array | None, Y: Array, with_df: bool) -> Fits
     design, R = case.design, Y.shape[1]
     found = Fits.missing(R, len(case.told), design.n_variances, LACKS_TERMS * (not case.told.all()))
     try:
-        whole = blocks(design.X, design.bars, weights, design.reml)
+        products = blocks(design.X, design.bars, weights, design.reml)
     except Unsuited:
         found.flags[:] |= LOST
         return found
-    size = _side_by_side(whole)
+    size = _side_by_side(products)
     for start in range(0, R, size):
-        _fit_into(found, np.arange(start, min(start + size, R)), case, whole, Y, with_df)
+        _fit_into(found, np.arange(start, min(start + size, R)), case, products, Y, with_df)
     return found
 
 

@@ -41,7 +41,8 @@ class LmerMany(LmerPictures):
 
         Args:
             Y: a frame, or an array of shape (n, ...), one row a row of the data, in their order; or a list of columns
-                of the data. Where an outcome is missing, its row is left out for that outcome alone.
+                of the data. Where an outcome is missing, its row is left out for that outcome alone; what functions
+                make of predictors is computed on all rows.
             weights: prior weights, one a row, or one for each number of Y, in the place of the model's.
             engine: `"native"`, or `"R"` for lme4 itself, which takes about fifty times as long.
             n_jobs: worker processes; the numbers don't depend on it.

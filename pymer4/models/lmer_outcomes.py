@@ -8,6 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import compress
 from typing import Any, get_args
 
 import numpy as np
@@ -92,30 +93,29 @@ class InR:
 
     def __call__(self, of: Case, weights: np.ndarray | None, Y: np.ndarray, with_df: bool) -> Fits:
         """Return the fits of outcomes, shape (rows of the case, R)."""
-        rows = np.zeros(self.data.n_rows, dtype=bool)
-        rows[of.rows] = True
-        offset = self.data.offset[rows] if isinstance(self.data.offset, np.ndarray) else None
+        whole = len(of.rows) == self.data.n_rows
         p, v = len(self.terms), of.design.n_variances
         found = Fits.missing(Y.shape[1], p, v, LACKS_TERMS * (not of.told.all()))
         try:
             told = bridge.call(
                 "fit_outcomes",
                 **{**self.asked, **({} if with_df else {"ddf": "asymptotic"})},
-                data=subset(self.data.columns, rows),
-                outcomes=Y if self.known is None else Y + self.known[rows, None],
+                data=self.data.columns,
+                outcomes=Y if self.known is None else Y + self.known[of.rows, None],
+                terms=list(compress(self.terms, of.kept)),
+                rows=None if whole else of.rows + 1,
                 weights=weights,
-                offset=offset,
+                offset=self.data.offset,
             ).value
         except RError:
-            if rows.all():
+            if whole:
                 raise
-            found.flags[:] |= LOST  # what R stops at for want of rows is no reason to stop for the other outcomes
+            found.flags[:] |= LOST  # what R stops at for want of rows does not stop the other outcomes
             return found
-        values, k = told["values"], len(told["terms"])
+        values, k = told["values"], int(of.kept.sum())
         b, se, df, variances, rest = np.split(values, [k, 2 * k, 3 * k, 3 * k + v], axis=1)
-        cells = [self.terms.index(name) for name in told["terms"]]
         for name, part in (("b", b), ("se", se), ("df", df)):
-            getattr(found, name)[:, cells] = part
+            getattr(found, name)[:, of.kept] = part
             getattr(found, name)[:, ~of.told] = np.nan
         found.variances[:], found.log_likelihood[:] = variances, rest[:, 0]
         failed = np.isnan(values[:, 0]) if k else np.isnan(rest[:, 0])

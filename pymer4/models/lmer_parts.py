@@ -12,7 +12,7 @@ import pandas as pd
 from pymer4 import tables
 from pymer4.data.mixed_design import MixedDesign, NeedsR
 from pymer4.errors import ModelWarning, OptionError, Pymer4Error, RUnavailable, few, issue, items, near, once, shown
-from pymer4.fit.mixed_many import LOST, SINGULAR, Case, Design, Fits, fit_case
+from pymer4.fit.mixed_many import LOST, SINGULAR, Case, Design, Fits, fit_case, whole
 from pymer4.fit.mixed_terms import Bar
 from pymer4.models.lmer_arrays import mixed_design
 from pymer4.models.lmer_outcomes import Asked, draft_of, variance_names
@@ -115,11 +115,9 @@ def _natively(draft: Any, rows: list[np.ndarray], asked: Asked) -> tuple[list[_P
 
 def _work(design: MixedDesign, reml: bool) -> tuple[Case, np.ndarray | None, np.ndarray]:
     bars = tuple(Bar(bar.Z, bar.codes, len(bar.levels)) for bar in design.bars)
-    n, p = design.X.shape
     assert design.y is not None
     y = design.y if design.offset is None else design.y - design.offset
-    whole = Case(np.arange(n), Design(design.X, bars, reml), np.ones(p, dtype=bool), np.arange(p))
-    return whole, design.weights, y[:, None]
+    return whole(Design(design.X, bars, reml)), design.weights, y[:, None]
 
 
 def _fitted(work: list[tuple[Case, np.ndarray | None, np.ndarray]], with_df: bool, which: np.ndarray) -> list[Fits]:
