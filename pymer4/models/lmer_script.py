@@ -8,8 +8,8 @@ import numpy as np
 
 from pymer4.data.columns import Column
 from pymer4.models.lmer_many import LmerMany
-from pymer4.models.r_script import Script, fragment, free_name, literal
-from pymer4.models.scripted import Scripted, call_of, refused
+from pymer4.models.r_script import Script, fragment, free_name, literal, vector
+from pymer4.models.scripted import UNDONE, Scripted, call_of, refused
 from pymer4.rbridge import bridge
 
 _DDF = {"Satterthwaite": "satterthwaite", "Kenward-Roger": "kenward-roger", "asymptotic": "asymptotic"}
@@ -24,7 +24,9 @@ class LmerScript(Scripted, LmerMany):
             raise refused("its file does not tell how it was fitted", "Fit it again with .fit() first.")
         tested = self._linear and options.ddf != "asymptotic"
         packages = ["lme4", *(["lmerTest"] if tested else [])]
-        packages += ["emmeans"] if self._marginal_asked is not None else []
+        untold_means = self._untold_means()
+        has_means = self._marginal_asked is not None and not untold_means
+        packages += ["emmeans"] if has_means else []
         used = [*packages, *(["pbkrtest"] if options.ddf == "Kenward-Roger" else [])]
         facts = bridge.call("script_facts", formula=self._reading.written, packages=used).value
         if len(facts["own"]):
@@ -44,10 +46,16 @@ class LmerScript(Scripted, LmerMany):
             *([fragment("odds")] if (self.family, self.link) == ("binomial", "logit") else []),
             fragment("variances"),
             fragment("measures"),
-            *self._marginal_calls(data.offset is not None, **self._df_of_means()),
+            *(self._means_by_emmeans() if has_means else []),
         ]
         return Script(
-            title, columns, body, packages, versions=facts["versions"], contrasts=contrasts, missing=self._untold()
+            title,
+            columns,
+            body,
+            packages,
+            versions=facts["versions"],
+            contrasts=contrasts,
+            missing=[*self._untold(), *untold_means],
         )
 
     def _call(self, formula: str, named: Mapping[str, str]) -> str:
@@ -75,13 +83,29 @@ class LmerScript(Scripted, LmerMany):
         moments = fragment("mixed by t", ddf=literal(options.ddf)) if tested else fragment("mixed by z")
         return [moments, fragment(limits, level=literal(options.conf_level))]
 
-    def _df_of_means(self) -> dict[str, str]:
-        """Return what has emmeans take the df that were asked for, whatever the number of rows."""
-        if not self._linear or self._marginal_asked is None:
-            return {}
-        most = literal(len(self._frame))
-        how = {"lmer.df": literal(_DDF[self._marginal_asked["ddf"]])}
-        return how | {"lmerTest.limit": most, "pbkrtest.limit": most}
+    def _untold_means(self) -> list[str]:
+        reading, asked = self._reading, self._marginal_asked or {}
+        known = reading.response.is_column or UNDONE.fullmatch(reading.response.text) or not self._linear
+        return self._means_in_words(
+            [*reading.offset, *([self._offset] if isinstance(self._offset, str) else [])],
+            {
+                "there are offsets in the formula and beside it": bool(reading.offset) and self._offset is not None,
+                "emmeans does not know what undoes the outcome": asked.get("type") == "response" and not known,
+            },
+        )
+
+    def _means_by_emmeans(self) -> list[str]:
+        """Return the calls for the marginal means, with the df that were asked for, whatever the number of rows."""
+        offset, before, more = "", [], {}
+        if self._offset is not None:
+            offset = fragment("offset mean").strip()
+        elif self._reading.offset:
+            offset, before = "known", [fragment("offset at means", columns=vector(self._reading.offset))]
+        if self._linear and self._marginal_asked is not None:
+            most = literal(len(self._frame))
+            more = {"lmer.df": literal(_DDF[self._marginal_asked["ddf"]])}
+            more |= {"lmerTest.limit": most, "pbkrtest.limit": most}
+        return [*before, *self._marginal_calls(offset, **more)]
 
     def _untold(self) -> list[str]:
         told = self._resampled()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from pymer4.errors import OptionError
 from pymer4.infer.contrasts import weighted
 from pymer4.models.marginal import Marginal
 from pymer4.models.r_script import Script, arguments, checked_path, fragment, literal, symbol, vector, write
+
+UNDONE = re.compile(r"(log|log2|log10|log1p|sqrt)\((`.*`|[\w.]+)\)")
+"""Outcomes of which emmeans knows what undoes them."""
 
 MAKERS = {"gamma": "Gamma", "inverse_gaussian": "inverse.gaussian"}
 """What R calls the families that it has under another name."""
@@ -66,11 +70,19 @@ class Scripted(Marginal):
     def _family_call(self) -> str:
         return fragment("family", maker=MAKERS.get(self.family, self.family), link=literal(self.link)).strip()
 
-    def _marginal_calls(self, offset: bool, **more: str) -> list[str]:
-        """Return the calls for the marginal means that were asked for last; `more` are arguments for emmeans."""
+    def _means_in_words(self, of_offset: Iterable[str], reasons: Mapping[str, bool]) -> list[str]:
+        """Return why the script has not the marginal means that were asked for; nothing where it has, or none were."""
         asked = self._marginal_asked
         if asked is None:
             return []
+        named = {*asked["specs"], *(asked["by"] or ()), *(asked["at"] or ()), asked["trend"]}
+        reasons = {"they ask for values of the offset": bool(named & set(of_offset)), **reasons}
+        return [f"the marginal means, since {why}." for why, holds in reasons.items() if holds][:1]
+
+    def _marginal_calls(self, offset: str, **more: str) -> list[str]:
+        """Return the calls for the marginal means that were asked for last; `more` are arguments for emmeans."""
+        asked = self._marginal_asked
+        assert asked is not None
         level, scale = literal(asked["level"]), literal(asked["type"])
         given = {"specs": vector(asked["specs"] or ["1"])}
         if asked["trend"] is not None:
@@ -81,7 +93,7 @@ class Scripted(Marginal):
             if asked[name]:
                 given[name] = literal(asked[name])
         if offset and asked["trend"] is None:
-            given["offset"] = fragment("offset mean").strip()
+            given["offset"] = offset
         call = f"{'emmeans' if asked['trend'] is None else 'emtrends'}(model, {arguments(**given, **more)})"
         told = [fragment("seed")] if asked["adjust"] == "mvt" else []
         told.append(fragment("means", call=call, level=level, type=scale))
@@ -96,7 +108,8 @@ class Scripted(Marginal):
             return literal(wanted)
         frame, by = self.marginal_estimates, asked["by"] or []
         first = frame[(frame[by] == frame[by].iloc[0]).all(axis=1)]
-        K = weighted(wanted, {name: list(first[name]) for name in asked["specs"]}, " ")
+        columns = {name: name if name in first else f"{name} (variable)" for name in asked["specs"]}
+        K = weighted(wanted, {name: list(first[column]) for name, column in columns.items()}, " ")
         return literal({name: list(map(float, row)) for name, row in zip(wanted, K, strict=True)})
 
 

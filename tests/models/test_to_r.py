@@ -121,6 +121,7 @@ LINEAR = {
     "clusters": ("y ~ x + cond", {}, {"robust": "cluster", "cluster": "g"}, means("cond")),
     "lags": ("y ~ x", {}, {"robust": "hac", "n_lags": 3}, None),
     "computed": ("np.log(pos) ~ bs(x, df=4) + np.sinc(z):cond", {}, {}, None),
+    "told": ("np.log(pos) ~ np.sqrt(z) * cond + I(-x ** 2 / 2)", {}, {}, means("cond", at={"z": [1.0, 4.0]}, by="z")),
     "aliased": ("y ~ x + I(2 * x) + cond", {}, {"rank": True}, None),
     "otherwise coded": ("y ~ cond:flag", {}, {}, None),
     "without intercept": ("y ~ 0 + cond + flag:x", {}, {}, None),
@@ -197,11 +198,11 @@ def test_another_version_is_told(tmp_path):
     ],
 )
 def test_what_is_missing_is_said(options, told, tmp_path):
-    model = Lm("y ~ np.tanh(x)", samples.trial())
+    model = Lm("y ~ np.sinc(x)", samples.trial())
     model.fit(summarize=False, seed=1, **options)
     model.emmeans("x")
     text = model.to_r(tmp_path / "model.R").read_text()
-    assert told in text and "Not here: the computation of np.tanh(x)" in text
+    assert told in text and "Not here: the computation of np.sinc(x)" in text
     assert "Not here: the marginal means, since variables are computed" in text
 
 
@@ -266,6 +267,19 @@ def test_both_files_or_none(there, at, monkeypatch, tmp_path):
     with pytest.raises(FileError, match="No space left"):
         second.to_r(tmp_path / "model.R")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_functions_are_told_by_what_they_are():
+    sqrt, k = np.log, 2
+
+    def log(x):
+        return x - 1
+
+    model = Lm("sqrt(pos) ~ log(x) + I((x + k) ** 2) + np.exp(-z)", samples.trial())
+    model.fit(summarize=False)
+    formula = "log(pos) ~ 1 + `log(x)` + I((x + 2) ^ 2) + exp(-z)"
+    assert model._script().body[0].startswith(f"model <- lm({formula}, data")
+    assert sqrt(k) and log(k)
 
 
 def test_a_copy_keeps_what_was_asked_last(tmp_path):
