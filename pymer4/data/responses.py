@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_complex_dtype, is_numeric_dtype
 
 from pymer4.data.columns import real_array
 from pymer4.errors import DataError, ModelWarning, few, issue, shown
@@ -83,12 +84,9 @@ def response_weights(weights: Any, responses: Responses, data: pd.DataFrame) -> 
 
 def _numbers(frame: pd.DataFrame, argument: str = "Y") -> np.ndarray:
     kinds = frame.dtypes
-    odd = [
-        name
-        for name, kind in kinds.items()
-        if not pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_complex_dtype(kind)
-    ]
-    if odd:
+    no_numbers = [k for k in kinds.unique() if not is_numeric_dtype(k) or is_complex_dtype(k)]
+    if no_numbers:
+        odd = kinds.index[kinds.isin(no_numbers)]
         told = f"{few([repr(name) for name in odd], 4)} (dtype {kinds[odd[0]]})"
         raise DataError(f"{argument} has columns that hold no numbers: {told}. Drop them, or make numbers of them.")
     return frame.to_numpy(dtype=float, na_value=np.nan)
