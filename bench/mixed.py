@@ -79,31 +79,6 @@ def glmer_ratio() -> str:
     return row("glmer 10,000", *(statistics.median(times[k]) for k in ("pymer4", "R")), 1.1)
 
 
-def resampling_ratios() -> str:
-    """Return two rows: 500 bootstrap draws over confint(), 200 permutations over a loop of refit()."""
-    from pymer4 import Lmer, load_dataset
-
-    formula = FITS["sleepstudy"][0]
-    model = Lmer(formula, load_dataset("sleepstudy"))
-    model.fit(summarize=False)
-    peer = Peer()
-    peer.ask("data", "sleepstudy")
-    peer.ask("fit", formula)
-    boot = alternate(
-        2,
-        pymer4=lambda: timed(lambda: model.confint("boot", n_boot=500, seed=1)),
-        R=lambda: peer.ask("boot", formula, 500),
-    )
-    shuffled = alternate(
-        3,
-        pymer4=lambda: timed(lambda: model.fit(permute=200, seed=1, summarize=False, no_warnings=True)),
-        R=lambda: peer.ask("permute", formula, 200),
-    )
-    peer.close()
-    rows = (("bootstrap 500", boot, 0.4), ("permutation 200", shuffled, 0.35))
-    return "\n".join(row(n, *(statistics.median(t[k]) for k in ("pymer4", "R")), bound) for n, t, bound in rows)
-
-
 def post_hoc_ratio() -> str:
     """Return a row: the first pairwise comparisons of a fit with 3 x 2 cells and 1,800 rows, over emmeans and pairs."""
     from pymer4 import Lmer

@@ -77,7 +77,6 @@ repeat {
       lmerTest = summary(lmerTest::lmer(formula, data)),
       lme4 = lme4::lmer(formula, data),
       glmer = summary(lme4::glmer(formula, data, binomial)),
-      boot = suppressWarnings(suppressMessages(confint(fitted, method = "boot", nsim = as.integer(words[3]), quiet = TRUE))),
       permute = refit_permuted(fitted, as.integer(words[3])),
       fit = fitted <- lme4::lmer(formula, data),
       "fit with df" = fitted <- lmerTest::lmer(formula, data),

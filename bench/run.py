@@ -31,7 +31,6 @@ def main() -> None:
         "first fit": mixed.start_ratio,
         "cold process": mixed.cold_ratio,
         "glmer": mixed.glmer_ratio,
-        "resampling": mixed.resampling_ratios,
         "post_hoc": mixed.post_hoc_ratio,
         "Lm": native.small_ratios,
         "Lm 100,000": native.large_ratio,

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from unittest import mock
 
 import hermetic
 import numpy as np
@@ -61,6 +62,7 @@ def limits_of_a_function_made_here(n_jobs):
     return [pd.DataFrame(boot_func(x, func=lambda a: a.mean(), n_boot=300, seed=3, n_jobs=n_jobs)[1])]
 
 
+@mock.patch.object(Lmer, "_refits", "R")
 def limits_of_lmer(n_jobs):
     model = refit("holes", n_boot=30, permute=30, n_jobs=n_jobs, **DRAWN)
     given = {"seed": 3, "n_jobs": n_jobs}

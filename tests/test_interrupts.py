@@ -191,6 +191,7 @@ PARTS = {
 
 
 @pytest.mark.r
+@pytest.mark.usefixtures("refits_in_r")
 @pytest.mark.parametrize("verb", PARTS)
 def test_a_signal_between_two_parts_of_a_question_ends_it(verb, handled, monkeypatch):
     """Also where the user's handler does not raise, so that Python would go on with the next part."""

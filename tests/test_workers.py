@@ -21,6 +21,7 @@ from pymer4.work import each_chunk, end_with, map_chunks, one_blas_thread
 
 LONG = {
     "Lmer": """
+        pymer4.Lmer._refits = "R"
         data = pymer4.load_dataset("sleepstudy")
         model = pymer4.Lmer("Reaction ~ Days + (Days | Subject)", data).fit
     """,

@@ -127,6 +127,7 @@ def test_bootstrap_draws_repeat_with_their_seed():
         assert (found == once_more).all() == (found == once_more).any() == same
 
 
+@pytest.mark.usefixtures("refits_in_r")
 @pytest.mark.parametrize("backend", ["threading", pytest.param("loky", marks=pytest.mark.slow)])
 def test_bootstrap_does_not_depend_on_the_number_of_jobs(backend):
     """Threads share this R and are quick; processes (slow) each start their own."""

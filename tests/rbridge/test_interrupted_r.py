@@ -19,6 +19,7 @@ COMMON = """
     from pymer4.errors import ModelWarning
     from pymer4.rbridge import bridge
     warnings.simplefilter("ignore", ModelWarning)
+    Lmer._refits = "R"
 
     def model():
         return Lmer("Reaction ~ Days + (Days | Subject)", load_dataset("sleepstudy"))
@@ -188,10 +189,12 @@ def test_every_long_question_stops_within_a_second():
         told["words"] = len(words)
         told["fit"] = interrupted(lambda: m.fit(summarize=False), delay=0.1)
         told |= {name: interrupted(ask, delay=0.3) for name, ask in questions.items()}
+        Lmer._refits = "native"
+        told |= {f"native {name}": interrupted(questions[name], delay=0.3) for name in ("permute", "bootstrap")}
         m.fit(summarize=False)
         told["same"] = bool(m.coefs["Estimate"]["x"] == estimate)
     """)
     assert told.pop("same") and told.pop("words") == 0
     seconds = {name: value for name, value in told.items() if value is not None}
-    assert {"permute", "bootstrap", "workers", "profile"} <= set(seconds)
+    assert {"permute", "bootstrap", "workers", "profile", "native permute", "native bootstrap"} <= set(seconds)
     assert max(seconds.values()) < 1, seconds
