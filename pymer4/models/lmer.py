@@ -213,14 +213,16 @@ class Lmer(LmerScript):
         data, self._codings = sampled
         self._kinds, self._ranks = data.kinds(), data.ranks
         self._keep_codings(self._codings)
+        design, left = None, []
         try:
-            design = mixed_design(self, data, self._codings) if self._options.engine == "native" else None
+            if self._options.engine == "native":
+                design = mixed_design(self, data, self._codings)
         except NeedsR as why:
-            design = None
-            self._warn([f"Fitted by R: the native engine leaves it to judge the model ({why})"])
+            left = [f"Fitted by R: the native engine leaves it to judge the model ({why})"]
         if design is None:
             with told_with_way_out(self.family, self.link):
                 self._estimate_in_r(data)
+            self._warn(left)
         else:
             self._estimate_natively(design)
         found = self._fit
