@@ -22,6 +22,7 @@ from pymer4.models.base import Ddf
 from pymer4.models.convergence import Convergence, next_step, told_with_way_out
 from pymer4.models.lmer_arrays import mixed_design
 from pymer4.models.lmer_formula import read_formula, require_text
+from pymer4.models.lmer_groups import group_coefficients, shown
 from pymer4.models.lmer_options import Engine, LmerOptions, Method
 from pymer4.models.lmer_script import LmerScript
 from pymer4.models.lmer_state import LmerFit
@@ -281,7 +282,7 @@ class Lmer(LmerScript):
         self.grps = dict(zip(value["groups"]["names"], map(int, value["groups"]["sizes"]), strict=True))
         self.ranef_var = tables.variance_table(value["variances"])
         self.ranef_corr = tables.correlation_table(value["correlations"])
-        self.ranef = _shown(list(value["ranef"].values()))
+        self.ranef = shown(list(value["ranef"].values()))
         del vars(self)["fixef"]
 
     def _keep_messages(self, texts: Sequence[str], aliased: Sequence[str] | None) -> None:
@@ -311,8 +312,8 @@ class Lmer(LmerScript):
 
     _LATER: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
         **LmerScript._LATER,
-        "ranef": lambda self: _shown(self._native.ranef()),
-        "fixef": lambda self: _shown(_group_coefficients(self.coefs[tables.ESTIMATE], self.ranef)),
+        "ranef": lambda self: shown(self._native.ranef()),
+        "fixef": lambda self: shown(group_coefficients(self.coefs[tables.ESTIMATE], self.ranef)),
         "ranef_var": lambda self: tables.variance_table(self._native.variances()[0]),
         "ranef_corr": lambda self: tables.correlation_table(self._native.variances()[1]),
         tables.FITS: lambda self: self._native.fits(),
@@ -321,30 +322,3 @@ class Lmer(LmerScript):
 
     def _summary(self) -> str:
         return printing.mixed_summary(self)
-
-
-def _shown(frames: list[pd.DataFrame]) -> Any:
-    """Return frames as attributes show them: a list of several, or the one."""
-    return frames if len(frames) > 1 else frames[0]
-
-
-def _group_coefficients(estimates: pd.Series, ranef: pd.DataFrame | list[pd.DataFrame]) -> list[pd.DataFrame]:
-    """Return the coefficients of the groups of each grouping factor: the population's plus the group's deviation.
-
-    As R's `coef` every frame has all terms, the fixed ones and those that vary between the groups of any factor. Those
-    without a fixed part come first, and are 0 where they do not vary.
-
-    Args:
-        estimates: fixed effects, one value a term.
-        ranef: deviations, one frame a factor, one row a group, one column a term.
-    """
-    ranef = ranef if isinstance(ranef, list) else [ranef]
-    extra = dict.fromkeys(term for frame in ranef for term in frame.columns if term not in estimates.index)
-    terms = [*extra, *estimates.index]
-    population = np.concatenate([np.zeros(len(extra)), estimates.to_numpy(dtype=float)])
-    found = []
-    for frame in ranef:
-        values = np.tile(population, (len(frame), 1))
-        values[:, [terms.index(term) for term in frame.columns]] += frame.to_numpy()
-        found.append(pd.DataFrame(values, index=frame.index, columns=pd.Index(terms, dtype=object)))
-    return found

@@ -17,6 +17,7 @@ from pymer4.fit.quantile_residuals import normal_scores
 from pymer4.models import reporting
 from pymer4.models.base import spread
 from pymer4.models.convergence import Certificate, Convergence
+from pymer4.models.lmer_groups import shown
 from pymer4.models.lmer_state import LmerState
 from pymer4.plots.residuals import Residuals
 from pymer4.rbridge import bridge
@@ -274,7 +275,7 @@ class LmerDiagnosis(LmerState):
                 spread = list(bridge.call("random_spread", model=self._handle).value["spread"].values())
             else:
                 spread = self._native.ranef_se()
-            self._ranef_se = spread if len(spread) > 1 else spread[0]
+            self._ranef_se = shown(spread)
         return self._ranef_se
 
 
