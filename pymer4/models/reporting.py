@@ -35,6 +35,7 @@ class Story:
         drawn: what a bootstrap draws.
         shuffled: what permutations do.
         weights: what the weights are, or None.
+        offset: what the offset is, or None.
         estimate: the letter of an estimate.
         within: what ranks were taken within, or an empty text.
     """
@@ -46,6 +47,7 @@ class Story:
     drawn: str
     shuffled: str
     weights: Any
+    offset: Any = None
     estimate: str = "b"
     within: str = ""
 
@@ -128,6 +130,7 @@ def mixed(model: Any) -> Story:
         drawn="of a parametric bootstrap",
         shuffled=f"permutations of the outcome within {options.permute_within or next(iter(model.grps))}",
         weights=model._weights,
+        offset=f"{listed(own)}, by offset() in the formula" if (own := model._reading.offset) else model._offset,
         within=f" within {options.rank_group}" if options.rank_group else "",
     )
 
@@ -177,6 +180,7 @@ def linear(model: Any) -> Story:
         drawn=f"of {f'clusters of {options.cluster}' if options.clustered_by else 'rows'}",
         shuffled=f"{'Freedman and Lane’s permutations' if lane else 'permutations of the outcome'}{within}",
         weights=weights,
+        offset=model._offset,
     )
 
 
@@ -238,8 +242,8 @@ def methods(model: Any, story: Story) -> list[str]:
         found.append("p refers t to the normal distribution.")
     if story.weights is not None:
         found.append(f"Weights: {_given(story.weights)}.")
-    if getattr(model, "_offset", None) is not None:
-        found.append(f"Offset: {_given(model._offset)}.")
+    if story.offset is not None:
+        found.append(f"Offset: {_given(story.offset)}.")
     if model.ranked_data:
         found.append(f"Ranks{story.within} stood in the place of {listed(model._ranked())}.")
     return found

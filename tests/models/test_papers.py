@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from cases import case, refit
 from samples import dataset, fitted, trial
 
 from pymer4 import Lm, Lm2, Lmer, compare_table, load_model, result_to_table
-from pymer4.errors import NotFittedError, OptionError
+from pymer4.errors import ModelWarning, NotFittedError, OptionError
 from pymer4.models.base import Model
 
 WAYS = ["to_markdown", "to_html", "to_latex", "report"]
@@ -21,7 +22,9 @@ WAYS = ["to_markdown", "to_html", "to_latex", "report"]
 
 def lm(formula: str = "y ~ x + z", *, family: str = "gaussian", **how) -> Lm:
     model = Lm(formula, trial(), family=family)
-    model.fit(summarize=False, **how)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ModelWarning)  # of intercepts that no shuffle tests
+        model.fit(summarize=False, **how)
     return model
 
 
@@ -168,6 +171,7 @@ def test_the_paragraph_of_a_linear_mixed_model():
     ("random only", ["predicting Reaction from no predictor", "The intercept was b = "]),
     ("nested", ["random intercepts by cask:batch and random intercepts by batch"]),
     ("weighted", ["Weights: w.", "Offset: o."]),
+    ("offset term", ["predicting y from x, with", "Offset: o, by offset() in the formula."]),
     ("holes", ["rows were left out, for missing values."]),
     ("aliased", ["The fit warned: ", "Left out, since other terms add up to them"]),
 ])  # fmt: skip

@@ -7,8 +7,10 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from samples import trial
 
 from pymer4 import Lm, Lmer, load_dataset
+from pymer4.errors import ModelWarning
 from pymer4.models.printing import block, number, p_value
 
 
@@ -56,6 +58,19 @@ def test_a_binomial_summary_has_80_columns(capsys, model):
     last = text.splitlines()[-1].split()[1:]
     expected = fitted.coefs.filter(regex="OR|Prob").iloc[-1]
     np.testing.assert_allclose([float(value) for value in last], expected, rtol=5e-3)
+
+
+@pytest.mark.parametrize("family", ["gaussian", "binomial"])
+def test_long_names_and_warnings_are_broken_into_80_columns(capsys, family):
+    long = "a_predictor_with_a_name_of_about_fifty_characters"
+    data = trial().rename(columns={"x": long, "z": f"{long}_2"})
+    model = Lm(f"yes ~ {long} + {long}_2 + I(2 * {long})", data, family=family)
+    with pytest.warns(ModelWarning, match="No p for Intercept"):
+        model.fit(permute=20, seed=1)
+    text = capsys.readouterr().out
+    assert max(map(len, [*text.splitlines(), *repr(model).splitlines()])) <= 80
+    words = text.replace("\n", " ").split()
+    assert number(model.coefs.loc[long, "Estimate"]) in words and "Warning:" in words
 
 
 @pytest.mark.r
