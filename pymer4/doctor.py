@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -18,7 +19,7 @@ from pathlib import Path
 from pymer4.errors import items, shown
 from pymer4.rbridge import machine
 
-__all__ = ["Check", "checks", "install", "main", "table"]
+__all__ = ["Check", "checks", "main", "table"]
 
 _FIT_SECONDS = 180
 _FIRST_FIT = """
@@ -98,7 +99,7 @@ def _threads() -> Check:
     given = {name: os.environ[name] for name in _THREADS if os.environ.get(name)}
     wrong = [name for name, value in given.items() if not re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*", value)]
     told = "; ".join([f"BLAS of NumPy: {', '.join(pools) or 'no threads'}", *(f"{n}={v}" for n, v in given.items())])
-    return Check("threads", f"{cores} cores", told, f"unset {' '.join(wrong)}" if wrong else "")
+    return Check("threads", f"{cores} core{'s' * (cores > 1)}", told, f"unset {' '.join(wrong)}" if wrong else "")
 
 
 def _memory() -> str:
@@ -106,6 +107,8 @@ def _memory() -> str:
         size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return "not told"
+    with contextlib.suppress(OSError, ValueError):  # a container's own limit; the text "max" where it has none
+        size = min(size, int(Path("/sys/fs/cgroup/memory.max").read_text()))
     return f"{size / 2**30:.1f} GiB"
 
 

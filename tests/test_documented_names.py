@@ -24,7 +24,7 @@ _LISTED = {
     "utils": "R2con con2R get_resource_path isPSD nearestPSD result_to_table",
     "io": "load_model save_model",
     "datasets": "load_dataset",
-    "doctor": "Check checks install main table",
+    "doctor": "Check checks main table",
     "infer.compare": "compare lrt",
     "resampling": "BCa_MIN_NBOOT BootstrapResult build_ablated_formula build_lm_coefficient_operator "
     "collect_boot_samples compute_batched_glm_bootstrap compute_batched_ols_bootstrap compute_bootstrap_ci "
