@@ -20,10 +20,10 @@ _LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    '"': r"\char34{}",
 }
-BAR = "\N{DIVIDES}"
-"""What stands for `|` where that would be kept as it is."""
+BAR, JOINT = "\N{DIVIDES}", "\N{WORD JOINER}"
+"""What stands for `|` where that would be kept as it is, and what parts signs that would mean something together."""
 
 SYMBOLS = {
     "−": "$-$",
@@ -33,6 +33,7 @@ SYMBOLS = {
     "—": "---",
     "×": r"$\times$",
     BAR: r"\textbar{}",
+    JOINT: "",
 }
 """What stands for our own signs that pdfLaTeX has no glyph for."""
 
@@ -96,7 +97,7 @@ def latex(sheet: Content) -> str:
         rows.append(rf"\multicolumn{{{1 + len(sheet.columns)}}}{{l}}{{\textbf{{{latex_text(part.heading)}}}}} \\")
         rows += map(_row, part.rows)
     body = "\n".join([rf"\begin{{tabular}}{{l{'r' * len(sheet.columns)}}}", r"\toprule", *rows, r"\bottomrule"])
-    above, below = (r" \\ ".join(map(latex_text, lines)) for lines in (sheet.facts, sheet.notes))
+    above, below = (r" \\ {}".join(map(latex_text, lines)) for lines in (sheet.facts, sheet.notes))
     title = rf"\textbf{{{latex_text(sheet.title)}}} \\ {above}"
     return f"\\begin{{flushleft}}\n{title} \\\\\n{body}\n\\end{{tabular}} \\\\\n{{\\small {below}}}\n\\end{{flushleft}}"
 

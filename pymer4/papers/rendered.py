@@ -12,7 +12,7 @@ from typing import Any
 
 from pymer4.errors import FileError, MissingLibrary, OptionError, shown
 from pymer4.papers.content import Content
-from pymer4.papers.plain import BAR, symbols
+from pymer4.papers.plain import BAR, JOINT, symbols
 
 _PACKAGES = {"great_tables": "great_tables", "docx": "python-docx"}
 
@@ -26,7 +26,8 @@ def latex(sheet: Content) -> str:
     """Return the LaTeX of great_tables."""
     table = _great_table(sheet, lambda text: text.replace("|", BAR))
     text = symbols(table.tab_options(table_font_size="12px").as_latex())
-    return text.replace("<", r"\textless{}").replace(">", r"\textgreater{}")
+    text = text.replace("<", r"\textless{}").replace(">", r"\textgreater{}")
+    return text.replace("\\\\\n[", "\\\\\n{}[")  # else it were an argument of the line break
 
 
 def docx(sheet: Content, path: str | os.PathLike[str]) -> None:
@@ -72,7 +73,8 @@ def _great_table(sheet: Content, told: Callable[[str], str] = str) -> Any:
     mark = "pymer4-" + hashlib.sha256(repr(sheet).encode()).hexdigest()[:10]
     table = great_tables.GT(cells, rowname_col="1", groupname_col="0", id=mark)
     table = table.tab_header(told(sheet.title), told("; ".join(sheet.facts))).cols_align("right", columns=names[2:])
-    table = table.cols_label(dict(zip(names[2:], map(told, sheet.columns), strict=True)))
+    labels = [told(label).replace("{{", f"{{{JOINT}{{") for label in sheet.columns]  # else they were units
+    table = table.cols_label(dict(zip(names[2:], labels, strict=True)))
     for note in sheet.notes:
         table = table.tab_source_note(told(note))
     return table

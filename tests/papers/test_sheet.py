@@ -14,7 +14,7 @@ import pytest
 from pymer4.errors import FileError, MissingLibrary, OptionError
 from pymer4.papers.content import Part
 from pymer4.papers.numbers import number, p_value, share
-from pymer4.papers.plain import SYMBOLS
+from pymer4.papers.plain import JOINT, SYMBOLS
 from pymer4.papers.sheet import Sheet
 
 ODD = [
@@ -32,7 +32,7 @@ ODD = [
 def sheet() -> Sheet:
     rows = tuple((name, "−1.2", "[−2.0, 3]") for name in ODD)
     return Sheet(
-        ODD[0], (ODD[3],), ("Estimate", "95 % CI"), (Part(ODD[1], rows), Part("Fit", (("N", "3"),))), (ODD[1],)
+        ODD[0], (ODD[3],), ("Estimate", "{{x}} %"), (Part(ODD[1], rows), Part("Fit", (("N", "3"),))), (*ODD[-2:],)
     )
 
 
@@ -69,6 +69,8 @@ def expected(sheet: Sheet) -> list[list[str]]:
 def test_html_gives_the_cells_back(sheet, way):
     page = Cells(getattr(sheet, way)())
     assert [row for row in page.rows if len(row) == 3][-len(ODD) - 1 :] == expected(sheet)
+    heads = [row for row in page.rows if "Estimate" in row]
+    assert [head.replace(JOINT, "") for head in heads[0]] == ["", *sheet.columns]
     assert not page.tags & {"script", "b"} - ({"b"} if way == "_repr_html_" else set())
 
 
@@ -82,9 +84,9 @@ def test_the_style_of_a_notebook_touches_nothing_else(sheet):
 def plain_latex(text: str) -> str:
     """Return what LaTeX prints of a line of text."""
     names = {"textbackslash": "\\", "textasciitilde": "~", "textasciicircum": "^", "textless": "<", "textgreater": ">"}
-    names |= {"textbar": "|", "textquotedbl": '"'}
+    names |= {"textbar": "|", "char34": '"'}
     text = re.sub(r"\\(\w+)\{\}", lambda found: names[found[1]], text)
-    for sign, code in SYMBOLS.items():
+    for sign, code in SYMBOLS.items() - {(JOINT, "")}:
         text = text.replace(code, sign)
     return re.sub(r"\\([&%$#_{}])", r"\1", text.removeprefix("{}"))
 
@@ -94,6 +96,7 @@ def test_latex_gives_the_cells_back(sheet, way):
     text = getattr(sheet, way)()
     rows = [re.split(r" (?<!\\)& ", line.removesuffix(r" \\")) for line in text.splitlines() if line.endswith(r"] \\")]
     assert [[plain_latex(cell) for cell in row] for row in rows] == expected(sheet)[: len(ODD)]
+    assert r"\{\{x\}\} \%" in text and not re.search(r"\\\\\s+\[", text)
     assert text.count(r"\begin{") == text.count(r"\end{") and text.isascii() == ("ü" not in text)
 
 
@@ -115,7 +118,7 @@ def test_word_gives_the_cells_back(sheet, tmp_path):
     document = docx.Document(str(path))
     rows = [[cell.text for cell in row.cells] for row in document.tables[0].rows]
     assert [row for row in rows if row[1] and row[0]] == expected(sheet)
-    assert [each.text for each in document.paragraphs] == [ODD[0], ODD[3], ODD[1]]
+    assert [each.text for each in document.paragraphs] == [ODD[0], ODD[3], *ODD[-2:]]
     assert os.listdir(tmp_path) == ["table.docx"]
 
 
