@@ -103,6 +103,6 @@ def _of_rows(sums: Rows, outcomes: Outcomes, at: Evaluation) -> Array:
             B = left[:, stack.slots]
             N = at.rest_inverse[g, stack.flat].reshape(stack.count, stack.size, stack.size)
             U = (B.reshape(R, stack.count, stack.size).transpose(1, 0, 2) @ N).transpose(1, 0, 2).reshape(R, -1)
-            out[g, :, :p] -= U @ solved.B[g, ..., :p].reshape(-1, p)
+            out[g, :, :p] -= U @ solved.B[g, ..., :p].reshape(stack.count * stack.size, p)
             out[g, :, p] -= (U * B).sum(axis=1)
     return out

@@ -97,7 +97,7 @@ def constant_terms(design: Design, known: Cases, within: np.ndarray) -> np.ndarr
     found = np.ones((len(known.missing), design.X.shape[1]), dtype=bool)
     for c, missing in enumerate(known.missing):
         of = case(design, missing)
-        if not of.flag:
+        if of.told.any():
             found[c, of.told] = untestable(of.design.X, within[of.rows])[of.own]
     return found[known.of]
 

@@ -168,6 +168,13 @@ def test_the_outcome_of_the_formula_need_not_be_there():
         without.fit()
 
 
+def test_a_model_without_coefficients_has_variances():
+    model = fitted("y ~ 0 + (x || g) + (1 | h)", trial(), control=TIGHT)
+    many = model.fit_many(["y", "s", "o"], permute=2)
+    assert many.terms == () and many.table.empty and len(repr(many).splitlines()) > 1
+    np.testing.assert_allclose(many.variances["Var"][:4], model.ranef_var["Var"], rtol=1e-4)
+
+
 def test_an_offset_is_known():
     frame = trial()
     many = Lmer("y ~ x + offset(o) + (1 | g)", frame).fit_many(["y", "s"])
