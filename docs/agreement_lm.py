@@ -57,8 +57,8 @@ def compared() -> pd.DataFrame:
     frame, rows = data(), []
     for (formula, weighted, kind), theirs in _asked(frame).items():
         model = Lm(formula, frame)
-        how = {"robust": False if kind == "iid" else kind, "n_lags": 2}
-        how |= {"cluster": "family"} if kind == "cluster" else {}
+        how = {"robust": False if kind == "iid" else kind}
+        how |= {"hac": {"n_lags": 2}, "cluster": {"cluster": "family"}}.get(kind, {})
         model.fit(**how, weights=frame["w"] if weighted else None, summarize=False)
         table = model.coefs
         ours = np.r_[table["Estimate"], table["SE"], table["P-val"], model.AIC, model.logLike]

@@ -84,22 +84,33 @@ def compared() -> pd.DataFrame:
     rows = []
     for (place, what, adjust), theirs in _asked().items():
         fit = FITS[place]
-        model = Lm(fit.formula, load_dataset(fit.data), family=fit.family or "gaussian")
-        model.fit(summarize=False)
         contrasts = None if what == "means" else what
-        found = model.emmeans(fit.specs, fit.by or None, contrasts=contrasts, adjust=adjust, type="link")
+        found = _fitted(fit).emmeans(fit.specs, fit.by or None, contrasts=contrasts, adjust=adjust, type="link")
         table = found[0 if contrasts is None else 1]
         ends = [name for name in table if name.endswith("_ci")]
         numbers = table[["Estimate", "SE", *(["DF"] if contrasts is None else [*ends, "P-val"])]].to_numpy(dtype=float)
-        apart = np.abs(numbers - theirs.reshape(numbers.shape[1], -1).T)
-        scale = np.nanmax(np.abs(numbers[:, :2]))
+        with np.errstate(invalid="ignore"):
+            apart = np.abs(numbers - theirs.reshape(numbers.shape[1], -1).T)
+        scale = _largest(np.abs(numbers[:, :2]))
         row = {"data": fit.data, "formula": fit.in_r, "quantity": what, "adjust": adjust if contrasts else ""}
-        row |= {"estimates, SE": np.nanmax(apart[:, :2]) / scale}
+        row |= {"estimates, SE": _largest(apart[:, :2]) / scale}
         if contrasts is not None:
             reach = (numbers[:, 3] - numbers[:, 2])[:, None]
-            row |= {"limits": np.nanmax(apart[:, 2:4] / reach), "p": np.nanmax(apart[:, 4])}
+            row |= {"limits": _largest(apart[:, 2:4] / reach), "p": _largest(apart[:, 4])}
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _largest(numbers: np.ndarray) -> float:
+    """Return the largest number, NaN where there is none."""
+    return np.fmax.reduce(numbers, axis=None)
+
+
+@cache
+def _fitted(fit: Fit) -> Lm:
+    model = Lm(fit.formula, load_dataset(fit.data), family=fit.family or "gaussian")
+    model.fit(summarize=False)
+    return model
 
 
 def _asked() -> dict[tuple[int, str, str], np.ndarray]:
