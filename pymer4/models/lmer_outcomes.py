@@ -36,6 +36,7 @@ from pymer4.fit.mixed_many import (
 from pymer4.fit.mixed_terms import Bar, Unsuited
 from pymer4.infer.adjust import OF_P
 from pymer4.infer.many import Shuffled, Statistic, constant_terms
+from pymer4.infer.resample import counted
 from pymer4.models.lmer_arrays import mixed_design
 from pymer4.models.lmer_options import Engine, LmerOptions
 from pymer4.models.many_cache import Cache, digest
@@ -107,11 +108,15 @@ class InR:
                 weights=weights,
                 offset=self.data.offset,
             ).value
-        except RError:
+        except RError as error:
             if whole:
                 raise
-            found.flags[:] |= LOST  # what R stops at for want of rows does not stop the other outcomes
+            # What R stops at for want of rows does not stop the other outcomes.
+            issue(f"R fitted none of {Y.shape[1]} outcomes with {len(of.rows)} rows: {error.message}", ModelWarning)
+            found.flags[:] |= LOST
             return found
+        if any(told["reasons"]):
+            issue(f"R could not fit {counted(filter(None, told['reasons']), Y.shape[1])}", ModelWarning)
         values, k = told["values"], int(of.kept.sum())
         b, se, df, variances, rest = np.split(values, [k, 2 * k, 3 * k, 3 * k + v], axis=1)
         for name, part in (("b", b), ("se", se), ("df", df)):
@@ -242,7 +247,7 @@ def _cache(asked: Asked, run: Run, options: LmerOptions, within: np.ndarray) -> 
         "outcomes": digest([run.Y, run.cases.missing, run.cases.weights]),
         "settings": digest(settings),
     }
-    return Cache(asked.cache, marks, asked.seed)
+    return Cache(asked.cache, marks, asked.seed if asked.permute else None)
 
 
 def variance_names(design: MixedDesign) -> tuple[tuple[str, ...], tuple[str, ...]]:
