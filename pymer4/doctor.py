@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
-from pymer4.errors import items, shown
+from pymer4.errors import items, shown, truth
 from pymer4.rbridge import machine
 
 __all__ = ["Check", "checks", "main", "table"]
@@ -211,7 +211,11 @@ def main(as_json: bool = False) -> int:
 
     Returns:
         The exit status: 0 where nothing needs mending, else 1.
+
+    Raises:
+        OptionError: `as_json` is neither True nor False.
     """
+    as_json = truth("as_json", as_json)
     found = list(checks())
     is_well = not any(check.remedy for check in found)
     told = {"ok": is_well, "checks": [asdict(check) for check in found]}

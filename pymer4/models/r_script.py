@@ -210,19 +210,23 @@ def write(path: Path, script: Script) -> None:
     """
     csv = path.with_suffix(".csv")
     text, content = script.written(path.name, csv.name)
-    if csv.exists() and not path.exists():
-        raise FileError(f"{csv} is there, and {path.name} is not: it may be your data. Choose another name.")
-    before = csv.read_bytes() if csv.exists() else None
     fresh = [path.with_name(f"{each.name}.{os.getpid()}.new") for each in (csv, path)]
     try:
+        before = csv.read_bytes() if csv.exists() else None
+        if before is not None and not path.exists():
+            raise FileError(f"{csv} is there, and {path.name} is not: it may be your data. Choose another name.")
         for each, bytes_ in zip(fresh, (content, text.encode()), strict=True):
-            each.write_bytes(bytes_)
+            each.unlink(missing_ok=True)  # what lies there may be somebody's link
+            with open(each, "xb") as file:
+                file.write(bytes_)
         os.replace(fresh[0], csv)
         try:
             os.replace(fresh[1], path)
-        except OSError:
+        except BaseException:
             csv.unlink() if before is None else csv.write_bytes(before)
             raise
+    except FileError:
+        raise
     except OSError as error:
         raise FileError(f"{path} can't be written: {error.strerror or error}. What was there is unharmed.") from error
     finally:

@@ -237,7 +237,12 @@ def test_paths_that_are_refused(tmp_path):
     with pytest.raises(NotFittedError):
         model.to_r(tmp_path / "model.R")
     model.fit(summarize=False)
-    for path, error in ((1, OptionError), ("model.txt", OptionError), (tmp_path / "no" / "m.R", MissingFileError)):
+    for path, error in (
+        (1, OptionError),
+        ("model.txt", OptionError),
+        (tmp_path / "no" / "m.R", MissingFileError),
+        (tmp_path / f"{'x' * 300}.R", FileError),
+    ):
         with pytest.raises(error):
             model.to_r(path)
     (tmp_path / "model.csv").write_text("mine")
