@@ -50,7 +50,7 @@ def _columns(model: Any, digits: int) -> dict[str, list[str]]:
             f"{number(b, digits)} {interval(lower, upper, digits)}" for b, lower, upper in odds
         ]
     if tables.DF in model.coefs:
-        whole = has_whole_df(rows)
+        whole = has_whole_df(model, rows)
         found["df"] = ["" if row.df is None else degrees(row.df, whole) for row in rows]
     letter = "z" if statistic_of(model.coefs) == tables.Z_STAT else "t"
     return found | {letter: [number(row.statistic, digits) for row in rows], "p": [p_value(row.p) for row in rows]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -87,9 +88,10 @@ def tested(model: Any) -> list[Tested]:
     return found
 
 
-def has_whole_df(rows: Sequence[Tested]) -> bool:
-    """Return whether all degrees of freedom of a table are whole numbers, but for rounding."""
-    return all(row.df is None or abs(row.df - round(row.df)) < 1e-9 for row in rows if row.df is None or row.df < 1e300)
+def has_whole_df(model: Any, rows: Sequence[Tested]) -> bool:
+    """Return whether df are counted, and not estimated: those of a mixed model may come near a whole number."""
+    counted = [row.df for row in rows if row.df is not None and math.isfinite(row.df)]
+    return not hasattr(model, "ranef_var") and all(abs(df - round(df)) < 1e-9 for df in counted)
 
 
 def listed(texts: Iterable[Any]) -> str:
@@ -258,16 +260,15 @@ def report(model: Any, digits: int) -> str:
     story, rows = model._story(), tested(model)
     terms = model._term_names()
     predictors = f" from {listed(terms)}" if terms else " from no predictor"
-    article = "an" if story.what[0] in "aeiou" else "a"
     n, given = model.nobs, len(model.fits)
-    left_out = f"{given - n:,} of {given:,} rows were left out, for missing values." if n < given else ""
+    left_out = f"{given - n:,} of {given:,} rows were left out." if n < given else ""
     groups = "; ".join(f"{name}: {size:,} groups" for name, size in (getattr(model, "grps", None) or {}).items())
     first = (
-        f"We fitted {article} {story.what} predicting {model._outcome()[0]}{predictors}{story.random}, to {n:,} "
+        f"We fitted a {story.what} predicting {model._outcome()[0]}{predictors}{story.random}, to {n:,} "
         f"observations{f' ({groups})' if groups else ''}."
     )
     effects = [row for row in rows if row.term not in INTERCEPTS] or rows
-    whole, options = has_whole_df(rows), model._options
+    whole, options = has_whole_df(model, rows), model._options
     kind = "permutation " if options.permute else "bootstrap " if options.conf_int == "boot" else ""
     told = [_effect(row, model, digits, whole, kind, story.estimate) for row in effects]
     warned = [" ".join(text.split()) for text in model.warnings]

@@ -172,7 +172,7 @@ def test_the_paragraph_of_a_linear_mixed_model():
     ("nested", ["random intercepts by cask:batch and random intercepts by batch"]),
     ("weighted", ["Weights: w.", "Offset: o."]),
     ("offset term", ["predicting y from x, with", "Offset: o, by offset() in the formula."]),
-    ("holes", ["rows were left out, for missing values."]),
+    ("holes", [" of 240 rows were left out."]),
     ("aliased", ["The fit warned: ", "Left out, since other terms add up to them"]),
 ])  # fmt: skip
 def test_the_paragraph_of_other_mixed_models(name, texts):
