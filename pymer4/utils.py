@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import os
 from importlib import resources
 from typing import Any
@@ -11,7 +12,7 @@ import pandas as pd
 
 from pymer4 import tables
 from pymer4.data.contrasts import R2con, con2R
-from pymer4.errors import OptionError, shown
+from pymer4.errors import OptionError, shown, truth
 from pymer4.models import reporting
 from pymer4.models.base import Model
 from pymer4.statistics.psd import isPSD, nearestPSD
@@ -55,7 +56,7 @@ def result_to_table(
 
     Raises:
         NotFittedError: before `fit()`.
-        OptionError: what is no model.
+        OptionError: what is no model, or an argument of another type.
 
     Examples:
         >>> from pymer4 import Lm, load_dataset
@@ -68,8 +69,13 @@ def result_to_table(
     if not isinstance(model, Model):
         raise OptionError(f"model={shown(model)} is no model. Give an Lmer, an Lm or an Lm2 that is fitted.")
     model._require_fit("result_to_table()")
-    coefs = tables.rounded(model.coefs) if round else model.coefs
-    if drop_intercept:
+    for argument, value in (("iv_name", iv_name), ("pval_text", pval_text)):
+        if not isinstance(value, str):
+            raise OptionError(f"{argument}={shown(value)} has to be text.")
+    if not isinstance(pval_thresh, numbers.Real):
+        raise OptionError(f"pval_thresh={shown(pval_thresh)} has to be a number, such as 0.001.")
+    coefs = tables.rounded(model.coefs) if truth("round", round) else model.coefs
+    if truth("drop_intercept", drop_intercept):
         coefs = coefs.drop(index=[name for name in reporting.INTERCEPTS if name in coefs.index])
     lower, upper = tables.limit_columns(model._options.conf_level)
     p = coefs[tables.PERM_P_VAL if tables.PERM_P_VAL in coefs else tables.P_VAL]

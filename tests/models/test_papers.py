@@ -334,3 +334,11 @@ def test_the_table_of_the_07_line_of_other_fits():
         result_to_table(Lm("y ~ x", trial()))
     with pytest.raises(OptionError, match="is no model"):
         result_to_table("model")
+
+
+@pytest.mark.parametrize("given", [
+    {"drop_intercept": "no"}, {"iv_name": {3}}, {"round": [1]}, {"pval_text": None}, {"pval_thresh": "0.1"},
+])  # fmt: skip
+def test_arguments_of_the_07_line_are_checked(given):
+    with pytest.raises(OptionError, match=f"{next(iter(given))}="):
+        result_to_table(lm(), **given)
