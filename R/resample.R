@@ -144,14 +144,14 @@ linear_refitter <- function(model) {
 
 # lme4 writes into the vectors that a deviance function is made of: this one gets copies. Another design may be given, and
 # what is `known` of the outcome is taken off.
-own_deviance <- function(model, REML = lme4::isREML(model), X = lme4::getME(model, "X"), known = 0) {
+own_deviance <- function(model, X = lme4::getME(model, "X"), known = 0) {
   terms <- lme4::getME(model, c("Zt", "Lambdat", "Lind", "theta", "lower", "flist", "cnms", "Gp"))
   terms$theta <- terms$theta + 0
   for (name in c("upper", "reCovs")) terms[[name]] <- attr(model, name)
   terms$Lambdat@x <- terms$Lambdat@x + 0
   frame <- model@frame
   frame[[1]] <- frame[[1]] - known
-  lme4::mkLmerDevfun(frame, X + 0, terms, REML = REML)
+  lme4::mkLmerDevfun(frame, X + 0, terms, REML = lme4::isREML(model))
 }
 
 # The same function without the look-up of its two pointers, a third of what a call takes for a small model.
