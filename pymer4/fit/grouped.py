@@ -28,11 +28,9 @@ class GroupedFit:
         dispersion: residual variances, shape (G,); 1 where a family has none; NaN where n = p.
         fitted: shape (n,).
         residuals: shape (n,), in the order of the rows given; deviance residuals of generalized models.
-        rss: weighted sums of squared residuals, shape (G,); deviances of generalized models.
-        tss: weighted sums of squares of the outcome, about its mean with an intercept, shape (G,); NaN for generalized
-            models.
-        rsquared: as R's `summary.lm`, of the outcome less the offset, shape (G,); NaN for generalized models and where
-            the outcome does not vary.
+        rss: sums of squared residuals, shape (G,); deviances of generalized models.
+        tss: sums of squares of the outcome, about its mean with an intercept, shape (G,); NaN for generalized models.
+        rsquared: as R's `summary.lm`, shape (G,); NaN for generalized models and where the outcome does not vary.
         rsquared_adj: likewise; NaN where n = p.
         n: rows, shape (G,).
         df_resid: n − p, shape (G,).
@@ -83,9 +81,7 @@ def grouped_least_squares(
     y: Array,
     codes: Array,
     n_groups: int,
-    weights: Array | None = None,
     has_intercept: bool = True,
-    offset: Array | None = None,
 ) -> GroupedFit:
     """Fit a linear model to each group of rows.
 
@@ -94,9 +90,7 @@ def grouped_least_squares(
         y: outcome, shape (n,).
         codes: group of each row, 0 to G − 1, shape (n,).
         n_groups: G.
-        weights: shape (n,), above 0.
         has_intercept: whether the formula has an intercept, which R² is then measured from.
-        offset: shape (n,).
 
     Returns:
         The fits. A group whose columns depend on one another by the rule of `independent_columns` has none.
@@ -111,35 +105,30 @@ def grouped_least_squares(
     order, rows = np.argsort(codes, kind="stable"), Rows(np.bincount(codes, minlength=n_groups))
     n, p = X.shape
     design, outcome = X[order].T, y[order]
-    free = outcome if offset is None else outcome - offset[order]
-    w = np.ones(n) if weights is None else weights[order]
-    R, z, independent = rows.triangles(design, free, w, ALIAS_TOLERANCE)
+    R, z, independent = rows.triangles(design, outcome, ALIAS_TOLERANCE)
     reason = np.where(rows.sizes < p, TOO_FEW, np.where(independent, OK, SINGULAR))
     sound = reason == OK
     b = np.where(sound[:, None], back_solved(R, z), np.nan)
     around = rows.predicted(design, b)
-    residuals = free - around
-    rss, df = rows.sums(w * residuals**2), rows.sizes - p
-    total = rows.sums(w)
+    residuals = outcome - around
+    rss, df = rows.sums(residuals**2), rows.sizes - p
     center, middle = np.zeros((2, n))
     if has_intercept:
         with np.errstate(invalid="ignore", divide="ignore"):
-            center, middle = (rows.spread(rows.sums(w * v) / total) for v in (free, around))
-    tss = np.where(sound, rows.sums(w * (free - center) ** 2), np.nan)
-    explained = rows.sums(w * (around - middle) ** 2)
+            center, middle = (rows.spread(rows.sums(v) / rows.sizes) for v in (outcome, around))
+    tss = np.where(sound, rows.sums((outcome - center) ** 2), np.nan)
+    explained = rows.sums((around - middle) ** 2)
     with np.errstate(invalid="ignore", divide="ignore"):
         r2 = np.full(n_groups, 0.0) if p == int(has_intercept) else explained / (explained + rss)
-        r2 = np.where(sound & (tss > 1e-24 * rows.sums(w * free**2)), r2, np.nan)
+        r2 = np.where(sound & (tss > 1e-24 * rows.sums(outcome**2)), r2, np.nan)
         r2_adj = 1 - (1 - r2) * (rows.sizes - has_intercept) / np.where(df > 0, df, np.nan)
-        log_likelihood = 0.5 * (
-            rows.sums(np.log(w)) - rows.sizes * (np.log(2 * np.pi) + 1 - np.log(rows.sizes) + np.log(rss))
-        )
+        log_likelihood = -0.5 * rows.sizes * (np.log(2 * np.pi) + 1 - np.log(rows.sizes) + np.log(rss))
         dispersion = rss / np.where(df > 0, df, np.nan)
     return GroupedFit(
         b=b,
         unscaled=np.where(sound[:, None], inverse_diagonals(R), np.nan),
         dispersion=dispersion,
-        fitted=_back(order, around + (outcome - free)),
+        fitted=_back(order, around),
         residuals=_back(order, residuals),
         rss=np.where(sound, rss, np.nan),
         tss=tss,
@@ -166,7 +155,6 @@ def grouped_generalized(
     link: str,
     weights: Array | None = None,
     has_intercept: bool = True,
-    offset: Array | None = None,
 ) -> GroupedFit:
     """Fit a generalized linear model to each group of rows.
 
@@ -180,15 +168,14 @@ def grouped_generalized(
     n, p = X.shape
     design, outcome = X[order].T, y[order]
     w = np.ones(n) if weights is None else weights[order]
-    fixed = np.zeros(n) if offset is None else offset[order]
-    independent = rows.triangles(design, outcome, np.ones(n), GLM_TOLERANCE)[2]
+    independent = rows.triangles(design, outcome, GLM_TOLERANCE)[2]
     reason = np.where(rows.sizes < p, TOO_FEW, np.where(independent, OK, SINGULAR))
     law = None if family == "nbinom" else distribution(family)
     b, unscaled = np.full((2, n_groups, p), np.nan)
     rested, separated = np.zeros((2, n_groups), dtype=bool)
     if law is not None:
         ok, there = reason == OK, rows.spread(reason == OK)
-        own = {"y": outcome[there], "weights": w[there], "offset": fixed[there], "design": design[:, there]}
+        own = {"y": outcome[there], "weights": w[there], "offset": np.zeros(there.sum()), "design": design[:, there]}
         system = Groups(
             law=law, link=link_function(link), places=np.arange(ok.sum()), groups=Rows(rows.sizes[ok]), **own
         )
@@ -201,7 +188,7 @@ def grouped_generalized(
     for g in np.flatnonzero((reason == OK) & ~rested):
         here = places[g]
         try:
-            fit = generalized(design[:, here].T, outcome[here], family, link, w[here], fixed[here])
+            fit = generalized(design[:, here].T, outcome[here], family, link, w[here])
         except DataError:
             reason[g] = UNFITTED
             continue
@@ -209,7 +196,7 @@ def grouped_generalized(
         laws[g] = distribution(family, fit.theta)
     sound = reason == OK
     b[~sound], unscaled[~sound] = np.nan, np.nan
-    eta = rows.predicted(design, b) + fixed
+    eta = rows.predicted(design, b)
     mu, deviances, pearson = np.full((3, n), np.nan)
     log_likelihood = np.full(n_groups, np.nan)
     for g in np.flatnonzero(sound):

@@ -124,7 +124,7 @@ def factor(X: np.ndarray, weights: np.ndarray | None = None, tol: float = ALIAS_
     return Factor(R, _independent(R, tol))
 
 
-def independent_columns(X: np.ndarray, weights: np.ndarray | None = None, tol: float = ALIAS_TOLERANCE) -> np.ndarray:
+def independent_columns(X: np.ndarray, tol: float = ALIAS_TOLERANCE) -> np.ndarray:
     """Return which columns R's `lm` would keep; the others are combinations of those before them.
 
     Columns are taken in order. One is dropped where what is left of it, once the columns kept so far are
@@ -132,7 +132,6 @@ def independent_columns(X: np.ndarray, weights: np.ndarray | None = None, tol: f
 
     Args:
         X: design, shape (n, p).
-        weights: shape (n,), above 0; None for equal ones.
         tol: R's `lm` takes 1e-7, its `glm` 1e-11.
 
     Returns:
@@ -143,7 +142,7 @@ def independent_columns(X: np.ndarray, weights: np.ndarray | None = None, tol: f
         >>> independent_columns(np.column_stack([np.ones(4), x, 2 * x - 1, x**2])).tolist()
         [True, True, False, True]
     """
-    return factor(X, weights, tol).kept
+    return factor(X, tol=tol).kept
 
 
 def least_squares(

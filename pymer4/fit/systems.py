@@ -150,13 +150,13 @@ class Rows:
         """Return values of groups, shape (..., G), for each row, shape (..., n)."""
         return np.repeat(values, self.sizes, axis=-1)
 
-    def triangles(self, design: Array, outcome: Array, w: Array, tol: float) -> tuple[Array, Array, Array]:
+    def triangles(self, design: Array, y: Array, tol: float, w: Array | float = 1.0) -> tuple[Array, Array, Array]:
         """Return triangles R of sqrt(W) X, shape (G, p, p), z = Q' sqrt(W) y, shape (G, p), and what is independent.
 
         The design is X', shape (p, n); `tol` is that of `linear.independent_columns`.
         """
         p, G = len(design), len(self.sizes)
-        left = np.sqrt(w) * np.vstack([design, outcome])
+        left = np.sqrt(w) * np.vstack([design, y])
         whole = self.sums(left[:p] ** 2)
         R, z, independent = np.zeros((G, p, p)), np.zeros((G, p)), np.ones(G, dtype=bool)
         for j in range(p):
@@ -217,5 +217,5 @@ class Groups(System):
         return self.groups.predicted(self.design, c) + self.offset
 
     def solved(self, working: Array, target: Array, slack: Array | None) -> tuple[Array, Array, Array, Array]:
-        R, z, independent = self.groups.triangles(self.design, target, working, GLM_TOLERANCE)
+        R, z, independent = self.groups.triangles(self.design, target, GLM_TOLERANCE, working)
         return back_solved(R, z), (z**2).sum(axis=1), R, independent

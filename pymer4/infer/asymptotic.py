@@ -27,7 +27,7 @@ class Inference:
         lower: lower limits, shape (k,).
         upper: upper limits, shape (k,).
         p: p-values, shape (k,).
-        statistic: (estimate − null) / se, shape (k,).
+        statistic: estimate / se, shape (k,).
         n: draws that were used, shape (k,); None without draws.
     """
 
@@ -44,12 +44,10 @@ def asymptotic(
     se: np.ndarray,
     df: float | np.ndarray = np.inf,
     level: float = 0.95,
-    null: float | np.ndarray = 0.0,
-    alternative: Alternative = "two-sided",
 ) -> Inference:
     """Return t tests and limits of estimates, shape (k,), or normal ones where df is infinite.
 
-    A df of NaN or 0 leaves limits and p missing; with `"greater"` or `"less"` one of the limits is infinite.
+    A df of NaN or 0 leaves limits and p missing.
 
     Examples:
         >>> found = asymptotic(np.array([2.0]), np.array([1.0]), df=10)
@@ -57,11 +55,11 @@ def asymptotic(
         ([0.0734], [-0.228])
     """
     b, se = np.asarray(b, dtype=float), np.asarray(se, dtype=float)
-    statistic = t_statistic(b, se, null)
-    return Inference(se, *limits(b, se, df, level, alternative), p_value(statistic, df, alternative), statistic)
+    statistic = t_statistic(b, se)
+    return Inference(se, *limits(b, se, df, level), p_value(statistic, df), statistic)
 
 
-def t_statistic(b: np.ndarray, se: np.ndarray, null: float | np.ndarray) -> np.ndarray:
+def t_statistic(b: np.ndarray, se: np.ndarray, null: float | np.ndarray = 0.0) -> np.ndarray:
     """Return (b − null) / se, NaN or infinite where se is 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return (b - null) / se
@@ -70,7 +68,7 @@ def t_statistic(b: np.ndarray, se: np.ndarray, null: float | np.ndarray) -> np.n
 def limits(
     b: np.ndarray, se: np.ndarray, df: float | np.ndarray, level: float, alternative: Alternative = "two-sided"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the limits of estimates; see `asymptotic`."""
+    """Return the limits of estimates, one of them infinite with `"greater"` or `"less"`; see `asymptotic`."""
     t = t_quantile((1 - level) / (2 if alternative == "two-sided" else 1), np.asarray(df, dtype=float))
     return around(b, t * se, alternative)
 

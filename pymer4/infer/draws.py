@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from pymer4.errors import OptionError
-from pymer4.infer.asymptotic import Alternative, Inference
+from pymer4.infer.asymptotic import Alternative, Inference, t_statistic
 
 Interval = Literal["percentile", "basic", "bca"]
 """How limits are taken from bootstrap draws."""
@@ -28,15 +28,14 @@ def from_draws(
     level: float = 0.95,
     kind: Interval = "percentile",
     jackknife: np.ndarray | None = None,
-    null: float | np.ndarray = 0.0,
 ) -> Inference:
     """Return standard errors, limits and p of k estimates from bootstrap draws, (B, k), of which NaN are left out.
 
     Limits are quantiles of the draws by `quantiles`, or reflected in the estimate (`basic`), or at levels that mend
     bias and skewness (`bca`; Efron 1987, JASA 82, 171-185), which takes estimates without each row (or cluster) in
     turn, shape (m, k): their distances from the estimate are the influences, as in `boot::empinf(type="jack")`. p
-    inverts the percentile limits: it is the level at which they would touch the null value,
-    2·min(1 + #{b* ≤ null}, 1 + #{b* ≥ null}) / (n + 1), at most 1. Draws within `TIE` of their standard deviation from
+    inverts the percentile limits: it is the level at which they would touch 0,
+    2·min(1 + #{b* ≤ 0}, 1 + #{b* ≥ 0}) / (n + 1), at most 1. Draws within `TIE` of their standard deviation from
     a value are equal to it. All numbers are NaN where there are fewer than two draws; `statistic` has the bootstrap's
     error.
 
@@ -61,9 +60,7 @@ def from_draws(
     if kind == "basic":
         lower, upper = 2 * estimate - upper, 2 * estimate - lower
     se = spread(draws)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        statistic = (estimate - null) / se
-    return Inference(se, lower, upper, inverted_p(draws, null), statistic, n)
+    return Inference(se, lower, upper, inverted_p(draws), t_statistic(estimate, se), n)
 
 
 def quantiles(draws: np.ndarray, shares: np.ndarray) -> np.ndarray:
@@ -116,10 +113,10 @@ def _limits(draws: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return found[:, 0], found[:, 1]
 
 
-def inverted_p(draws: np.ndarray, null: float | np.ndarray = 0.0) -> np.ndarray:
+def inverted_p(draws: np.ndarray) -> np.ndarray:
     """Return the two-sided p that inverts percentile limits, shape (k,); see `from_draws`."""
     n = np.isfinite(draws).sum(axis=0)
-    above = _sides(draws, null)
+    above = _sides(draws, 0.0)
     fewer = 1 + np.minimum((above <= 0).sum(axis=0), (above >= 0).sum(axis=0))
     return np.where(n > 1, np.minimum(1.0, 2 * fewer / (n + 1)), np.nan)
 

@@ -110,7 +110,7 @@ def test_bootstrap_draws_that_are_the_null_value_count_on_both_sides():
     shifted = exact + 1
     for seed in range(10):
         assert inverted_p(rounded(exact, seed))[0] == 1
-        assert inverted_p(rounded(shifted, seed), null=1.0)[0] == 1
+        assert inverted_p(rounded(shifted, seed) - 1.0)[0] == 1
 
 
 def test_bootstrap_draws_that_are_the_estimate_count_by_half():
