@@ -237,11 +237,14 @@ def _fit_into(found: Fits, which: Array, case: Case, blocks: Blocks, Y: Array, w
         start = shared_start(blocks, sums) if len(which) > _SIDE_BY_SIDE else None
         best = optimum(blocks, sums, start)
         there = np.isfinite(best.deviance)
+        found.flags[which[~there]] |= LOST
+        if not there.any():
+            return
         for one in np.flatnonzero(there & ~best.converged):
             again = optimum(blocks, sums.among(np.array([one])), best.theta[one])
             best.theta[one], best.converged[one] = again.theta[0], again.converged[0]
         fit = MixedFit(blocks, sums.among(np.flatnonzero(there)), best.theta[there], best.converged[there])
-        df = fit.coefficient_df() if with_df and there.any() else np.full(fit.b.shape, np.inf)
+        df = fit.coefficient_df() if with_df else np.full(fit.b.shape, np.inf)
     except np.linalg.LinAlgError:
         if len(which) == 1:
             found.flags[which] |= LOST
@@ -249,7 +252,6 @@ def _fit_into(found: Fits, which: Array, case: Case, blocks: Blocks, Y: Array, w
             for one in which:
                 _fit_into(found, one[None], case, blocks, Y, with_df)
         return
-    found.flags[which[~there]] |= LOST
     which, own = which[there], case.own
     cells = np.ix_(which, np.flatnonzero(case.told))
     found.b[cells], found.df[cells] = fit.b[:, own], df[:, own]

@@ -213,6 +213,8 @@ class LmAnswers(LmInference):
             raise OptionError(f"The hypotheses {shown(constraints)} are none: L and c have to hold numbers.")
         if isinstance(constraints, Mapping) and any(real_array(value) is None for value in constraints.values()):
             raise OptionError(f"The hypotheses {shown(constraints)} are none: a coefficient has to be one number.")
+        if isinstance(constraints, (np.ndarray, pd.Series, pd.DataFrame)) and real_array(constraints) is None:
+            raise OptionError("The hypotheses are none: an array of them has to hold numbers.")
         try:
             with np.errstate(divide="ignore", invalid="ignore"):
                 found = patsy.DesignInfo(names).linear_constraint(constraints)

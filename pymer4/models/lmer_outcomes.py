@@ -39,7 +39,7 @@ from pymer4.infer.many import Shuffled, Statistic, constant_terms
 from pymer4.infer.resample import counted
 from pymer4.models.lmer_arrays import mixed_design
 from pymer4.models.lmer_options import Engine, LmerOptions
-from pymer4.models.many_cache import Cache, digest
+from pymer4.models.many_cache import Cache, digest, function_mark
 from pymer4.models.many_result import ManyFits, Told, flag_texts, result
 from pymer4.models.many_runs import Run, run_fits, run_shuffles
 from pymer4.rbridge import bridge
@@ -239,12 +239,12 @@ def _cache(asked: Asked, run: Run, options: LmerOptions, within: np.ndarray) -> 
     if asked.cache is None:
         return None
     bars = [part for bar in run.design.bars for part in (bar.Z, bar.codes)]
-    statistic = getattr(asked.statistic, "__qualname__", asked.statistic)
+    statistic = asked.statistic and function_mark(asked.statistic)
     settings = [asked.engine, options.REML, options.ddf, options.control, asked.permute, statistic]
     settings += [within] if asked.permute else []
     marks = {
         "design": digest([run.design.X, *bars]),
-        "outcomes": digest([run.Y, run.cases.missing, run.cases.weights]),
+        "outcomes": digest([run.Y, run.cases.missing, run.cases.weights, run.cases.of]),
         "settings": digest(settings),
     }
     return Cache(asked.cache, marks, asked.seed if asked.permute else None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import reduce
 
 import numpy as np
@@ -76,24 +76,28 @@ def run_shuffles(run: Run, shuffled: Shuffled, cache: Cache | None) -> Counts:
     """Return what all shuffles came to."""
     spans = shuffled.blocks()
     names = [field.name for field in fields(Counts)]
-    found: dict[int, Counts] = {}
-    done: set[int] = set()
+    starts: list[int] = []
+    found: list[Counts] = []
     for part in cache.kept("shuffles") if cache else ():
-        found[int(part["starts"][0])] = Counts(*(part[name] for name in names))
-        done |= set(part["starts"].tolist())
-    left = spans[[start not in done for start, _ in spans]]
+        starts += part["starts"].tolist()
+        found.append(Counts(*(part[name] for name in names)))
+    left = spans[~np.isin(spans[:, 0], starts)]
     with progress("permutations", len(shuffled.seeds), run.verbose) as advance:
         advance(len(shuffled.seeds) - int((left[:, 1] - left[:, 0]).sum()), 0)
 
         def note(part: list[tuple[int, Counts]]) -> None:
-            starts, counts = [start for start, _ in part], reduce(Counts.__add__, (counts for _, counts in part))
-            found[starts[0]] = counts
+            own, counts = [start for start, _ in part], reduce(Counts.__add__, (counts for _, counts in part))
+            starts.extend(own)
+            found.append(counts)
             if cache:
                 arrays = {name: getattr(counts, name) for name in names}
-                cache.keep("shuffles", starts[0], {"starts": np.array(starts), **arrays})
+                cache.keep("shuffles", own[0], {"starts": np.array(own), **arrays})
             advance(len(counts.maxima), 0)
 
         if len(left):
             given = (run.fitter, run.design, run.Y, run.cases, shuffled)
             each_chunk(permuted_some, left, run.n_jobs, *given, note=note)
-    return reduce(Counts.__add__, (found[start] for start in sorted(found)))
+    # A chunk of a run that goes on may reach over shuffles which were done before.
+    ends, counts = dict(spans.tolist()), reduce(Counts.__add__, found)
+    order = np.argsort(np.concatenate([np.arange(start, ends[start]) for start in starts]))
+    return replace(counts, maxima=counts.maxima[order], statistics=counts.statistics[order])

@@ -105,16 +105,18 @@ def test_r_gives_the_numbers_of_the_engine(formula):
 
 
 def test_an_outcome_that_cannot_be_fitted_is_flagged():
-    Y = outcomes(dataset("sleepstudy"), "Reaction", 8)
+    Y = outcomes(dataset("sleepstudy"), "Reaction", 9)
     days = dataset("sleepstudy")["Days"]
     Y[:, 0], Y[:, 1], Y[5, 2], Y[days > 0, 3], Y[10:, 4] = 3.0, np.nan, np.inf, np.nan, np.nan
-    Y[:, 5] = 1 + 2 * days
+    Y[:, 5] = Y[:, 6] = 1 + 2 * days
+    Y[0, 6] = np.nan  # a case of its own
     model = Lmer(SLEEP, dataset("sleepstudy"))
-    with pytest.warns(ModelWarning, match=r"6 of 8 have no fit: constant 1, all missing 1"):
+    with pytest.warns(ModelWarning, match=r"7 of 9 have no fit: constant 1, all missing 1"):
         many = model.fit_many(Y)
-    assert many.flags[:6].tolist() == ["constant", "all missing", "infinite", *["too few rows"] * 2, "not fitted"]
-    assert many.table["Estimate"].isna().tolist() == [True] * 12 + [False] * 4
-    p, adjusted = (many.to_array(name, "Days")[6:] for name in ("P-val", "Adj-P-val"))
+    assert many.flags[:5].tolist() == ["constant", "all missing", "infinite", *["too few rows"] * 2]
+    assert many.flags[5:7].tolist() == ["not fitted"] * 2
+    assert many.table["Estimate"].isna().tolist() == [True] * 14 + [False] * 4
+    p, adjusted = (many.to_array(name, "Days")[7:] for name in ("P-val", "Adj-P-val"))
     np.testing.assert_allclose(adjusted.min(), 2 * p.min())  # a family of two
 
 

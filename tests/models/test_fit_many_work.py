@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -11,10 +12,11 @@ from samples import dataset, fitted, trial
 from test_fit_many import SLEEP, SLEEPING, TIGHT, holes
 
 from pymer4 import Lmer
-from pymer4.errors import ModelWarning, OptionError
+from pymer4.errors import FileError, ModelWarning, OptionError
 from pymer4.infer.many import restricted
 from pymer4.infer.resample import shuffles
 from pymer4.models import many_runs
+from pymer4.models.many_cache import function_mark
 from pymer4.work import seed_stream
 
 pytestmark = [pytest.mark.r, pytest.mark.filterwarnings("ignore::pymer4.errors.ModelWarning")]
@@ -121,6 +123,92 @@ def test_a_folder_of_another_run_is_refused(tmp_path):
     (tmp_path / "letters" / "a.txt").write_text("dear")
     with pytest.raises(OptionError, match="holds other files"):
         model.fit_many(SLEEPING, cache=tmp_path / "letters")
+
+
+def scaled(by: float):
+    return lambda t: by * np.abs(t).max()
+
+
+def by_helper(t: np.ndarray) -> float:
+    return float(helper(t))
+
+
+def helper(t: np.ndarray) -> np.ndarray:
+    return t.max()
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (lambda t: t.max(), lambda t: t.min()),
+        (lambda t: t.max() + 1, lambda t: t.max() + 2),
+        (scaled(1), scaled(2)),
+        (scaled(np.ones(3)), scaled(np.zeros(3))),
+        (lambda t, k=1: k * t.max(), lambda t, k=2: k * t.max()),
+        (partial(np.quantile, q=0.5), partial(np.quantile, q=0.9)),
+        (partial(lambda t, k: k * t.max(), k=1), partial(lambda t, k: k * t.max(), k=2)),
+        (lambda t: [abs(x) for x in t], lambda t: [-x for x in t]),
+    ],
+)
+def test_functions_are_told_apart_by_what_they_do(one, other):
+    assert function_mark(one) == function_mark(one) != function_mark(other) == function_mark(other)
+
+
+def test_a_function_is_known_by_those_that_it_calls(monkeypatch):
+    before = function_mark(by_helper)
+    monkeypatch.setitem(globals(), "helper", lambda t: t.min())
+    assert function_mark(by_helper) != before
+    monkeypatch.setitem(globals(), "helper", (one for one in "ab"))
+    with pytest.raises(OptionError, match="a cache can't tell whether it is the same"):
+        function_mark(by_helper)
+
+
+def test_a_cache_tells_weights_and_statistics_apart(tmp_path):
+    model, (a, b) = sleep(), np.random.default_rng(3).uniform(0.5, 2, (2, 180))
+    model.fit_many(SLEEPING, weights=np.column_stack([a, b, a, a, a]), cache=tmp_path / "w")
+    with pytest.raises(OptionError, match="outcomes differ"):
+        model.fit_many(SLEEPING, weights=np.column_stack([a, b, b, a, a]), cache=tmp_path / "w")
+    given = {"permute": 2, "cache": tmp_path / "s"}
+    model.fit_many(SLEEPING, statistic=lambda t: t.max(), **given)
+    with pytest.raises(OptionError, match="settings differ"):
+        model.fit_many(SLEEPING, statistic=lambda t: t.min(), **given)
+
+
+@pytest.mark.parametrize("name", ["outcomes-*.npz", "run.json"])
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"PK\x03\x04 cut", b"\xff"])
+def test_a_damaged_cache_is_named(tmp_path, name, content):
+    sleep().fit_many(SLEEPING, cache=tmp_path)
+    path = next(tmp_path.glob(name))
+    path.write_bytes(content)
+    with pytest.raises(FileError, match=rf"{path.name} is .*Delete it.* run again"):
+        sleep().fit_many(SLEEPING, cache=tmp_path)
+
+
+def test_shuffles_stand_in_their_order_where_a_chunk_reaches_over_kept_ones(tmp_path, monkeypatch):
+    monkeypatch.setattr("pymer4.infer.many._LARGEST_BLOCK", 1)
+    monkeypatch.setattr(many_runs, "each_chunk", chunks_of(1))
+    given = {"permute": 6, "seed": 4, "statistic": np.max, "cache": tmp_path}
+    whole = sleep().fit_many(SLEEPING, **given)
+    for start in (0, 1, 3, 5):
+        (tmp_path / f"shuffles-{start:09d}.npz").unlink()
+    monkeypatch.setattr(many_runs, "each_chunk", chunks_of(9))
+    for _ in range(2):
+        resumed = sleep().fit_many(SLEEPING, **given)
+        assert len(list(tmp_path.glob("shuffles-*"))) == 3
+        pd.testing.assert_frame_equal(resumed.permuted.maxima, whole.permuted.maxima)
+        np.testing.assert_array_equal(resumed.permuted.null["Days"], whole.permuted.null["Days"])
+
+
+def chunks_of(size: int):
+    """Return an `each_chunk` whose chunks do not hang on time."""
+
+    def each(work, items, n_jobs, *fixed, note):
+        parts = [work(*fixed, items[i : i + size]) for i in range(0, len(items), size)]
+        for part in parts:
+            note(part)
+        return parts
+
+    return each
 
 
 def test_workers_give_the_numbers_of_one_process(capsys):

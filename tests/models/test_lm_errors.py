@@ -155,6 +155,7 @@ KNOWN = "The coefficients are"
         ("x = 1, x = 2", "depend on each other"), ("x = z, z = x", "depend on each other"),
         ("x = 1 / 0", "missing or infinite"), ({"x": None}, "are none"), ({"x": "1"}, "are none"),
         ({"x": 10**400}, "are none"), (10**400, None), ([10**400], None),
+        (np.array([[1j, 0, 0, 0, 0]]), "are none"),
     ],
     ids=lambda value: str(value)[:30],
 )  # fmt: skip
