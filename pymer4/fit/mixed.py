@@ -1,8 +1,8 @@
 """One linear mixed model by its profiled deviance, on the cross-products of its rows (`mixed_blocks`).
 
 Everything is in the columns that were given; theta in lme4's order. Degrees of freedom after Satterthwaite take the
-Jacobian of vcov and the covariance of (theta, sigma) from here, as Kuznetsova, Brockhoff & Christensen (2017, J. Stat.
-Softw. 82(13)) define them.
+Jacobian of vcov and the covariance of (theta, log sigma) from here, as Kuznetsova, Brockhoff & Christensen (2017, J.
+Stat. Softw. 82(13)) define them.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pymer4.fit.mixed_terms import Unsuited
 Array: TypeAlias = np.ndarray
 
 _POSITIVE = 1e-8  # eigenvalue of the Hessian below which a direction tells nothing, as lmerTest has it
+_FLAT = 1e-4  # standard deviation over sigma
 
 
 class MixedFit:
@@ -54,8 +55,8 @@ class MixedFit:
 
     @property
     def singular(self) -> Array:
-        """Return whether an entry of Lambda's diagonal is 0, shape (R,)."""
-        zero = [(np.diagonal(L, axis1=1, axis2=2) == 0).any(axis=1) for L in factors(self.blocks, self.theta)]
+        """Return whether an entry of Lambda's diagonal is as good as 0, as lme4's isSingular has it, shape (R,)."""
+        zero = [(np.diagonal(L, axis1=1, axis2=2) < _FLAT).any(axis=1) for L in factors(self.blocks, self.theta)]
         return np.any(zero, axis=0)
 
     @property
@@ -77,29 +78,34 @@ class MixedFit:
 
     @cached_property
     def parameter_vcov(self) -> Array:
-        """Return the covariance of (theta, sigma), shape (R, m + 1, m + 1), theta of the scaled columns.
+        """Return the covariance of (theta, log sigma), (R, m + 1, m + 1), theta of the scaled columns; NaN if unknown.
 
-        That is 2 H⁻¹, H the Hessian of the deviance in which sigma is not profiled; directions in which it does not
-        rise are left out.
+        That is 2 H⁻¹, H the Hessian of the deviance in which sigma is not profiled. Directions in which it does not
+        rise are left out; to tell them, theta is measured by its own size.
         """
         R, m = self.at.theta.shape
-        df, r2, sigma, g = self.blocks.df, self.at.r2, self.sigma, self.at.r2_gradient
+        df, r2, g = self.blocks.df, self.at.r2, self.at.r2_gradient
         H = np.empty((R, m + 1, m + 1))
         H[:, :m, :m] = self.hessian + (df / r2**2)[:, None, None] * g[:, :, None] * g[:, None, :]
-        H[:, :m, m] = H[:, m, :m] = -2 * g / sigma[:, None] ** 3
-        H[:, m, m] = 4 * df / sigma**2
-        values, vectors = np.linalg.eigh(H)
-        inverse = np.where(values > _POSITIVE, 1 / np.where(values > _POSITIVE, values, 1.0), 0.0)
-        return 2 * np.einsum("rij,rj,rkj->rik", vectors, inverse, vectors)
+        H[:, :m, m] = H[:, m, :m] = -2 * g * (df / r2)[:, None]
+        H[:, m, m] = 4 * df
+        size = np.hstack([np.maximum(1, np.abs(self.at.theta)), np.ones((R, 1))])
+        H *= size[:, :, None] * size[:, None, :]
+        known = np.isfinite(H).all(axis=(1, 2))
+        values, vectors = np.linalg.eigh(np.where(known[:, None, None], H, np.eye(m + 1)))
+        rises = values > np.maximum(_POSITIVE, 1e-13 * values[:, -1:])
+        inverse = np.where(rises, 1 / np.where(rises, values, 1.0), 0.0)
+        V = 2 * np.einsum("rij,rj,rkj->rik", vectors, inverse, vectors) * size[:, :, None] * size[:, None, :]
+        return np.where(known[:, None, None], V, np.nan)
 
     @cached_property
     def jacobian(self) -> Array:
-        """Return the derivatives of vcov by (theta, sigma), shape (R, m + 1, p, p)."""
+        """Return the derivatives of vcov by (theta, log sigma), shape (R, m + 1, p, p)."""
         R, m, p = len(self.sigma), self.blocks.m, self.blocks.p
-        TS = self.blocks.T @ self.at.S_inverse
+        TS = (self.blocks.T @ self.at.S_inverse)[:, None]
         out = np.empty((R, m + 1, p, p))
-        out[:, :m] = np.einsum("rix,rmxz,rjz->rmij", TS, growth(self.at), TS) * self.sigma[:, None, None, None] ** 2
-        out[:, m] = 2 * self.vcov / self.sigma[:, None, None]
+        out[:, :m] = self.sigma[:, None, None, None] ** 2 * (TS @ growth(self.at) @ TS.swapaxes(2, 3))
+        out[:, m] = 2 * self.vcov
         return out
 
     def coefficient_df(self) -> Array:

@@ -17,7 +17,7 @@ import numpy as np
 from pymer4.fit.mixed_blocks import Blocks
 from pymer4.fit.mixed_outcomes import Outcomes
 from pymer4.fit.mixed_rest import Stack
-from pymer4.fit.stacks import inverse, inverse_of_blocks
+from pymer4.fit.stacks import cholesky, inverse, inverse_of_blocks
 
 Array: TypeAlias = np.ndarray
 
@@ -47,12 +47,11 @@ class Evaluation:
     """The deviance of outcomes at thetas, as they stand in `Blocks`: R rows of either, or one that all share.
 
     Attributes:
-        deviance: (RE)ML criterion, shape (R,).
+        deviance: (RE)ML criterion, shape (R,); NaN where a pivot lost too many of its digits.
         logdets: log|V| + log|X'V⁻¹X| under REML, shape (R,).
         r2: the penalized residual sum of squares, shape (R,).
         b: coefficients of the scaled X, shape (R, p).
         S: [X y]'V⁻¹[X y], shape (R, p + 1, p + 1), and the inverse of its part of X.
-        sound: whether every pivot kept enough of its digits, shape (R,).
     """
 
     def __init__(self, blocks: Blocks, outcomes: Outcomes, theta: Array) -> None:
@@ -110,16 +109,16 @@ class Evaluation:
         """Beta, r² and the criterion, from S."""
         blocks, S, p = self.blocks, self.S, self.blocks.p
         XX, Xy = S[:, :p, :p], S[:, :p, p]
-        lower = np.linalg.cholesky(XX) if p else XX
+        lower = cholesky(XX)
         pivots = np.diagonal(lower, axis1=1, axis2=2) ** 2
-        self.S_inverse = np.linalg.inv(XX) if p else XX
+        root = np.linalg.inv(lower) if p else lower
+        self.S_inverse = root.swapaxes(1, 2) @ root
         self.b = np.einsum("rij,rj->ri", self.S_inverse, Xy)
         self.r2 = S[:, p, p] - (self.b * Xy).sum(axis=1)
         kept = pivots / blocks.XX.diagonal()
         total = self.outcomes.total
         least = kept.min(axis=1, initial=1.0)
-        self.sound = (least > PIVOT) & (self.r2 > PIVOT * total)
-        r2 = np.where(self.r2 > PIVOT * total, self.r2, np.nan)
+        r2 = np.where((least > PIVOT) & (self.r2 > PIVOT * total), self.r2, np.nan)
         self.logdets = self.log_first + self.log_rest
         if blocks.reml:
             self.logdets = self.logdets + np.log(pivots).sum(axis=1)

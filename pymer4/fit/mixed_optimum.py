@@ -111,7 +111,8 @@ def _stencil(blocks: Blocks, outcome: Outcomes, theta: Array) -> tuple[Array, Ar
     parts = [Evaluation(blocks, outcome, points[i : i + share]) for i in range(0, len(points), share)]
     gradient = np.concatenate([part.gradient for part in parts])
     H = (gradient[1 : m + 1] - gradient[m + 1 :]) / (2 * steps[:, None])
-    return parts[0].deviance[:1], gradient[:1], ((H + H.T) / 2)[None]
+    known = np.isfinite(H).all()
+    return parts[0].deviance[:1] if known else np.array([np.nan]), gradient[:1], ((H + H.T) / 2)[None]
 
 
 def _descend(blocks: Blocks, outcomes: Outcomes, theta: Array) -> Array:

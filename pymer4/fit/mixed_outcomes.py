@@ -11,7 +11,6 @@ from typing import TypeAlias
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
-from scipy.sparse import csr_array
 
 from pymer4.fit.mixed_blocks import Blocks
 from pymer4.fit.mixed_terms import weighted
@@ -19,6 +18,7 @@ from pymer4.fit.mixed_terms import weighted
 Array: TypeAlias = np.ndarray
 
 _ROUNDING = 1e-24  # share of y'y that is rounding
+_MOMENTS = 2**22  # numbers that `Moments` keeps of a design at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,8 @@ def outcomes(blocks: Blocks, Y: Array) -> Outcomes:
     ZE = np.moveaxis((blocks.first.sparse().T @ E).reshape(q, -1, E.shape[1]), -1, 0)
     products = np.vstack([X.T @ E, np.einsum("nr,nr->r", E, E)]).T
     if blocks.rest is None:
-        return Outcomes(start.T, products, raw, Moments.of(blocks, ZE))
+        few = len(blocks.counts) * ZE.shape[2] ** 2 * blocks.p**2 <= _MOMENTS
+        return Outcomes(start.T, products, raw, Moments.of(blocks, ZE) if few else Rows.of(blocks, ZE, None))
     rest = np.zeros((E.shape[1], blocks.rest.A12.shape[1]))
     for factor_, places in zip(blocks.rest.factors, blocks.rest.slots, strict=True):
         rest[:, places.ravel()] = (factor_.sparse().T @ E).T
@@ -151,36 +152,35 @@ class Moments:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Several factors: products of each level.
+    """Several factors, or many columns: products of each level.
 
     Attributes:
         XX: X'X, shape (p, p).
         A1: of the first factor with [X e], shape (R, q, K, p + 1).
-        A2: of the others, shape (R, Q, p + 1).
-        A12: of the first with the others, shape (q K, Q).
+        A2: of the others, shape (R, Q, p + 1), or None.
         blocks: the design.
     """
 
     XX: Array
     A1: Array
-    A2: Array
-    A12: csr_array
+    A2: Array | None
     blocks: Blocks
 
     @classmethod
-    def of(cls, blocks: Blocks, ZE: Array, rest: Array) -> Rows:
+    def of(cls, blocks: Blocks, ZE: Array, rest: Array | None) -> Rows:
         """Return the products, for those with e: (R, q, K) and (R, Q)."""
-        assert blocks.rest is not None
-        R = len(ZE)
+        R, A2 = len(ZE), None
         A1 = np.concatenate([np.broadcast_to(blocks.AX, (R, *blocks.AX.shape)), ZE[..., None]], axis=-1)
-        A2 = np.concatenate([np.broadcast_to(blocks.rest.AX, (R, *blocks.rest.AX.shape)), rest[..., None]], axis=-1)
-        return cls(blocks.XX, A1, A2, blocks.rest.A12, blocks)
+        if blocks.rest is not None and rest is not None:
+            shared = np.broadcast_to(blocks.rest.AX, (R, *blocks.rest.AX.shape))
+            A2 = np.concatenate([shared, rest[..., None]], axis=-1)
+        return cls(blocks.XX, A1, A2, blocks)
 
     def among(self, keep: Array) -> Rows:
         """Return the products of the outcomes at an index."""
-        return replace(self, A1=self.A1[keep], A2=self.A2[keep])
+        return replace(self, A1=self.A1[keep], A2=None if self.A2 is None else self.A2[keep])
 
-    def eliminated(self, M: Array, products: Array) -> tuple[Array, Array]:
+    def eliminated(self, M: Array, products: Array) -> tuple[Array, Array | None]:
         """Return S and what is left of the other factors' products with [X e]."""
         each = M.transpose(2, 3, 0, 1)[:, self.blocks.distinct]
         MA = each * self.A1 if len(M) == 1 else np.matmul(each, self.A1)
@@ -190,7 +190,9 @@ class Rows:
         S[:, :-1, :-1] = self.XX
         S[:, -1] = S[:, :, -1] = products
         S -= np.matmul(flat.transpose(0, 2, 1), MA.reshape(R, q * K, x))
-        down = self.A12.T @ MA.transpose(1, 2, 0, 3).reshape(q * K, R * x)
+        if self.blocks.rest is None or self.A2 is None:
+            return S, None
+        down = self.blocks.rest.A12.T @ MA.transpose(1, 2, 0, 3).reshape(q * K, R * x)
         return S, self.A2 - down.reshape(-1, R, x).transpose(1, 0, 2)
 
     def pulled(self, omega: Array, U: Array | None) -> Array:
@@ -207,8 +209,9 @@ class Rows:
 
     def left(self, U: Array | None) -> Array:
         """Return Z_i'[X e] of each level less A_12 U, shape (R, q, K, p + 1)."""
-        assert U is not None
+        if self.blocks.rest is None or U is None:
+            return self.A1
         R, Q, x = U.shape
-        across = self.A12 @ U.transpose(1, 0, 2).reshape(Q, R * x)
+        across = self.blocks.rest.A12 @ U.transpose(1, 0, 2).reshape(Q, R * x)
         _, q, K, _ = self.A1.shape
         return self.A1 - across.reshape(q, K, R, x).transpose(2, 0, 1, 3)

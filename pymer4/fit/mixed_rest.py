@@ -111,10 +111,10 @@ class Rest:
             linear = Multiplied.of(A12, K, distinct, n_distinct, stacks)
         return cls(stacks, slots, tuple(factors), A22, A12, AX, linear, (levels, columns, values), starts)
 
-    def by_level(self, mapped: bool = False) -> SparseMap | Multiplied:
-        """Return the map with each level of the first factor by itself, `mapped` whatever it costs."""
+    def by_level(self) -> SparseMap | Multiplied:
+        """Return the map with each level of the first factor by itself."""
         q = self.A12.shape[0] // self.joined[2].shape[1]
-        if isinstance(self.map, Multiplied) and not mapped:
+        if isinstance(self.map, Multiplied):
             return replace(self.map, distinct=np.arange(q), n_distinct=q)
         return SparseMap.of(*self.joined, np.arange(q), q, self.starts, len(self.A22))
 

@@ -87,18 +87,19 @@ def _of_moments(sums: Moments, outcomes: Outcomes, at: Evaluation) -> Array:
 
 def _of_rows(sums: Rows, outcomes: Outcomes, at: Evaluation) -> Array:
     rest = at.blocks.rest
-    assert rest is not None
     R, q, K, x = sums.A1.shape
     p = x - 1
     Ze, flat_X = sums.A1[..., p], sums.A1[0, ..., :p].reshape(q * K, p)
-    across = csr_array(sums.A12.T)
+    across = None if rest is None else csr_array(rest.A12.T)
     out = np.empty((len(at.theta), R, x))
     for g in range(len(at.theta)):
         MZ = np.einsum("qab,rqb->rqa", at.M[:, :, g].transpose(2, 0, 1)[at.blocks.distinct], Ze).reshape(R, q * K)
-        left = sums.A2[..., p] - (across @ MZ.T).T
         out[g] = outcomes.products
         out[g, :, :p] -= MZ @ flat_X
         out[g, :, p] -= (MZ * Ze.reshape(R, -1)).sum(axis=1)
+        if rest is None or sums.A2 is None:
+            continue
+        left = sums.A2[..., p] - (across @ MZ.T).T
         for stack, solved in zip(rest.stacks, at.solved, strict=True):
             B = left[:, stack.slots]
             N = at.rest_inverse[g, stack.flat].reshape(stack.count, stack.size, stack.size)

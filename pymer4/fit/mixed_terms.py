@@ -18,6 +18,8 @@ from pymer4.errors import DataError
 
 Array: TypeAlias = np.ndarray
 
+_ROUNDING = 1e-24  # share of a column's square
+
 
 class Unsuited(DataError):
     """What the deviance engine can't take: the message says why, and that R can."""
@@ -83,11 +85,14 @@ def scaling(X: Array, root: Array | None, centred: bool = True) -> Array:
         return np.zeros((0, 0))
     w = np.full(n, 1 / n) if root is None else root**2 / (root**2).sum()
     constant = np.flatnonzero((X[:1] == X).all(axis=0) & (X[0] != 0))[:1] if centred else []
-    centre = np.zeros(p)
+    centre, square = np.zeros(p), w @ X**2
     if len(constant):
-        centre = w @ X
-        centre[constant] = 0.0
-    length = np.sqrt(np.maximum(w @ (X - centre) ** 2, np.finfo(float).tiny))
+        mean = w @ X
+        left = w @ (X - mean) ** 2
+        varies = left > _ROUNDING * square  # else nothing but rounding would be left
+        varies[constant] = False
+        centre[varies], square[varies] = mean[varies], left[varies]
+    length = np.sqrt(np.where(square > 0, square, 1.0))
     T = np.diag(1 / length)
     if len(constant):
         T[constant, :] -= centre / length / X[0, constant]

@@ -29,7 +29,7 @@ def inverse(D: Array) -> tuple[Array, Array]:
     if k == 3:
         return _inverse_of_three(D)
     moved = np.moveaxis(D, (0, 1), (-2, -1))
-    lower = np.linalg.cholesky(moved)
+    lower = cholesky(moved)
     logdet = 2 * np.log(np.diagonal(lower, axis1=-2, axis2=-1)).sum(axis=-1)
     inverted = np.linalg.inv(moved)
     return np.moveaxis((inverted + np.swapaxes(inverted, -1, -2)) / 2, (-2, -1), (0, 1)), logdet
@@ -53,15 +53,27 @@ def _inverse_of_three(D: Array) -> tuple[Array, Array]:
     return out, np.log(a) + np.log(b) + np.log(c)
 
 
+def cholesky(S: Array) -> Array:
+    """Return lower Cholesky factors of matrices that stand last, (..., s, s), NaN for those not positive definite."""
+    try:
+        return np.linalg.cholesky(S)
+    except np.linalg.LinAlgError:
+        s = S.shape[-1]
+        flat = S.reshape(-1, s, s)
+        if len(flat) == 1:
+            return np.full_like(S, np.nan)
+        return np.stack([cholesky(one) for one in flat]).reshape(S.shape)
+
+
 def inverse_of_blocks(S: Array) -> tuple[Array, Array]:
     """Return inverses and log-determinants of positive definite matrices that stand last: (..., s, s) and (...).
 
-    Raises:
-        LinAlgError: a matrix that is not positive definite.
+    Both are NaN where one is not positive definite.
     """
     s = S.shape[-1]
     if s <= 3:
-        out, logdet = inverse(np.moveaxis(S, (-2, -1), (0, 1)))
+        with np.errstate(invalid="ignore"):
+            out, logdet = inverse(np.moveaxis(S, (-2, -1), (0, 1)))
         return np.moveaxis(out, (0, 1), (-2, -1)), logdet
     flat = S.reshape(-1, s, s)
     out = np.empty_like(flat)
@@ -69,7 +81,8 @@ def inverse_of_blocks(S: Array) -> tuple[Array, Array]:
     for i, block in enumerate(flat):
         factor, info = lapack.dpotrf(block, lower=1, clean=0)
         if info:
-            raise np.linalg.LinAlgError(f"leading minor {info} is not positive")
+            out[i], logdet[i] = np.nan, np.nan
+            continue
         logdet[i] = 2 * np.log(factor.diagonal()).sum()
         out[i], _ = lapack.dpotri(factor, lower=1, overwrite_c=1)
     lower, upper = np.tril_indices(s, -1)

@@ -35,6 +35,8 @@ def certificate(model: LmerState) -> Certificate:
         found = mixed.at(plain, y, theta)
     except (NeedsR, Pymer4Error) as error:
         return Certificate(str(error))
+    if not np.isfinite([here, *found.gradient[0], *found.hessian.ravel()]).all():
+        return Certificate("near this theta the deviance is lost in rounding")
     # Without centring a row of Lambda is that of the scaled columns times one number.
     unit = np.concatenate([np.diagonal(T)[np.triu_indices(len(T))[1]] for T in plain.scales])
     H = found.hessian[0] / np.outer(unit, unit)

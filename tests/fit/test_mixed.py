@@ -9,8 +9,10 @@ from pymer4.fit import mixed
 from pymer4.fit.mixed_blocks import blocks
 from pymer4.fit.mixed_deviance import Evaluation
 from pymer4.fit.mixed_outcomes import outcomes
+from pymer4.fit.mixed_rest import SparseMap
 from pymer4.fit.mixed_scale import factors, given_theta, scaled_theta
 from pymer4.fit.mixed_terms import Bar
+from pymer4.fit.stacks import cholesky, inverse_of_blocks
 
 pytestmark = pytest.mark.numeric
 
@@ -227,7 +229,9 @@ def test_blocks_multiplied_out_are_those_of_the_map():
     Z = np.column_stack([np.ones(600), rng.normal(size=(600, 3))])
     y = rng.normal(size=20)[a] + rng.normal(size=30)[b] + rng.normal(size=600)
     design = blocks(Z, [bar(Z, a), bar(Z[:, :2], b)])
-    both = [design, replace(design, rest=replace(design.rest, map=design.rest.by_level(mapped=True)))]
+    rest, U = design.rest, len(design.counts)
+    mapped = SparseMap.of(*rest.joined, design.distinct, U, rest.starts, len(rest.A22))
+    both = [design, replace(design, rest=replace(rest, map=mapped))]
     assert type(both[0].rest.map) is not type(both[1].rest.map)
     at = [Evaluation(one, outcomes(one, y[:, None]), np.full((2, design.m), 0.3)) for one in both]
     np.testing.assert_allclose(at[0].deviance, at[1].deviance, rtol=1e-12)
@@ -249,3 +253,32 @@ def test_weights_over_twelve_orders_are_right_or_refused():
     dense = Dense(STRUCTURES["slope"], fitted.theta[0], Y[:, 0], weights)
     np.testing.assert_allclose(fitted.deviance[0], dense.deviance, atol=1e-6)
     np.testing.assert_allclose(fitted.b[0], dense.b, rtol=1e-6)
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1e-5, 1e6])
+def test_df_do_not_hang_on_the_unit_of_the_outcome(unit):
+    design = blocks(X, STRUCTURES["slope"])
+    here, there = mixed.fit(design, Y[:, 0]), mixed.fit(design, Y[:, 0] * unit)
+    np.testing.assert_allclose(there.coefficient_df(), here.coefficient_df(), rtol=1e-6)
+
+
+def test_many_columns_take_another_way_to_the_same_numbers(monkeypatch):
+    few = mixed.fit(blocks(X, STRUCTURES["three"], WEIGHTS), Y)
+    monkeypatch.setattr("pymer4.fit.mixed_outcomes._MOMENTS", 0)
+    many = mixed.fit(blocks(X, STRUCTURES["three"], WEIGHTS), Y)
+    np.testing.assert_allclose(many.deviance, few.deviance, rtol=1e-10)
+    np.testing.assert_allclose(many.coefficient_df(), few.coefficient_df(), rtol=1e-5)
+    np.testing.assert_allclose(many.modes()[0], few.modes()[0], atol=1e-6)
+
+
+def test_a_column_that_varies_by_rounding_alone_is_not_centred():
+    Z = np.column_stack([ONE, np.full(N, 2.0)])
+    fitted = mixed.fit(blocks(ONE, [bar(Z, EVEN)]), rng.normal(size=12)[EVEN] + rng.normal(size=N))
+    assert all(np.abs(part).max() < 100 for part in (*fitted.modes(), *fitted.covariances))
+
+
+def test_what_is_not_positive_definite_has_no_deviance():
+    S = np.array([np.eye(5), np.diag([1.0, 1, -1, 1, 1])])
+    inverted, logdet = inverse_of_blocks(S)
+    assert logdet[0] == 0 and np.isnan(logdet[1]) and np.isnan(inverted[1]).all()
+    np.testing.assert_array_equal(np.isnan(cholesky(S)).any(axis=(1, 2)), [False, True])
