@@ -17,6 +17,7 @@ import pandas as pd
 
 from pymer4.data.intake import Intake
 from pymer4.data.mixed_terms import Contrasts, Factor, Numbers, Terms, Variable
+from pymer4.fit.cluster_rows import tells_variances
 from pymer4.fit.linear import independent_columns
 
 
@@ -270,7 +271,7 @@ def _bars(plan: Plan, rows: Rows, n: int) -> tuple[Bar, ...]:
         grouping = groupings[bar.group] = groupings.get(bar.group) or _grouping(bar, rows)
         own = {place: rows.factors[name] for place in bar.terms.in_use if (name := plan.columns[place]) in bar.made}
         Z, names = _matrix(bar.terms, {**rows.variables, **own}, n)
-        if not 1 < len(grouping.levels) <= len(grouping.levels) * Z.shape[1] < n:
+        if not tells_variances(len(grouping.levels), Z.shape[1], n):
             raise NeedsR("one group, or as many groups or effects as rows")
         bars.append(Bar(Z, grouping.codes, grouping.levels, names, bar.group))
     sizes = [len(bar.levels) for bar in bars]

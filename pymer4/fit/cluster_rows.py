@@ -15,6 +15,11 @@ Array: TypeAlias = np.ndarray
 _NUMBERS = 2**22  # that a batch of clusters may take
 
 
+def tells_variances(levels: int, effects: int, n: int) -> bool:
+    """Return whether n rows tell the variances of some effects of so many groups, as lme4's checks have it."""
+    return 1 < levels <= levels * effects < n
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class RandomPart:
     """The nonzero elements of ZΛ, shape (n, q), one of each place: with weights W the outcome varies as W⁻¹ + ZΛΛ'Z'.

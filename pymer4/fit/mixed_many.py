@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from pymer4.fit.cluster_rows import tells_variances
 from pymer4.fit.linear import independent_columns
 from pymer4.fit.mixed import MixedFit
 from pymer4.fit.mixed_blocks import Blocks, blocks
@@ -187,7 +188,7 @@ def case(design: Design, missing: Array) -> Case:
             codes[id(bar.codes)] = inverse.ravel(), len(levels)
     bars = tuple(Bar(bar.Z[rows], *codes[id(bar.codes)]) for bar in design.bars)
     X = design.X[rows]
-    if len(rows) <= p or any(not 1 < bar.levels <= bar.levels * bar.Z.shape[1] < len(rows) for bar in bars):
+    if len(rows) <= p or not all(tells_variances(bar.levels, bar.Z.shape[1], len(rows)) for bar in bars):
         return Case(rows, design, np.zeros(p, dtype=bool), np.zeros(p, dtype=bool), int(TOO_FEW))
     kept = independent_columns(X)
     told = kept.copy()

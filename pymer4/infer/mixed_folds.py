@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from pymer4.fit import mixed
+from pymer4.fit.cluster_rows import tells_variances
 from pymer4.fit.mixed_blocks import blocks
 from pymer4.fit.mixed_terms import Bar, Unsuited
 from pymer4.work import Note, each_chunk
@@ -75,7 +76,7 @@ def _fold(folded: Folded, test: Array) -> tuple[Array, str]:
             seen[id(bar.codes)] = codes.ravel(), place
         codes, place = seen[id(bar.codes)]
         levels = int(place.max()) + 1
-        if not 1 < levels <= levels * bar.Z.shape[1] < len(codes):
+        if not tells_variances(levels, bar.Z.shape[1], len(codes)):
             raise Unsuited("A fold leaves one group, or as many effects as rows")
         trained.append(Bar(bar.Z[train], codes, levels))
     weights = None if folded.weights is None else folded.weights[train]

@@ -29,6 +29,7 @@ Summary: TypeAlias = Callable[[mixed.MixedFit], Array]
 
 _NUMBERS = 2**19  # that a block of outcomes takes
 _WORTH = 2**31  # numbers in all replicates, from which on workers gain more than their start costs
+_FALL = 1e-6  # of the deviance, which no rounding makes
 _FACTORS = 2**25  # numbers in the Cholesky factors that colour residuals
 
 
@@ -116,7 +117,7 @@ def _refitted(wanted: Wanted, seeds: Array, spans: Array) -> dict[str, Any]:
     for start, stop in spans:
         rng, model = np.random.default_rng(seeds[start:stop]), wanted.model
         drawn = wanted.draw(rng, stop - start)
-        fits = _each_weighted(model, drawn) if wanted.moved else [mixed.fit(model.blocks, drawn, model.theta)]
+        fits = _each_weighted(model, drawn) if wanted.moved else [_of_two_starts(model.blocks, drawn, model.theta)]
         for fit in fits:
             why = np.where(fit.converged, "", "the optimum was not reached")
             reasons.append(np.where(np.isfinite(fit.deviance), why, "the model leaves nothing of the outcome"))
@@ -124,11 +125,28 @@ def _refitted(wanted: Wanted, seeds: Array, spans: Array) -> dict[str, Any]:
     return {"values": np.concatenate(values), "reasons": np.concatenate(reasons), "said": []}
 
 
+def _of_two_starts(blocks: Blocks, drawn: Array, theta: Array) -> mixed.MixedFit:
+    """Return the fits of outcomes (n, k) from a theta, or from lme4's start where that leads further down.
+
+    It is tried where a fit has not settled, or is singular, as are those that do not get away from a singular theta.
+    """
+    fit = mixed.fit(blocks, drawn, theta)
+    doubted = np.flatnonzero(np.isfinite(fit.deviance) & (fit.singular | ~fit.converged))
+    if not len(doubted):
+        return fit
+    again = mixed.fit(blocks, drawn[:, doubted])
+    fall = fit.deviance[doubted] - again.deviance
+    better = (fall > _FALL) | (again.converged & ~fit.converged[doubted] & (fall > -_FALL))
+    found, converged = fit.at.theta.copy(), fit.converged.copy()
+    found[doubted[better]], converged[doubted[better]] = again.at.theta[better], again.converged[better]
+    return mixed.MixedFit(blocks, fit.outcomes, found, converged)
+
+
 def _each_weighted(model: MixedModel, rows: Array) -> list[mixed.MixedFit]:
     """Return the fits of outcomes from other rows, (n, k), that take their weights along: each has a design."""
     assert model.weights is not None
     designs = (blocks(model.X, model.bars, model.weights[at], model.blocks.reml) for at in rows.T)
-    return [mixed.fit(one, model.y[at, None], model.theta) for one, at in zip(designs, rows.T, strict=True)]
+    return [_of_two_starts(one, model.y[at, None], model.theta) for one, at in zip(designs, rows.T, strict=True)]
 
 
 # ------------------------------------------------------------------ what is kept

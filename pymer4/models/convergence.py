@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from weakref import ref
 
 import numpy as np
 
@@ -46,20 +45,24 @@ class Certificate:
 
 
 class _Certified:
-    """A record that asks its model for the certificate; which model is no field: no file and no comparison has it."""
+    """A record with the certificate of its fit, or what makes it; it is no field: no file and no comparison has it."""
 
-    __slots__ = ("_model",)
-    _model: Callable[[], Any]
+    __slots__ = ("_seen",)
+    _seen: Certificate | Callable[[], Certificate]
 
-    def of(self: Any, model: Any) -> Any:
-        object.__setattr__(self, "_model", ref(model))
+    def of(self: Any, made: Callable[[], Certificate]) -> Any:
+        if not hasattr(self, "_seen"):
+            object.__setattr__(self, "_seen", made)
         return self
 
     @property
     def certificate(self) -> Certificate:
         """What the deviance engine sees at theta, computed when first asked for; `str()` of it is one sentence."""
-        model = self._model() if hasattr(self, "_model") else None
-        return Certificate("the model is gone") if model is None else model._certificate()
+        seen = getattr(self, "_seen", None) or Certificate("the fit is gone")
+        if not isinstance(seen, Certificate):
+            seen = seen()
+            object.__setattr__(self, "_seen", seen)  # what made it holds the data of the fit
+        return seen
 
     @property
     def gradient(self) -> np.ndarray | None:

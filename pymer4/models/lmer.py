@@ -25,7 +25,7 @@ from pymer4.models.lmer_formula import read_formula, require_text
 from pymer4.models.lmer_groups import group_coefficients, shown
 from pymer4.models.lmer_options import Engine, LmerOptions, Method
 from pymer4.models.lmer_script import LmerScript
-from pymer4.models.lmer_state import LmerFit
+from pymer4.models.lmer_state import LEFT_OUT, LmerFit
 from pymer4.rbridge import bridge
 from pymer4.work import Seed
 
@@ -287,7 +287,7 @@ class Lmer(LmerScript):
 
     def _keep_messages(self, texts: Sequence[str], aliased: Sequence[str] | None) -> None:
         if aliased:
-            texts = [*texts, f"Left out, since other terms add up to them: {', '.join(aliased)}"]
+            texts = [*texts, f"{LEFT_OUT}{', '.join(aliased)}"]
         record = self.convergence
         certified = "" if self._options.no_warnings or not self._linear else "not yet"
         for text in texts:

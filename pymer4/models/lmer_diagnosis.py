@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import exp, log1p, pi
 from typing import Any, Literal, get_args
 
@@ -34,6 +35,8 @@ _CONSTANT = {
     ("poisson", "sqrt"): 0.25,
 }
 _KNOWN = (("gaussian", "identity"), *_CONSTANT, ("poisson", "log"), ("nbinom", "log"), ("gamma", "log"))
+
+_CERTIFIED = ("formula", "family", "link", "_frame", "_weights", "_offset", "_reading", "_plan", "_options", "_fit")
 
 _SIMULATED = 250  # outcomes a row, for quantile residuals
 
@@ -249,18 +252,17 @@ class LmerDiagnosis(LmerState):
     def convergence(self) -> Convergence:
         """How the optimizer ended; None before `fit()`. What a certificate tells is computed when it is asked for."""
         record: Any = vars(self)["convergence"]
-        return record and record.of(self)
+        return record and record.of(partial(_certificate, self._as_fitted()))
 
     @convergence.setter
     def convergence(self, record: Convergence) -> None:
         vars(self)["convergence"] = record
 
-    def _certificate(self) -> Certificate:
-        if self._certified is None:
-            from pymer4.models.lmer_certificate import certificate  # scipy's sparse matrices are not for every import
-
-            self._certified = certificate(self)
-        return self._certified
+    def _as_fitted(self) -> LmerState:
+        """Return what a certificate is made of, which the next fit does not touch."""
+        kept = object.__new__(type(self))
+        vars(kept).update({name: getattr(self, name) for name in _CERTIFIED}, fitted=True)
+        return kept
 
     @property
     def ranef_se(self) -> pd.DataFrame | list[pd.DataFrame] | None:
@@ -277,6 +279,12 @@ class LmerDiagnosis(LmerState):
                 spread = self._native.ranef_se()
             self._ranef_se = shown(spread)
         return self._ranef_se
+
+
+def _certificate(model: LmerState) -> Certificate:
+    from pymer4.models.lmer_certificate import certificate  # scipy's sparse matrices are not for every import
+
+    return certificate(model)
 
 
 def _share(part: float, whole: float) -> float:

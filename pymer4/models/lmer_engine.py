@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import count
+
 import numpy as np
 
 from pymer4.data.mixed_design import MixedDesign
@@ -30,6 +33,14 @@ def engine_blocks(of: LmerState | MixedDesign, reml: bool, centred: bool = True)
 def engine_bars(design: MixedDesign) -> list[Bar]:
     """Return the random-effects terms as the engine has them."""
     return [Bar(bar.Z, bar.codes, len(bar.levels)) for bar in design.bars]
+
+
+def bar_groups(design: MixedDesign) -> Iterator[str]:
+    """Yield the grouping factor of each term; as R's make.unique, those after the first of it have a number."""
+    seen: dict[str, Iterator[int]] = {}
+    for bar in design.bars:
+        number = next(seen.setdefault(bar.group, count()))
+        yield f"{bar.group}.{number}" if number else bar.group
 
 
 def known_part_off(design: MixedDesign) -> np.ndarray:

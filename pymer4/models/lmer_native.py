@@ -5,9 +5,7 @@ Tables of groups, fits and standard errors of random effects are made when they 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count
 from typing import TypeAlias
 
 import numpy as np
@@ -19,7 +17,7 @@ from pymer4.fit.mixed_scale import factors
 from pymer4.infer.asymptotic import p_value, t_quantile, t_statistic
 from pymer4.models.base import spread
 from pymer4.models.convergence import Convergence
-from pymer4.models.lmer_engine import engine_blocks, known_part_off
+from pymer4.models.lmer_engine import bar_groups, engine_blocks, known_part_off
 from pymer4.models.lmer_state import LmerFit
 from pymer4.work import one_blas_thread
 
@@ -112,7 +110,7 @@ class NativeFit:
         """Return variances and correlations of the random effects, as `tables` takes them."""
         rows: list[tuple[str, str | None, float, float]] = []
         pairs: list[tuple[str, str, str, float]] = []
-        for name, bar, G in zip(self._names(), self.design.bars, self.found.covariances, strict=True):
+        for name, bar, G in zip(bar_groups(self.design), self.design.bars, self.found.covariances, strict=True):
             sd = np.sqrt(np.diagonal(G[0]))
             rows += [(name, term, s**2, s) for term, s in zip(bar.names, sd.tolist(), strict=True)]
             with np.errstate(invalid="ignore"):
@@ -145,13 +143,6 @@ class NativeFit:
         """Return the outcome less fitted values."""
         assert self.design.y is not None
         return spread(self.design.y, self.design.used) - fits
-
-    def _names(self) -> Iterator[str]:
-        """Yield the grouping factor of each term; as R's make.unique, those after the first of it have a number."""
-        seen: dict[str, Iterator[int]] = {}
-        for bar in self.design.bars:
-            number = next(seen.setdefault(bar.group, count()))
-            yield f"{bar.group}.{number}" if number else bar.group
 
     def _by_group(self, parts: list[Array]) -> list[pd.DataFrame]:
         found: dict[str, list[int]] = {}

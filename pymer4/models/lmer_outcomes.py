@@ -33,12 +33,14 @@ from pymer4.fit.mixed_many import (
     cases,
     fit_case,
 )
-from pymer4.fit.mixed_terms import Bar, Unsuited
+from pymer4.fit.mixed_terms import Unsuited
 from pymer4.infer.adjust import OF_P
 from pymer4.infer.many import Shuffled, Statistic, constant_terms
 from pymer4.infer.resample import counted
 from pymer4.models.lmer_arrays import mixed_design
+from pymer4.models.lmer_engine import bar_groups, engine_bars
 from pymer4.models.lmer_options import Engine, LmerOptions
+from pymer4.models.lmer_state import LEFT_OUT
 from pymer4.models.many_cache import Cache, digest, function_mark
 from pymer4.models.many_result import ManyFits, Told, flag_texts, result
 from pymer4.models.many_runs import Run, run_fits, run_shuffles
@@ -148,7 +150,7 @@ def fit_outcomes(model: Any, Y: Any, weights: Any, asked: Asked) -> ManyFits:
     free = given.values if used.all() else given.values[used]
     if design.offset is not None:
         free = free - design.offset[:, None]
-    shared = Design(design.X, tuple(Bar(bar.Z, bar.codes, len(bar.levels)) for bar in design.bars), options.REML)
+    shared = Design(design.X, tuple(engine_bars(design)), options.REML)
     fitter: Fitter = fit_case
     if asked.engine == "R":
         fitter, most = _in_r(draft, data, codings, design), _SIDE_BY_SIDE
@@ -251,13 +253,10 @@ def _cache(asked: Asked, run: Run, options: LmerOptions, within: np.ndarray) -> 
 
 
 def variance_names(design: MixedDesign) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return group and term of each variance; a group that comes again has a number, as in `ranef_var`."""
-    groups: list[str] = []
-    seen: Counter[str] = Counter()
-    for bar in design.bars:
-        groups += [f"{bar.group}.{seen[bar.group]}" if seen[bar.group] else bar.group] * len(bar.names)
-        seen[bar.group] += 1
-    return tuple(groups), tuple(name for bar in design.bars for name in bar.names)
+    """Return group and term of each variance, as in `ranef_var`."""
+    pairs = [(group, name) for group, bar in zip(bar_groups(design), design.bars, strict=True) for name in bar.names]
+    groups, names = zip(*pairs, strict=True)
+    return groups, names
 
 
 def _tell(flags: np.ndarray, design: MixedDesign) -> None:
@@ -265,7 +264,7 @@ def _tell(flags: np.ndarray, design: MixedDesign) -> None:
     for text in design.warnings:
         issue(text, ModelWarning)
     if design.dropped:
-        issue(f"Left out, since other terms add up to them: {', '.join(design.dropped)}", ModelWarning)
+        issue(f"{LEFT_OUT}{', '.join(design.dropped)}", ModelWarning)
     lost = flags[(flags & UNFITTED) > 0]
     if len(lost):
         said = ", ".join(f"{text} {n:,}" for text, n in Counter(flag_texts(lost & UNFITTED)).items())

@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_hashable
 
 from pymer4 import tables
 from pymer4.data.mixed_design import MixedDesign, NeedsR
 from pymer4.errors import ModelWarning, OptionError, Pymer4Error, RUnavailable, few, issue, items, near, once, shown
-from pymer4.fit.mixed_many import LOST, SINGULAR, Case, Design, Fits, fit_case, whole
-from pymer4.fit.mixed_terms import Bar
+from pymer4.fit.mixed_many import LACKS_TERMS, LOST, NOT_CONVERGED, SINGULAR, Case, Design, Fits, fit_case, whole
 from pymer4.models.lmer_arrays import mixed_design
+from pymer4.models.lmer_engine import engine_bars, known_part_off
 from pymer4.models.lmer_outcomes import Asked, draft_of, variance_names
+from pymer4.models.lmer_state import LEFT_OUT
 from pymer4.models.many_result import ManyFits, Told, flag_texts, result
 from pymer4.work import each_chunk, progress
 
@@ -65,7 +67,7 @@ def _columns(columns: Any, frame: pd.DataFrame) -> list[Any]:
     if not names:
         raise OptionError(f"columns={shown(columns)} has to be the name of a column, or a list of them.")
     for name in names:
-        if name not in frame.columns:
+        if not is_hashable(name) or name not in frame.columns:
             raise OptionError(f"columns names {shown(name)}, which the data do not have.{near(name, frame.columns)}")
     once("columns", names)
     return names
@@ -109,15 +111,14 @@ def _natively(draft: Any, rows: list[np.ndarray], asked: Asked) -> tuple[list[_P
         )
     for (i, design), fits in zip(designs.items(), (one for part in parts for one in part), strict=True):
         variances = (*zip(*variance_names(design), strict=True), ("Residual", ""))
+        fits.flags[:] |= LACKS_TERMS * bool(design.dropped)
         found[i] = _Part(design.names, variances, fits), ""
     return [found[i][0] for i in range(len(rows))], np.array([found[i][1] for i in range(len(rows))], dtype=object)
 
 
 def _work(design: MixedDesign, reml: bool) -> tuple[Case, np.ndarray | None, np.ndarray]:
-    bars = tuple(Bar(bar.Z, bar.codes, len(bar.levels)) for bar in design.bars)
-    assert design.y is not None
-    y = design.y if design.offset is None else design.y - design.offset
-    return whole(Design(design.X, bars, reml)), design.weights, y[:, None]
+    shared = Design(design.X, tuple(engine_bars(design)), reml)
+    return whole(shared), design.weights, known_part_off(design)[:, None]
 
 
 def _fitted(work: list[tuple[Case, np.ndarray | None, np.ndarray]], with_df: bool, which: np.ndarray) -> list[Fits]:
@@ -144,8 +145,9 @@ def _in_r(draft: Any, rows: list[np.ndarray], asked: Asked) -> tuple[list[_Part]
 def _of_model(model: Any) -> _Part:
     table, random = model.coefs, model.ranef_var
     b, se, df = (table[name].to_numpy()[None] for name in (tables.ESTIMATE, tables.SE, tables.DF))
-    likelihood, flag = np.array([model.logLike]), np.array([SINGULAR * model.convergence.singular])
-    fits = Fits(b, se, df, random[tables.VARIANCE].to_numpy()[None], likelihood, flag)
+    record, dropped = model.convergence, any(text.startswith(LEFT_OUT) for text in model.warnings)
+    flag = SINGULAR * record.singular | NOT_CONVERGED * (record.code != 0) | LACKS_TERMS * dropped
+    fits = Fits(b, se, df, random[tables.VARIANCE].to_numpy()[None], np.array([model.logLike]), np.array([flag]))
     return _Part(tuple(table.index), tuple(zip(random.index, random[tables.NAME], strict=True)), fits)
 
 

@@ -22,7 +22,7 @@ from pymer4.infer.mixed_folds import Folded
 from pymer4.infer.mixed_replicates import MixedModel, Wanted
 from pymer4.infer.resample import untestable
 from pymer4.models.lmer_arrays import Read, mixed_design
-from pymer4.models.lmer_engine import engine_bars
+from pymer4.models.lmer_engine import engine_bars, known_part_off
 from pymer4.models.lmer_native import NativeFit
 from pymer4.models.lmer_state import LmerState
 from pymer4.work import Note, one_blas_thread
@@ -60,9 +60,9 @@ class Refits:
         model = self.model
         with one_blas_thread():
             found, better = profiles(model.X, model.bars, model.y, model.weights, cutoff, steps, parts, note)
-        p, limits = len(self.design.names), np.array([part.limits for part in found]).reshape(-1, 2)
+        p, limits = self.count(*parts), np.array([part.limits for part in found]).reshape(-1, 2)
         told = {
-            "names": self.names[: None if parts[1] else -p] if parts[0] else self.names[-p:],
+            "names": self.names[:p] if parts[0] else self.names[len(self.names) - p :],
             "lower": limits[:, 0],
             "upper": limits[:, 1],
             "points": [len(part.values) for part in found],
@@ -103,8 +103,8 @@ def refits(model: LmerState, may_be_short: bool) -> Refits | None:
         design, fit = native.design, native.found
         near = may_be_short or fit.deviance[0] > model._fit.criterion - _SHORT
         if near and design.names == tuple(model.coefs.index):
-            y = design.y if design.offset is None else design.y - design.offset
-            return Refits(MixedModel(design.X, engine_bars(design), y, design.weights, fit), design)
+            made = MixedModel(design.X, engine_bars(design), known_part_off(design), design.weights, fit)
+            return Refits(made, design)
     return None
 
 
@@ -131,8 +131,7 @@ def folded(model: LmerState, formula: str | None, fold: np.ndarray) -> Folded | 
             return None
         reml, bars = model._options.REML, engine_bars(design)
         known = 0.0 if design.offset is None else design.offset
-        assert design.y is not None
-        y = design.y - known
+        y = known_part_off(design)
         start = MixedModel.of(design.X, bars, y, design.weights, reml).theta
         return Folded(design.X, bars, y, known, design.weights, reml, fold, start)
     return None

@@ -23,7 +23,7 @@ from pymer4.data.rformula import FixedTerm, Grouping, RandomTerm, Response, RFor
 from pymer4.errors import FileError, MissingFileError, RUnavailable
 from pymer4.infer.grids import Predictors
 from pymer4.infer.profile import Traces
-from pymer4.models.convergence import Certificate, Convergence
+from pymer4.models.convergence import Convergence
 from pymer4.models.inferring import Inferring
 from pymer4.models.lmer_formula import read_formula
 from pymer4.models.lmer_options import LmerOptions
@@ -100,10 +100,12 @@ class LmerFit:
         return self.n_used - self.n_parameters
 
 
+LEFT_OUT = "Left out, since other terms add up to them: "
+"""What a warning begins with that names columns of the design."""
+
 _FOUND = (
     *("grps", "theta", "ranef", "fixef", "ranef_var", "ranef_corr", "convergence", "factors_prev_", "anova_results"),
     *("_handle", "_native", "_used", "_design", "_saved", "_ranef_se", "_grid_variables", "_predicted"),
-    "_certified",
 )
 
 
@@ -128,7 +130,6 @@ class LmerState(Inferring):
     _ranks: Mapping[str, Ranks]
     _handle: bridge.Handle
     _native: Any
-    _certified: Certificate | None
     _used: np.ndarray
     _design: pd.DataFrame
     _saved: RObject | None
@@ -249,7 +250,6 @@ class LmerState(Inferring):
         **Inferring._ANEW,
         "_handle": _handle_anew,
         "_native": lambda self: None,
-        "_certified": lambda self: None,
         "_reading": lambda self: read_formula(self.formula, list(self._frame.columns), beside=True),
         "_kinds": _kinds_anew,
         "_codings": lambda self: self._sample()[1] if self._options else {},

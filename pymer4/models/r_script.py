@@ -18,7 +18,7 @@ import pandas as pd
 
 import pymer4
 from pymer4.data.columns import Column
-from pymer4.errors import FileError, MissingFileError, OptionError
+from pymer4.errors import FileError, MissingFileError, OptionError, shown
 from pymer4.rbridge.machine import resource_path
 
 _CLASSES = {"double": "numeric", "integer": "integer", "logical": "logical", "factor": "character"}
@@ -198,7 +198,11 @@ def checked_path(path: Any) -> Path:
         raise OptionError(f"path has to be a str or a Path, not a {type(path).__name__}.") from error
     if found.suffix not in (".R", ".r") or "\0" in str(found):
         raise OptionError(f"path={str(found)!r} has to end in .R, such as 'model.R'. The data go to a .csv beside it.")
-    if not found.parent.is_dir():
+    try:
+        there = found.parent.is_dir()
+    except OSError as error:  # a path that is too long
+        raise FileError(f"{shown(str(found))} can't be written: {error.strerror or error}.") from error
+    if not there:
         raise MissingFileError(f"{found} can't be written: there is no directory {found.parent}. Make it first.")
     return found
 

@@ -58,7 +58,10 @@ def test_what_stopped_early_is_told_from_what_did_not(tmp_path):
     for kept in (pickle.loads(pickle.dumps(model)), load_model(tmp_path / "m.h5")):
         assert kept.convergence == model.convergence
         np.testing.assert_allclose(kept.convergence.deviance_gap, gap, rtol=1e-6)
+    record, unasked = model.convergence, stopped().convergence
     model.fit(engine="native", summarize=False)
+    for kept in (record, unasked):  # each of its own fit
+        np.testing.assert_allclose(kept.deviance_gap, gap, rtol=1e-6)
     assert abs(model.convergence.deviance_gap) < 1e-8 and np.abs(model.convergence.gradient).max() < 1e-4
 
 
@@ -75,4 +78,4 @@ def test_there_is_none_where_the_engine_takes_no_such_model():
     record = model.convergence
     assert record.gradient is None and record.eigenvalues is None and record.deviance_gap is None
     assert "linear models only" in str(record.certificate)
-    assert "the model is gone" in str(type(record)("", 0, (), 0.0, False, ()).certificate)
+    assert "the fit is gone" in str(type(record)("", 0, (), 0.0, False, ()).certificate)

@@ -13,6 +13,7 @@ from test_infer_lmer import quietly
 from test_lmer_permutation import null_data
 
 from pymer4.fit import mixed
+from pymer4.fit.mixed_terms import Bar
 from pymer4.infer import mixed_replicates
 from pymer4.infer.mixed_replicates import Colours, MixedModel, parameters, replicates
 from pymer4.models.lmer_draws import LmerDraws
@@ -187,6 +188,17 @@ def _some_lost(model: MixedModel, rng, k):
     Y = mixed_replicates.simulated(model, rng, k)
     Y[:, 1] = model.fitted
     return Y
+
+
+def test_a_start_without_spread_does_not_hold_draws():
+    """From this singular theta a draw stays .01 and more above the deviance that lme4's start leads to."""
+    rng = np.random.default_rng(1)
+    g = np.r_[:10, rng.integers(0, 10, 90)]
+    X = np.column_stack([np.ones(100), rng.normal(size=(100, 2))])
+    one = MixedModel.of(X, [Bar(X, g, 10)], X[:, 1] + rng.normal(size=100), None, True)
+    Y = mixed_replicates.simulated(one, rng, 60)
+    fit = mixed_replicates._of_two_starts(one.blocks, Y, one.theta)
+    assert (fit.deviance < mixed.fit(one.blocks, Y).deviance + 1e-5).all() and fit.converged.all()
 
 
 def test_what_the_engine_does_not_fit_is_refitted_in_r():

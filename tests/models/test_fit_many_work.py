@@ -251,10 +251,23 @@ def test_a_level_that_a_part_lacks_is_none_of_its_terms():
     assert many.to_array("Estimate", "conda")[1] == pytest.approx(one.coefs.loc["conda", "Estimate"], rel=1e-5)
 
 
+@pytest.mark.parametrize("engine", ["native", "R"])
+def test_parts_without_a_column_or_an_optimum_say_so(engine):
+    frame = PARTS.assign(twice=np.where(PARTS.part == "a", 2 * PARTS.x, PARTS.z))
+    model = Lmer("y ~ x + twice + (1 | g)", frame)
+    if engine == "R":
+        model.fit(control="optimizer='Nelder_Mead', optCtrl=list(maxfun=3)", summarize=False, no_warnings=True)
+    also = ", not converged" if engine == "R" else ""
+    flags = model.fit_by("part", engine=engine).flags
+    assert flags.tolist() == [f"terms not told{also}", also[2:]]
+
+
 def test_what_is_wrong_with_parts_is_said():
     model = Lmer("y ~ x + (1 | g)", PARTS)
     with pytest.raises(OptionError, match=r"columns names 'parts', which the data do not have. Did you mean 'part'"):
         model.fit_by("parts")
+    with pytest.raises(OptionError, match=r"columns names \(\[1\],\), which the data do not have"):
+        model.fit_by([([1],)])
     with pytest.raises(OptionError, match="columns names part more than once"):
         model.fit_by(["part", "part"])
     with pytest.raises(OptionError, match="None of the 240 parts can be fitted"):

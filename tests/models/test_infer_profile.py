@@ -153,6 +153,15 @@ def test_draws_of_a_linear_model_come_with_a_profile_unless_it_is_not_wanted():
     assert binomial.profile is None
 
 
+def test_a_model_without_coefficients_has_a_profile():
+    model = samples.fitted("y ~ 0 + (1 | g)", trial(), engine="native")
+    profile, names = model.infer("profile"), ["sd_(Intercept)|g", "sigma"]
+    assert profile.index.tolist() == names
+    np.testing.assert_allclose(profile.iloc[:, 1:], model.confint("profile"), rtol=1e-4)
+    assert model.infer("boot", on="variance", n_boot=40, seed=1).index.tolist() == names
+    assert model.profile is not None
+
+
 def test_profiles_are_refused_where_there_are_none():
     gamma = samples.fitted("size ~ x + (1 | g)", family="gamma", link="log")
     with pytest.raises(OptionError, match=r"how='profile' can't be had for family 'gamma'.*how='boot', on='variance'"):

@@ -242,6 +242,7 @@ def test_paths_that_are_refused(tmp_path):
         ("model.txt", OptionError),
         (tmp_path / "no" / "m.R", MissingFileError),
         (tmp_path / f"{'x' * 300}.R", FileError),
+        (tmp_path / ("x" * 300) / "m.R", FileError),
     ):
         with pytest.raises(error):
             model.to_r(path)

@@ -137,7 +137,6 @@ MADE = {
     "_design",
     "_plan",
     "_native",
-    "_certified",
 }
 QUESTIONS = ("anova_results", "marginal_estimates", "marginal_contrasts", "_ranef_se", "_fit")
 
