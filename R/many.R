@@ -2,8 +2,8 @@
 
 # Coefficients with their standard errors and df, variances, the log-likelihood, and how each fit ended, one row an
 # outcome, which are the columns of a matrix; NA and a reason where there is none. They are of some `rows` of the data,
-# NULL for all, and so are the weights; design and groups are those of all rows, but for columns that are not in `terms`.
-fit_outcomes <- function(formula, data, outcomes, terms, rows = NULL, weights = NULL, offset = NULL, REML = TRUE,
+# and so are the weights; design and groups are those of all rows, but for columns that are not in `terms`.
+fit_outcomes <- function(formula, data, outcomes, terms, rows, weights = NULL, offset = NULL, REML = TRUE,
                          control = NULL, contrasts = NULL, ddf = "Satterthwaite") {
   for (name in names(contrasts)) data[[name]] <- with_contrasts(data[[name]], contrasts[[name]])
   env <- model_environment(data, make_control(control, lme4::lmerControl))
@@ -13,7 +13,8 @@ fit_outcomes <- function(formula, data, outcomes, terms, rows = NULL, weights = 
   refuse_unknown_functions(call$formula)
   if (!REML) call$REML <- FALSE
   control <- linear_control(env)
-  parts <- at_rows(parse_model(call, env, control), if (is.null(rows)) seq_along(data[[1]]) else rows, terms)
+  parts <- parse_model(call, env, control)
+  parts <- at_rows(parts, match(rows, parts$fr[[1]]), terms)
   call$formula <- parts$formula
   parts$formula <- NULL
   parts$fr[["(weights)"]] <- weights

@@ -173,10 +173,7 @@ def per_row(argument: str, given: Any, data: pd.DataFrame, positive: bool = Fals
         values = numbers_of(argument, given, data)
     else:
         if isinstance(given, pd.Series) and not given.index.equals(data.index):
-            raise DataError(
-                f"{argument} is a Series whose index is not that of the data. Put it into the data as a column, or "
-                f"give {argument}.to_numpy() to take it row by row."
-            )
+            raise other_index(argument, given, "Put it into the data as a column")
         shape = getattr(given, "shape", None)
         values = floats(argument, given) if not isinstance(shape, tuple) or len(shape) == 1 else given
         if values.shape != (len(data),):
@@ -185,6 +182,14 @@ def per_row(argument: str, given: Any, data: pd.DataFrame, positive: bool = Fals
         bound = "finite and above 0 (drop rows that are not to count)" if positive else "finite"
         raise DataError(f"{argument} has to be {bound}; it ranges from {np.nanmin(values):g} to {np.nanmax(values):g}.")
     return values
+
+
+def other_index(argument: str, given: pd.Series | pd.DataFrame, remedy: str) -> DataError:
+    """Return what is said of numbers by row whose index is not that of the data."""
+    return DataError(
+        f"{argument} is a {type(given).__name__} whose index is not that of the data. {remedy}, or give "
+        f"{argument}.to_numpy() to take it row by row."
+    )
 
 
 def numbers_of(argument: str, name: str, data: pd.DataFrame) -> np.ndarray:

@@ -10,7 +10,8 @@ import pandas as pd
 from pandas.api.types import is_complex_dtype, is_numeric_dtype
 
 from pymer4.data.columns import real_array
-from pymer4.errors import DataError, ModelWarning, few, issue, shown
+from pymer4.data.intake import other_index
+from pymer4.errors import DataError, few, shown
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,10 +32,10 @@ class Responses:
 def responses(Y: Any, data: pd.DataFrame) -> Responses:
     """Return the outcomes in a frame, a Series, an array of shape (n, ...), or a list of columns of the data.
 
-    Rows are taken by position; a warning says so where the index is not that of the data.
+    Rows are taken by position.
 
     Raises:
-        DataError: no numbers, none at all, or another number of rows than the data have.
+        DataError: no numbers, none at all, another number of rows than the data have, or another index.
     """
     names = isinstance(Y, (list, tuple)) and len(Y) > 0 and all(isinstance(name, str) for name in Y)
     if names:
@@ -44,6 +45,7 @@ def responses(Y: Any, data: pd.DataFrame) -> Responses:
                 f"Y names {few(lacking)}, which the data do not have. Give columns of the data, or numbers."
             )
         Y = data[list(Y)]
+    given = Y
     if isinstance(Y, pd.Series):
         Y = Y.to_frame("y" if Y.name is None else Y.name)
     if isinstance(Y, pd.DataFrame):
@@ -51,7 +53,9 @@ def responses(Y: Any, data: pd.DataFrame) -> Responses:
     else:
         found = real_array(Y.filled(np.nan) if isinstance(Y, np.ma.MaskedArray) and Y.dtype.kind == "f" else Y)
         if found is None or found.ndim == 0:
-            raise DataError(f"Y={shown(Y)} has to hold numbers: a frame, or an array with observations first.")
+            objects = isinstance(Y, np.ndarray) and Y.dtype.kind == "O"
+            remedy = " Y.astype(float) makes numbers of objects, and NaN of None." if objects else ""
+            raise DataError(f"Y={shown(Y)} has to hold numbers: a frame, or an array with observations first.{remedy}")
         shape = found.shape[1:]
         values, labels = found.reshape(len(found), -1) if found.size else found.reshape(len(found), 0), _labels(shape)
     if len(values) != len(data):
@@ -60,8 +64,7 @@ def responses(Y: Any, data: pd.DataFrame) -> Responses:
         )
     if not values.shape[1]:
         raise DataError("Y has no columns: give at least one outcome.")
-    if isinstance(Y, pd.DataFrame) and not Y.index.equals(data.index):
-        issue("Y has another index than the data. Its rows are taken by position.", ModelWarning)
+    _same_index("Y", given, data)
     if not labels.is_unique:
         raise DataError(f"Y has more than one column named {few(labels[labels.duplicated()].unique())}. Rename them.")
     return Responses(values, labels, shape)
@@ -76,6 +79,12 @@ def response_weights(weights: Any, responses: Responses, data: pd.DataFrame) -> 
             f"weights={shown(weights)} fit neither the {len(data)} rows of the data nor Y, of shape {allowed[0]}: give "
             "a number a row, or one for each number of Y."
         )
+    _same_index("weights", weights, data)
+    if isinstance(weights, pd.DataFrame) and not weights.columns.equals(responses.labels):
+        raise DataError(
+            "weights is a DataFrame whose columns are not those of Y, in their order. Give weights[list(Y.columns)], "
+            "or weights.to_numpy() to take them as they stand."
+        )
     found = found.reshape(responses.values.shape)
     if np.isinf(found).any() or (found <= 0).any():
         raise DataError("weights have to be finite and above 0. Make them NaN where a row is not to count.")
@@ -88,8 +97,20 @@ def _numbers(frame: pd.DataFrame, argument: str = "Y") -> np.ndarray:
     if no_numbers:
         odd = kinds.index[kinds.isin(no_numbers)]
         told = f"{few([repr(name) for name in odd], 4)} (dtype {kinds[odd[0]]})"
-        raise DataError(f"{argument} has columns that hold no numbers: {told}. Drop them, or make numbers of them.")
+        raise DataError(
+            f"{argument} has columns that hold no numbers: {told}. Drop them, or make numbers of them by "
+            ".astype(float)."
+        )
     return frame.to_numpy(dtype=float, na_value=np.nan)
+
+
+def _same_index(argument: str, given: Any, data: pd.DataFrame) -> None:
+    """Refuse another index than that of the data, but for row numbers that name no rows of theirs."""
+    if not isinstance(given, (pd.Series, pd.DataFrame)) or given.index.equals(data.index):
+        return
+    numbered = given.index.equals(pd.RangeIndex(len(data)))
+    if not numbered or given.index.isin(data.index).all():
+        raise other_index(argument, given, f"Give {argument}.loc[data.index]")
 
 
 def _labels(shape: tuple[int, ...]) -> pd.Index:

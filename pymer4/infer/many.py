@@ -152,8 +152,10 @@ def statistics_of(t: np.ndarray, shuffled: Shuffled) -> np.ndarray:
     tested = ~np.isnan(shuffled.observed).all(axis=0)
     if shuffled.statistic is None or not tested.any():
         return np.empty((k, p, 0))
-    maps = (column.reshape(shuffled.shape) for one in t[:, :, tested] for column in one.T)
+    maps = [column.reshape(shuffled.shape) for one in t[:, :, tested] for column in one.T]
     told = [shuffled.statistic(one) for one in maps]
+    if any(one is None for one in told):
+        raise OptionError("statistic= returned None. It has to return a number, or several: does its return lack?")
     try:
         values = np.array([np.ravel(np.asarray(one, dtype=float)) for one in told])
     except (TypeError, ValueError) as error:
@@ -161,6 +163,13 @@ def statistics_of(t: np.ndarray, shuffled: Shuffled) -> np.ndarray:
             "statistic= has to return a number, or as many numbers for each map of t. It returned "
             f"{few(list(map(shown, told)), 2)}."
         ) from error
+    lacking = np.isnan(values).any(axis=1)
+    if lacking.any():
+        of = maps[int(lacking.argmax())]
+        raise OptionError(
+            f"statistic= returned NaN for a map of {of.size:,} t, of which {np.isnan(of).sum():,} are NaN themselves. "
+            "Have it return numbers, and leave NaN out as np.nanmax does."
+        )
     found = np.full((k, p, values.shape[1]), np.nan)
     found[:, tested] = values.reshape(k, -1, values.shape[1])
     return found

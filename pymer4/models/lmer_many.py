@@ -44,7 +44,7 @@ class LmerMany(LmerPictures):
                 of the data. Where an outcome is missing, its row is left out for that outcome alone; what functions
                 make of predictors is computed on all rows.
             weights: prior weights, one a row, or one for each number of Y, in the place of the model's.
-            engine: `"native"`, or `"R"` for lme4 itself, which takes about fifty times as long.
+            engine: `"native"`, or `"R"` for lme4 itself, which takes about thirty times as long.
             n_jobs: worker processes; the numbers don't depend on it.
             adjust: how p are adjusted over the outcomes, within each term, by R's names: none, bonferroni, holm,
                 hochberg, hommel, fdr, BH, BY, or sidak.
@@ -53,8 +53,9 @@ class LmerMany(LmerPictures):
             cache: a folder that keeps what is done; the same call goes on there where one was stopped.
             verbose: show progress on standard error.
             seed: makes permutations repeatable.
-            statistic: with `permute`, a function of a term's t, in the shape of an observation of Y, such as the size
-                of the largest cluster; it returns a number or several, and `result.permuted.p(term)` tests them.
+            statistic: with `permute`, a function of a term's t, in the shape of an observation of Y and NaN where there
+                is none, such as the size of the largest cluster; it returns a number or several, never NaN, and
+                `result.permuted.p(term)` tests them.
 
         Returns:
             A `ManyFits`: `.table`, `.variances`, `.logLike`, `.flags`, `.to_array(column, term)`, `.top(term, n)`.

@@ -14,7 +14,7 @@ from typing import Any, get_args
 import numpy as np
 
 from pymer4 import tables
-from pymer4.data.intake import Intake, per_row, subset
+from pymer4.data.intake import Intake, per_row
 from pymer4.data.mixed_design import MixedDesign, NeedsR
 from pymer4.data.recoding import contrast_matrices
 from pymer4.data.responses import Responses, response_weights, responses
@@ -35,7 +35,7 @@ from pymer4.fit.mixed_many import (
 )
 from pymer4.fit.mixed_terms import Unsuited
 from pymer4.infer.adjust import OF_P
-from pymer4.infer.many import Shuffled, Statistic, constant_terms
+from pymer4.infer.many import Shuffled, Statistic, constant_terms, statistics_of
 from pymer4.infer.resample import counted
 from pymer4.models.lmer_arrays import mixed_design
 from pymer4.models.lmer_engine import bar_groups, engine_bars
@@ -84,19 +84,21 @@ class InR:
 
     Attributes:
         asked: arguments of R's `fit_outcomes` but for rows and outcomes.
-        data: columns, and the offset, of the rows used.
+        data: columns, and the offset, of all rows.
+        used: which rows are used, as numbers, shape (n,).
         known: the offset that was taken off, shape (n,), or None.
         terms: coefficients of the whole design.
     """
 
     asked: Mapping[str, Any]
     data: Intake
+    used: np.ndarray
     known: np.ndarray | None
     terms: tuple[str, ...]
 
     def __call__(self, of: Case, weights: np.ndarray | None, Y: np.ndarray, with_df: bool) -> Fits:
         """Return the fits of outcomes, shape (rows of the case, R)."""
-        whole = len(of.rows) == self.data.n_rows
+        whole = len(of.rows) == len(self.used)
         p, v = len(self.terms), of.design.n_variances
         found = Fits.missing(Y.shape[1], p, v, LACKS_TERMS * (not of.told.all()))
         try:
@@ -106,7 +108,7 @@ class InR:
                 data=self.data.columns,
                 outcomes=Y if self.known is None else Y + self.known[of.rows, None],
                 terms=list(compress(self.terms, of.kept)),
-                rows=None if whole else of.rows + 1,
+                rows=self.used[of.rows] + 1,
                 weights=weights,
                 offset=self.data.offset,
             ).value
@@ -132,17 +134,12 @@ class InR:
 
 def fit_outcomes(model: Any, Y: Any, weights: Any, asked: Asked) -> ManyFits:
     """Return the fits of an `Lmer` to many outcomes; see `Lmer.fit_many`."""
-    draft = draft_of(model, "fit_many()", "to each of the outcomes")
+    draft = draft_of(model, "fit_many()", "to each of the outcomes", asked.engine)
     given = responses(Y, model._frame)
     data, codings = draft._sample(outcome=False)
     own = data.weights if weights is None else weights
     design = _arrays(draft, replace(data, weights=None), codings)
     used, options = design.used, draft._options
-    if asked.engine == "native" and options.ddf == "Kenward-Roger":
-        raise OptionError(
-            "The native engine has no ddf='Kenward-Roger'. Call fit() with ddf='Satterthwaite' or 'asymptotic' "
-            "first, or use engine='R'."
-        )
     if own is not None and np.ndim(own) > 1:
         prior = response_weights(own, given, model._frame)[used]
     else:
@@ -185,11 +182,12 @@ def _result(
         t = np.where(constant_terms(run.design, run.cases, within), np.nan, fits.b / fits.se)
     seeds = seed_stream(kept.seed if kept else asked.seed, asked.permute)
     shuffled = Shuffled(within, seeds, t, given.shape, asked.statistic)
+    statistics_of(t[None], shuffled)  # what it can't be computed of stops before the permutations
     _tell_untested(t, fits.b, design.names)
     return result(fits, told, shuffled, run_shuffles(run, shuffled, kept))
 
 
-def draft_of(model: Any, what: str, each: str) -> Any:
+def draft_of(model: Any, what: str, each: str, engine: str) -> Any:
     """Return an unfitted model with the settings of the last fit, or the defaults of `fit`."""
     if not model._linear:
         raise OptionError(
@@ -202,6 +200,11 @@ def draft_of(model: Any, what: str, each: str) -> Any:
         options = LmerOptions.of(**{f.name: defaults[f.name].default for f in fields(LmerOptions)})
     if options.rank:
         raise OptionError(f"{what} fits no ranks. Rank the outcomes and predictors first, and fit with rank=False.")
+    if engine == "native" and options.ddf == "Kenward-Roger":
+        raise OptionError(
+            "The native engine has no ddf='Kenward-Roger'. Call fit() with ddf='Satterthwaite' or 'asymptotic' "
+            "first, or use engine='R'."
+        )
     draft: Any = model._draft()
     draft._options = options
     options.check(draft)
@@ -225,16 +228,13 @@ def _arrays(draft: Any, data: Intake, codings: Any) -> MixedDesign:
 
 
 def _in_r(draft: Any, data: Intake, codings: Any, design: MixedDesign) -> InR:
-    options, used = draft._options, design.used
-    offset = per_row("offset", data.offset, draft._frame)[used] if data.offset is not None else None
-    rows = replace(
-        data, columns=subset(data.columns, used), complete=np.ones(int(used.sum()), dtype=bool), offset=offset
-    )
+    options = draft._options
+    offset = None if data.offset is None else per_row("offset", data.offset, draft._frame)
     asked = {
         "formula": draft._reading.written, "REML": options.REML, "control": options.optimizer(),
         "contrasts": contrast_matrices(codings), "ddf": options.ddf,
     }  # fmt: skip
-    return InR(asked, rows, design.offset, design.names)
+    return InR(asked, replace(data, offset=offset), np.flatnonzero(design.used), design.offset, design.names)
 
 
 def _cache(asked: Asked, run: Run, options: LmerOptions, within: np.ndarray) -> Cache | None:

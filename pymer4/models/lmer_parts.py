@@ -35,7 +35,7 @@ class _Part:
 
 def fit_parts(model: Any, columns: Any, asked: Asked) -> ManyFits:
     """Return the fits of an `Lmer` to parts of its data; see `Lmer.fit_by`."""
-    draft = draft_of(model, "fit_by()", "to each part of the data")
+    draft = draft_of(model, "fit_by()", "to each part of the data", asked.engine)
     names = _columns(columns, model._frame)
     grouped = model._frame.groupby(names, sort=True, observed=True)
     labels, codes = grouped.size().index, grouped.ngroup().to_numpy()

@@ -98,7 +98,7 @@ class Cache:
     """
 
     def __init__(self, folder: str | os.PathLike[str], marks: Mapping[str, str], seed: int | None):
-        if not isinstance(folder, (str, os.PathLike)):
+        if not isinstance(folder, (str, os.PathLike)) or not os.fspath(folder):
             raise OptionError(f"cache={shown(folder)} is not the path of a folder.")
         self.folder = Path(folder)
         told = self.folder / _RUN

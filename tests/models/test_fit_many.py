@@ -147,8 +147,8 @@ def test_a_result_has_the_shape_of_the_outcomes():
     assert named.table["response"].tolist() == ["left", "left", "right", "right"]
     assert "2 fits of Reaction" in repr(named) and max(map(len, repr(named).splitlines())) <= 80
     assert model.fit_many(["Reaction"]).logLike.index.tolist() == ["Reaction"]
-    with pytest.warns(ModelWarning, match="by position"):
-        model.fit_many(pd.DataFrame(SLEEPING[:, :1], index=np.arange(180)[::-1]))
+    beside = Lmer(SLEEP, frame.set_axis(np.arange(180) + 7)).fit_many(pd.DataFrame(SLEEPING[:, :2]))
+    assert beside.table["Estimate"].equals(named.table["Estimate"])
 
 
 @pytest.mark.parametrize("adjust", ["none", "bonferroni", "holm", "hochberg", "hommel", "fdr", "BH", "BY", "sidak"])
@@ -186,11 +186,32 @@ def test_an_offset_is_known():
     np.testing.assert_allclose(in_r.table["Estimate"], moved.table["Estimate"], rtol=1e-4)
 
 
+def test_r_computes_what_functions_make_of_predictors_on_all_rows():
+    frame = dataset("sleepstudy").assign(z=np.where(np.arange(180) % 7, RNG.normal(size=180), np.nan))
+    model = Lmer("Reaction ~ scale(Days) + z + (1 | Subject)", frame)
+    model.fit(engine="R", control=TIGHT, summarize=False)
+    many = model.fit_many(["Reaction"], engine="R")
+    np.testing.assert_allclose(many.table["Estimate"], model.coefs["Estimate"], rtol=1e-6)
+
+
 REFUSED = {
     "short": ({"Y": np.ones((179, 2))}, DataError, "Y has 179 rows and the data have 180"),
     "text": ({"Y": pd.DataFrame({"a": ["x"] * 180})}, DataError, "hold no numbers: 'a'"),
     "no array": ({"Y": "Reaction"}, DataError, "has to hold numbers"),
     "nothing": ({"Y": np.ones((180, 0))}, DataError, "Y has no columns"),
+    "objects": ({"Y": np.where(SLEEPING > 300, None, SLEEPING)}, DataError, r"Y.astype\(float\)"),
+    "index": (
+        {"Y": pd.DataFrame(SLEEPING, index=range(179, -1, -1))},
+        DataError,
+        "whose index is not that of the data",
+    ),
+    "Series": ({"Y": pd.Series(SLEEPING[:, 0], index=range(9, 189))}, DataError, "Y is a Series whose index is not"),
+    "weights' index": (
+        {"weights": pd.DataFrame(np.ones((180, 5)), index=range(1, 181))},
+        DataError,
+        r"or give weights.to_numpy\(\)",
+    ),
+    "weights' columns": ({"weights": pd.DataFrame(np.ones((180, 5)), columns=list("abcde"))}, DataError, "those of Y"),
     "names": ({"Y": ["Reactio"]}, DataError, "names Reactio, which the data do not have"),
     "engine": ({"engine": "S"}, OptionError, "engine='S' is not known"),
     "adjust": ({"adjust": "tukey"}, OptionError, "adjust='tukey' is not known"),
@@ -198,6 +219,7 @@ REFUSED = {
     "statistic": ({"statistic": max}, OptionError, "Give permute=1000"),
     "weights": ({"weights": np.ones((180, 3))}, DataError, "fit neither"),
     "no weights": ({"weights": -np.ones((180, 5))}, DataError, "above 0"),
+    "no cache": ({"cache": ""}, OptionError, "cache='' is not the path"),
     "cache": ({"cache": 3}, OptionError, "cache=3 is not the path"),
 }
 

@@ -72,6 +72,23 @@ def test_a_term_that_is_constant_within_clusters_is_named():
     assert np.isnan(many.to_array("Perm-P-val", "(Intercept)")).all()
 
 
+@pytest.mark.parametrize(
+    ("statistic", "said"),
+    [(np.max, "returned NaN for a map of 5 t, of which 1 are NaN.*np.nanmax"), (lambda t: None, "returned None")],
+)
+def test_a_statistic_that_is_no_number_is_refused_before_permutations(statistic, said, monkeypatch):
+    Y = SLEEPING.copy()
+    Y[:, 2] = 1
+    monkeypatch.setattr("pymer4.models.lmer_outcomes.run_shuffles", None)
+    with pytest.raises(OptionError, match=said):
+        sleep().fit_many(Y, permute=3, statistic=statistic)
+
+
+def test_a_statistic_of_a_permutation_that_is_none_is_refused():
+    with pytest.raises(OptionError, match="returned NaN"):
+        sleep().fit_many(SLEEPING, permute=3, seed=1, statistic=lambda t: t[0] if t[0] > 5 else np.nan)
+
+
 def test_permutations_are_as_those_of_a_fit():
     """Other seeds, so that p agree as those of 200 draws do."""
     frame = trial()
@@ -272,3 +289,6 @@ def test_what_is_wrong_with_parts_is_said():
         model.fit_by(["part", "part"])
     with pytest.raises(OptionError, match="None of the 240 parts can be fitted"):
         model.fit_by("z")
+    model.fit(ddf="Kenward-Roger", summarize=False)
+    with pytest.raises(OptionError, match="The native engine has no ddf='Kenward-Roger'"):
+        model.fit_by("part")
