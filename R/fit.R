@@ -18,14 +18,25 @@ fit_mixed <- function(formula, data, weights = NULL, offset = NULL, REML = TRUE,
   c(describe(model, ddf, level), list(model = model))
 }
 
-# The linear model that has its optimum at theta, in the order of lme4, as `fit_mixed()` would have left it.
+# The linear model that has its optimum at theta, in the order of lme4, as `fit_mixed()` would have left it, and its
+# criterion. `satterthwaite` are V, its derivatives by some parameters as columns, and A, as who found theta has them:
+# by differences they would lose digits where predictors are far from 0.
 model_at <- function(formula, data, theta, weights = NULL, offset = NULL, REML = TRUE, contrasts = NULL,
-                     ddf = "Satterthwaite") {
+                     ddf = "Satterthwaite", satterthwaite = NULL) {
   for (name in names(contrasts)) data[[name]] <- with_contrasts(data[[name]], contrasts[[name]])
   env <- model_environment(data, NULL)
   call <- model_call(formula, env, weights, offset)
   if (!REML) call$REML <- FALSE
-  list(model = fit_linear(call, env, 0L, ddf == "Satterthwaite", theta))
+  model <- fit_linear(call, env, 0L, ddf == "Satterthwaite" && is.null(satterthwaite), theta)
+  if (!is.null(satterthwaite)) {
+    p <- ncol(satterthwaite$V)
+    jacobian <- satterthwaite$jacobian
+    attr(model, "satterthwaite") <- list(
+      V = matrix(satterthwaite$V, p, dimnames = rep(list(colnames(model@pp$X)), 2L)), A = satterthwaite$A,
+      jacobian = lapply(seq_len(ncol(jacobian)), function(j) matrix(jacobian[, j], p))
+    )
+  }
+  list(model = model, criterion = -2 * as.numeric(stats::logLik(model)))
 }
 
 # `coding` is a matrix, one row a level, and the names of its columns.

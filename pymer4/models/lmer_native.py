@@ -13,7 +13,7 @@ import pandas as pd
 
 from pymer4.data.mixed_design import MixedDesign
 from pymer4.fit import mixed
-from pymer4.fit.mixed_scale import factors
+from pymer4.fit.mixed_scale import factors, theta_derivatives
 from pymer4.infer.asymptotic import p_value, t_quantile, t_statistic
 from pymer4.models.base import spread
 from pymer4.models.convergence import Convergence
@@ -81,6 +81,21 @@ class NativeFit:
         t = t_statistic(b, se, 0.0)
         columns = limits | {"se": se, "df": df, "statistic": t, "p": p_value(t, df)}
         return pd.DataFrame(columns, index=list(self.design.names))
+
+    def satterthwaite(self) -> dict[str, Array] | None:
+        """Return vcov, its derivatives by (theta, sigma) as columns, and the covariance of these, for R's object.
+
+        None where theta is at a kink of the columns given, where R takes differences of its own.
+        """
+        found, sigma = self.found, float(self.found.sigma[0])
+        G = theta_derivatives(found.blocks, found.at.theta[0])
+        if G is None:
+            return None
+        size = len(G) + 1
+        to_given = np.zeros((size, size))
+        to_given[:-1, :-1], to_given[-1, -1] = G, sigma
+        jacobian = np.linalg.solve(to_given.T, found.jacobian[0].reshape(size, -1))
+        return {"V": found.vcov[0], "jacobian": jacobian.T, "A": to_given @ found.parameter_vcov[0] @ to_given.T}
 
     def convergence(self) -> Convergence:
         """Return how the optimizer ended."""

@@ -20,7 +20,7 @@ from pymer4.data.mixed_design import Plan
 from pymer4.data.ranks import Ranks
 from pymer4.data.recoding import contrast_matrices
 from pymer4.data.rformula import FixedTerm, Grouping, RandomTerm, Response, RFormula
-from pymer4.errors import FileError, MissingFileError, RUnavailable
+from pymer4.errors import FileError, MissingFileError, ModelWarning, RUnavailable, issue
 from pymer4.infer.grids import Predictors
 from pymer4.infer.profile import Traces
 from pymer4.models.convergence import Convergence
@@ -31,6 +31,7 @@ from pymer4.rbridge import bridge
 
 _OPENERS = ((b"\x1f\x8b", gzip.decompress), (b"BZh", bz2.decompress), (b"\xfd7zXZ", lzma.decompress))
 
+_APART = 1e-3  # of the deviance, from which on R's object of a native fit is told of
 _SAME = 1e-6  # relative; coefficients of a table and of the object that it was made from
 
 _READY: WeakKeyDictionary[bridge.Handle, bridge.Handle] = WeakKeyDictionary()
@@ -181,15 +182,28 @@ class LmerState(Inferring):
     def _built(self) -> bridge.Handle:
         """Return R's object at the theta that the native engine found."""
         options, (data, codings) = self._options, self._sample()
-        asked = {"weights": data.weights, "offset": data.offset, "REML": options.REML, "ddf": options.ddf}
-        return bridge.call(
+        wanted = self._native is not None and options.ddf == "Satterthwaite"
+        reply = bridge.call(
             "model_at",
             formula=self._reading.written,
             data=data.columns,
             theta=self._fit.parameters,
             contrasts=contrast_matrices(codings),
-            **asked,
-        ).value["model"]
+            weights=data.weights,
+            offset=data.offset,
+            REML=options.REML,
+            ddf=options.ddf,
+            satterthwaite=self._native.satterthwaite() if wanted else None,
+        ).value
+        apart = float(reply["criterion"][0]) - self._fit.criterion
+        if abs(apart) > _APART:
+            issue(
+                f"R's object of this fit has lost digits: there the deviance is {apart:.3g} from that of the native "
+                "engine, and what R computes of it (anova, marginal means, predictions) is wrong. Centre and scale the "
+                "predictors, above all those of the random effects.",
+                ModelWarning,
+            )
+        return reply["model"]
 
     @property
     def _for_new_rows(self) -> bridge.Handle:

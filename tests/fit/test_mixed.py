@@ -10,7 +10,7 @@ from pymer4.fit.mixed_blocks import blocks
 from pymer4.fit.mixed_deviance import Evaluation
 from pymer4.fit.mixed_outcomes import outcomes
 from pymer4.fit.mixed_rest import SparseMap
-from pymer4.fit.mixed_scale import factors, given_theta, scaled_theta
+from pymer4.fit.mixed_scale import factors, given_theta, scaled_theta, theta_derivatives
 from pymer4.fit.mixed_terms import Bar
 from pymer4.fit.stacks import cholesky, inverse_of_blocks
 
@@ -161,6 +161,17 @@ def test_theta_goes_there_and_back():
     design = blocks(X, STRUCTURES["crossed slopes"])
     theta = np.abs(np.random.default_rng(3).normal(size=(5, design.m)))
     np.testing.assert_allclose(given_theta(design, scaled_theta(design, theta)), theta, rtol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["crossed slopes", "three", "uncorrelated"])
+def test_derivatives_of_theta_are_those_of_differences(name):
+    design = blocks(X, STRUCTURES[name])
+    theta = np.random.default_rng(5).normal(size=design.m)
+    G, h = theta_derivatives(design, theta), 1e-6
+    for j in range(design.m):
+        shift = h * np.eye(design.m)[j]
+        moved = (given_theta(design, (theta + shift)[None]) - given_theta(design, (theta - shift)[None]))[0] / (2 * h)
+        np.testing.assert_allclose(G[:, j], moved, atol=1e-6 * np.abs(G).max())
 
 
 def test_a_variance_of_nothing_is_exactly_nothing():

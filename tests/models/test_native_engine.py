@@ -14,8 +14,8 @@ import pytest
 from engine_cases import TIGHT, apart, fitted, random_case
 from samples import trial
 
-from pymer4 import Lmer, compare, load_model, save_model
-from pymer4.errors import DataError, OptionError, RError
+from pymer4 import Lmer, compare, load_dataset, load_model, save_model
+from pymer4.errors import DataError, ModelWarning, OptionError, RError
 from pymer4.models.lmer_native import NativeFit
 from pymer4.rbridge import bridge
 
@@ -231,3 +231,21 @@ def test_one_fit_knows_theta_of_lme4(sleep):
     native = fitted(SLOPES, sleep, "native")
     np.testing.assert_allclose(native._fit.parameters, model._fit.parameters, rtol=1e-3)
     assert isinstance(native._native, NativeFit) and model._native is None
+
+
+@pytest.mark.parametrize("far", [0, 2000, 20_000])
+def test_what_r_computes_of_a_native_fit_takes_its_derivatives(far):
+    data = load_dataset("sleepstudy").assign(year=lambda frame: frame.Days + far)
+    model = fitted("Reaction ~ year + (year | Subject)", data, "native")
+    assert model.anova()["DenomDF"].iloc[0] == pytest.approx(17, rel=1e-4)
+    assert model.infer("asymp", on="coefs")["DF"].iloc[1] == pytest.approx(17, rel=1e-4)
+    assert model.emtrends("year", contrasts=None)[0]["DF"].iloc[0] == pytest.approx(17, rel=1e-4)
+    assert pickle.loads(pickle.dumps(model)).anova()["DenomDF"].iloc[0] == pytest.approx(17, rel=1e-4)
+
+
+@pytest.mark.filterwarnings("default::pymer4.errors.ModelWarning")
+def test_an_object_of_r_that_lost_digits_is_told_of():
+    data = load_dataset("sleepstudy").assign(year=lambda frame: frame.Days + 1e6)
+    model = fitted("Reaction ~ year + (year | Subject)", data, "native")
+    with pytest.warns(ModelWarning, match="lost digits: .* Centre and scale"):
+        model.anova()
