@@ -22,10 +22,19 @@ _ROUNDING = 1e-24  # share of a column's square
 
 
 class Unsuited(DataError):
-    """What the deviance engine can't take: the message says why, and that R can."""
+    """What the deviance engine can't take: the message says why, and that R can.
+
+    Attributes:
+        why: the reason alone.
+    """
 
     def __init__(self, why: str) -> None:
+        self.why = why
         super().__init__(f"{why}: the native engine can't fit this model. Use engine='R'.")
+
+    def __reduce__(self) -> tuple[type[Unsuited], tuple[str]]:
+        """Return what makes the error again in the process that asked a worker."""
+        return type(self), (self.why,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import numpy as np
 from pymer4.data.mixed_design import NeedsR
 from pymer4.errors import Pymer4Error
 from pymer4.fit import mixed
+from pymer4.fit.mixed_terms import Unsuited
 from pymer4.models.convergence import Certificate
 from pymer4.models.lmer_arrays import mixed_design
 from pymer4.models.lmer_engine import engine_blocks, known_part_off
@@ -34,7 +35,7 @@ def certificate(model: LmerState) -> Certificate:
         plain = engine_blocks(design, reml, centred=False)
         found = mixed.at(plain, y, theta)
     except (NeedsR, Pymer4Error) as error:
-        return Certificate(str(error))
+        return Certificate(error.why if isinstance(error, Unsuited) else str(error).rstrip("."))
     if not np.isfinite([here, *found.gradient[0], *found.hessian.ravel()]).all():
         return Certificate("near this theta the deviance is lost in rounding")
     # Without centring a row of Lambda is that of the scaled columns times one number.

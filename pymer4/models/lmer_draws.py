@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from pymer4.errors import RError
+from pymer4.errors import DataError, RError
 from pymer4.infer.resample import counted, untestable
-from pymer4.models.lmer_profile import LmerProfiles
+from pymer4.models.lmer_profile import LmerProfiles, of_a_fit
 from pymer4.rbridge import bridge
 from pymer4.work import Advance, Note, each_chunk, progress
 
@@ -47,6 +47,7 @@ How: TypeAlias = tuple[np.ndarray, int, int]
 class LmerDraws(LmerProfiles):
     """What is fitted again to other outcomes, a replicate a seed."""
 
+    @of_a_fit()
     def _parameter_draws(self, *how: Any) -> dict[str, Any]:
         """Return `values` of all parameters in fits to outcomes drawn from the model, their `names`, what is `told`."""
         native = self._on_engine()
@@ -54,6 +55,7 @@ class LmerDraws(LmerProfiles):
             return self._looped("bootstrap", _bootstrapped, self._handle, how)
         return self._at_once("bootstrap", native, native.parameter_draws(), how)
 
+    @of_a_fit()
     def _shuffles(self, L: np.ndarray, within: str | None, *how: Any) -> dict[str, Any]:
         """Return statistics of rows of L in fits to outcomes shuffled within the levels of a grouping factor.
 
@@ -69,6 +71,7 @@ class LmerDraws(LmerProfiles):
         untested = untestable(np.asarray(found["X"]), np.asarray(found["cluster"]), L)
         return {**drawn, "observed": np.asarray(found["observed"]), "untested": untested, "offset": found["offset"]}
 
+    @of_a_fit()
     def _residual_shuffles(self, L: np.ndarray, null: np.ndarray, *how: Any) -> dict[str, Any]:
         """Return the same of shuffled residuals of the fits where l b is `null`, and which share of it they keep."""
         parts, native = [], self._on_engine()
@@ -90,7 +93,7 @@ class LmerDraws(LmerProfiles):
         seeds, n_jobs, shown = how
         with progress(_WHAT[kind], len(seeds), shown) as advance:
             parts = native.parts(wanted, seeds, n_jobs, _noted(advance))
-        return self._gathered(kind, parts) | found | {"engine": "native"}
+        return self._gathered(kind, parts, in_r=False) | found | {"engine": "native"}
 
     def _looped(self, kind: str, ask: _Ask, model: bridge.Handle, how: How, **given: Any) -> dict[str, Any]:
         """Return what R makes of seeds: `values`, a row each, NaN where a fit failed, `told`, and what else it says."""
@@ -100,15 +103,17 @@ class LmerDraws(LmerProfiles):
         here = bridge.in_parts() if n_jobs == 1 else contextlib.nullcontext()
         with here, progress(_WHAT[kind], len(seeds), shown) as advance:
             parts = each_chunk(_drawn, seeds, n_jobs, sent, ask, given, note=_noted(advance))
-        return parts[0] | self._gathered(kind, parts) | {"engine": "R"}
+        return parts[0] | self._gathered(kind, parts, in_r=True) | {"engine": "R"}
 
-    def _gathered(self, kind: str, parts: list[dict[str, Any]]) -> dict[str, Any]:
+    def _gathered(self, kind: str, parts: list[dict[str, Any]], in_r: bool) -> dict[str, Any]:
         """Return the values of all parts, and what is to be told of those that failed."""
         values, reasons = (np.concatenate([part[key] for part in parts]) for key in ("values", "reasons"))
         told = list(dict.fromkeys(text for part in parts for text in part["said"]))
         n, failed = len(values), np.array([bool(reason) for reason in reasons])
         if failed.any():
             why = counted(list(reasons[failed]), n)
+            if failed.all() and not in_r:
+                raise DataError(f"None of the {n} {kind} fits succeeded. {why}")
             if failed.all():
                 raise RError(f"none of the {n} {kind} fits succeeded. {why}", f"{kind} draws", self.formula)
             told.append(f"{failed.sum()} of {n} {kind} fits failed and were left out. {why}")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from pymer4.errors import OptionError, Pymer4Error, RError
+from pymer4.errors import DataError, OptionError, Pymer4Error, RError
 from pymer4.infer import profile, verb
 from pymer4.infer.options import InferOptions
 from pymer4.models.lmer_options import check_profile
@@ -19,6 +21,17 @@ if TYPE_CHECKING:
 
 _STEPS = 8
 """Points on either side, as lme4 has them by default."""
+
+
+@contextmanager
+def of_a_fit() -> Iterator[None]:
+    """Say of a fitted model, whose engine is no longer to be chosen, what the deviance engine can't take."""
+    from pymer4.fit.mixed_terms import Unsuited
+
+    try:
+        yield
+    except Unsuited as error:
+        raise DataError(f"{error.why}: no refits of this model. Take limits that need none, such as Wald's.") from error
 
 
 class LmerProfiles(LmerPredictions):
@@ -113,6 +126,7 @@ class LmerProfiles(LmerPredictions):
             raise RError(doubt, "profile", self.formula)
         return [f"{doubt} Use bootstrap or Wald limits."] if doubt else []
 
+    @of_a_fit()
     def _on_likelihood(
         self, engine: Refits, cutoff: float, shown: int, steps: int, random: bool = True, fixed: bool = True
     ) -> tuple[dict[str, Any], list[str]]:

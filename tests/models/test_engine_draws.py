@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from against_r import inside, rinterface
 from cases import case, refit
-from samples import fitted, trial
+from samples import dataset, fitted, trial
 from test_infer_lmer import quietly
 from test_lmer_permutation import null_data
 
+from pymer4 import Lmer
+from pymer4.errors import DataError
 from pymer4.fit import mixed
 from pymer4.fit.mixed_terms import Bar
 from pymer4.infer import mixed_replicates
@@ -219,3 +221,23 @@ def test_draws_are_the_same_whatever_fitted_the_model():
     found, wanted = (refit("slopes", engine=engine, **how).coefs for engine in ("native", "R"))
     columns = ["2.5_ci", "97.5_ci", "Perm-P-val"]
     np.testing.assert_allclose(found[columns], wanted[columns], rtol=1e-4)  # R's optimum is that near
+
+
+@pytest.mark.parametrize("engine", ["native", "R"])
+def test_what_the_engine_lacks_of_a_fit_is_said_of_the_fit(engine, monkeypatch):
+    sleep = dataset("sleepstudy")
+    exact = sleep.assign(y=10 + 2 * sleep["Days"] + sleep["Subject"].astype(int))
+    model = Lmer("y ~ Days + (1 | Subject)", exact)
+    model.fit(engine=engine, summarize=False, no_warnings=True)
+    with pytest.raises(DataError, match="lost in rounding: no refits of this model"):
+        model.infer("profile")
+    failed = {"values": np.full((4, 2), np.nan), "reasons": np.full(4, "no fit"), "said": []}
+    monkeypatch.setattr("pymer4.models.lmer_refits.Refits.parts", lambda *_: [failed])
+    with pytest.raises(DataError, match="None of the 4 permuted fits succeeded"):
+        model.infer("perm", n_perm=4)
+
+
+def test_why_there_is_no_certificate_ends_once():
+    exact = dataset("sleepstudy").assign(y=lambda d: 10.0 + 2 * d["Days"])
+    why = fitted("y ~ Days + (1 | Subject)", exact, engine="R").convergence.certificate
+    assert why.why.endswith("lost in rounding") and str(why).endswith("rounding.")
