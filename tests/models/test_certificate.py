@@ -29,8 +29,8 @@ def test_derivatives_are_those_of_lme4(formula, data, given):
     model = fitted(formula, data, "R", given)
     theirs, ours = inside(DERIVS, model.model_obj), model.convergence
     assert -1e-8 < ours.deviance_gap < 1e-4 and "is at the optimum" in str(ours.certificate)
-    if theirs is None:  # from 1.1-38 on lme4 takes none at the bound, or of many rows
-        assert model.convergence.singular or model.nobs > 10_000
+    if theirs is None:  # from 1.1-38 on lme4 takes none near a bound, or of many rows
+        assert np.isnan(ours.max_gradient)
         return
     scale = np.abs(theirs["values"]).max()
     inside_bounds = model._fit.parameters > 1e-3  # a difference across a bound sees the kink there

@@ -206,8 +206,8 @@ def test_an_error_in_one_thread_is_that_thread_s(sleep):
     ("conf_int", "more"),
     [
         ("Wald", []),
-        ("profile", ["profile_parts", *["profile_part"] * 6, "fixed_limits"]),
-        ("boot", ["bootstrap_mixed"] * 2),
+        ("profile", ["profile_parts", *["profile_part"] * 6, "confint_mixed"]),
+        ("boot", ["read_design"]),
     ],
 )
 def test_a_fit_crosses_once_and_once_a_part_of_its_limits(monkeypatch, conf_int, more, sleep):
