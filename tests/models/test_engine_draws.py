@@ -213,7 +213,7 @@ def test_what_the_engine_does_not_fit_is_refitted_in_r():
 def test_groups_too_large_for_residuals_are_refused(monkeypatch):
     monkeypatch.setattr(mixed_replicates, "_FACTORS", 100)
     with pytest.raises(ValueError, match=r"up to 10 rows that share random effects.*how='boot'"):
-        case("slopes").infer("perm", scheme="freedman-lane", n_perm=3)
+        case("slopes").infer("perm", on="coefs", scheme="freedman-lane", n_perm=3)
 
 
 def test_draws_are_the_same_whatever_fitted_the_model():
