@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cases
@@ -31,6 +33,14 @@ def pytest_configure(config: pytest.Config) -> None:
     """Draw the same examples on every machine; new ones where the slow tests run, which look for what is unknown."""
     if "not slow" in config.option.markexpr.replace("slow or not slow", ""):
         hypothesis.settings.load_profile("the same each time")
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Without R leave modules alone of which every test needs it: what they are parametrised over may come from R."""
+    if not no_r.is_asked() or collection_path.suffix != ".py":
+        return None
+    text = collection_path.read_text("utf-8")
+    return re.search(r"^pytestmark = \[?pytest\.mark\.r\b", text, re.MULTILINE) is not None or None
 
 
 def pytest_report_header() -> str:
