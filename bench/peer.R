@@ -93,6 +93,6 @@ repeat {
       "lm groups" = lapply(split(data, data$g), function(rows) coef(lm(formula, rows)))
     ))[["elapsed"]]
   }
-  cat(seconds, "\n", sep = "")
+  cat(format(seconds, digits = 15), "\n", sep = "")
   flush(stdout())
 }
