@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import sys
 import tempfile
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -11,8 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from designs import CASES, frame
-from measure import Peer, alternate, child, row, timed, write_columns
-from mixed import SLOPES, simulated
+from measure import Peer, alternate, row, timed, write_columns
 
 if TYPE_CHECKING:
     from pymer4 import Lmer
@@ -122,26 +120,3 @@ def many_ratio(
         )
         peer.close()
     return row(name, *(statistics.median(times[k]) for k in ("pymer4", "R")), bound)
-
-
-def engine_memory_ratio(rows: int = 1_000_000) -> str:
-    """Return a row: peak memory of a process that fits a million rows natively, over that of an Rscript."""
-    with tempfile.TemporaryDirectory() as folder:
-        write_columns(simulated(rows), folder)
-        read = f"np.fromfile('{folder}/' + k)"
-        ours = child(
-            sys.executable,
-            "-c",
-            "import numpy as np, pandas as pd, pymer4;"
-            f"d = pd.DataFrame({{k: {read} for k in 'yxg'}}); d['g'] = d['g'].astype(int).astype('category');"
-            f"pymer4.Lmer('{SLOPES}', d).fit(engine='native', summarize=False)",
-        )[1]
-        column = f"readBin(file.path('{folder}', name), 'double', {rows})"
-        theirs = child(
-            "Rscript",
-            "--vanilla",
-            "-e",
-            f"library(lmerTest); read <- function(name) {column};"
-            f"d <- data.frame(y = read('y'), x = read('x'), g = factor(read('g'))); s <- summary(lmer({SLOPES}, d))",
-        )[1]
-    return row("native MiB, 1e6", ours, theirs, 0.8)

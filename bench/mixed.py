@@ -140,8 +140,8 @@ def cold_ratio() -> str:
     return row("cold process", ours, python + theirs, 1.3)
 
 
-def memory_ratio(rows: int = 1_000_000) -> str:
-    """Return a row: peak memory of a process that fits the simulated rows, over that of an Rscript."""
+def memory_ratio(engine: str, bound: float, rows: int = 1_000_000) -> str:
+    """Return a row: peak memory of a process that fits the simulated rows by an engine, over that of an Rscript."""
     with tempfile.TemporaryDirectory() as folder:
         write_columns(simulated(rows), folder)
         read = f"np.fromfile('{folder}/' + k)"
@@ -150,7 +150,7 @@ def memory_ratio(rows: int = 1_000_000) -> str:
             "-c",
             "import numpy as np, pandas as pd, pymer4;"
             f"d = pd.DataFrame({{k: {read} for k in 'yxg'}}); d['g'] = d['g'].astype(int).astype('category');"
-            f"pymer4.Lmer('{SLOPES}', d).fit(summarize=False)",
+            f"pymer4.Lmer('{SLOPES}', d).fit(engine='{engine}', summarize=False)",
         )[1]
         column = f"readBin(file.path('{folder}', name), 'double', {rows})"
         theirs = child(
@@ -160,4 +160,4 @@ def memory_ratio(rows: int = 1_000_000) -> str:
             f"library(lmerTest); read <- function(name) {column};"
             f"d <- data.frame(y = read('y'), x = read('x'), g = factor(read('g'))); s <- summary(lmer({SLOPES}, d))",
         )[1]
-    return row("peak MiB, 1e6", ours, theirs, 1.2)
+    return row(f"peak MiB, {engine}", ours, theirs, bound)

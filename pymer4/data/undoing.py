@@ -18,7 +18,7 @@ import numpy as np
 from pymer4.data.design import Design
 from pymer4.data.lookup import plain
 from pymer4.data.terms import Names, columns_named, reference, tree
-from pymer4.fit.distributions import Array, Link, link_function
+from pymer4.fit.distributions import Array, Link, Scale, link_function
 
 _CLOSE = 1e-8  # of the range of the outcomes
 _FEW = 5  # different outcomes; through fewer too many curves lead
@@ -93,9 +93,9 @@ def slope_of(z: Array, steps: Sequence[Step]) -> Array:
     return slope
 
 
-def link_of(steps: Steps) -> Link | Literal["identity"]:
-    """Return what is undone by some steps as one link, whose inverse they are."""
-    return Link(np.asarray, partial(carried, steps=steps), partial(slope_of, steps=steps)) if steps else "identity"
+def scale_of(steps: Steps) -> Scale | Literal["identity"]:
+    """Return what some steps lead to."""
+    return Scale(partial(carried, steps=steps), partial(slope_of, steps=steps)) if steps else "identity"
 
 
 def straightened(steps: Steps) -> tuple[float, float, Steps]:

@@ -45,6 +45,19 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class Scale:
+    """What carries a linear predictor to the scale that it is shown on; a `Link` has as much and the way back.
+
+    Attributes:
+        inverse: eta to mu.
+        derivative: eta to dmu/deta.
+    """
+
+    inverse: Callable[[Array], Array]
+    derivative: Callable[[Array], Array]
+
+
+@dataclass(frozen=True, slots=True)
 class Distribution:
     """An error distribution.
 

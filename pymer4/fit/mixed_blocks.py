@@ -14,9 +14,12 @@ from typing import TypeAlias
 import numpy as np
 
 from pymer4.fit.mixed_rest import Rest
-from pymer4.fit.mixed_terms import Bar, Factor, factors_of, scaling, weighted
+from pymer4.fit.mixed_terms import Bar, Factor, Unsuited, factors_of, scaling, weighted
+from pymer4.fit.stacks import cholesky
 
 Array: TypeAlias = np.ndarray
+
+PIVOT = 1e-10  # share of a column's square, or of the outcome's, below which digits are too few
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,7 @@ class Blocks:
         counts: how many levels have a block, shape (U,).
         order, starts: levels sorted by block, and where in them each block begins.
         AX, XX: cross-products of the first factor with X, (q, K, p), and of X.
+        factor: the Cholesky factor of XX, as SciPy has it.
         rest: what the other factors are, or None.
         reml: whether the criterion is REML.
         log_weights: sum of their logarithms.
@@ -56,6 +60,7 @@ class Blocks:
     starts: Array
     AX: Array
     XX: Array
+    factor: tuple[Array, bool]
     rest: Rest | None
     reml: bool
     log_weights: float
@@ -70,6 +75,13 @@ class Blocks:
         """Return what the criterion has beside the determinants in the scaled columns and r²."""
         scale = 2 * float(np.log(np.abs(np.diag(self.T))).sum()) if self.reml else 0.0
         return -scale - self.log_weights
+
+    @property
+    def numbers(self) -> int:
+        """Return how many numbers an outcome and its evaluation take, about."""
+        K, rest = len(self.A), self.rest
+        first = self.first.size if rest else K * K * len(self.counts)
+        return 2 * self.n + (self.p + 4) * first + (4 * len(rest.A22) if rest else 0)
 
     def summed(self, values: Array) -> Array:
         """Return sums over the levels that share a block, (U, ...), of values by level, (q, ...)."""
@@ -96,7 +108,7 @@ def blocks(
             Lambda is that of the scaled columns times one number.
 
     Raises:
-        Unsuited: a structure that would need too much memory or time.
+        Unsuited: a structure that would need too much memory or time, or columns of X that rounding makes dependent.
     """
     n, p = X.shape
     root = None if weights is None else np.sqrt(weights)
@@ -104,6 +116,10 @@ def blocks(
     X_scaled = weighted(X @ T, root)
     scales = tuple(scaling(bar.Z, root, centred) for bar in bars)
     sizes = tuple(bar.Z.shape[1] for bar in bars)
+    XX = X_scaled.T @ X_scaled
+    root_XX = cholesky(XX)
+    if not (np.diag(root_XX) ** 2 > PIVOT * np.diag(XX)).all():
+        raise Unsuited("Some columns of X are others added up, but for rounding")
     factors = sorted(factors_of(bars, scales, root), key=lambda factor: -factor.size)
     first, others = factors[0], factors[1:]
     A, distinct, counts = _groups(first)
@@ -128,7 +144,8 @@ def blocks(
         order=np.argsort(distinct, kind="stable"),
         starts=np.cumsum(counts) - counts,
         AX=AX,
-        XX=X_scaled.T @ X_scaled,
+        XX=XX,
+        factor=(root_XX, True),
         rest=rest,
         reml=reml,
         log_weights=0.0 if weights is None else float(np.log(weights).sum()),

@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from pymer4.fit.mixed_blocks import Blocks
+from pymer4.fit.mixed_blocks import PIVOT, Blocks
 from pymer4.fit.mixed_outcomes import Outcomes
 from pymer4.fit.mixed_rest import Stack
 from pymer4.fit.stacks import cholesky, inverse, inverse_of_blocks
@@ -198,9 +198,6 @@ class Evaluation:
             spread = np.zeros((band[:, : s - d].size, gradient.shape[1]))
             spread[np.arange(len(spread)), band[:, : s - d].ravel()] = 2.0
             gradient += part.reshape(len(gradient), -1) @ spread
-
-
-PIVOT = 1e-10  # share of a column's square, or of the outcome's, below which digits are too few
 
 
 def _times(X: Array, Y: Array) -> Array:

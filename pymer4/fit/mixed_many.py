@@ -29,7 +29,7 @@ ALL_MISSING, INFINITE, TOO_FEW, CONSTANT, LOST, LACKS_TERMS, NOT_CONVERGED, SING
 UNFITTED = ALL_MISSING | INFINITE | TOO_FEW | CONSTANT | LOST
 """The flags of an outcome without a fit."""
 
-_NUMBERS = 2**20  # in the largest array of a chunk
+_NUMBERS = 2**21  # that a chunk takes, about
 _SIDE_BY_SIDE = 4  # outcomes from which on a lattice of shared starts pays
 _INVOLVED = 1e-8  # share of a column that counts as a part of it
 
@@ -210,8 +210,7 @@ def at_once(design: Design) -> int:
 
 
 def _side_by_side(blocks: Blocks) -> int:
-    entries = blocks.n + blocks.first.size * (blocks.p + 1) + (0 if blocks.rest is None else len(blocks.rest.A22))
-    return max(1, _NUMBERS // entries)
+    return max(1, _NUMBERS // blocks.numbers)
 
 
 def fit_case(case: Case, weights: Array | None, Y: Array, with_df: bool) -> Fits:
@@ -233,26 +232,18 @@ def fit_case(case: Case, weights: Array | None, Y: Array, with_df: bool) -> Fits
 
 
 def _fit_into(found: Fits, which: Array, case: Case, blocks: Blocks, Y: Array, with_df: bool) -> None:
-    try:
-        sums = outcomes(blocks, Y[:, which])
-        start = shared_start(blocks, sums) if len(which) > _SIDE_BY_SIDE else None
-        best = optimum(blocks, sums, start)
-        there = np.isfinite(best.deviance)
-        found.flags[which[~there]] |= LOST
-        if not there.any():
-            return
-        for one in np.flatnonzero(there & ~best.converged):
-            again = optimum(blocks, sums.among(np.array([one])), best.theta[one])
-            best.theta[one], best.converged[one] = again.theta[0], again.converged[0]
-        fit = MixedFit(blocks, sums.among(np.flatnonzero(there)), best.theta[there], best.converged[there])
-        df = fit.coefficient_df() if with_df else np.full(fit.b.shape, np.inf)
-    except np.linalg.LinAlgError:
-        if len(which) == 1:
-            found.flags[which] |= LOST
-        else:
-            for one in which:
-                _fit_into(found, one[None], case, blocks, Y, with_df)
+    sums = outcomes(blocks, Y[:, which])
+    start = shared_start(blocks, sums) if len(which) > _SIDE_BY_SIDE else None
+    best = optimum(blocks, sums, start)
+    there = np.isfinite(best.deviance)
+    found.flags[which[~there]] |= LOST
+    if not there.any():
         return
+    for one in np.flatnonzero(there & ~best.converged):
+        again = optimum(blocks, sums.among(np.array([one])), best.theta[one])
+        best.theta[one], best.converged[one] = again.theta[0], again.converged[0]
+    fit = MixedFit(blocks, sums.among(np.flatnonzero(there)), best.theta[there], best.converged[there])
+    df = fit.coefficient_df() if with_df else np.full(fit.b.shape, np.inf)
     which, own = which[there], case.own
     cells = np.ix_(which, np.flatnonzero(case.told))
     found.b[cells], found.df[cells] = fit.b[:, own], df[:, own]

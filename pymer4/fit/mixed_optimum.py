@@ -207,9 +207,12 @@ def fell(value: Array, deviance: Array, slope: Array) -> Array:
 def newton_step(H: Array, gradient: Array, theta: Array) -> tuple[Array, Array]:
     """Return Newton's steps, shorter than theta is or 1, and the slopes along them.
 
-    Where the gradient is nothing beside a negative curvature (a variance at 0 that should not be), they go along it.
+    Where the gradient is nothing beside a negative curvature (a variance at 0 that should not be), they go along it;
+    where a Hessian is not known they are NaN.
     """
-    values, vectors = np.linalg.eigh(H)
+    known = np.isfinite(H).all(axis=(1, 2))
+    values, vectors = np.linalg.eigh(np.where(known[:, None, None], H, 0.0))
+    values[~known] = np.nan
     curvature = np.abs(values)
     curvature = np.maximum(curvature, 1e-10 * np.maximum(curvature.max(axis=1, keepdims=True), 1e-8))
     inner = np.einsum("rji,rj->ri", vectors, gradient)

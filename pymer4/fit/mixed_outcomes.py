@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_solve
 
 from pymer4.fit.mixed_blocks import Blocks
 from pymer4.fit.mixed_terms import weighted
@@ -66,10 +66,9 @@ def outcomes(blocks: Blocks, Y: Array) -> Outcomes:
     raw = np.einsum("nr,nr->r", E, E)
     start = np.zeros((0, E.shape[1]))
     if blocks.p:
-        factor = cho_factor(blocks.XX)
-        start = cho_solve(factor, X.T @ E)
+        start = cho_solve(blocks.factor, X.T @ E)
         E = E - X @ start
-        again = cho_solve(factor, X.T @ E)  # once more: what rounding left
+        again = cho_solve(blocks.factor, X.T @ E)  # once more: what rounding left
         start, E = start + again, E - X @ again
     q = blocks.first.levels
     ZE = np.moveaxis((blocks.first.sparse().T @ E).reshape(q, -1, E.shape[1]), -1, 0)

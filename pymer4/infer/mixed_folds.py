@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -12,6 +11,7 @@ from pymer4.fit import mixed
 from pymer4.fit.cluster_rows import tells_variances
 from pymer4.fit.mixed_blocks import blocks
 from pymer4.fit.mixed_terms import Bar, Unsuited
+from pymer4.infer.mixed_replicates import MixedModel
 from pymer4.work import Note, each_chunk
 
 Array: TypeAlias = np.ndarray
@@ -21,27 +21,17 @@ _WORTH = 2**22  # rows in all refits, from which on workers gain more than their
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Folded:
-    """A model and its folds.
+    """A model of all rows and its folds.
 
     Attributes:
-        X: design, shape (n, p).
-        bars: random-effects terms.
-        y: outcome less its offset, shape (n,).
+        model: its outcome has the offset off.
         known: the offset, shape (n,), or 0.
-        weights: prior weights, shape (n,), or None.
-        reml: the criterion.
         fold: of each row, 0 to k − 1, shape (n,).
-        start: theta of all rows, shape (m,).
     """
 
-    X: Array
-    bars: Sequence[Bar]
-    y: Array
+    model: MixedModel
     known: Array | float
-    weights: Array | None
-    reml: bool
     fold: Array
-    start: Array
 
     def predictions(self, n_jobs: int, note: Note) -> tuple[Array, list[str]]:
         """Return predictions of all rows, (n,), and what the fits said.
@@ -53,22 +43,22 @@ class Folded:
         Raises:
             Unsuited: rows trained on that the engine has no fit for.
         """
-        k = int(self.fold.max()) + 1
-        parts = each_chunk(_predicted, np.arange(k), n_jobs if k * len(self.y) > _WORTH else 1, self, note=note)
-        mu = np.empty(len(self.y))
+        k, n = int(self.fold.max()) + 1, len(self.fold)
+        parts = each_chunk(_predicted, np.arange(k), n_jobs if k * n > _WORTH else 1, self, note=note)
+        mu = np.empty(n)
         mu[np.argsort(self.fold, kind="stable")] = np.concatenate([each for part in parts for each in part["mu"]])
         return mu + self.known, [text for part in parts for text in part["said"]]
 
 
 def _predicted(folded: Folded, held: Array) -> dict[str, Any]:
-    found = [_fold(folded, folded.fold == j) for j in held]
+    found = [_fold(folded.model, folded.fold == j) for j in held]
     return {"mu": [mu for mu, _ in found], "said": [text for _, text in found if text], "done": len(held)}
 
 
-def _fold(folded: Folded, test: Array) -> tuple[Array, str]:
+def _fold(model: MixedModel, test: Array) -> tuple[Array, str]:
     """Return predictions of the rows of a fold, for groups not trained on those of the population, and what is said."""
     train, seen, trained = ~test, dict[int, tuple[Array, Array]](), []
-    for bar in folded.bars:
+    for bar in model.bars:
         if id(bar.codes) not in seen:
             present, codes = np.unique(bar.codes[train], return_inverse=True)
             place = np.full(bar.levels, -1)
@@ -79,10 +69,10 @@ def _fold(folded: Folded, test: Array) -> tuple[Array, str]:
         if not tells_variances(levels, bar.Z.shape[1], len(codes)):
             raise Unsuited("A fold leaves one group, or as many effects as rows")
         trained.append(Bar(bar.Z[train], codes, levels))
-    weights = None if folded.weights is None else folded.weights[train]
-    fit = mixed.fit(blocks(folded.X[train], trained, weights, folded.reml), folded.y[train], folded.start)
-    mu = folded.X[test] @ fit.b[0]
-    for bar, u in zip(folded.bars, fit.modes(), strict=True):
+    weights = None if model.weights is None else model.weights[train]
+    fit = mixed.fit(blocks(model.X[train], trained, weights, model.blocks.reml), model.y[train], model.theta)
+    mu = model.X[test] @ fit.b[0]
+    for bar, u in zip(model.bars, fit.modes(), strict=True):
         at = seen[id(bar.codes)][1][bar.codes[test]]
         mu += np.where(at >= 0, (bar.Z[test] * u[0][at]).sum(axis=1), 0.0)
     return mu, "" if fit.converged[0] else "the optimum was not reached"

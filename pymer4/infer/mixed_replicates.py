@@ -97,19 +97,11 @@ def replicates(wanted: Wanted, seeds: Array, n_jobs: int, note: Note) -> list[di
         n_jobs: workers, which are asked where that pays.
         note: is told of each part.
     """
-    n, numbers = len(seeds), _numbers(wanted.model.blocks)
+    n, numbers = len(seeds), wanted.model.blocks.numbers
     starts = np.arange(0, n, max(1, _NUMBERS // numbers))
     spans = np.column_stack([starts, np.append(starts[1:], n)])
     n_jobs = n_jobs if n * numbers > _WORTH else 1
     return each_chunk(_refitted, spans, n_jobs, wanted, seeds.astype(np.uint32), note=note)
-
-
-def _numbers(blocks: Blocks) -> int:
-    """Return how many numbers an outcome and its evaluation take, about."""
-    K, levels = blocks.A.shape[0], blocks.first.levels
-    rest = 0 if blocks.rest is None else 4 * sum(stack.count * stack.size**2 for stack in blocks.rest.stacks)
-    first = K * K * len(blocks.counts) if blocks.rest is None else K * levels
-    return int(2 * blocks.n + (blocks.p + 4) * first + rest)
 
 
 def _refitted(wanted: Wanted, seeds: Array, spans: Array) -> dict[str, Any]:

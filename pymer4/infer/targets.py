@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from pymer4.fit.distributions import Link, link_function
+from pymer4.fit.distributions import Link, Scale, link_function
 from pymer4.infer.asymptotic import Alternative, limits
 
 Columns: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -27,12 +27,12 @@ class Target:
     """
 
     L: np.ndarray
-    link: str | Link = "identity"
+    link: str | Scale = "identity"
     offset: np.ndarray | float = 0.0
     curve: Callable[[np.ndarray], np.ndarray] | None = None
 
     @property
-    def _link(self) -> Link:
+    def _link(self) -> Link | Scale:
         return link_function(self.link) if isinstance(self.link, str) else self.link
 
     def estimates(self, b: np.ndarray) -> np.ndarray:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from pymer4.errors import DataError
 from pymer4.infer.cv import HeldOut, Predicted
 from pymer4.infer.options import InferOptions
 from pymer4.infer.resample import counted
@@ -58,6 +57,7 @@ class LmerFolds(LmerDraws):
         """Return predictions by the deviance engine; None where that does not take the model, or the rows of a fold."""
         if self._refits == "R" or not self._linear:
             return None
+        from pymer4.fit.mixed_terms import Unsuited
         from pymer4.models.lmer_refits import folded
 
         formula = term and bridge.call("formula_without", model=self._handle, term=term).value["formula"]
@@ -66,7 +66,7 @@ class LmerFolds(LmerDraws):
             return None
         try:
             mu, said = found.predictions(options.n_jobs, lambda part: advance(part["done"], 0))
-        except DataError:
+        except Unsuited:
             return None
         return Predicted(mu, None, _told(term, said, int(fold.max()) + 1), {"engine": "native"})
 

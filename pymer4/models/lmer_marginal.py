@@ -10,7 +10,7 @@ import numpy as np
 
 from pymer4.data.ranks import Ranks
 from pymer4.errors import OptionError, also_spelled, issue_all, truth, verbosity
-from pymer4.fit.distributions import Link
+from pymer4.fit.distributions import Scale
 from pymer4.infer import grids
 from pymer4.infer.contrasts import adjusting
 from pymer4.infer.estimable import noise_of
@@ -167,18 +167,14 @@ def _asked_again(found: Mapping[str, Any], sloped: bool, ddf: str) -> list[Quest
     return questions
 
 
-def _scale(undo: bridge.Handle) -> Link:
-    """Return a link by R's functions of its inverse and its slope."""
+def _scale(undo: bridge.Handle) -> Scale:
+    """Return R's functions of an inverse and its slope."""
 
     def asked(eta: np.ndarray, slope: bool) -> np.ndarray:
         found = bridge.call("undo_scale", undo=undo, eta=np.ravel(eta), slope=slope).value["values"]
         return np.asarray(found, dtype=float).reshape(np.shape(eta))
 
-    return Link(_unknown, partial(asked, slope=False), partial(asked, slope=True))
-
-
-def _unknown(_: np.ndarray) -> np.ndarray:
-    raise NotImplementedError("what R undoes is not done again here")
+    return Scale(partial(asked, slope=False), partial(asked, slope=True))
 
 
 def _slopes(curve: bridge.Handle, b: np.ndarray) -> np.ndarray:

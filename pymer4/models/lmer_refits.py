@@ -129,9 +129,7 @@ def folded(model: LmerState, formula: str | None, fold: np.ndarray) -> Folded | 
         learned = plan.computed(outcome=True) or any(bar.crossed is None for bar in plan.bars)
         if learned or not np.array_equal(design.used, model._used):
             return None
-        reml, bars = model._options.REML, engine_bars(design)
-        known = 0.0 if design.offset is None else design.offset
-        y = known_part_off(design)
-        start = MixedModel.of(design.X, bars, y, design.weights, reml).theta
-        return Folded(design.X, bars, y, known, design.weights, reml, fold, start)
+        bars, y, reml = engine_bars(design), known_part_off(design), model._options.REML
+        whole = MixedModel.of(design.X, bars, y, design.weights, reml)
+        return Folded(whole, 0.0 if design.offset is None else design.offset, fold)
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dis
 import hashlib
+import io
 import json
 import os
 import pickle
@@ -129,10 +130,9 @@ class Cache:
 
     def keep(self, kind: str, first: int, arrays: Mapping[str, np.ndarray]) -> None:
         """Keep a chunk, named by its first item; a file is there whole or not at all."""
-        with tempfile.TemporaryFile() as memory:
-            np.savez(memory, **arrays)
-            memory.seek(0)
-            self._write(f"{kind}-{first:09d}.npz", memory.read())
+        memory = io.BytesIO()
+        np.savez(memory, **arrays)
+        self._write(f"{kind}-{first:09d}.npz", memory.getvalue())
 
     def kept(self, kind: str) -> list[dict[str, np.ndarray]]:
         """Return the chunks that are there."""

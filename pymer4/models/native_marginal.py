@@ -12,7 +12,7 @@ import pandas as pd
 
 from pymer4.data.intake import numbers_of
 from pymer4.data.ranks import Ranks
-from pymer4.data.undoing import Step, Steps, carried, link_of, slope_of, straightened, undoing
+from pymer4.data.undoing import Step, Steps, carried, scale_of, slope_of, straightened, undoing
 from pymer4.errors import OptionError, among, few, shown
 from pymer4.fit.sandwich import Errors
 from pymer4.infer.asymptotic import joint_df
@@ -244,7 +244,7 @@ class NativeMarginal(Marginal, Inferring):
             adjust, tests = adjusting(rows.families, rows.X[:, :-1], noise, *how)
         return Question(
             "means" if rows.contrasts is None else "contrasts",
-            Target(L, link_of(left), np.where(np.abs(known) <= noise_of(grid.X[..., -1:]), 0.0, known), curve),
+            Target(L, scale_of(left), np.where(np.abs(known) <= noise_of(grid.X[..., -1:]), 0.0, known), curve),
             labels=rows.labels,
             contrast=rows.contrasts,
             adjusted=tests,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import textwrap
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
 import pandas as pd
@@ -15,13 +16,13 @@ WIDTH = 80
 """Columns of a terminal."""
 
 
-class Shown:
+class Shown(ABC):
     """What notebooks show as a table."""
 
     __slots__ = ()
 
-    def _shown(self) -> Content:
-        raise NotImplementedError
+    @abstractmethod
+    def _shown(self) -> Content: ...
 
     def _repr_html_(self) -> str:
         return plain.html(self._shown())

@@ -8,6 +8,7 @@ import pytest
 from pymer4.fit import mixed
 from pymer4.fit.mixed_blocks import blocks
 from pymer4.fit.mixed_deviance import Evaluation
+from pymer4.fit.mixed_optimum import newton_step
 from pymer4.fit.mixed_outcomes import outcomes
 from pymer4.fit.mixed_rest import SparseMap
 from pymer4.fit.mixed_scale import factors, given_theta, scaled_theta, theta_derivatives
@@ -293,3 +294,16 @@ def test_what_is_not_positive_definite_has_no_deviance():
     inverted, logdet = inverse_of_blocks(S)
     assert logdet[0] == 0 and np.isnan(logdet[1]) and np.isnan(inverted[1]).all()
     np.testing.assert_array_equal(np.isnan(cholesky(S)).any(axis=(1, 2)), [False, True])
+
+
+def test_a_hessian_that_is_not_known_makes_no_step_and_stops_no_other():
+    H = np.stack([np.eye(2), np.full((2, 2), np.nan)])
+    step, slope = newton_step(H, np.array([[0.1, 0.2], [0.1, 0.2]]), np.ones((2, 2)))
+    np.testing.assert_allclose(step[0], [-0.1, -0.2])
+    assert np.isnan(step[1]).all() and np.isnan(slope[1])
+
+
+def test_columns_that_rounding_makes_dependent_are_refused():
+    near = np.column_stack([X, X[:, 1] * (1 + 1e-16)])
+    with pytest.raises(mixed.Unsuited, match=r"added up, but for rounding.*engine='R'"):
+        blocks(near, [bar(ONE, G)])
