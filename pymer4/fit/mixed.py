@@ -23,7 +23,7 @@ from pymer4.fit.mixed_terms import Unsuited
 Array: TypeAlias = np.ndarray
 
 _POSITIVE = 1e-8  # eigenvalue of the Hessian below which a direction tells nothing, as lmerTest has it
-_FLAT = 1e-4  # standard deviation over sigma
+FLAT = 1e-4  # standard deviation over sigma from which on lme4 calls a fit singular
 
 
 class MixedFit:
@@ -56,7 +56,7 @@ class MixedFit:
     @property
     def singular(self) -> Array:
         """Return whether an entry of Lambda's diagonal is as good as 0, as lme4's isSingular has it, shape (R,)."""
-        zero = [(np.diagonal(L, axis1=1, axis2=2) < _FLAT).any(axis=1) for L in factors(self.blocks, self.theta)]
+        zero = [(np.diagonal(L, axis1=1, axis2=2) < FLAT).any(axis=1) for L in factors(self.blocks, self.theta)]
         return np.any(zero, axis=0)
 
     @property

@@ -246,7 +246,7 @@ class Lmer(LmerScript):
         fixed = native.fixed(options.conf_level, options.ddf == "Satterthwaite", moments)
         self._fit = replace(found, fixed=fixed)
         self._used, self.grps, self.convergence = design.used, native.groups(), native.convergence()
-        self._keep_messages([*native.told(), *self.convergence.messages], design.dropped)
+        self._keep_messages([*design.warnings, *self.convergence.messages], design.dropped)
         self._tell_taken()
 
     def _estimate_in_r(self, data: intake.Intake) -> None:

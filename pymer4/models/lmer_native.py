@@ -24,7 +24,6 @@ from pymer4.work import one_blas_thread
 Array: TypeAlias = np.ndarray
 
 _SMALL = 100_000  # rows below which threads of BLAS cost more than they bring
-_SINGULAR = 1e-4  # standard deviation over sigma from which on lme4 calls a fit singular
 _BOUNDARY = "boundary (singular) fit: see help('isSingular')"
 _UNSETTLED = "The native optimizer did not settle: the model may have failed to converge"
 
@@ -101,21 +100,12 @@ class NativeFit:
         """Return how the optimizer ended."""
         theta, blocks = self.found.theta, self.found.blocks
         parts = zip(self.design.bars, factors(blocks, theta), strict=True)
-        flat = tuple(bar.group for bar, L in parts if np.linalg.svd(L[0], compute_uv=False)[-1] < _SINGULAR)
-        singular = any((np.diagonal(L[0]) < _SINGULAR).any() for L in factors(blocks, theta))
+        flat = tuple(bar.group for bar, L in parts if np.linalg.svd(L[0], compute_uv=False)[-1] < mixed.FLAT)
+        singular = bool(self.found.singular[0])
         settled = bool(self.found.converged[0])
         messages = (*([] if settled else [_UNSETTLED]), *([_BOUNDARY] if singular else []))
         largest = float(np.abs(self.found.gradient[0]).max())
         return Convergence("native", int(not settled), messages, largest, singular, flat)
-
-    def told(self) -> list[str]:
-        """Return what R says of the design, in its words."""
-        dropped = len(self.design.dropped)
-        if not dropped:
-            return list(self.design.warnings)
-        columns = "column / coefficient" if dropped == 1 else "columns / coefficients"
-        deficient = f"fixed-effect model matrix is rank deficient so dropping {dropped} {columns}"
-        return [*self.design.warnings, deficient]
 
     def groups(self) -> dict[str, int]:
         """Return the grouping factors and their sizes."""
