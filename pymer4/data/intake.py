@@ -250,9 +250,11 @@ def check_groups(formula: RFormula, intake: Intake, skipped: Iterable[str], line
 
 def _n_levels(group: Grouping, intake: Intake) -> int:
     """Return the number of levels of crossed columns in the rows used."""
+    codes = {name: intake.columns[name].values[intake.complete] for name in group.columns}
+    if len(codes) == 1:
+        return len(pd.unique(next(iter(codes.values()))))
     # Not numpy.unique: its comparison of rows turns Ctrl-C into a TypeError.
-    codes = pd.DataFrame({name: intake.columns[name].values[intake.complete] for name in group.columns})
-    return len(codes) - int(codes.duplicated().sum())
+    return int((~pd.DataFrame(codes).duplicated()).sum())
 
 
 def check_levels(formula: RFormula, intake: Intake) -> None:

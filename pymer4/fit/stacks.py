@@ -85,6 +85,5 @@ def inverse_of_blocks(S: Array) -> tuple[Array, Array]:
             continue
         logdet[i] = 2 * np.log(factor.diagonal()).sum()
         out[i], _ = lapack.dpotri(factor, lower=1, overwrite_c=1)
-    lower, upper = np.tril_indices(s, -1)
-    out[:, upper, lower] = out[:, lower, upper]
+    out = np.where(np.tri(s, dtype=bool), out, out.swapaxes(1, 2))
     return out.reshape(S.shape), logdet.reshape(S.shape[:-2])
