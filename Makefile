@@ -10,7 +10,7 @@ IN = scripts/run.sh
 
 export PYTHON VIA
 
-.PHONY: help setup demo test test-slow test-hostile test-in lint reference docs bench bench-peers bench-big clean
+.PHONY: help setup demo test test-slow test-hostile test-oldest test-in lint reference docs bench bench-peers bench-big dist clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##' Makefile | sed -E 's/:[^#]*## /:\t/' | expand -t 14
@@ -29,6 +29,10 @@ test-slow: setup ## all the tests
 
 test-hostile: setup ## the tests that need R, with a start-up file of R that sets what users set
 	@R_PROFILE_USER="$(CURDIR)/tests/hostile.Rprofile" $(IN) python -m pytest -n logical --dist loadfile -m "r and not slow" $(ARGS)
+
+test-oldest: setup ## the tests with the oldest packages that are allowed, in .venv-oldest
+	@scripts/setup.sh oldest
+	@$(IN) .venv-oldest/bin/python -m pytest -n logical --dist loadfile -m "not slow" $(ARGS)
 
 test-in:         ## the tests in a bare Debian, as root: make test-in SUITE=bookworm, trixie or sid
 	@scripts/test_in.sh "$(SUITE)" "make test"
@@ -58,5 +62,9 @@ bench-peers: setup ## the deviance engine beside other Python packages
 bench-big: setup ## the large benchmarks
 	@$(IN) python bench/run.py --big $(ARGS)
 
+dist:            ## the sdist, the wheel and the recipe of a release, built and checked, in dist
+	@scripts/setup.sh release
+	@scripts/dist.sh
+
 clean:           ## remove what the other targets made
-	rm -rf .venv .venv-peers .conda build dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-oldest .venv-peers .venv-release .conda build dist docs/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-__version__ = "0.9.0"
+__version__ = "1.0.0"
 
 _HOMES = {
     "Lm": "pymer4.models.lm",

@@ -1,11 +1,13 @@
 #!/bin/sh
 # Make this machine ready to run and test pymer4: R with its packages, and a Python environment.
 #
-#   setup.sh        all of it
-#   setup.sh lint   mypy and ruff alone, without R
-#   setup.sh docs   the site builder of the documentation, on top of all of it
-#   setup.sh bench  a peer to be timed beside pymer4, likewise
-#   setup.sh peers  what bench/peers.txt names, in .venv-peers
+#   setup.sh          all of it
+#   setup.sh lint     mypy and ruff alone, without R
+#   setup.sh docs     the site builder of the documentation, on top of all of it
+#   setup.sh bench    a peer to be timed beside pymer4, likewise
+#   setup.sh peers    what bench/peers.txt names, in .venv-peers
+#   setup.sh oldest   pymer4 with the oldest packages that pyproject.toml allows, in .venv-oldest
+#   setup.sh release  what builds and checks a release, in .venv-release; without R
 #
 # With mamba, conda or micromamba on the PATH everything comes from environment.yml, into .conda.
 # Else apt brings what the system lacks, and pip the rest, into .venv. What is there already is used
@@ -203,6 +205,35 @@ setup_peers() {
     .venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r bench/peers.txt </dev/null
 }
 
+# An environment of its own: $1, unless it is there and this Python's.
+venv_at() {
+    [ -x "$1/bin/python" ] && [ "$("$1/bin/python" -V)" = "$("$python" -V)" ] || { rm -rf "$1" && "$python" -m venv "$1"; }
+}
+
+# The lowest versions of all that is named; what these ask for in turn is the newest.
+setup_oldest() {
+    ready .venv-oldest && return
+    need_python
+    venv_at .venv-oldest
+    say "installing the oldest packages that pyproject.toml allows into .venv-oldest"
+    .venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check uv </dev/null
+    .venv-oldest/bin/uv pip install --quiet --python .venv-oldest/bin/python --resolution lowest-direct \
+        -e '.[r,test,dask]' </dev/null
+    fingerprint .venv-oldest >.venv-oldest/setup-stamp
+}
+
+# cffconvert asks for an old jsonschema, so these stay away from the rest.
+setup_release() {
+    need_python
+    need_system venv
+    venv_at .venv-release
+    tools=$(sed -n 's/^release = \[\(.*\)\]$/\1/p' pyproject.toml | tr -d '",')
+    [ "$(cat .venv-release/stamp 2>/dev/null)" = "$tools" ] && return
+    # shellcheck disable=SC2086
+    .venv-release/bin/python -m pip install --quiet --disable-pip-version-check $tools </dev/null
+    printf '%s\n' "$tools" >.venv-release/stamp
+}
+
 conda=''
 for tool in mamba conda micromamba; do
     [ -n "$conda" ] || [ "${VIA:-}" = apt ] || ! have "$tool" || conda=$tool
@@ -215,5 +246,7 @@ lint) setup_lint ;;
 docs) setup_extra mkdocs ;;
 bench) setup_extra statsmodels ;;
 peers) setup_peers ;;
-*) stop "there is no '$1' to set up: all, lint, docs, bench or peers." ;;
+oldest) setup_oldest ;;
+release) setup_release ;;
+*) stop "there is no '$1' to set up: all, lint, docs, bench, peers, oldest or release." ;;
 esac
