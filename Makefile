@@ -7,10 +7,11 @@ VIA ?=
 SUITE ?= bookworm
 ARGS ?=
 IN = scripts/run.sh
+SITE = python -m sphinx --fail-on-warning --keep-going --jobs auto --quiet
 
 export PYTHON VIA
 
-.PHONY: help setup demo test test-slow test-hostile test-oldest test-in lint reference docs bench bench-peers bench-big dist clean
+.PHONY: help setup demo test test-slow test-hostile test-oldest test-in lint reference docs docs-links bench bench-peers bench-big dist clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##' Makefile | sed -E 's/:[^#]*## /:\t/' | expand -t 14
@@ -46,10 +47,13 @@ lint:            ## ruff and mypy; needs no R
 reference: setup ## write the reference numbers of tests/reference anew, with the R at hand
 	@set -e; for script in tests/reference/*.R; do echo "$$script"; $(IN) Rscript "$$script"; done
 
-docs: setup      ## run every code block of the pages and build the site in docs/_build/site
+docs: setup      ## run every page, and build the site in docs/_build/site (ONLY="guide/lm.md" runs that one alone)
 	@scripts/setup.sh docs
-	@$(IN) python docs/run_pages.py $(ARGS)
-	@$(IN) mkdocs build --quiet --strict
+	@$(IN) $(SITE) $(if $(ONLY),,--fresh-env) -b html docs docs/_build/site
+
+docs-links: setup ## look up every link of the site that leads elsewhere
+	@scripts/setup.sh docs
+	@$(IN) $(SITE) -D nb_execution_mode=off -d docs/_build/links/doctrees -b linkcheck docs docs/_build/links
 
 bench: setup     ## the benchmarks
 	@scripts/setup.sh bench

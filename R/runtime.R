@@ -3,7 +3,7 @@
 
 # The options of R that every verb runs under, whatever a user or a start-up file has set: those that the packages
 # behind the verbs and R itself read, but for what only printing, plotting and installing ask. NULL is unset.
-# docs/lmer.md lists them.
+# docs/guide/lmer.md lists them.
 named_options <- list(
   contrasts = c(unordered = "contr.treatment", ordered = "contr.poly"), na.action = "na.omit", matprod = "default",
   digits = 7L, digits.secs = NULL, scipen = 0L, OutDec = ".", width = 80L, max.print = 99999L,

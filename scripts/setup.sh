@@ -3,7 +3,7 @@
 #
 #   setup.sh          all of it
 #   setup.sh lint     mypy and ruff alone, without R
-#   setup.sh docs     the site builder of the documentation, on top of all of it
+#   setup.sh docs     what builds the site (the extra docs), on top of all of it
 #   setup.sh bench    a peer to be timed beside pymer4, likewise
 #   setup.sh peers    what bench/peers.txt names, in .venv-peers
 #   setup.sh oldest   pymer4 with the oldest packages that pyproject.toml allows, in .venv-oldest
@@ -190,10 +190,11 @@ setup_lint() {
     printf '%s\n' "$tools" >.venv/lint-stamp
 }
 
-# Bring a package that one target alone needs, in the version that pyproject.toml names.
+# Bring what one target alone needs: an extra of pyproject.toml. pip leaves alone what is there.
 setup_extra() {
-    requirement=$(sed -n "s/.*\"\($1[^\"]*\)\".*/\1/p" pyproject.toml)
-    scripts/run.sh python -c "import $1" 2>/dev/null || scripts/run.sh python -m pip install --quiet "$requirement" </dev/null
+    requirements=$(sed -n "s/^$1 = \[\(.*\)\]/\1/p" pyproject.toml | tr -d '",')
+    # shellcheck disable=SC2086
+    scripts/run.sh python -m pip install --quiet --disable-pip-version-check $requirements </dev/null
 }
 
 # Other packages for mixed models, in an environment of their own that sees pymer4's too.
@@ -243,8 +244,8 @@ done
 case ${1:-all} in
 all) if [ -n "$conda" ]; then setup_by_conda; else setup_by_pip; fi ;;
 lint) setup_lint ;;
-docs) setup_extra mkdocs ;;
-bench) setup_extra statsmodels ;;
+docs) setup_extra docs ;;
+bench) setup_extra bench ;;
 peers) setup_peers ;;
 oldest) setup_oldest ;;
 release) setup_release ;;

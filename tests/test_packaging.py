@@ -98,7 +98,7 @@ def test_lint_sets_up_what_it_runs_in_one_version_everywhere():
 
 
 @pytest.mark.r
-@pytest.mark.parametrize("page", ["README.md", "docs/installation.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/start/install.md"])
 def test_the_pages_choose_rpy2_as_the_package_does(page):
     """The argument of pip in the lines for Debian and Ubuntu, computed by the R at hand."""
     code = re.search(r"""pip install "\.\[r\]" "\$\(Rscript -e '(.*)'\)\"""", (ROOT / page).read_text()).group(1)

@@ -29,7 +29,7 @@ BY_HAND = "install R"
 OLDEST_R = (4, 2)
 # The oldest that the tests run with.
 OLDEST = {"lme4": "1.1-31", "lmerTest": "3.1-3", "emmeans": "1.8.4", "pbkrtest": "0.5.2"}
-# Package, first version, the version that ended it, and what is wrong between the two: docs/lmer.md.
+# Package, first version, the version that ended it, and what is wrong between the two: docs/guide/lmer.md.
 FAULTS = (
     ("lme4", "1.1", "2.0", "variances of gamma and inverse Gaussian models are in units of the dispersion"),
     ("lme4", "2.0", "2.1", "the dispersion of gamma and inverse Gaussian models is off; 2.1 corrects it"),

@@ -15,7 +15,7 @@ from scipy import stats
 
 from pymer4 import Lm2
 
-_SCRIPT = Path(__file__).parents[2] / "docs" / "coverage.py"
+_SCRIPT = Path(__file__).parents[2] / "docs" / "reference" / "coverage.py"
 
 
 def _coverage():

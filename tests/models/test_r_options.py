@@ -87,7 +87,7 @@ def named() -> dict[str, str]:
 
 
 def test_the_page_lists_the_options():
-    page = (ROOT / "docs" / "lmer.md").read_text()
+    page = (ROOT / "docs" / "guide" / "lmer.md").read_text()
     listed = dict(re.findall(r"^\| `([\w.]+)` \| (.*?) \|", page.partition("## R's options")[2], flags=re.MULTILINE))
     assert {name: text.strip("`") if text != "not set" else "NULL" for name, text in listed.items()} == named()
 

@@ -1,4 +1,4 @@
-"""The tables of docs/agreement.md, for small data sets: what a reader is shown is what the tests hold."""
+"""The tables of docs/reference/agreement.md, for small data sets: what a reader is shown is what the tests hold."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "docs"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "docs" / "reference"))
 
 import agreement
 
