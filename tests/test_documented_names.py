@@ -25,6 +25,7 @@ _LISTED = {
     "io": "load_model save_model",
     "datasets": "load_dataset",
     "doctor": "Check checks main table",
+    "sklearn": "Lm2Classifier Lm2Regressor LmClassifier LmRegressor LmerClassifier LmerRegressor",
     "infer.compare": "compare lrt",
     "resampling": "BCa_MIN_NBOOT BootstrapResult build_ablated_formula build_lm_coefficient_operator "
     "collect_boot_samples compute_batched_glm_bootstrap compute_batched_ols_bootstrap compute_bootstrap_ci "

@@ -45,6 +45,7 @@ class Lm2Groups(NativeModel):
         skip_data_checks: bool = False,
         verify_predictions: bool = False,
         interval: object = None,
+        new_levels: Literal["error", "population"] = "error",
     ) -> np.ndarray:
         """Predict the outcome of rows old or new, each by the regression of its group.
 
@@ -54,13 +55,16 @@ class Lm2Groups(NativeModel):
             skip_data_checks: accepted for old code.
             verify_predictions: accepted for old code.
             interval: of an `Lm`; limits of the means over groups are in `infer(on="predictions")`.
+            new_levels: what rows of groups do that the fit has not seen: stop, or get the prediction of the mean
+                coefficients over groups.
 
         Returns:
             Predictions, shape (rows,), NaN where a value is missing or the group has no regression.
 
         Raises:
             DataError: a column is not there, or a group or level is not known.
-            OptionError: after `fit(rank=True)`, since a new row has no rank in its group.
+            OptionError: after `fit(rank=True)`, since a new row has no rank in its group; for the population after
+                `fit(to_corrs=)`; or an argument out of its range.
             FormulaError: a function of a whole column, such as `x.rank()`, that the fit does not tell for a new row.
             NotFittedError: before `fit()`.
 
@@ -74,6 +78,7 @@ class Lm2Groups(NativeModel):
         """
         self._require_fit("predict()")
         one_of("pred_type", pred_type, ("response", "link"))
+        one_of("new_levels", new_levels, ("error", "population"))
         if interval is not None:
             raise OptionError(
                 f"interval={shown(interval)} is not for an Lm2, whose predictions are of a regression a group. Leave "
@@ -83,10 +88,16 @@ class Lm2Groups(NativeModel):
             raise OptionError(
                 "After fit(rank=True) new rows have no rank in their group. Fit with rank=False to predict."
             )
+        if new_levels == "population" and self.iscorrs:
+            raise OptionError(
+                "new_levels='population' takes the mean coefficients, and after fit(to_corrs=) these are correlations. "
+                "Fit with to_corrs=False for it."
+            )
         X = self._design.matrix(data)[:, self._fit.kept]
+        group = self._group_of(data, new_levels == "population")
         self._keep_asked("predictions", [Question("predictions", Target(X, self.link), rows=data.index)])
-        group = self._group_of(data)
-        b = np.vstack([self._fit.of_groups.to_numpy(), np.full(X.shape[1], np.nan)])
+        mean = np.full(X.shape[1], np.nan) if self.iscorrs else self._fit.b
+        b = np.vstack([self._fit.of_groups.to_numpy(), mean, np.full(X.shape[1], np.nan)])
         eta = np.einsum("ij,ij->i", X, b[group])
         return link_function(self.link).inverse(eta) if pred_type == "response" and not self._linear else eta
 
@@ -104,8 +115,8 @@ class Lm2Groups(NativeModel):
             )
         return super()._grid_predictors()
 
-    def _group_of(self, data: pd.DataFrame) -> np.ndarray:
-        """Return the position of each row's group, −1 where it is missing, shape (rows,)."""
+    def _group_of(self, data: pd.DataFrame, takes_new: bool) -> np.ndarray:
+        """Return the position of each row's group, that behind all for a new one, −1 where it is missing, (rows,)."""
         lacking = [name for name in self._levels if name not in data.columns]
         if lacking:
             raise DataError(f"predict() needs the column(s) {', '.join(map(repr, lacking))}, to know the rows' groups.")
@@ -116,12 +127,13 @@ class Lm2Groups(NativeModel):
         keys, known = (pd.Index(each, dtype=object, tupleize_cols=False) for each in (rows, list(of_groups)))
         found = known.get_indexer(keys)
         unseen = list(dict.fromkeys(keys[(found < 0) & ~missing]))
-        if unseen:
+        if unseen and not takes_new:
             raise DataError(
                 f"The model was not fitted to the group(s) {few(unseen)} of {' and '.join(map(repr, self._levels))}, "
-                "and has no regression for them. Drop these rows, or fit a model for the population, such as an Lmer."
+                "and has no regression for them. Predict them by the mean coefficients with new_levels='population', "
+                "or drop these rows."
             )
-        return np.where(missing, -1, found)
+        return np.where(missing, -1, np.where(found < 0, len(of_groups), found))
 
     @picture
     def plot_summary(

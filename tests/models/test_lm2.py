@@ -206,6 +206,8 @@ def test_predictions_take_new_rows_and_refuse_new_groups(data):
         model.predict(some.assign(g="nobody"))
     with pytest.raises(DataError, match="'g'"):
         model.predict(some.drop(columns="g"))
+    with pytest.raises(OptionError, match=r"new_levels='populations'.*Did you mean 'population'"):
+        model.predict(some, new_levels="populations")
 
 
 @pytest.mark.parametrize(

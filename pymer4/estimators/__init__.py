@@ -1,0 +1,1 @@
+"""Behind the names of `sklearn`: what all estimators share."""
