@@ -12,7 +12,7 @@ import numbers
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -158,10 +158,13 @@ def once(argument: str, labels: Sequence[Any]) -> None:
         raise OptionError(f"{argument} names {', '.join(dict.fromkeys(twice))} more than once. Name each once.")
 
 
-def also_spelled(**names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def also_spelled(**names: str) -> Callable[[_Function], _Function]:
     """Let a function take arguments under other spellings too: `other="name"`; both at once are a TypeError."""
 
-    def decorated(function: Callable[..., Any]) -> Callable[..., Any]:
+    def decorated(function: _Function) -> _Function:
         places = list(inspect.signature(function).parameters)
 
         @functools.wraps(function)
@@ -175,7 +178,7 @@ def also_spelled(**names: str) -> Callable[[Callable[..., Any]], Callable[..., A
                 kwargs[name] = kwargs.pop(other)
             return function(*args, **kwargs)
 
-        return taken
+        return cast(_Function, taken)
 
     return decorated
 

@@ -96,8 +96,8 @@ def rank(module: str) -> int:
 
 
 def are_neighbours(one: str, other: str) -> bool:
-    """Whether two modules lie in one folder, that of the package included."""
-    return room(one) == room(other) or {one.count("."), other.count(".")} == {1}
+    """Whether two modules lie in one folder, that of the package included, or are the package and a module in it."""
+    return room(one) == room(other) or {one.count("."), other.count(".")} <= {0, 1}
 
 
 @cache

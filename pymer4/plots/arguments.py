@@ -11,7 +11,7 @@ import functools
 import inspect
 import numbers
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
@@ -179,7 +179,10 @@ _CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
 """Argument to its check. What only the model knows, such as its terms, the methods check before they draw."""
 
 
-def picture(method: Callable[..., Any], ax: Callable[[str, Any], Any] = one_axes) -> Callable[..., Any]:
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def picture(method: _Method, ax: Callable[[str, Any], Any] = one_axes) -> _Method:
     """Let a plotting method have its arguments checked, and put in plain form, once there is a fit.
 
     An argument that is left out, or equal to its default, needs no check. One that the method does not have, or lacks,
@@ -202,7 +205,7 @@ def picture(method: Callable[..., Any], ax: Callable[[str, Any], Any] = one_axes
                 given.arguments[name] = checks[name](name, value)
         return method(*given.args, **given.kwargs)
 
-    return drawn
+    return cast(_Method, drawn)
 
 
 def panels(method: Callable[..., Any]) -> Callable[..., Any]:
