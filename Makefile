@@ -19,7 +19,7 @@ help:            ## this list
 setup:           ## R, its packages and a Python environment that fits them
 	@scripts/setup.sh
 
-demo: setup      ## fit the sleepstudy data and print the result
+demo: setup      ## fit the sleepstudy data: a table, and a picture, a file and a page in demo
 	@$(IN) python examples/sleepstudy.py
 
 test: setup      ## the tests, but for the slow ones (ARGS="-k name" goes to pytest)
