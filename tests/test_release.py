@@ -94,6 +94,52 @@ def test_the_citation_names_the_developers_and_the_packages_that_give_the_number
         assert reference["authors"] and ("doi" in reference) != ("url" in reference)
 
 
+# ------------------------------------------------------------------ how to install it
+
+INSTALL = (ROOT / "docs/start/install.md").read_text("utf-8")
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def blocks(text: str) -> list[str]:
+    """Return the lines for a shell, block by block."""
+    return re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def section(text: str, heading: str) -> str:
+    """Return what stands below a heading of the second rank."""
+    return text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+
+
+def test_the_readme_installs_as_the_page_does():
+    conda, debian = blocks(section(README, "Install it"))
+    assert debian in blocks(section(INSTALL, "pip, on Debian and Ubuntu"))
+    (longer,) = (block for block in blocks(section(INSTALL, "conda")) if "env create" in block)
+    assert re.split(r"\n| && ", conda.strip()) == longer.strip().split("\n")
+    assert "conda env create -f environment.yml" in (ROOT / "environment.yml").read_text()
+
+
+def test_every_way_to_install_names_every_r_package():
+    asked = re.findall(r"install\.packages\(c\((.*?)\)", INSTALL) + re.findall(r"(r-cran-.*)", INSTALL)
+    assert len(asked) >= 4
+    for line in asked:
+        assert set(re.findall(r"r-cran-(\w+)|['\"](\w+)['\"]", line)) in (
+            {(package.lower(), "") for package in machine.REQUIRED},
+            {("", package) for package in machine.REQUIRED},
+        )
+
+
+def test_the_page_names_this_wheel_and_commands_that_there_are():
+    assert set(re.findall(r"pymer4-[\d.]+-py3-none-any\.whl", INSTALL)) == {f"pymer4-{__version__}-py3-none-any.whl"}
+    for command in set(re.findall(r"python -m pymer4 ([\w-]+(?: --\w+)?)", INSTALL)):
+        done = subprocess.run([sys.executable, "-m", "pymer4", *command.split(), "--help"], cwd=ROOT, check=False)
+        assert done.returncode == 0
+    made = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert (
+        set(re.findall(r"\bmake ([a-z][\w-]+)", f"{INSTALL}{README}".replace("make a ", "").replace("make one", "")))
+        <= made
+    )
+
+
 @pytest.mark.r
 def test_the_citation_agrees_with_r():
     """Year, volume and pages, as `citation()` of the R at hand has them."""
