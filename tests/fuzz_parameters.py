@@ -57,7 +57,7 @@ VALID: dict[str, list[Make]] = {
     "robust": each(False, True, "hc0", "HC3", "hac", "cluster", None),
     "cluster": each(None, "g", "h"),
     "scheme": each("raw", "freedman-lane"),
-    "perm_on": each("tstat", "coef"),
+    "perm_on": each("tstat", "t-stat", "coef"),
     "to_corrs": each(False, True, "semi", "partial"),
     "corr_type": each("semi", "partial"),
     "pred_type": each("response", "link"),

@@ -22,8 +22,8 @@ from pymer4.infer.replicates import ROWS, stacked, t_statistics
 from pymer4.infer.resample import boot_counts, flips
 from pymer4.work import Note, blocks, map_chunks
 
-PermOn = Literal["tstat", "coef"]
-"""What sign flips are compared on."""
+PermOn = Literal["tstat", "coef", "t-stat"]
+"""What sign flips are compared on; `t-stat` is how releases of the 0.7 line spell the first."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

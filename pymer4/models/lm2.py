@@ -123,7 +123,8 @@ class Lm2(Lm2Script):
                 p then comes too. With `robust="cluster"` whole clusters are drawn.
             permute: number of random sign flips of the groups' coefficients, which then give p; False for none. With
                 `robust="cluster"` the groups of a cluster are flipped together.
-            perm_on: compare flips on `"tstat"`, with the standard errors of `robust`, or on `"coef"`, the mean.
+            perm_on: compare flips on `"tstat"` (or `"t-stat"`), with the standard errors of `robust`, or on `"coef"`,
+                the mean.
             rank: put ranks within each group in the place of the outcome and of all numeric columns.
             verbose: say what is fitted, and show the progress of draws on standard error.
             n_boot: number of bootstrap draws.

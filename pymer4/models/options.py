@@ -45,6 +45,11 @@ def legal(name: str, values: Any) -> Callable[[Any], Any]:
     return partial(one_of, name, allowed=get_args(values))
 
 
+def _perm_on(given: Any) -> Any:
+    """Return what sign flips are compared on, by one name."""
+    return "tstat" if one_of("perm_on", given, get_args(PermOn)) == "t-stat" else given
+
+
 def _clusters(given: Any) -> str | None:
     if given is not None and not isinstance(given, str):
         raise OptionError(f"cluster={shown(given)} is not a column of the data. Give the name of a column.")
@@ -71,7 +76,7 @@ _PLAIN: dict[str, Callable[[Any], Any]] = {
     "cluster": _clusters,
     "robust": partial(_covariance, "hc1"),
     "scheme": legal("scheme", Scheme),
-    "perm_on": legal("perm_on", PermOn),
+    "perm_on": _perm_on,
     "to_corrs": partial(one_of, "to_corrs", allowed=(False, True, *get_args(Kind))),
     **{
         name: partial(truth, name)

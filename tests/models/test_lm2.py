@@ -104,6 +104,14 @@ def test_permutation_agrees_with_all_sign_flips(on):
     np.testing.assert_allclose(model.coefs["Perm-P-val"], exact, atol=0.03)
 
 
+def test_flips_are_compared_on_t_by_the_spelling_of_older_code_too():
+    rng = np.random.default_rng(8)
+    small = pd.DataFrame({"y": rng.normal(size=32), "x": rng.normal(size=32), "g": np.repeat(np.arange(8), 4)})
+    now, before = (fitted(small, "y ~ x", permute=50, perm_on=on, seed=1) for on in ("tstat", "t-stat"))
+    assert now.coefs.equals(before.coefs)
+    assert before.sig_type == "permutation (50)"
+
+
 # Draws of more than one block, which are what workers share.
 @pytest.mark.parametrize("arguments", [{"conf_int": "boot", "n_boot": 6000}, {"permute": 6000}])
 @pytest.mark.parametrize("robust", [{}, {"robust": "hc3"}, {"robust": "cluster", "cluster": "family"}])
