@@ -22,6 +22,7 @@ from pymer4.rbridge import machine
 __all__ = ["Check", "checks", "main", "table"]
 
 _FIT_SECONDS = 180
+_WIDTH = 80
 _FIRST_FIT = """
 import time
 from pymer4 import Lmer, load_dataset
@@ -125,7 +126,7 @@ def _first_fit() -> Check:
     if run.returncode:
         return _failed(name, run.stderr.strip() or f"The process ended with status {run.returncode}.")
     took, blas = run.stdout.strip().splitlines()[-1].split("|")
-    return Check(name, "fitted", f"in {took}" + (f"; BLAS of R: {blas}" if blas else ""))
+    return Check(name, "fitted", f"in {took}" + (f"; BLAS of R: {Path(blas).name}" if blas else ""))
 
 
 def _failed(name: str, evidence: str) -> Check:
@@ -159,11 +160,17 @@ def table(found: Iterable[Check]) -> str:
     lines = []
     for check in listed:
         head = f"{check.name:<16}{check.found or 'missing':<14}{'mend' if check.remedy else 'ok':<6}"
-        lines += textwrap.wrap(
-            check.note, 80, initial_indent=head, subsequent_indent=" " * 36, break_on_hyphens=False
-        ) or [head.rstrip()]
+        lines += _beside(head, check.note)
         lines += [f"  -> {check.remedy}"] if check.remedy else []
     return "\n".join(lines)
+
+
+def _beside(head: str, note: str) -> list[str]:
+    """Return a note beside its head, or below it where a word of it, such as a path, is too long to stand beside."""
+    below = any(len(word) > _WIDTH - len(head) for word in note.split())
+    first, others = (" " * 4, " " * 4) if below else (head, " " * len(head))
+    wrapped = textwrap.wrap(note, _WIDTH, initial_indent=first, subsequent_indent=others, break_on_hyphens=False)
+    return [head.rstrip(), *wrapped] if below else wrapped or [head.rstrip()]
 
 
 def install(yes: bool = False) -> int:

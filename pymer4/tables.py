@@ -33,6 +33,7 @@ DENOM_DF = "DenomDF"
 F_STAT = "F-stat"
 CHISQ = "Chisq"
 CHISQ_DF = "Df"
+DEGREES = (DF, NUM_DF, DENOM_DF, CHISQ_DF)
 CONTRAST = "Contrast"
 CORRELATION = ("IV1", "IV2", "Corr")
 RMSE = "RMSE"

@@ -226,9 +226,9 @@ _PYTHON = r"python|rpy2|reticulate|numpy|pandas|patsy|pymer4|joblib|py_\w+|None|
 
 @every_module
 def test_no_python_file_holds_r_code(module):
-    # The remedies of `machine` are commands for a shell, some of which start R.
+    # Some commands for a shell start R.
     held = [node.value for node in strings(module) if _R_CODE.search(node.value)]
-    assert module == "pymer4.rbridge.machine" or not held
+    assert module == "pymer4.rbridge.commands" or not held
 
 
 @every_module

@@ -18,6 +18,7 @@ from pymer4.infer.cv import HeldOut, Predicted, cross_validated
 from pymer4.infer.draws import Interval
 from pymer4.infer.options import How, InferOptions, On, Shuffles, Which
 from pymer4.infer.targets import Draws, Estimates, Null, Question
+from pymer4.models import answers
 from pymer4.models.inference_pictures import InferencePictures
 from pymer4.models.publishing import Publishing
 from pymer4.work import Advance, Seed
@@ -54,6 +55,7 @@ class Inferring(InferencePictures, Publishing):
     _refit: Callable[[str | None, Any, InferOptions, Advance], Predicted]
     _own_questions: Callable[[On], Sequence[Question]]
     _joint_tests: Callable[[InferOptions], pd.DataFrame]
+    _checked_ddf: Callable[[Any], str]
 
     def _forget(self) -> None:
         super()._forget()
@@ -167,7 +169,10 @@ class Inferring(InferencePictures, Publishing):
         if options.how in ("boot", "perm"):
             kept = found.resamples
             self.resamples = kept if kept is None or len(kept) > 1 else kept[0]
-        return (*found.tables, None)[:2] if options.on == "marginal" and how != "joint" else found.tables[0]
+        ddf, trend = self._checked_ddf(None), (self._marginal_asked or {}).get("trend")
+        shown = [answers.inferred(table, options, ddf, trend) for table in found.tables]
+        paired = options.on == "marginal" and how != "joint"
+        return answers.Pair((*shown, None)[:2]) if paired else shown[0]
 
     def _by_default(self) -> InferOptions:
         """Return what `infer()` takes by default."""

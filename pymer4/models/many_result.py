@@ -123,10 +123,9 @@ class ManyFits(Shown):
             median = float(np.nanmedian(estimates)) if np.isfinite(estimates).any() else np.nan
             rows.append((term, number(median), *(f"{(self.to_array(name, term) <= 0.05).sum():,}" for name in small)))
         flagged = tuple(f"{flag}: {times:,}" for flag, times in said.items())
-        columns = ("median estimate", *small.values())
-        return Sheet(
-            f"{len(self.flags):,} fits of {self.formula}", (by, *flagged), columns, (Part("Terms", tuple(rows)),)
-        )
+        columns, plural = ("median estimate", *small.values()), "s" * (len(self.flags) != 1)
+        parts = (Part("Terms", tuple(rows)),)
+        return Sheet(f"{len(self.flags):,} fit{plural} of {self.formula}", (by, *flagged), columns, parts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

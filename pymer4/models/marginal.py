@@ -13,7 +13,7 @@ from pymer4.errors import OptionError, issue_all, one_of, shown
 from pymer4.infer import grids
 from pymer4.infer.grids import Adjust, Family, Predictors, Scale
 from pymer4.infer.options import InferOptions
-from pymer4.models import printing
+from pymer4.models import answers, printing
 from pymer4.models.base import Ddf, Model
 from pymer4.models.printing import Frames
 
@@ -179,7 +179,7 @@ class Marginal(Model):
             IV1:IV3    2.0    0.08
         """
         self._require_fit("joint_tests()")
-        return self._joint_tests(self._by_default(), by, ddf)
+        return answers.joint(self._joint_tests(self._by_default(), by, ddf))
 
     def _joint_tests(self, options: InferOptions, by: Any = None, ddf: Ddf | None = None) -> pd.DataFrame:
         """Return the tests of all terms, with the errors that `infer()` was asked for."""
@@ -234,10 +234,14 @@ class Marginal(Model):
         if type == "response" and not found["undone"]:
             issue_all(notes[-1:])
         estimates = tables.marginal_estimates(found["estimates"], level)
-        self.marginal_estimates = printing.noted(estimates, found["estimates"], notes, told)
+        self.marginal_estimates = _shown(printing.noted(estimates, found["estimates"], notes, told), False)
         self.marginal_contrasts = None
         if found["contrasts"] is not None:
             compared = tables.marginal_contrasts(found["contrasts"], level)
-            self.marginal_contrasts = printing.noted(compared, found["contrasts"], (), told)
+            self.marginal_contrasts = _shown(printing.noted(compared, found["contrasts"], (), told), True)
         issue_all(printing.column_notes(estimates))
-        return self.marginal_estimates, self.marginal_contrasts
+        return answers.Pair((self.marginal_estimates, self.marginal_contrasts))
+
+
+def _shown(table: pd.DataFrame, compared: bool) -> answers.Table:
+    return answers.marginal(table, answers.means_notes(table.attrs, compared), table.attrs.get("variable"))

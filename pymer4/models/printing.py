@@ -44,11 +44,27 @@ def p_value(value: float) -> str:
 
 def block(table: pd.DataFrame) -> str:
     """Return a table as text; whole numbers and text stay as they are."""
-    if table.empty:
+    return laid_out(texts(table))
+
+
+def laid_out(texts: pd.DataFrame) -> str:
+    """Return a table of texts as a terminal shows it: closer where it is too wide, else in several blocks."""
+    if texts.empty:
         return "(none)"
+    columns = [["", *map(str, texts.index)], *([str(name), *texts[name]] for name in texts.columns)]
+    widths = [max(map(len, column)) for column in columns]
+    if sum(widths) + 2 * len(texts.columns) > WIDTH >= sum(widths) + len(texts.columns):
+        index, *others = columns
+        padded = [[text.rjust(max(map(len, column))) for text in column] for column in others]
+        rows = zip([label.ljust(widths[0]) for label in index], *padded, strict=True)
+        return "\n".join(" ".join(row) for row in rows)
+    return texts.to_string(line_width=WIDTH)
+
+
+def texts(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with its numbers as texts."""
     shown = {place: _column(name, table.iloc[:, place]) for place, name in enumerate(table.columns)}
-    text = pd.DataFrame(shown, index=table.index).set_axis(table.columns, axis=1)
-    return text.to_string(line_width=WIDTH)
+    return pd.DataFrame(shown, index=table.index, dtype=object).set_axis(table.columns, axis=1)
 
 
 def coefficients(table: pd.DataFrame) -> str:

@@ -12,7 +12,7 @@ _STRANGE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]+")
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Rows under a heading of their own, each a label and k cells; missing ones at the end are empty."""
+    """Rows under a heading of their own, or none, each a label and k cells; missing ones at the end are empty."""
 
     heading: str
     rows: tuple[tuple[str, ...], ...]

@@ -37,36 +37,43 @@ SYMBOLS = {
 }
 """What stands for our own signs that pdfLaTeX has no glyph for."""
 
-# Every rule begins with the class, so that nothing else on the page is touched. Colours go in pairs: a page that is
-# dark for a reason of its own shows a light sheet, never dark text on a dark ground.
+# Every rule begins with the class, so that nothing else on the page is touched. Colours go in pairs, those of the
+# notebook or of the theme of a site where it names them: a page that is dark for a reason of its own shows a light
+# sheet, never dark text on a dark ground. Notebooks colour rows by rules that take precedence over plain ones.
 _STYLE = """\
-.pymer4-sheet{display:inline-block;max-width:100%;overflow-x:auto;padding:.6em .9em;border-radius:6px;
-background:#fff;color:#1f2328;font-size:13px;line-height:1.4;text-align:left}
+.pymer4-sheet{--pymer4-page:#fff;--pymer4-ink:#1f2328;display:inline-block;max-width:100%;overflow-x:auto;
+padding:.6em .9em;border-radius:6px;font-size:13px;line-height:1.4;text-align:left;
+background:var(--jp-layout-color0,var(--vscode-editor-background,
+var(--pst-color-background,var(--color-background-primary,var(--pymer4-page)))));
+color:var(--jp-content-font-color1,var(--vscode-editor-foreground,
+var(--pst-color-text-base,var(--color-foreground-primary,var(--pymer4-ink)))))}
 .pymer4-sheet table{border-collapse:collapse;color:inherit;font-size:inherit;margin:.4em 0;border:0;
 font-variant-numeric:tabular-nums}
-.pymer4-sheet th,.pymer4-sheet td{padding:.15em .7em;border:0;background:none;color:inherit;text-align:right;
-white-space:nowrap;font-weight:normal}
-.pymer4-sheet tr{background:none}
+.pymer4-sheet th,.pymer4-sheet td{padding:.15em .7em;border:0;text-align:right;white-space:nowrap;font-weight:normal}
+.pymer4-sheet tr,.pymer4-sheet th,.pymer4-sheet td{background:none!important;color:inherit!important}
 .pymer4-sheet th[scope=row],.pymer4-sheet th[scope=rowgroup],.pymer4-sheet thead th:first-child{text-align:left}
 .pymer4-sheet thead th{border-top:1.5px solid;border-bottom:1px solid;font-weight:600}
 .pymer4-sheet th[scope=rowgroup]{font-weight:600;padding-top:.5em}
 .pymer4-sheet tbody:last-child tr:last-child>*{border-bottom:1.5px solid}
 .pymer4-sheet p{margin:0;max-width:60em;color:inherit}
-.pymer4-sheet .pymer4-notes{color:#59636e}
-@media (prefers-color-scheme:dark){.pymer4-sheet{background:#1e2024;color:#e6e8eb}
-.pymer4-sheet .pymer4-notes{color:#a3acb6}}"""
+.pymer4-sheet .pymer4-notes{opacity:.75}
+@media (max-width:500px){.pymer4-sheet{font-size:11px;padding:.5em}
+.pymer4-sheet th,.pymer4-sheet td{padding:.15em .3em}}
+@media (prefers-color-scheme:dark){.pymer4-sheet{--pymer4-page:#1e2024;--pymer4-ink:#e6e8eb}}"""
 
 
 def markdown(sheet: Content) -> str:
     """Return a table with pipes; the heading of a part is a row in bold face."""
+    above = "  \n".join([f"**{_markdown(sheet.title)}**", *map(_markdown, sheet.facts)])
+    if not sheet.parts:
+        return above
     rows = [("", *map(_markdown, sheet.columns))]
     for part in sheet.parts:
-        rows.append((f"**{_markdown(part.heading)}**", *[""] * len(sheet.columns)))
+        rows += [(f"**{_markdown(part.heading)}**", *[""] * len(sheet.columns))] if part.heading else []
         rows += [tuple(map(_markdown, row)) for row in part.rows]
     widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
     lines = [_piped(row, widths) for row in rows]
     lines.insert(1, _piped(["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])], widths))
-    above = "  \n".join([f"**{_markdown(sheet.title)}**", *map(_markdown, sheet.facts)])
     return "\n\n".join([above, "\n".join(lines), *(["  \n".join(map(_markdown, sheet.notes))] if sheet.notes else [])])
 
 
@@ -76,17 +83,17 @@ def html(sheet: Content) -> str:
     head = "".join(f'<th scope="col">{_html(name)}</th>' for name in ("", *sheet.columns))
     bodies = []
     for part in sheet.parts:
-        rows = [f'<tr><th colspan="{span}" scope="rowgroup">{_html(part.heading)}</th></tr>']
+        heading = f'<tr><th colspan="{span}" scope="rowgroup">{_html(part.heading)}</th></tr>'
+        rows = [heading] if part.heading else []
         for label, *cells in part.rows:
             row = "".join(f"<td>{_html(cell)}</td>" for cell in cells)
             rows.append(f'<tr><th scope="row">{_html(label)}</th>{row}</tr>')
         bodies.append(f"<tbody>{''.join(rows)}</tbody>")
     facts = "".join(f"<p>{_html(fact)}</p>" for fact in sheet.facts)
     notes = "".join(f'<p class="pymer4-notes">{_html(note)}</p>' for note in sheet.notes)
-    return (
-        f'<div class="pymer4-sheet"><style>{_STYLE}</style><p><b>{_html(sheet.title)}</b></p>{facts}'
-        f"<table><thead><tr>{head}</tr></thead>\n{''.join(bodies)}</table>\n{notes}</div>"
-    )
+    table = f"<table><thead><tr>{head}</tr></thead>\n{''.join(bodies)}</table>\n" if bodies else ""
+    title = f"<p><b>{_html(sheet.title)}</b></p>"
+    return f'<div class="pymer4-sheet"><style>{_STYLE}</style>{title}{facts}{table}{notes}</div>'
 
 
 def latex(sheet: Content) -> str:
@@ -94,11 +101,14 @@ def latex(sheet: Content) -> str:
     rows = [_row(("", *sheet.columns)), r"\midrule"]
     for place, part in enumerate(sheet.parts):
         rows += [r"\addlinespace"] if place else []
-        rows.append(rf"\multicolumn{{{1 + len(sheet.columns)}}}{{l}}{{\textbf{{{latex_text(part.heading)}}}}} \\")
+        heading = rf"\multicolumn{{{1 + len(sheet.columns)}}}{{l}}{{\textbf{{{latex_text(part.heading)}}}}} \\"
+        rows += [heading] if part.heading else []
         rows += map(_row, part.rows)
     body = "\n".join([rf"\begin{{tabular}}{{l{'r' * len(sheet.columns)}}}", r"\toprule", *rows, r"\bottomrule"])
     above, below = (r" \\ {}".join(map(latex_text, lines)) for lines in (sheet.facts, sheet.notes))
     title = rf"\textbf{{{latex_text(sheet.title)}}} \\ {above}"
+    if not sheet.parts:
+        return f"\\begin{{flushleft}}\n{title}\n\\end{{flushleft}}"
     return f"\\begin{{flushleft}}\n{title} \\\\\n{body}\n\\end{{tabular}} \\\\\n{{\\small {below}}}\n\\end{{flushleft}}"
 
 

@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -18,6 +17,8 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
+
+from pymer4.rbridge import commands
 
 Kind = Literal["ok", "no R", "old R", "no rpy2", "mismatch", "package missing", "broken binary", "no start"]
 
@@ -184,31 +185,18 @@ def _called(prefix: str, packages: tuple[str, ...]) -> list[str]:
     return [prefix + package.lower() for package in packages]
 
 
-def _conda(prefix: Path, *packages: str, options: str = "") -> str:
-    tool = next((t for t in ("mamba", "conda", "micromamba") if shutil.which(t)), "conda")
-    active = os.environ.get("CONDA_PREFIX") == str(prefix)
-    where = "" if active else f"-p {shlex.quote(str(prefix))} "
-    return f"{tool} install {where}{options}-c conda-forge {' '.join(packages)}"
-
-
 def _apt(*packages: str) -> str:
     sudo = "" if getattr(os, "geteuid", lambda: 0)() == 0 else "sudo "
     update = "" if APT_LISTS.is_dir() and any(APT_LISTS.glob("*_Packages*")) else f"{sudo}apt-get update && "
     return f"{update}{sudo}apt-get install {' '.join(packages)}"
 
 
-def _pip(*words: str) -> str:
-    beside = Path(shutil.which("pip") or "/").parent == Path(sys.executable).parent
-    pip = "pip" if beside else f"{shlex.quote(sys.executable)} -m pip"
-    return f"{pip} install {' '.join(words)}"
-
-
 def _rscript(r: RInstall | None, packages: tuple[str, ...], source: bool = False) -> str:
-    command = shlex.quote(str(r.home / "bin" / "Rscript")) if r and os.environ.get("R_HOME") else "Rscript"
-    names = ", ".join(f'"{p}"' for p in packages)
-    what = f"c({names})" if len(packages) > 1 else names
-    kind = ', type = "source"' if source else ""
-    return f"""{command} -e 'install.packages({what}, repos = "{CRAN}"{kind})'"""
+    by_path = r is not None and (os.environ.get("R_HOME") or sys.platform == "win32")
+    command = str(r.home / "bin" / "Rscript") if r and by_path else "Rscript"
+    folders = [folder for folder in package_folders(r) if folder.is_dir()] if r else []
+    is_closed = bool(folders) and not any(os.access(folder, os.W_OK) for folder in folders)
+    return commands.rscript(command, packages, CRAN, source, is_closed)
 
 
 def remedy_r() -> str:
@@ -217,7 +205,7 @@ def remedy_r() -> str:
         return "unset R_HOME"
     active = os.environ.get("CONDA_PREFIX")
     if prefix := conda_of(Path(sys.prefix)) or (Path(active) if active else None):
-        return _conda(prefix, "r-base", *_called("r-", REQUIRED), "rpy2")
+        return commands.conda(prefix, "r-base", *_called("r-", REQUIRED), "rpy2")
     if apt_r(None):
         return _apt("r-base-dev", *_called("r-cran-", REQUIRED))
     if shutil.which("brew"):
@@ -228,22 +216,26 @@ def remedy_r() -> str:
 def remedy_rpy2(r: RInstall | None) -> str:
     """Return the line that installs rpy2-rinterface in a release that fits this R."""
     if prefix := conda_of(Path(sys.prefix)):
-        return _conda(prefix, "rpy2")
-    return _pip('"pymer4[r]"', *([f'"{RPY2_FOR_OLD_R}"'] if r and is_old(r.version) else []))
+        return commands.conda(prefix, "rpy2")
+    return commands.pip('"pymer4[r]"', *([f'"{RPY2_FOR_OLD_R}"'] if r and is_old(r.version) else []))
 
 
 def remedy_mismatch(r: RInstall | None) -> str:
     """Return the line that builds rpy2-rinterface anew, for this R; pip keeps builds for others in its cache."""
     if prefix := conda_of(Path(sys.prefix)):
-        return _conda(prefix, "rpy2", "r-base", options="--force-reinstall ")
-    return _pip("--force-reinstall", "--no-cache-dir", f'"{rpy2_requirement(r.version if r else None)}"')
+        return commands.conda(prefix, "rpy2", "r-base", options="--force-reinstall ")
+    return commands.pip("--force-reinstall", "--no-cache-dir", f'"{rpy2_requirement(r.version if r else None)}"')
 
 
 def remedy_packages(packages: tuple[str, ...], r: RInstall | None, anew: bool = False) -> str:
     """Return the line that installs R packages the way this R got its others; `anew`, builds of their source."""
     if r and (prefix := conda_of(r.home)):
         names = _called("r-", packages)
-        return _conda(prefix, "r-matrix", *names, options="--force-reinstall ") if anew else _conda(prefix, *names)
+        return (
+            commands.conda(prefix, "r-matrix", *names, options="--force-reinstall ")
+            if anew
+            else commands.conda(prefix, *names)
+        )
     if apt_r(r) and not anew:
         return _apt(*_called("r-cran-", packages))
     return _rscript(r, packages, source=anew)

@@ -44,8 +44,10 @@ def start() -> Any:
 
 def unavailable(evidence: str) -> RUnavailable:
     """Return the error that says what keeps R from being used, by the text of what failed."""
-    found = machine.diagnose(evidence)
-    return RUnavailable(f"{found.what}\nSeen: {evidence.strip()}\nMend it with:\n    {found.remedy}")
+    found, seen = machine.diagnose(evidence), evidence.strip()
+    if "Traceback (most recent call last):" in seen:
+        seen = seen.splitlines()[-1]
+    return RUnavailable(f"{found.what}\nSeen: {seen}\nMend it with:\n    {found.remedy}")
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import hermetic
 import pytest
 
 from pymer4 import doctor, errors
-from pymer4.rbridge import machine
+from pymer4.rbridge import machine, start
 
 
 def test_the_doctor_on_a_machine_without_r(bare, capsys):
@@ -40,6 +40,12 @@ def test_the_doctor_names_the_missing_package(bare, capsys):
     told = capsys.readouterr().out
     assert told.count("->") == 1
     assert 'install.packages("pbkrtest"' in told
+
+
+def test_a_long_path_stands_below_its_check():
+    path = "/opt/" + "x" * 60
+    lines = doctor.table([doctor.Check("R", "4.5.1", f"{path}, by R_HOME"), doctor.Check("Matrix", "1.7")]).splitlines()
+    assert path in lines[1] and lines[0].split() == ["R", "4.5.1", "ok"] and max(map(len, lines)) <= 80
 
 
 @pytest.mark.parametrize(
@@ -148,6 +154,11 @@ def test_a_spoiled_rpy2(tmp_path, died):
 def test_without_r_it_ends_in_words(tmp_path):
     status, found = seen(PATH="/nowhere", R_HOME="/nowhere")
     assert status == 1 and "R_HOME=/nowhere is no R" in found["R"]["note"] and found["R"]["remedy"]
+
+
+def test_a_traceback_is_told_by_its_last_line(bare):
+    text = str(start.unavailable('Traceback (most recent call last):\n  File "x.py"\nRuntimeError: no R_HOME'))
+    assert "Seen: RuntimeError: no R_HOME\n" in text and "File" not in text
 
 
 def test_errors_point_to_it():

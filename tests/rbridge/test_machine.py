@@ -101,6 +101,28 @@ def test_without_r_elsewhere(bare):
     require("no R", "conda install -c conda-forge r-base r-lme4 r-lmertest r-emmeans r-pbkrtest rpy2")
 
 
+def test_without_a_library_to_write(bare):
+    bare.add_r(packages=NOT_LMERTEST)
+    bare.add_rpy2("3.6.5")
+    found = machine.find_r()
+    bare.patch.setattr(machine, "find_r", lambda: found)
+    bare.patch.setattr(machine.os, "access", lambda path, mode: False)
+    line = (
+        """lib <- Sys.getenv("R_LIBS_USER"); dir.create(lib, FALSE, TRUE); install.packages("lmerTest", lib = lib, """
+    )
+    require("package missing", f"""Rscript -e '{line}repos = "https://cloud.r-project.org")'""")
+
+
+def test_on_windows(bare):
+    home = bare.add_r(packages=NOT_LMERTEST, home="Program Files/R")
+    bare.add_rpy2("3.6.5")
+    found = machine.find_r()
+    bare.patch.setattr(machine, "find_r", lambda: found)
+    bare.patch.setattr(machine.sys, "platform", "win32")
+    install = "install.packages('lmerTest', repos = 'https://cloud.r-project.org')"
+    require("package missing", f'"{home / "bin" / "Rscript"}" -e "{install}"')
+
+
 @pytest.mark.parametrize(("r", "pin"), [("4.2.2", ' "rpy2-rinterface<3.6.6"'), ("4.5.1", "")])
 def test_without_rpy2(bare, r, pin):
     bare.add_r(r)

@@ -10,11 +10,11 @@ from typing import Any
 
 import joblib
 import pytest
+from against_r import inside
 
 from pymer4 import Lmer, load_dataset, load_model, save_model
 from pymer4.errors import RError
 from pymer4.rbridge import bridge
-from tests.against_r import inside
 
 pytestmark = pytest.mark.r
 
