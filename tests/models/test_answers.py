@@ -68,7 +68,10 @@ def test_what_pandas_makes_of_it_is_plain(model, way):
 
 def test_it_equals_a_plain_frame(model):
     table = model.infer()
-    pd.testing.assert_frame_equal(table, pd.DataFrame(table.to_dict("series")))
+    plain = pd.DataFrame(table.to_dict("series"))
+    pd.testing.assert_frame_equal(table, plain)
+    pd.testing.assert_frame_equal(plain, table)
+    assert table.equals(plain) and plain.equals(table)
     table.loc["x", "SE"] = 5.0
     assert model.infer().loc["x", "SE"] != 5.0
 
