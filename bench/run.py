@@ -7,7 +7,7 @@
 Each ratio is a median of warm runs that alternate with R's. For mixed models `R` is
 `summary(lmerTest::lmer(...))`, which computes less than `Lmer.fit` does, and the third
 column `lme4::lmer(...)`, which has neither df nor p. For regressions the third column
-is the plain NumPy that the numbers take.
+is the plain NumPy that the numbers take. For `import` the second is what it may take.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ def main() -> None:
         "cold process": mixed.cold_ratio,
         "glmer": mixed.glmer_ratio,
         "post_hoc": mixed.post_hoc_ratio,
+        "import": native.import_seconds,
         "Lm": native.small_ratios,
         "Lm 100,000": native.large_ratio,
         "Lm resampling": native.resampling_ratios,

@@ -82,10 +82,10 @@ def normalise_column(column: pd.Series, name: str) -> Column:
         return _categorical(column.array, name)
     if isinstance(dtype, pd.StringDtype):
         return _text(column, name)
-    if pd.api.types.is_object_dtype(dtype):
-        return _objects(column, name)
     if isinstance(dtype, pd.ArrowDtype):
         return _arrow(column, name)
+    if pd.api.types.is_object_dtype(dtype):
+        return _objects(column, name)
     if pd.api.types.is_bool_dtype(dtype):
         return _logical(column)
     if pd.api.types.is_complex_dtype(dtype) or not pd.api.types.is_numeric_dtype(dtype):
@@ -298,7 +298,7 @@ def _arrow(column: pd.Series, name: str) -> Column:
         return _number(column)
     if kind == "b":
         return _logical(column)
-    if column.dtype.type is str:
+    if str(column.dtype).startswith(("string", "large_string", "string_view")):
         return _text(column, name)
     objects = column.astype(object)
     if pd.api.types.infer_dtype(objects, skipna=True) in ("decimal", "empty"):

@@ -92,7 +92,7 @@ def nulls(
         mirrored = [-t[j]] if alternative == "two-sided" else []
         ends = _span(_finite([t[j], *mirrored, *found]))
         if found.size:
-            look = {"color": (GUIDE, GROUP), "alpha": 0.5, "zorder": 2.1}
+            look = {"color": [GUIDE, GROUP], "alpha": 0.5, "zorder": 2.1}
             ax.hist([found[~beyond], found[beyond]], _bins(found), stacked=True, **look)
         top = ax.get_ylim()[1]
         ax.plot([t[j], t[j]], [0, top], color=INK, linewidth=2.2, zorder=2.3)
