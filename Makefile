@@ -9,7 +9,7 @@ ARGS ?=
 IN = scripts/run.sh
 SITE = python -m sphinx --fail-on-warning --keep-going --jobs auto --quiet
 
-export PYTHON VIA
+export PYTHON VIA ONLY
 
 .PHONY: help setup demo test test-slow test-hostile test-oldest test-in lint reference docs docs-links bench bench-peers bench-big dist clean
 
@@ -49,7 +49,7 @@ reference: setup ## write the reference numbers of tests/reference anew, with th
 
 docs: setup      ## run every page, and build the site in docs/_build/site (ONLY="guide/lm.md" runs that one alone)
 	@scripts/setup.sh docs
-	@$(IN) $(SITE) $(if $(ONLY),,--fresh-env) -b html docs docs/_build/site
+	@$(IN) $(SITE) $(if $(ONLY),-d docs/_build/draft/doctrees,--fresh-env -d docs/_build/doctrees) -b html docs docs/_build/$(if $(ONLY),draft,site)
 
 docs-links: setup ## look up every link of the site that leads elsewhere
 	@scripts/setup.sh docs

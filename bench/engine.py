@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from designs import CASES, frame
-from measure import Peer, alternate, row, timed, write_columns
+from measure import Peer, Row, alternate, timed, write_columns
 
 if TYPE_CHECKING:
     from pymer4 import Lmer
@@ -27,7 +27,7 @@ def known_to(peer: Peer, name: str, folder: str) -> pd.DataFrame:
     return data.astype(dict.fromkeys(data.columns.intersection(["g", "h"]), "category"))
 
 
-def engine_ratio(name: str) -> str:
+def engine_ratio(name: str) -> list[Row]:
     """Return two rows: a whole native fit from its formula, and the same from arrays, over lmerTest and its summary."""
     from pymer4 import Lmer
 
@@ -45,7 +45,7 @@ def engine_ratio(name: str) -> str:
         )
         peer.close()
     ours, arrays, theirs = (statistics.median(times[k]) for k in ("formula", "arrays", "R"))
-    return "\n".join([row(name, ours, theirs, case.bound), row(" from arrays", arrays, theirs, case.bound / 2)])
+    return [Row(name, ours, theirs, case.bound), Row(" from arrays", arrays, theirs, case.bound / 2)]
 
 
 def of_arrays(model: Lmer) -> Callable[[], np.ndarray]:
@@ -57,7 +57,7 @@ def of_arrays(model: Lmer) -> Callable[[], np.ndarray]:
     return lambda: NativeFit.of(design, reml=True).found.coefficient_df()
 
 
-def engine_resampling_ratios() -> str:
+def engine_resampling_ratios() -> list[Row]:
     """Return two rows on sleepstudy: 1,000 parametric draws over bootMer, 1,000 permutations over a loop of refit()."""
     from pymer4 import Lmer, load_dataset
 
@@ -75,10 +75,10 @@ def engine_resampling_ratios() -> str:
     perm = alternate(2, pymer4=lambda: asked("perm"), R=lambda: peer.ask("permute", formula, 1000))
     peer.close()
     rows = (("boot 1,000", boot), ("perm 1,000", perm))
-    return "\n".join(row(name, *(statistics.median(t[k]) for k in ("pymer4", "R")), 0.02) for name, t in rows)
+    return [Row(name, *(statistics.median(t[k]) for k in ("pymer4", "R")), 0.02) for name, t in rows]
 
 
-def many_ratios() -> str:
+def many_ratios() -> list[Row]:
     """Return two rows, seconds for each 1,000 responses: on sleepstudy's design, and crossed 60 x 40, over refit()."""
     from pymer4 import load_dataset
 
@@ -86,17 +86,15 @@ def many_ratios() -> str:
     noise = np.random.default_rng(1).normal(size=(2, 2400))
     crossed = pd.DataFrame({"y": g + h + noise[0], "x": noise[1], "g": g, "h": h}, dtype=float)
     sleepstudy = ("sleepstudy", load_dataset("sleepstudy"), CASES["sleepstudy"].formula, ["Subject"])
-    return "\n".join(
-        [
-            many_ratio("many 10,000", *sleepstudy, 10_000, 0.01),
-            many_ratio("many crossed", "", crossed, "y ~ x + (1 | g) + (1 | h)", ["g", "h"], 2_000, 0.05),
-        ]
-    )
+    return [
+        many_ratio("many 10,000", *sleepstudy, 10_000, 0.01),
+        many_ratio("many crossed", "", crossed, "y ~ x + (1 | g) + (1 | h)", ["g", "h"], 2_000, 0.05),
+    ]
 
 
 def many_ratio(
     name: str, dataset: str, data: pd.DataFrame, formula: str, groups: list[str], count: int, bound: float
-) -> str:
+) -> Row:
     """Return a row: `fit_many` of responses that vary between groups, over R's loop of 200 of them."""
     from pymer4 import Lmer
 
@@ -119,4 +117,4 @@ def many_ratio(
             R=lambda: peer.ask("refit many", formula, loop, f"{folder}/responses") * 1000 / loop,
         )
         peer.close()
-    return row(name, *(statistics.median(times[k]) for k in ("pymer4", "R")), bound)
+    return Row(name, *(statistics.median(times[k]) for k in ("pymer4", "R")), bound)

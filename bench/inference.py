@@ -6,11 +6,11 @@ import statistics
 
 import numpy as np
 import pandas as pd
-from measure import Peer, alternate, row, timed
+from measure import Peer, Row, alternate, timed
 from native import beside_r, design
 
 
-def bca_ratio() -> str:
+def bca_ratio() -> list[Row]:
     """Return a row: 1,000 BCa draws of 1,000 x 5 over boot::boot of coef(lm()) and boot.ci of each coefficient."""
     from pymer4 import Lm
 
@@ -24,10 +24,10 @@ def bca_ratio() -> str:
         pymer4=lambda: model.infer("boot", n_boot=1_000, ci_type="bca", seed=1),
         plain=lambda: None,
     )
-    return row("Lm BCa", ours, theirs, 0.5)
+    return [Row("Lm BCa", ours, theirs, 0.5)]
 
 
-def marginal_ratio() -> str:
+def marginal_ratio() -> list[Row]:
     """Return a row: means of 3 x 2 cells and their pairwise comparisons, 1,800 rows, over emmeans and pairs."""
     from pymer4 import Lm
 
@@ -43,10 +43,10 @@ def marginal_ratio() -> str:
         pymer4=lambda: model.emmeans("a", "b"),
         plain=lambda: None,
     )
-    return row("Lm emmeans", ours, theirs, 0.5)
+    return [Row("Lm emmeans", ours, theirs, 0.5)]
 
 
-def mixed_ratios() -> str:
+def mixed_ratios() -> list[Row]:
     """Return two rows: infer("boot") over fit(conf_int="boot") of an Lmer; of a GLMM, two workers, over bootMer."""
     from pymer4 import Lmer, load_dataset
 
@@ -69,4 +69,4 @@ def mixed_ratios() -> str:
     boot = timed(lambda: counted.infer("boot", n_boot=1_000, seed=1, n_jobs=2)), peer.ask("bootMer", outcome, 1_000)
     peer.close()
     ours, theirs = (statistics.median(verb[name]) for name in ("pymer4", "fit"))
-    return "\n".join([row("infer/fit boot", ours, theirs, 1.1), row("cbpp bootMer", *boot, 0.6)])
+    return [Row("infer/fit boot", ours, theirs, 1.1), Row("cbpp bootMer", *boot, 0.6)]

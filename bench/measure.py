@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -39,10 +40,20 @@ def write_columns(data: pd.DataFrame, folder: str) -> None:
         data[name].to_numpy(dtype=float).tofile(Path(folder) / name)
 
 
-def row(name: str, ours: float, theirs: float, bound: float, plain: float | None = None) -> str:
-    """Return a line of the table."""
-    middle, last = ("", "") if plain is None else (f"{plain:.3f}", f"{plain / theirs:.2f}")
-    return f"{name:<16}{ours:>10.3f}{theirs:>10.3f}{middle:>10}{ours / theirs:>12.2f}{last:>12}{bound:>8.2f}"
+class Row(NamedTuple):
+    """A row of the table: seconds (or MiB) of pymer4, of R and of the plain way, and what ours over R's may be."""
+
+    name: str
+    ours: float
+    theirs: float
+    bound: float
+    plain: float | None = None
+
+    def line(self) -> str:
+        """Return the row as text."""
+        name, ours, theirs, bound, plain = self
+        middle, last = ("", "") if plain is None else (f"{plain:.3f}", f"{plain / theirs:.2f}")
+        return f"{name:<16}{ours:>10.3f}{theirs:>10.3f}{middle:>10}{ours / theirs:>12.2f}{last:>12}{bound:>8.2f}"
 
 
 def alternate(runs: int, **sides: Callable[[], float]) -> dict[str, list[float]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from measure import Peer, alternate, child, row, timed, write_columns
+from measure import Peer, Row, alternate, child, timed, write_columns
 
 SLOPES = "y ~ x + (x | g)"
 FITS = {
@@ -31,7 +31,7 @@ def simulated(n: int, groups: int = 1000, seed: int = 1) -> pd.DataFrame:
     return pd.DataFrame({"y": 1 + 0.5 * x + u[g, 0] + u[g, 1] * x + rng.normal(size=n), "x": x, "g": g})
 
 
-def fit_ratio(name: str) -> str:
+def fit_ratio(name: str) -> list[Row]:
     """Return a row of the table: medians of pymer4, R and lme4, and their ratios."""
     from pymer4 import Lmer, load_dataset
 
@@ -55,10 +55,10 @@ def fit_ratio(name: str) -> str:
         )
         peer.close()
     ours, theirs, plain = (statistics.median(times[k]) for k in ("pymer4", "R", "lme4"))
-    return row(name, ours, theirs, bound, plain)
+    return [Row(name, ours, theirs, bound, plain)]
 
 
-def glmer_ratio() -> str:
+def glmer_ratio() -> list[Row]:
     """Return a row: a logistic mixed model of 10,000 rows and 100 groups, over glmer and its summary."""
     from pymer4 import Lmer
 
@@ -76,10 +76,10 @@ def glmer_ratio() -> str:
             R=lambda: peer.ask("glmer", "y ~ x + (1 | g)"),
         )
         peer.close()
-    return row("glmer 10,000", *(statistics.median(times[k]) for k in ("pymer4", "R")), 1.1)
+    return [Row("glmer 10,000", *(statistics.median(times[k]) for k in ("pymer4", "R")), 1.1)]
 
 
-def post_hoc_ratio() -> str:
+def post_hoc_ratio() -> list[Row]:
     """Return a row: the first pairwise comparisons of a fit with 3 x 2 cells and 1,800 rows, over emmeans and pairs."""
     from pymer4 import Lmer
 
@@ -101,7 +101,7 @@ def post_hoc_ratio() -> str:
 
         times = alternate(15, pymer4=first_question, R=lambda: peer.ask("post_hoc", formula))
         peer.close()
-    return row("post_hoc", *(statistics.median(times[k]) for k in ("pymer4", "R")), 1.1)
+    return [Row("post_hoc", *(statistics.median(times[k]) for k in ("pymer4", "R")), 1.1)]
 
 
 FIRST_FIT = (
@@ -110,7 +110,7 @@ FIRST_FIT = (
 )
 
 
-def start_ratio() -> str:
+def start_ratio() -> list[Row]:
     """Return a row: the import and first fit of a process, less what a fit takes, over an Rscript that loads lme4."""
     import pymer4
 
@@ -124,10 +124,10 @@ def start_ratio() -> str:
         fit=lambda: timed(lambda: model.fit(summarize=False)),
     )
     ours, theirs, fit = (statistics.median(times[k]) for k in ("pymer4", "R", "fit"))
-    return row("first fit", ours - fit, theirs, 1.4)
+    return [Row("first fit", ours - fit, theirs, 1.4)]
 
 
-def cold_ratio() -> str:
+def cold_ratio() -> list[Row]:
     """Return a row: a process from its start to its first fit, over bare Python plus an Rscript that fits the same."""
     script = "library(lmerTest); m <- lmer(Reaction ~ Days + (Days | Subject), lme4::sleepstudy); s <- summary(m)"
     times = alternate(
@@ -137,10 +137,10 @@ def cold_ratio() -> str:
         R=lambda: child("Rscript", "--vanilla", "-e", script)[0],
     )
     ours, python, theirs = (statistics.median(times[k]) for k in ("pymer4", "python", "R"))
-    return row("cold process", ours, python + theirs, 1.3)
+    return [Row("cold process", ours, python + theirs, 1.3)]
 
 
-def memory_ratio(engine: str, bound: float, rows: int = 1_000_000) -> str:
+def memory_ratio(engine: str, bound: float, rows: int = 1_000_000) -> list[Row]:
     """Return a row: peak memory of a process that fits the simulated rows by an engine, over that of an Rscript."""
     with tempfile.TemporaryDirectory() as folder:
         write_columns(simulated(rows), folder)
@@ -160,4 +160,4 @@ def memory_ratio(engine: str, bound: float, rows: int = 1_000_000) -> str:
             f"library(lmerTest); read <- function(name) {column};"
             f"d <- data.frame(y = read('y'), x = read('x'), g = factor(read('g'))); s <- summary(lmer({SLOPES}, d))",
         )[1]
-    return row(f"peak MiB, {engine}", ours, theirs, bound)
+    return [Row(f"peak MiB, {engine}", ours, theirs, bound)]

@@ -9,7 +9,7 @@ import tempfile
 
 import numpy as np
 import pandas as pd
-from measure import Peer, alternate, row, timed, write_columns
+from measure import Peer, Row, alternate, timed, write_columns
 
 _IMPORT = """
 import time, numpy, pandas
@@ -55,7 +55,7 @@ def matrix(data: pd.DataFrame) -> np.ndarray:
     return np.column_stack([np.ones(len(x)), x])
 
 
-def small_ratios() -> str:
+def small_ratios() -> list[Row]:
     """Return two rows: a fit of 1,000 x 5 over statsmodels' formula fit, and over patsy's design plus 1.5 ms."""
     import patsy
     import statsmodels.formula.api as smf
@@ -72,13 +72,11 @@ def small_ratios() -> str:
         patsy=lambda: timed(lambda: patsy.dmatrices(formula, data)),
     )
     middle = {name: statistics.median(values) for name, values in times.items()}
-    return "\n".join(
-        [
-            row("Lm/statsmodels", middle["fresh"], middle["fit_only"], 1.0),
-            row("Lm refit", middle["pymer4"], middle["fit_only"], 1.0),
-            row("Lm/patsy+1.5 ms", middle["fresh"], middle["patsy"] + 0.0015, 1.0),
-        ]
-    )
+    return [
+        Row("Lm/statsmodels", middle["fresh"], middle["fit_only"], 1.0),
+        Row("Lm refit", middle["pymer4"], middle["fit_only"], 1.0),
+        Row("Lm/patsy+1.5 ms", middle["fresh"], middle["patsy"] + 0.0015, 1.0),
+    ]
 
 
 def _touched(results: object) -> tuple[object, ...]:
@@ -86,7 +84,7 @@ def _touched(results: object) -> tuple[object, ...]:
     return results.bse, results.tvalues, results.pvalues, results.conf_int(), results.rsquared, results.aic, results.bic
 
 
-def large_ratio() -> str:
+def large_ratio() -> list[Row]:
     """Return a row: a fit of 100,000 x 10 over lm, its summary and confint."""
     from pymer4 import Lm
 
@@ -99,10 +97,10 @@ def large_ratio() -> str:
         pymer4=lambda: Lm(formula, data).fit(summarize=False),
         plain=lambda: np.linalg.solve(X.T @ X, X.T @ y),
     )
-    return row("Lm 100,000 x 10", ours, theirs, 1.0, plain)
+    return [Row("Lm 100,000 x 10", ours, theirs, 1.0, plain)]
 
 
-def resampling_ratios() -> str:
+def resampling_ratios() -> list[Row]:
     """Return two rows: 1,000 bootstrap draws and 1,000 permutations of 1,000 x 5 over loops of .lm.fit."""
     from pymer4 import Lm
 
@@ -132,13 +130,13 @@ def resampling_ratios() -> str:
         pymer4=lambda: model.fit(permute=1_000, seed=1, summarize=False),
         plain=shuffled,
     )
-    return "\n".join(
-        row(name, ours, theirs, bound, plain)
+    return [
+        Row(name, ours, theirs, bound, plain)
         for name, (ours, theirs, plain), bound in (("Lm bootstrap", boot, 0.4), ("Lm permutation", permuted, 0.3))
-    )
+    ]
 
 
-def grouped_ratio() -> str:
+def grouped_ratio() -> list[Row]:
     """Return a row: regressions of 1,000 groups of 50 rows over a loop of coef(lm())."""
     from pymer4 import Lm2
 
@@ -153,4 +151,4 @@ def grouped_ratio() -> str:
         pymer4=lambda: Lm2(formula, data, group="g").fit(summarize=False),
         plain=lambda: [np.linalg.lstsq(X[rows], y[rows], rcond=None)[0] for rows in groups],
     )
-    return row("Lm2 1,000 x 50", ours, theirs, 0.25, plain)
+    return [Row("Lm2 1,000 x 50", ours, theirs, 0.25, plain)]

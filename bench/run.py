@@ -2,6 +2,7 @@
 
     python bench/run.py            mixed models, a cold process, resampling, marginal means, regressions
     python bench/run.py --big      1,000,000 simulated rows, with peak memory
+    python bench/run.py --write    also put the table into docs/reference/bench.json, which the site shows
     python bench/run.py sleepstudy cold     only the rows whose names begin so
 
 Each ratio is a median of warm runs that alternate with R's. For mixed models `R` is
@@ -19,14 +20,18 @@ import engine
 import inference
 import mixed
 import native
+import record
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--big", action="store_true", help="the million rows")
+    parser.add_argument("--write", action="store_true", help="keep the table for the site")
     parser.add_argument("rows", nargs="*", help="rows of the table, by the start of their names")
     given = parser.parse_args()
+    if given.write and given.rows:
+        parser.error("--write keeps a whole table: name no rows.")
     small = {name: lambda name=name: mixed.fit_ratio(name) for name in list(mixed.FITS)[:3]} | {
         "first fit": mixed.start_ratio,
         "cold process": mixed.cold_ratio,
@@ -56,8 +61,12 @@ def main() -> None:
     if given.rows:
         table = {name: measure for name, measure in table.items() if name.startswith(tuple(given.rows))}
     print(f"{'':<16}{'pymer4':>10}{'R':>10}{'plain':>10}{'pymer4/R':>12}{'plain/R':>12}{'at most':>8}", flush=True)
-    for measure in table.values():
-        print(measure(), flush=True)
+    found = {}
+    for name, measure in table.items():
+        found[name] = measure()
+        print("\n".join(row.line() for row in found[name]), flush=True)
+    if given.write:
+        record.write("big" if given.big else "small", found)
 
 
 if __name__ == "__main__":

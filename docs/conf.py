@@ -10,7 +10,10 @@ from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(DOCS)]
+
+import api  # noqa: E402
+from sphinx.domains.python import PyObject  # noqa: E402
 
 import pymer4  # noqa: E402
 
@@ -53,11 +56,11 @@ logging.getLogger("sphinx.sphinx.directives.other").addFilter(lambda told: "toct
 
 # ------------------------------------------------------------------ pages
 
-myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "attrs_inline"]
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "attrs_block", "attrs_inline"]
 myst_heading_anchors = 3
 nb_execution_mode = "force"
 nb_execution_in_temp = True
-nb_execution_timeout = 300
+nb_execution_timeout = 1200
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_merge_streams = True
@@ -73,6 +76,7 @@ if os.environ.get("ONLY"):
 
 # ------------------------------------------------------------------ docstrings
 
+api.write(DOCS / "reference" / "api")
 default_role = "code"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented_params"
@@ -80,7 +84,14 @@ autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 autosummary_generate = False
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+napoleon_use_rtype = False
 python_use_unqualified_type_names = True
+python_display_short_literal_types = True
+toc_object_entries_show_parents = "hide"
+
+# napoleon writes attributes as variables.
+next(field for field in PyObject.doc_field_types if field.name == "variable").label = "Attributes"
 
 # ------------------------------------------------------------------ looks
 

@@ -1,6 +1,6 @@
 """The error tree, and the checks of arguments: every failure says what was given, what is allowed, and what to do.
 
-Errors about arguments and data are `ValueError`s as well, so that code which catches those keeps working.
+Errors about arguments and data are each a `ValueError` as well, so that code which catches those keeps working.
 """
 
 from __future__ import annotations

@@ -127,7 +127,7 @@ def shifted_p(
     null: float | np.ndarray = 0.0,
     alternative: Alternative = "two-sided",
 ) -> np.ndarray:
-    """Return p of bootstrap draws moved to the null: (1 + #{|b* − b| ≥ |b − null|}) / (n + 1), shape (k,)."""
+    """Return p of bootstrap draws moved to the null: `(1 + #{|b* − b| ≥ |b − null|}) / (n + 1)`, shape (k,)."""
     return from_null(np.asarray(estimate) - null, draws - estimate, alternative)
 
 

@@ -127,7 +127,7 @@ class Inferring(InferencePictures, Publishing):
         Returns:
             The table; of marginal effects means and contrasts, as `emmeans()`. It is as the table that it is about
             (asymp), or has Estimate, limits, SE, Num_boot, P-val (boot), Num_perm, statistic, Perm-P-val (perm).
-            A bootstrap's p is (1 + #{|b* − b| ≥ |b − null|}) / (n + 1) and need not agree with its limits. p of draws
+            A bootstrap's p is `(1 + #{|b* − b| ≥ |b − null|}) / (n + 1)` and need not agree with its limits. p of draws
             is not adjusted for several tests. `attrs` tells how each number was got.
             Of cross-validation `cv` has N, RMSE, MAE, R2 (against the mean of the outcomes trained on), Deviance and
             Accuracy a fold and over all predictions, and `cv_folds` the fold of each row, 0 for one that is not used.

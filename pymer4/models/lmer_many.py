@@ -49,7 +49,7 @@ class LmerMany(LmerPictures):
             adjust: how p are adjusted over the outcomes, within each term, by R's names: none, bonferroni, holm,
                 hochberg, hommel, fdr, BH, BY, or sidak.
             permute: number of permutations within the levels of the first of `grps`, the same for all outcomes, from
-                which p comes, and p against the largest |t| of all outcomes (Westfall & Young 1993).
+                which p comes, and p against the largest `|t|` of all outcomes (Westfall & Young 1993).
             cache: a folder that keeps what is done; the same call goes on there where one was stopped.
             verbose: show progress on standard error.
             seed: makes permutations repeatable.

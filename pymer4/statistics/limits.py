@@ -90,7 +90,7 @@ def compute_bootstrap_ci(
 def compute_bootstrap_pvalue(
     observed: Any, boot_samples: Any, null: Any = 0.0, alternative: Alternative = "two-sided"
 ) -> np.ndarray:
-    """Return p of draws moved to the null, (1 + #{|b* − b| ≥ |b − null|})/(n + 1), shape (k,).
+    """Return p of draws moved to the null, `(1 + #{|b* − b| ≥ |b − null|})/(n + 1)`, shape (k,).
 
     For `"greater"` b* − b ≥ b − null counts, for `"less"` the opposite.
 
@@ -109,7 +109,7 @@ def compute_bootstrap_pvalue(
 
 
 def compute_pvalues(observed_stats: Any, null_stats: Any, alternative: Alternative = "two-sided") -> np.ndarray:
-    """Return p of permutations, (1 + #{|t*| ≥ |t|})/(n + 1), shape (k,), from statistics under the null, (n_perm, k).
+    """Return p of permutations, `(1 + #{|t*| ≥ |t|})/(n + 1)`, shape (k,), from statistics under the null, (n_perm, k).
 
     Raises:
         DataError: what are no draws, or not as many statistics.

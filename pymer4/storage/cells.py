@@ -1,6 +1,6 @@
 """One column or index as arrays that a file can hold, and back with its dtype.
 
-docs/guide/saving.md has a table of the forms.
+docs/explanation/files.md has a table of the forms.
 
 Files know a dtype by its name, that of pandas but for text and categories; see `name_of`.
 """

@@ -1,4 +1,4 @@
-"""Write deepdish_tree.h5 with deepdish itself; run it as docs/guide/saving.md says, in an environment of that time."""
+"""Write deepdish_tree.h5 with deepdish itself, in an environment of that time, as docs/explanation/files.md says."""
 
 from pathlib import Path
 
