@@ -14,6 +14,7 @@ MODULES = {
     "stats": "Tests, effect sizes, p-values.",
     "simulate": "Data from models that are known.",
     "resampling": "Bootstrap, permutation and folds on arrays.",
+    "sklearn": "The models as estimators of scikit-learn.",
     "utils": "Contrasts, matrices, tables.",
     "doctor": "What is installed, and what mends it.",
     "errors": "What is raised, and what is warned of.",
@@ -95,8 +96,8 @@ def _module_page(name: str) -> str:
 def _module_entry(module: object, member: str) -> str:
     value = getattr(module, member)
     if isinstance(value, type):
-        options = ("members", "show-inheritance") if not issubclass(value, BaseException) else ("show-inheritance",)
-        return _entry("exception" if issubclass(value, BaseException) else "class", member, *options)
+        is_error = issubclass(value, BaseException)
+        return _entry(*(("exception", member, "show-inheritance") if is_error else ("class", member, "members")))
     return _entry("function" if callable(value) else "data", member)
 
 
