@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -121,3 +122,13 @@ linkcheck_timeout = 20
 linkcheck_retries = 2
 linkcheck_workers = 4
 linkcheck_anchors = False
+
+
+def keep_underscores(app, what, name, value, options, lines):
+    """Keep the last letter of an attribute such as `factors_prev_`, which would make it a link."""
+    lines[:] = [re.sub(r"^(:(?:ivar|vartype) \w*)_:", r"\1\\_:", line) for line in lines]
+
+
+def setup(app):
+    """Follow napoleon, which turns the headings of docstrings into fields."""
+    app.connect("autodoc-process-docstring", keep_underscores, priority=600)
