@@ -19,12 +19,12 @@ print(time.perf_counter() - start)
 """
 
 
-def import_seconds() -> str:
+def import_seconds() -> list[Row]:
     """Return the row of `import pymer4` in new processes that have NumPy and pandas, beside the 60 ms it may take."""
     told = [
         subprocess.run([sys.executable, "-c", _IMPORT], capture_output=True, text=True, check=True) for _ in range(7)
     ]
-    return row("import", statistics.median(float(run.stdout) for run in told), 0.060, 1.0)
+    return [Row("import", statistics.median(float(run.stdout) for run in told), 0.060, 1.0)]
 
 
 def design(n: int, p: int, seed: int = 1) -> tuple[pd.DataFrame, str]:
