@@ -28,6 +28,7 @@ _STEP = 1e-4  # of differences of the gradient
 _LONGEST = 0.8  # of theta: no step ends at a Lambda of 0, where the gradient says nothing
 _SADDLE, _AWAY = 1e-6, 0.1  # negative curvature, relative, that is left, and the step that leaves it
 _SETTLED = 1e-5  # step, relative, after which a theta is found: steps are squared each time
+_MENDED = 1e-8  # likewise, where the Hessian is mended: steps shrink by a tenth or better
 _SAME = 1e-8  # step, relative, over which the Hessian stays as good as its differences
 _LOST = 1e-6  # fall of the deviance that a step promised, below which rounding may hide it
 _FORETOLD = 0.1  # of a gradient, that a Hessian may miss
@@ -163,7 +164,7 @@ def _newton(blocks: Blocks, outcomes: Outcomes, theta: Array) -> tuple[Array, Ar
         if stale.any():
             H[stale] = hessian(blocks, here.among(stale), theta[active[stale]], gradient[stale])
         step, slope = newton_step(H, gradient, theta[active])
-        done = _small(step, theta[active], _FORETOLD * _SETTLED)
+        done = _small(step, theta[active], _MENDED)
         if done.any():
             theta[active[done]] += step[done]
             converged[active[done]] = True
