@@ -41,10 +41,16 @@ class MixedFit:
     """
 
     def __init__(
-        self, blocks: Blocks, outcomes: Outcomes, theta: Array, converged: Array, hessian: Array | None = None
+        self,
+        blocks: Blocks,
+        outcomes: Outcomes,
+        theta: Array,
+        converged: Array,
+        hessian: Array | None = None,
+        at: Evaluation | None = None,
     ) -> None:
         self.blocks, self.outcomes, self.converged = blocks, outcomes, converged
-        self.at = Evaluation(blocks, outcomes, theta)
+        self.at = at or Evaluation(blocks, outcomes, theta)
         self._hessian = hessian
         self.theta = given_theta(blocks, theta)
         self.deviance = self.at.deviance
@@ -153,7 +159,7 @@ def fit(blocks: Blocks, y: Array, start: Array | None = None) -> MixedFit:
     best = optimum(blocks, found, begin)
     if y.ndim == 1 and not np.isfinite(best.deviance[0]):
         raise Unsuited("What the model leaves of the outcome, or of a column of X, is lost in rounding")
-    return MixedFit(blocks, found, best.theta, best.converged, best.hessian)
+    return MixedFit(blocks, found, best.theta, best.converged, best.hessian, best.at)
 
 
 def at(blocks: Blocks, y: Array, theta: Array) -> MixedFit:

@@ -16,6 +16,7 @@ from scipy.optimize import minimize
 
 from pymer4.fit.mixed_blocks import Blocks
 from pymer4.fit.mixed_deviance import Evaluation
+from pymer4.fit.mixed_moments import moment_start
 from pymer4.fit.mixed_outcomes import Outcomes
 
 Array: TypeAlias = np.ndarray
@@ -45,26 +46,37 @@ class Optimum:
         deviance: shape (R,); NaN where an outcome has none.
         converged: shape (R,).
         hessian: of the deviance, where one outcome's last step had it; else None.
+        at: the evaluation at theta, unless some of it was set to 0.
     """
 
     theta: Array
     deviance: Array
     converged: Array
-    hessian: Array | None = None
+    hessian: Array | None
+    at: Evaluation | None
 
 
 def optimum(blocks: Blocks, outcomes: Outcomes, start: Array | None = None) -> Optimum:
-    """Return the optimum of each outcome, from lme4's start (Lambda = I) or from one of shape (m,) or (R, m)."""
+    """Return the optimum of each outcome, from a start of shape (m,) or (R, m).
+
+    By default one outcome begins at its moments, several at lme4's start, Lambda = I.
+    """
     R, H = len(outcomes.total), None
-    theta = np.broadcast_to(unit(blocks) if start is None else start, (R, blocks.m)).copy()
+    if start is None:
+        start = moment_start(blocks, outcomes) if R == 1 and np.isfinite(outcomes.total[0]) else unit(blocks)
+    theta = np.broadcast_to(start, (R, blocks.m)).copy()
     if R > 1:
         theta, converged = _newton(blocks, outcomes, theta)
     else:
-        if blocks.m > _FEW or (blocks.rest is not None and len(blocks.rest.A22) > _LARGE):
+        if blocks.m > _FEW:
             theta = _descend(blocks, outcomes, theta)
+        elif blocks.rest is not None and len(blocks.rest.A22) > _LARGE:
+            theta, _ = _newton(blocks, outcomes, theta, _SETTLED)
         theta, H, converged = _newton_one(blocks, outcomes, theta)
-    found, deviance = _bounded(blocks, outcomes, theta)
-    return Optimum(found, deviance, converged & np.isfinite(deviance), H if (found == theta).all() else None)
+    at = Evaluation(blocks, outcomes, theta)
+    found, deviance = _bounded(at)
+    same = bool((found == theta).all())
+    return Optimum(found, deviance, converged & np.isfinite(deviance), H if same else None, at if same else None)
 
 
 def diagonal(blocks: Blocks) -> Array:
@@ -148,7 +160,7 @@ def _newton_one(blocks: Blocks, outcome: Outcomes, theta: Array) -> tuple[Array,
     return theta, H, np.array([False])
 
 
-def _newton(blocks: Blocks, outcomes: Outcomes, theta: Array) -> tuple[Array, Array]:
+def _newton(blocks: Blocks, outcomes: Outcomes, theta: Array, settled: float = _MENDED) -> tuple[Array, Array]:
     """Return theta, and whether the last step was small, after Newton's steps of each outcome.
 
     A Hessian is taken anew only where it did not foretell the gradient; else it is mended by what that was (Powell's
@@ -164,7 +176,7 @@ def _newton(blocks: Blocks, outcomes: Outcomes, theta: Array) -> tuple[Array, Ar
         if stale.any():
             H[stale] = hessian(blocks, here.among(stale), theta[active[stale]], gradient[stale])
         step, slope = newton_step(H, gradient, theta[active])
-        done = _small(step, theta[active], _MENDED)
+        done = _small(step, theta[active], settled)
         if done.any():
             theta[active[done]] += step[done]
             converged[active[done]] = True
@@ -246,16 +258,16 @@ def _search(
     return moved, value, Evaluation(blocks, outcomes, moved).gradient, high
 
 
-def _bounded(blocks: Blocks, outcomes: Outcomes, theta: Array) -> tuple[Array, Array]:
+def _bounded(at: Evaluation) -> tuple[Array, Array]:
     """Return theta with entries of the diagonal at 0, where they are small and that costs nothing, and the deviance."""
-    theta, deviance = theta.copy(), Evaluation(blocks, outcomes, theta).deviance.copy()
-    for j in np.flatnonzero(diagonal(blocks)):
+    theta, deviance = at.theta.copy(), at.deviance.copy()
+    for j in np.flatnonzero(diagonal(at.blocks)):
         near = np.flatnonzero((np.abs(theta[:, j]) < _BOUND) & np.isfinite(deviance))
         if not len(near):
             continue
         trial = theta[near].copy()
         trial[:, j] = 0.0
-        value = Evaluation(blocks, outcomes.among(near), trial).deviance
+        value = Evaluation(at.blocks, at.outcomes.among(near), trial).deviance
         kept = value <= deviance[near] + _RISE
         theta[near[kept]] = trial[kept]
         deviance[near[kept]] = value[kept]

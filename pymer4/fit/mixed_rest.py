@@ -14,7 +14,7 @@ from itertools import combinations
 from typing import TypeAlias
 
 import numpy as np
-from scipy.sparse import coo_array, csr_array
+from scipy.sparse import coo_array, csc_array, csr_array
 from scipy.sparse.csgraph import connected_components
 
 from pymer4.fit.mixed_terms import Factor, Unsuited
@@ -121,9 +121,9 @@ class Rest:
 
 @dataclass(frozen=True, slots=True)
 class SparseMap:
-    """Σ A_2i M_i A_i2 as a sparse matrix, shape (E, U K K), times the entries of M."""
+    """Σ A_2i M_i A_i2 as a sparse matrix, shape (E, U K K), times the entries of M; those of several levels add up."""
 
-    matrix: csr_array
+    matrix: csc_array
     n_distinct: int
 
     @classmethod
@@ -138,24 +138,21 @@ class SparseMap:
         size: int,
     ) -> SparseMap:
         """Return it, from each column that meets a level (`_joined`), and where its entries stand."""
-        order = np.argsort(levels, kind="stable")
+        order = np.lexsort((levels, distinct[levels]))
         levels, columns, values = levels[order], columns[order], values[order]
-        counts = np.bincount(levels)
-        begins = np.cumsum(counts) - counts
-        each = counts[levels]  # partners of an entry
+        each = np.bincount(levels)[levels]  # partners of an entry
+        new = np.flatnonzero(np.r_[True, levels[1:] != levels[:-1]])
+        begins = np.repeat(new, np.diff(np.append(new, len(levels))))
         left = np.repeat(np.arange(len(levels)), each)
-        right = np.arange(len(left)) - np.repeat(np.cumsum(each) - each, each) + np.repeat(begins[levels], each)
+        right = np.arange(len(left)) + np.repeat(begins - np.cumsum(each) + each, each)
         K = values.shape[1]
         base, place = starts
         entry = base[columns[left]] + place[columns[right]]
-        block = distinct[levels[left]]
-        parts = [
-            (values[left, a] * values[right, b], entry, (a * K + b) * n_distinct + block)
-            for a in range(K)
-            for b in range(K)
-        ]
-        data, rows, cells = (np.concatenate(part) for part in zip(*parts, strict=True))
-        matrix = csr_array(coo_array((data, (rows, cells)), shape=(size, K * K * n_distinct)))
+        data = [values[left, a] * values[right, b] for a in range(K) for b in range(K)]
+        filled = np.bincount(distinct[levels], each, n_distinct).astype(np.int64)
+        ends = np.cumsum(np.tile(filled, K * K))
+        parts = np.concatenate(data), np.tile(entry, K * K), np.append(0, ends)
+        matrix = csc_array(parts, shape=(size, K * K * n_distinct))
         return cls(matrix, n_distinct)
 
     def __call__(self, M: Array) -> Array:
