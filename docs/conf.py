@@ -99,7 +99,7 @@ next(field for field in PyObject.doc_field_types if field.name == "variable").la
 html_theme = "pydata_sphinx_theme"
 html_title = "pymer4"
 html_static_path = ["_static"]
-html_css_files = ["site.css"]
+html_css_files = ["site.css", "beside.css"]
 html_show_sourcelink = False
 html_theme_options = {
     "header_links_before_dropdown": 8,
