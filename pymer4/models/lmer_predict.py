@@ -156,6 +156,30 @@ class LmerPredictions(LmerState):
         attrs["scale"] = "link" if pred_type == "link" else "response"
         return tables.prediction_table(values, asked["level"], data.index, attrs)
 
+    def _rows_used(self) -> np.ndarray:
+        return self._used
+
+    def _offsets(self) -> set[str]:
+        return {*self._reading.offset, *([self._offset] if isinstance(self._offset, str) else [])}
+
+    def _df_of_limits(self) -> float:
+        return float("inf")
+
+    def _fixed_rows(self, data: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        """Return the fixed part of rows, as R makes it, and their offset."""
+        needed, n = self._predictors(use_rfx=False), len(data)
+        columns, complete = intake.rows_for(needed, data, "to_marginaleffects()")
+        known = self._per_row("offset", self._offset, data)
+        known = np.zeros(n) if known is None else np.array(known)
+        complete &= ~np.isnan(known)
+        X = np.full((n, len(self.coefs)), np.nan)
+        if complete.any():
+            rows = self._conformed(intake.subset(columns, complete))
+            how = {"n": int(complete.sum()), "conditional": False, "unseen": "population", "offset": known[complete]}
+            found = bridge.call("prediction_rows", model=self._for_new_rows, data=rows, **how).value
+            X[complete], known[complete] = found["X"], found["known"]
+        return X, known
+
     def _knows(self, data: pd.DataFrame, names: list[str]) -> bool:
         """Whether a native fit used all rows of its data, and these have the same values in the columns named."""
         if self._native is None or not self._used.all() or self._ranks or len(data) != len(self._frame):

@@ -13,7 +13,7 @@ import pandas as pd
 from pymer4 import tables
 from pymer4.data.design import Design
 from pymer4.data.families import NATIVE_LINKS, Family, check_family
-from pymer4.data.intake import RowValues
+from pymer4.data.intake import RowValues, numbers_of
 from pymer4.data.sample import Sample, sample
 from pymer4.data.scope import Scope
 from pymer4.data.terms import Terms, parse
@@ -216,6 +216,30 @@ class NativeModel(NativeMarginal):
         used = self._terms.outcome
         names = [name for name in (*used.values, *used.quoted) if name in self._frame.columns]
         return f"rank of {self._terms.label}" if self.ranked_data else self._terms.label, names
+
+    # What marginaleffects asks.
+
+    def _rows_used(self) -> np.ndarray:
+        return self._fit.used
+
+    def _offsets(self) -> set[str]:
+        return {self._offset} if isinstance(self._offset, str) else set()
+
+    def _df_of_limits(self) -> float:
+        df = np.unique(self._fit.df)
+        if len(df) > 1:
+            raise OptionError(
+                "to_marginaleffects() can't take this model: its coefficients have df of their own each, and "
+                "marginaleffects takes one number. Weights as an array, data['w'], or groups that all have a "
+                "regression, leave one."
+            )
+        return float(df[0])
+
+    def _fixed_rows(self, data: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        """Return the design of rows, and their offset."""
+        X = self._design.matrix(data, "to_marginaleffects()")[:, self._fit.kept]
+        known = [numbers_of("offset", name, data) for name in self._offsets()]
+        return X, sum(known, np.zeros(len(data)))
 
     def _quantile_residuals(self, seed: int | None) -> Residuals | None:
         """Return the quantile residuals of the fitted distributions; see `plot_residuals()`."""

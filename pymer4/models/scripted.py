@@ -10,7 +10,7 @@ from typing import Any
 
 from pymer4.errors import OptionError
 from pymer4.infer.contrasts import weighted
-from pymer4.models.marginal import Marginal
+from pymer4.models.effects import Effects
 from pymer4.models.r_script import Script, arguments, checked_path, fragment, literal, symbol, vector, write
 
 UNDONE = re.compile(r"(log|log2|log10|log1p|sqrt)\((`.*`|[\w.]+)\)")
@@ -20,7 +20,7 @@ MAKERS = {"gamma": "Gamma", "inverse_gaussian": "inverse.gaussian"}
 """What R calls the families that it has under another name."""
 
 
-class Scripted(Marginal):
+class Scripted(Effects):
     """A model that can be written as an R script."""
 
     _script: Callable[[], Script]
