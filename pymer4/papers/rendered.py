@@ -18,8 +18,10 @@ _PACKAGES = {"great_tables": "great_tables", "docx": "python-docx"}
 
 
 def html(sheet: Content) -> str:
-    """Return the HTML of great_tables, with its style."""
-    return str(_great_table(sheet).as_raw_html())
+    """Return the HTML of great_tables, with its style; limits stay on one line, and a wide table scrolls."""
+    great_tables = _needed("great_tables")
+    one_line = great_tables.style.css("white-space: nowrap;")
+    return str(_great_table(sheet).tab_style(one_line, great_tables.loc.body()).as_raw_html())
 
 
 def latex(sheet: Content) -> str:

@@ -74,6 +74,12 @@ def test_html_gives_the_cells_back(sheet, way):
     assert not page.tags & {"script", "b"} - ({"b"} if way == "_repr_html_" else set())
 
 
+def test_limits_stay_on_one_line_of_html(sheet):
+    cells = re.findall("<td[^>]*>", sheet.to_html().split("<tbody", 1)[1].split("</tbody>")[0])
+    held = [cell for cell in cells if "nowrap" in cell]
+    assert len(held) >= len(ODD) * len(sheet.columns)
+
+
 def test_the_style_of_a_notebook_touches_nothing_else(sheet):
     style = re.search("<style>(.*)</style>", sheet._repr_html_(), re.S)[1]
     selectors = re.findall(r"([^{}]+)\{", re.sub(r"@media \([a-z-]+:\w+\)\{", "", style))
