@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,9 @@ from pymer4 import Lmer, load_dataset
 from pymer4.errors import RError, RUnavailable
 from pymer4.rbridge import bridge
 from pymer4.rbridge.process import LEAST, Stack, guarded, stack
+
+# By its file: packages of others may be named `tests` too.
+ITSELF = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_process as t"
 
 pytestmark = pytest.mark.r
 
@@ -101,7 +105,7 @@ def test_a_stack_too_small_for_r_is_told_before_r_is_asked(monkeypatch):
 def test_the_first_fit_of_a_process_in_a_small_thread(size, right):
     code = f"""
 import threading
-import tests.rbridge.test_process as t
+{ITSELF}
 found = t.in_thread(t.fitted, {size})
 print(type(found).__name__ if isinstance(found, Exception) else found, t.fitted())
 """
@@ -142,7 +146,7 @@ print(json.dumps([before, seen()]))
 
 @pytest.mark.parametrize("size", [None, 8 << 20])
 def test_the_start_of_r_leaves_variables_and_locale_as_they_were(size):
-    code = _SURROUNDINGS.replace("START", f"import tests.rbridge.test_process as t; t.in_thread(t.fitted, {size})")
+    code = _SURROUNDINGS.replace("START", f"{ITSELF}; t.in_thread(t.fitted, {size})")
     before, after = json.loads(run(code, EDITOR="mine", LC_TIME="C").splitlines()[-1])
     for variables in (*before[:2], *after[:2]):
         variables.pop("R_HOME", None)
