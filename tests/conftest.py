@@ -67,8 +67,8 @@ def strict() -> Iterator[None]:
     before = np.random.get_state()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        # What the oldest pandas and matplotlib call of newer packages is theirs.
-        warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"(pandas|matplotlib)\.")
+        # What the oldest pandas and matplotlib call of newer NumPy and pyparsing is theirs.
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"(pandas|matplotlib|pyparsing)\.")
         yield
     np.testing.assert_equal(np.random.get_state(), before)
 
