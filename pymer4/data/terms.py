@@ -268,11 +268,18 @@ def _require_fixed(terms: Terms, columns: Collection[Any]) -> None:
                 "Use Lmer for mixed models, or Lm2 with group= for one regression a group. "
                 f"A logical or of two columns is written I({code})."
             )
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitXor):
+        if _is_power_of_r(node):
             raise FormulaError(
                 f"^ is Python's exclusive or, and no power.\n{caret(factor, text)}\nA power of a column is written "
-                f"I(x ** 2), of terms (a + b)**2, an exclusive or I({code})."
+                "I(x ** 2), of terms (a + b)**2, an exclusive or of two columns I(a ^ b)."
             )
+
+
+def _is_power_of_r(node: ast.AST) -> bool:
+    """Tell whether ^ stands for a term, or has a number on its right, which an exclusive or has no use for."""
+    powers = [part for part in ast.walk(node) if isinstance(part, ast.BinOp) and isinstance(part.op, ast.BitXor)]
+    exponents = [part.right.operand if isinstance(part.right, ast.UnaryOp) else part.right for part in powers]
+    return node in powers or any(isinstance(x, ast.Constant) and type(x.value) is not bool for x in exponents)
 
 
 def _require_known(terms: Terms, columns: Collection[Any], scope: Scope) -> None:

@@ -48,6 +48,8 @@ def test_one_design_serves_every_fit_that_it_fits():
         ("y ~ a %in% b", "b:a"),
         ("y = x", "~"),
         ("y ~ k^2", r"\^ is Python's exclusive or, and no power(.|\n)*I\(x \*\* 2\)"),
+        ("y ~ I(k^2)", r"\^ is Python's exclusive or(.|\n)*I\(x \*\* 2\)"),
+        ("y ~ x + np.log(1 + (x + k)^-.5)", r"\^ is Python's exclusive or"),
         (3, "has to be text such as 'y ~ x', or a patsy.ModelDesc, not a int"),
     ],
 )
