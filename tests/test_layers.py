@@ -204,6 +204,7 @@ def test_an_import_wakes_nobody():
     told = f"{code}; print(*{{name.split('.')[0] for name in sys.modules}})"
     done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
     heavy = {"rpy2", "matplotlib", "joblib", "scipy", "patsy", "great_tables", "docx", "sklearn", "marginaleffects"}
+    heavy |= {"narwhals", "polars"}
     assert not heavy & set(done.stdout.split())
 
 
@@ -212,7 +213,7 @@ def test_heavy_packages_are_imported_on_need(module):
     """At the top of a module, types apart, there is nothing that takes long or that a machine may lack."""
     top = [node for node in tree(module).body if isinstance(node, (ast.Import, ast.ImportFrom))]
     found = {name.split(".")[0] for node in top for name in imports(ast.Module([node], []), module)}
-    heavy = {"rpy2", "matplotlib", "joblib", "tqdm", "great_tables", "docx", "marginaleffects", "polars"}
+    heavy = {"rpy2", "matplotlib", "joblib", "tqdm", "great_tables", "docx", "marginaleffects", "polars", "narwhals"}
     assert not found & (heavy if room(module) in ("estimators", "sklearn") else heavy | {"sklearn"})
 
 

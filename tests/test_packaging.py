@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 R_FILES = sorted(path.name for path in (ROOT / "R").iterdir())
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
-CONDA_NAMES = {"matplotlib": "matplotlib-base", "rpy2-rinterface": "rpy2"}
+CONDA_NAMES = {"duckdb": "python-duckdb", "matplotlib": "matplotlib-base", "rpy2-rinterface": "rpy2"}
 FIT = """
 from pymer4 import Lmer, load_dataset
 model = Lmer("Reaction ~ Days + (Days | Subject)", load_dataset("sleepstudy"))

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from pymer4.data.frames import plain
 from pymer4.errors import DataError
 
 NA = -(2**31)  # R's missing value in integer, logical and factor vectors
@@ -95,6 +96,7 @@ def normalise_column(column: pd.Series, name: str) -> Column:
 
 def floats(argument: str, values: Any) -> np.ndarray:
     """Return a list, array or Series of numbers or booleans as floats, shape (n,), NaN where missing."""
+    values = plain(values)
     if isinstance(values, Iterable) and not isinstance(values, (str, bytes)) and not hasattr(values, "ndim"):
         values = pd.Series(list(values))
     if np.ndim(values) != 1:
@@ -121,7 +123,7 @@ def real_array(values: Any) -> np.ndarray | None:
         ((2, 2), True, True)
     """
     try:
-        found = np.asarray(values)
+        found = np.asarray(plain(values))
         if found.dtype.kind not in "biufO":
             return None
         if found.dtype.kind == "O" and not all(isinstance(v, (numbers.Real, Decimal)) for v in found.ravel()):

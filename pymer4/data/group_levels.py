@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from pymer4.data.columns import level_name, normalise, places
-from pymer4.errors import DataError, OptionError, few, near, once, shown
+from pymer4.data.frames import absent
+from pymer4.errors import DataError, OptionError, few, once, shown
 from pymer4.fit.cluster_rows import nests
 from pymer4.fit.grouped import SINGULAR, TOO_FEW, UNFITTED, GroupedFit
 
@@ -154,7 +155,7 @@ def grouping_columns(group: Any, data: pd.DataFrame) -> list[str]:
         raise OptionError("group=[] names no column. Give one, or several from the outermost level inwards.")
     for name in names:
         if not isinstance(name, str) or name not in data.columns:
-            hint = near(name, data.columns)
+            hint = absent(name, data)
             raise OptionError(f"group={shown(group)} names {shown(name)}, which is not a column of the data.{hint}")
         if not pd.api.types.is_datetime64_any_dtype(data[name].dtype):
             normalise(data, [name])

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 
 from pymer4.data.columns import NUMBERS, Column, as_factor, floats, normalise, require_squares
+from pymer4.data.frames import absent
 from pymer4.data.ranks import Ranks
 from pymer4.data.rformula import Grouping, RFormula
-from pymer4.errors import DataError, OptionError, near, shown
+from pymer4.errors import DataError, OptionError, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +168,7 @@ def per_row(argument: str, given: Any, data: pd.DataFrame, positive: bool = Fals
     if isinstance(given, str):
         if given not in data.columns:
             raise OptionError(
-                f"{argument}={shown(given)} is not a column of the data.{near(given, data.columns)} "
+                f"{argument}={shown(given)} is not a column of the data.{absent(given, data)} "
                 "Give the name of a column, or one number a row."
             )
         values = numbers_of(argument, given, data)
@@ -204,8 +205,7 @@ def group_codes(argument: str, name: Any, data: pd.DataFrame) -> tuple[np.ndarra
     """Return the group of each row, shape (n,), −1 where it is missing, and the names of the groups."""
     if not isinstance(name, str) or name not in data.columns:
         raise OptionError(
-            f"{argument}={shown(name)} is not a column of the data.{near(name, data.columns)} Give the name of a "
-            "column."
+            f"{argument}={shown(name)} is not a column of the data.{absent(name, data)} Give the name of a column."
         )
     factor = as_factor(normalise(data, [name])[name])
     if not len(factor.levels):
@@ -284,10 +284,8 @@ def rows_for(names: Iterable[str], data: pd.DataFrame, purpose: str) -> tuple[di
     return columns, complete
 
 
-def require_columns(names: list[Any], data: object, purpose: str) -> None:
+def require_columns(names: list[Any], data: pd.DataFrame, purpose: str) -> None:
     """Refuse new data that lack a column; `purpose` says what needs it."""
-    if not isinstance(data, pd.DataFrame):
-        raise DataError(f"{purpose} takes a pandas DataFrame, not a {type(data).__name__}.")
     lacking = [name for name in names if name not in data.columns]
     if lacking:
         raise DataError(

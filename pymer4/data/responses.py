@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import pandas as pd
 from pandas.api.types import is_complex_dtype, is_numeric_dtype
 
 from pymer4.data.columns import real_array
+from pymer4.data.frames import absent, frame, plain
 from pymer4.data.intake import other_index
 from pymer4.errors import DataError, few, shown
 
@@ -30,7 +32,7 @@ class Responses:
 
 
 def responses(Y: Any, data: pd.DataFrame) -> Responses:
-    """Return the outcomes in a frame, a Series, an array of shape (n, ...), or a list of columns of the data.
+    """Return the outcomes in a frame of any kind, a Series, an array of shape (n, ...), or a list of columns.
 
     Rows are taken by position.
 
@@ -42,10 +44,11 @@ def responses(Y: Any, data: pd.DataFrame) -> Responses:
         lacking = [name for name in Y if name not in data.columns]
         if lacking:
             raise DataError(
-                f"Y names {few(lacking)}, which the data do not have. Give columns of the data, or numbers."
+                f"Y names {few(lacking)}, which the data do not have.{absent(lacking[0], data)} Give columns of the "
+                "data, or numbers."
             )
         Y = data[list(Y)]
-    given = Y
+    given = Y = by_position("Y", Y, data)
     if isinstance(Y, pd.Series):
         Y = Y.to_frame("y" if Y.name is None else Y.name)
     if isinstance(Y, pd.DataFrame):
@@ -91,8 +94,17 @@ def response_weights(weights: Any, responses: Responses, data: pd.DataFrame) -> 
     return found
 
 
-def _numbers(frame: pd.DataFrame, argument: str = "Y") -> np.ndarray:
-    kinds = frame.dtypes
+def by_position(argument: str, given: Any, data: pd.DataFrame) -> Any:
+    """Return a frame or a column of another library in pandas, its rows those of the data; else what is given."""
+    found = frame(argument, given) if isinstance(given, Mapping) else plain(given)
+    has_index = isinstance(given, Mapping) and any(isinstance(column, pd.Series) for column in given.values())
+    if found is not given and not has_index and len(found) == len(data):
+        found.index = data.index
+    return found
+
+
+def _numbers(found: pd.DataFrame, argument: str = "Y") -> np.ndarray:
+    kinds = found.dtypes
     no_numbers = [k for k in kinds.unique() if not is_numeric_dtype(k) or is_complex_dtype(k)]
     if no_numbers:
         odd = kinds.index[kinds.isin(no_numbers)]
@@ -101,7 +113,7 @@ def _numbers(frame: pd.DataFrame, argument: str = "Y") -> np.ndarray:
             f"{argument} has columns that hold no numbers: {told}. Drop them, or make numbers of them by "
             ".astype(float)."
         )
-    return frame.to_numpy(dtype=float, na_value=np.nan)
+    return found.to_numpy(dtype=float, na_value=np.nan)
 
 
 def _same_index(argument: str, given: Any, data: pd.DataFrame) -> None:

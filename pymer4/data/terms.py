@@ -225,6 +225,11 @@ def columns_named(side: Names, columns: Collection[Any], scope: Scope) -> list[A
     return list(dict.fromkeys(name for name in named if name in columns))
 
 
+def named(terms: Terms, scope: Scope, columns: Collection[Any]) -> list[Any]:
+    """Return the columns that either side of a formula names."""
+    return [name for side in (terms.outcome, terms.predictors) for name in columns_named(side, columns, scope)]
+
+
 def _told(code: str, scope: Scope) -> Any:
     """Return what an expression of the user's names is, None where it can't be told; patsy then says why."""
     try:

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from pymer4.data.columns import Column, level_name, places, real_array
+from pymer4.data.frames import plain
 from pymer4.errors import OptionError, few, items, near, one_of, shown
 
 Adjust = Literal[
@@ -104,6 +105,7 @@ class Predictors:
             )
 
     def _chosen(self, name: str, values: Any) -> np.ndarray | list[str]:
+        values = plain(values)
         if isinstance(values, Mapping) or np.ndim(values) > 1:
             raise OptionError(f"at[{name!r}] is {shown(values)}. Give one value, or a list of values.")
         single = isinstance(values, (str, bytes)) or not isinstance(values, Iterable) or np.ndim(values) == 0

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pymer4 import tables
+from pymer4.data import frames
 from pymer4.data.families import is_linear
 from pymer4.errors import DataError, ModelWarning, NotFittedError, confidence_level, issue
 from pymer4.models.options import FitOptions
@@ -24,12 +25,13 @@ Interval = Literal["confidence", "prediction"]
 class Model:
     """A formula and the data it is fitted to.
 
-    The frame given is copied and never changed; `data` is another copy, to which
-    a fit adds the columns `fits` and `residuals`.
+    The frame given, of whatever kind, is copied and never changed; `data` is another copy, to which a fit adds the
+    columns `fits` and `residuals`. It is a pandas frame. Of a lazy frame only the columns that the model names when it
+    is made are computed and kept.
 
     Attributes:
         formula: the formula as given.
-        data: copy of the data, with `fits` and `residuals` once fitted.
+        data: copy of the data in pandas, with `fits` and `residuals` once fitted.
         family: error distribution.
         fitted: whether `fit()` has succeeded.
         warnings: what the last fit warned of, as text.
@@ -89,8 +91,8 @@ class Model:
     _PLAIN: ClassVar[Mapping[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]]] = {}
     """Attributes that files hold in another form, each with the functions that make it and read it."""
 
-    def __init__(self, formula: str, data: pd.DataFrame, family: str):
-        self._frame = _checked_frame(data)
+    def __init__(self, formula: str, data: Any, family: str, named: frames.Chooser):
+        self._frame = _checked_frame(data, named)
         self.formula = formula
         self.family = family
         self._forget()
@@ -265,9 +267,8 @@ class Model:
         return data
 
 
-def _checked_frame(data: Any) -> pd.DataFrame:
-    if not isinstance(data, pd.DataFrame):
-        raise DataError(f"data has to be a pandas DataFrame, not a {type(data).__name__}.")
+def _checked_frame(given: Any, named: frames.Chooser) -> pd.DataFrame:
+    data = frames.frame("data", given, named, eager=False)
     if data.empty:
         raise DataError(f"The data are empty ({data.shape[0]} rows, {data.shape[1]} columns). Give at least one row.")
     if not data.columns.is_unique:
@@ -276,7 +277,7 @@ def _checked_frame(data: Any) -> pd.DataFrame:
             f"The data have more than one column named {', '.join(map(repr, twice))}. "
             "Rename them, or drop the later ones: data.loc[:, ~data.columns.duplicated()]."
         )
-    return data.copy()
+    return data.copy() if data is given else data
 
 
 def _added(data: Any, frame: pd.DataFrame) -> tuple[str, ...] | None:

@@ -34,7 +34,8 @@ class Lm(LmScript):
 
     Args:
         formula: a patsy formula, such as `"y ~ x * C(g)"`, or a `patsy.ModelDesc` that text describes.
-        data: one row an observation; it is copied.
+        data: one row an observation: a pandas, polars (or lazy) or pyarrow frame, a DuckDB relation, or a dict of
+            columns; it is copied.
         family: error distribution: gaussian, binomial, poisson, gamma, inverse_gaussian or nbinom.
         link: its link, by default R's; a gaussian model with another link than identity is a generalized one.
         offset: a known part of the linear predictor: a column's name, or one number a row.
@@ -50,7 +51,7 @@ class Lm(LmScript):
 
     Raises:
         FormulaError: the formula can't be read, names what is not there, has no outcome, or has a random part.
-        DataError: the data are no frame, empty, or have duplicate columns.
+        DataError: the data are no frame of a known kind, empty, or have duplicate columns.
         OptionError: unknown family, or a link that it does not have.
 
     Examples:
@@ -64,13 +65,13 @@ class Lm(LmScript):
     def __init__(
         self,
         formula: Any,
-        data: pd.DataFrame,
+        data: Any,
         family: Family = "gaussian",
         *,
         link: str | None = None,
         offset: str | Sequence[float] | None = None,
     ):
-        super().__init__(formula, data, family, link)
+        super().__init__(formula, data, family, link, offset)
         self._offset = deepcopy(intake.checked("offset", offset, self._frame))
 
     def fit(

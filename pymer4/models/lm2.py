@@ -37,7 +37,8 @@ class Lm2(Lm2Script):
 
     Args:
         formula: a patsy formula, such as `"y ~ x * C(g)"`, or a `patsy.ModelDesc` that text describes.
-        data: one row an observation; it is copied.
+        data: one row an observation: a pandas, polars (or lazy) or pyarrow frame, a DuckDB relation, or a dict of
+            columns; it is copied.
         group: the column that groups are made of. Several are levels, the outermost first: regressions are run in each
             group of the last, their coefficients are averaged upwards, and tested over the groups of the first.
         family: error distribution of the regressions.
@@ -57,7 +58,7 @@ class Lm2(Lm2Script):
 
     Raises:
         FormulaError: the formula can't be read, names what is not there, has no outcome, or has a random part.
-        DataError: the data are no frame, empty, or have duplicate columns.
+        DataError: the data are no frame of a known kind, empty, or have duplicate columns.
         OptionError: unknown family, link or group.
 
     Examples:
@@ -74,13 +75,13 @@ class Lm2(Lm2Script):
     def __init__(
         self,
         formula: Any,
-        data: pd.DataFrame,
+        data: Any,
         group: str | Sequence[str],
         family: Family = "gaussian",
         *,
         link: str | None = None,
     ):
-        super().__init__(formula, data, family, link)
+        super().__init__(formula, data, family, link, group)
         self._levels = grouping_columns(group, self._frame)
         self.group = group if isinstance(group, str) else list(group)
 

@@ -39,7 +39,7 @@ class Lm2Groups(NativeModel):
 
     def predict(
         self,
-        data: pd.DataFrame,
+        data: Any,
         *,
         pred_type: Literal["response", "link"] = "response",
         skip_data_checks: bool = False,
@@ -50,7 +50,7 @@ class Lm2Groups(NativeModel):
         """Predict the outcome of rows old or new, each by the regression of its group.
 
         Args:
-            data: the raw predictors and the grouping columns, any number of rows.
+            data: the raw predictors and the grouping columns, any number of rows, in a frame of any kind.
             pred_type: scale of the outcome; both are one for a linear model.
             skip_data_checks: accepted for old code.
             verify_predictions: accepted for old code.
@@ -93,6 +93,7 @@ class Lm2Groups(NativeModel):
                 "new_levels='population' takes the mean coefficients, and after fit(to_corrs=) these are correlations. "
                 "Fit with to_corrs=False for it."
             )
+        data = self._new_rows(data, *self._levels)
         X = self._design.matrix(data)[:, self._fit.kept]
         group = self._group_of(data, new_levels == "population")
         self._keep_asked("predictions", [Question("predictions", Target(X, self.link), rows=data.index)])

@@ -10,6 +10,7 @@ import pandas as pd
 
 from pymer4 import tables
 from pymer4.data.columns import places, real_array
+from pymer4.data.frames import plain
 from pymer4.data.intake import group_codes
 from pymer4.errors import DataError, ModelWarning, OptionError, also_spelled, issue, one_of, shown, truth
 from pymer4.fit.correlations import Kind, correlations
@@ -26,7 +27,7 @@ class LmAnswers(LmInference):
 
     def predict(
         self,
-        data: pd.DataFrame,
+        data: Any,
         *,
         pred_type: Literal["response", "link"] = "response",
         interval: Interval | None = None,
@@ -45,7 +46,8 @@ class LmAnswers(LmInference):
         `data` are its rows, else that of a column named in `fit(weights=)`, else 1, with R's warning.
 
         Args:
-            data: the raw predictors, any number of rows; the column of the offset too, where there is one.
+            data: the raw predictors, any number of rows, in a frame of any kind; the column of the offset too, where
+                there is one.
             pred_type: scale of the outcome; both are one for a linear model.
             interval: `"confidence"` or, for linear models, `"prediction"`; None for no limits.
             conf_level: level of the limits, by default the fit's.
@@ -82,6 +84,7 @@ class LmAnswers(LmInference):
                 f"{self.link!r}. Use interval='confidence'."
             )
         response = pred_type == "response" and not self._linear
+        data = self._new_rows(data, self._offset, self._options.weights)
         X, offset = self._design.matrix(data)[:, self._fit.kept], self._offset_values(data)
         target = Target(X, self.link if response else "identity", 0.0 if offset is None else offset)
         eta = target.estimates(self._estimate.b)
@@ -207,6 +210,7 @@ class LmAnswers(LmInference):
         import patsy
 
         names = list(self._fit.names)
+        constraints = tuple(map(plain, constraints)) if isinstance(constraints, tuple) else plain(constraints)
         if isinstance(constraints, tuple) and any(
             not isinstance(part, str) and real_array(part) is None for part in constraints
         ):

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pymer4 import tables
-from pymer4.data import intake
+from pymer4.data import frames, intake
 from pymer4.data.factors import Coding
 from pymer4.data.families import Family, check_family
 from pymer4.data.mixed_design import MixedDesign, NeedsR
@@ -40,7 +40,8 @@ class Lmer(LmerScript):
 
     Args:
         formula: an lme4 formula, such as `"Reaction ~ Days + (Days | Subject)"`.
-        data: one row an observation; it is copied.
+        data: one row an observation: a pandas, polars (or lazy) or pyarrow frame, a DuckDB relation, or a dict of
+            columns; it is copied.
         family: error distribution: gaussian, binomial, poisson, gamma, inverse_gaussian or nbinom.
         link: its link, by default R's; a gaussian model with another link than identity is a generalized one.
         weights: prior weights: a column's name, or one number a row.
@@ -63,7 +64,7 @@ class Lmer(LmerScript):
 
     Raises:
         FormulaError: the formula can't be read, names what is not a column, or has no random part.
-        DataError: the data are no frame, empty, or have duplicate columns.
+        DataError: the data are no frame of a known kind, empty, or have duplicate columns.
         OptionError: unknown family, or a link that it does not have.
         RError: R makes no terms of the formula; its own words.
         RUnavailable: R, which reads the formula, can't be used here; the message says what mends it.
@@ -79,7 +80,7 @@ class Lmer(LmerScript):
     def __init__(
         self,
         formula: str,
-        data: pd.DataFrame,
+        data: Any,
         family: Family = "gaussian",
         *,
         link: str | None = None,
@@ -88,7 +89,8 @@ class Lmer(LmerScript):
     ):
         self.link = check_family(family, link)
         require_text(formula)
-        super().__init__(formula, data, family)
+        also = frames.texts(weights, offset)
+        super().__init__(formula, data, family, lambda names: [*read_formula(formula, names, True).columns, *also])
         self._reading = read_formula(formula, list(self._frame.columns), beside=True)
         self._weights = intake.checked("weights", weights, self._frame, positive=True)
         self._offset = intake.checked("offset", offset, self._frame)

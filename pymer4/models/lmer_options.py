@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal
 
+import pandas as pd
+
 from pymer4.data.families import has_scale, is_linear
+from pymer4.data.frames import absent
 from pymer4.data.rformula import RFormula
 from pymer4.errors import OptionError, among, count, items, near, shown
 from pymer4.models.base import Ddf
@@ -68,7 +71,7 @@ class LmerOptions(FitOptions):
             raise OptionError(
                 f"nAGQ={self.nAGQ} can't be used for family 'nbinom', whose theta is estimated: use 0 or 1."
             )
-        self._check_columns(model._reading, list(model._frame.columns))
+        self._check_columns(model._reading, model._frame)
         if self.optimizer() is not None and self.engine == "native":
             raise OptionError(
                 "control and old_optimizer are about lme4's optimizers. Leave them out, or use engine='R'."
@@ -79,7 +82,7 @@ class LmerOptions(FitOptions):
                 "engine='R'."
             )
 
-    def _check_columns(self, formula: RFormula, columns: Sequence[Any]) -> None:
+    def _check_columns(self, formula: RFormula, data: pd.DataFrame) -> None:
         """Refuse names of groupings and columns that the model does not have. A crossing may be named in any order."""
         within, known = self.permute_within, [grouping.label for grouping in formula.groupings]
         if within is not None and not (
@@ -89,9 +92,9 @@ class LmerOptions(FitOptions):
                 f"permute_within={shown(within)} is not a grouping factor of the model.{near(within, known)} "
                 f"Use one of: {', '.join(map(repr, known))}."
             )
-        if not among(self.rank_group, (None, "", *columns)):
+        if not among(self.rank_group, (None, "", *data.columns)):
             raise OptionError(
-                f"rank_group={shown(self.rank_group)} is not a column of the data.{near(self.rank_group, columns)}"
+                f"rank_group={shown(self.rank_group)} is not a column of the data.{absent(self.rank_group, data)}"
             )
         for name in self.rank_exclude_cols:
             if not among(name, formula.columns):

@@ -17,7 +17,7 @@ from pymer4 import tables
 from pymer4.data.intake import Intake, per_row
 from pymer4.data.mixed_design import MixedDesign, NeedsR
 from pymer4.data.recoding import contrast_matrices
-from pymer4.data.responses import Responses, response_weights, responses
+from pymer4.data.responses import Responses, by_position, response_weights, responses
 from pymer4.errors import ModelWarning, OptionError, RError, issue, one_of, permutations, shown, verbosity, workers
 from pymer4.fit.mixed_many import (
     LACKS_TERMS,
@@ -137,7 +137,7 @@ def fit_outcomes(model: Any, Y: Any, weights: Any, asked: Asked) -> ManyFits:
     draft = draft_of(model, "fit_many()", "to each of the outcomes", asked.engine)
     given = responses(Y, model._frame)
     data, codings = draft._sample(outcome=False)
-    own = data.weights if weights is None else weights
+    own = data.weights if weights is None else by_position("weights", weights, model._frame)
     design = _arrays(draft, replace(data, weights=None), codings)
     used, options = design.used, draft._options
     if own is not None and np.ndim(own) > 1:

@@ -11,8 +11,9 @@ import pandas as pd
 from pandas.api.types import is_hashable
 
 from pymer4 import tables
+from pymer4.data.frames import absent
 from pymer4.data.mixed_design import MixedDesign, NeedsR
-from pymer4.errors import ModelWarning, OptionError, Pymer4Error, RUnavailable, few, issue, items, near, once, shown
+from pymer4.errors import ModelWarning, OptionError, Pymer4Error, RUnavailable, few, issue, items, once, shown
 from pymer4.fit.mixed_many import LACKS_TERMS, LOST, NOT_CONVERGED, SINGULAR, Case, Design, Fits, fit_case, whole
 from pymer4.models.lmer_arrays import mixed_design
 from pymer4.models.lmer_engine import engine_bars, known_part_off
@@ -68,7 +69,7 @@ def _columns(columns: Any, frame: pd.DataFrame) -> list[Any]:
         raise OptionError(f"columns={shown(columns)} has to be the name of a column, or a list of them.")
     for name in names:
         if not is_hashable(name) or name not in frame.columns:
-            raise OptionError(f"columns names {shown(name)}, which the data do not have.{near(name, frame.columns)}")
+            raise OptionError(f"columns names {shown(name)}, which the data do not have.{absent(name, frame)}")
     once("columns", names)
     return names
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pymer4 import tables
-from pymer4.data import intake
+from pymer4.data import frames, intake
 from pymer4.data.columns import NUMBERS, Column, normalise
 from pymer4.data.factors import conform
 from pymer4.data.ranks import on_ranks
@@ -47,7 +47,7 @@ class LmerPredictions(LmerState):
 
     def predict(
         self,
-        data: pd.DataFrame,
+        data: Any,
         use_rfx: bool = False,
         pred_type: Literal["response", "link"] = "response",
         verbose: bool | int = False,
@@ -74,10 +74,11 @@ class LmerPredictions(LmerState):
         are quantiles of 2,000 simulated outcomes, SE their standard deviation.
 
         Args:
-            data: the raw predictors, any number of rows; with `use_rfx` the grouping variables too. A prediction
-                interval needs the variables of the random effects, the column of the weights, and what a `cbind()`
-                outcome takes its trials from. After `fit(rank=True)` values are put on the ranks of the data, between
-                them by interpolation, within `rank_group`, whose column is needed then; predictions are ranks.
+            data: the raw predictors, any number of rows, in a frame of any kind; with `use_rfx` the grouping variables
+                too. A prediction interval needs the variables of the random effects, the column of the weights, and
+                what a `cbind()` outcome takes its trials from. After `fit(rank=True)` values are put on the ranks of
+                the data, between them by interpolation, within `rank_group`, whose column is needed then; predictions
+                are ranks.
             use_rfx: condition on the groups' random effects; else predict for the population.
             pred_type: scale of the outcome; both are one for a linear model.
             verbose: print R's warnings about the prediction.
@@ -116,6 +117,8 @@ class LmerPredictions(LmerState):
         asked = self._limits_asked(interval, conf_level, use_rfx, pred_type, seed)
         needed = self._predictors(use_rfx, varying=interval == "prediction")
         within = {ranks.within for name, ranks in self._ranks.items() if name in needed} - {"", *needed}
+        named = [*needed, *within, *frames.texts(self._offset, self._weights), *self._reading.response.columns]
+        data = frames.frame("data", data, lambda _: named)
         columns, complete = intake.rows_for([*needed, *within], data, "predict()")
         offset = self._per_row("offset", self._offset, data)
         if offset is not None:

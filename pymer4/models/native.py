@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 
 from pymer4 import tables
+from pymer4.data import frames
 from pymer4.data.design import Design
 from pymer4.data.families import NATIVE_LINKS, Family, check_family
 from pymer4.data.intake import RowValues, numbers_of
 from pymer4.data.sample import Sample, sample
 from pymer4.data.scope import Scope
-from pymer4.data.terms import Terms, parse
+from pymer4.data.terms import Terms, named, parse
 from pymer4.errors import OptionError, count
 from pymer4.fit.glm import GeneralizedFit
 from pymer4.fit.grouped import GroupedFit
@@ -101,10 +102,16 @@ class NativeModel(NativeMarginal):
     _scope: Scope
     _designed: Any
 
-    def __init__(self, formula: Any, data: pd.DataFrame, family: Family, link: str | None):
+    def __init__(self, formula: Any, data: Any, family: Family, link: str | None, also: Any):
+        """Make the model; `also` names, or lists, columns that it needs beside those of the formula."""
         self.link = check_family(family, link, NATIVE_LINKS)
         self._designed = None
-        super().__init__(formula, data, family)
+        super().__init__(
+            formula,
+            data,
+            family,
+            lambda columns: [*named(*parse(formula, columns, self), columns), *frames.texts(also)],
+        )
         self._terms, self._scope = parse(formula, self._frame.columns, self)
         self.formula = self._terms.text
 
@@ -133,6 +140,10 @@ class NativeModel(NativeMarginal):
         if designed is None or designed[0] != key:
             self._designed = (key, self._learn(missing))
         return sample(self._design, rows, self.family, self.link)
+
+    def _new_rows(self, data: Any, *also: Any) -> pd.DataFrame:
+        """Return new rows in pandas; of another kind of frame the columns that predict, and those named in `also`."""
+        return frames.frame("data", data, lambda _: [*self._design.predictors, *frames.texts(*also)])
 
     @property
     def _design(self) -> Design:

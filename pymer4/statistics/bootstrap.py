@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pymer4.data.columns import real_array
+from pymer4.data.frames import plain
 from pymer4.errors import DataError, ModelWarning, OptionError, also_spelled, count, issue, shown, truth, workers
 from pymer4.infer.draws import quantiles
 from pymer4.statistics import samples
@@ -183,6 +184,7 @@ def _called(
 
 
 def _rows(argument: str, values: Any) -> np.ndarray:
+    values = plain(values)
     found = values.to_numpy() if isinstance(values, (pd.Series, pd.DataFrame)) else np.asarray(values)
     if found.ndim == 0 or not len(found):
         raise DataError(f"{argument} has to hold observations, one a row: a list, array, Series or frame.")

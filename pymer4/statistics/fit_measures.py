@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from pymer4.data import frames
 from pymer4.data.columns import normalise
 from pymer4.errors import DataError, ModelWarning, NotFittedError, OptionError, count, issue, truth
 from pymer4.statistics.samples import number, numbers
@@ -128,8 +130,11 @@ def _design(given: Any) -> tuple[pd.DataFrame, np.ndarray]:
         design = given.design_matrix
         if design is None or not getattr(given, "fitted", True):
             raise NotFittedError("vif() needs a fitted model. Call .fit() first.")
+    design = frames.frame("df", design) if isinstance(design, Mapping) else frames.plain(design)
     if not isinstance(design, pd.DataFrame):
-        raise OptionError(f"vif() takes a design as a DataFrame, or a fitted model, not a {type(given).__name__}.")
+        raise OptionError(
+            f"vif() takes a design as a frame of any kind, or a fitted model, not a {type(given).__name__}."
+        )
     if not design.shape[1] or len(design) < 2:
         raise DataError(f"The design has shape {design.shape}. It needs a column and two rows at least.")
     columns = normalise(design, design.columns)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pymer4.data.columns import as_factor, normalise_column
+from pymer4.data.frames import plain
 from pymer4.errors import DataError, OptionError, count, items, truth
 from pymer4.infer.resample import boot_rows, folds, group_folds, shuffles, splits
 from pymer4.work import Seed, generator
@@ -81,6 +82,7 @@ def generate_group_kfold_splits(group_ids: Any, k: int, seed: Seed = None) -> Sp
         >>> [len(test) for _, test in generate_group_kfold_splits(["a", "a", "b", "b", "c", "c", "d", "d"], 2, seed=42)]
         [4, 4]
     """
+    group_ids = plain(group_ids)
     given = items(group_ids)
     if not given or getattr(group_ids, "ndim", 1) != 1:
         raise DataError("group_ids has to be a list, array or Series with the group of each row.")

@@ -93,8 +93,8 @@ def test_new_data_are_refused_with_what_is_wrong_with_them():
         model.predict(data.assign(x="word"))
     with pytest.raises(FormulaError, match="observation with value 'd9' does not match any of the expected levels"):
         model.predict(data.assign(d="d9", x=0.1))
-    with pytest.raises(DataError, match="takes a pandas DataFrame, not a dict"):
-        model.predict({"x": [1]})
+    with pytest.raises(DataError, match=r"data has to be a pandas, polars or pyarrow frame .*, not a list\. Name its"):
+        model.predict([[1]])
     late = data.head(4).assign(b=["b1", "a9", "b2", None], x=[np.nan, np.nan, 0.2, 0.3])
     assert np.isnan(model.predict(late)).tolist() == [True, True, False, True]
     assert model.predict(data.head(0)).shape == (0,)

@@ -123,7 +123,7 @@ def test_outcomes_that_a_family_does_not_take(formula, family, told):
         ({"offset": "off"}, OptionError, "offset='off' is not a column of the data"),
         ({"offset": np.zeros(3)}, DataError, r"offset has shape \(3,\)"),
         ({"offset": "text"}, DataError, "It has to hold numbers"),
-        ({"data": {"y": [1]}}, DataError, "data has to be a pandas DataFrame, not a dict"),
+        ({"data": [[1, 2]]}, DataError, "data has to be a pandas, polars or pyarrow frame .*, not a list"),
         ({"data": pd.DataFrame({"y": [], "x": []})}, DataError, "The data are empty"),
         ({"data": pd.DataFrame(np.ones((2, 3)), columns=["y", "x", "x"])}, DataError, "more than one column named 'x'"),
     ],
