@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pymer4.data import frames
 from pymer4.data.families import Family
 from pymer4.errors import DataError, FormulaError, MissingLibrary, OptionError, shown
 
@@ -41,6 +42,7 @@ class FormulaEstimator(BaseEstimator):
 
     def _fitted(self, X: pd.DataFrame, outcome: str, values: Any) -> Any:
         """Fit the model to rows with an outcome, and keep it once it is fitted."""
+        X = _frame(X)
         options = {} if self.fit_options is None else self.fit_options
         if not isinstance(options, Mapping):
             raise OptionError(f"fit_options={shown(options)} has to be a dict of arguments of fit(), or None.")
@@ -177,12 +179,12 @@ class Classifier(ClassifierMixin, FormulaEstimator):
 
 
 def _frame(X: Any) -> pd.DataFrame:
-    if isinstance(X, pd.DataFrame):
-        return X
-    raise DataError(
-        f"X has to be a pandas DataFrame, whose columns the formula names, not a {type(X).__name__}. In a Pipeline let "
-        "the steps before give one: .set_output(transform='pandas')."
-    )
+    if isinstance(X, np.ndarray):
+        raise DataError(
+            "X has to be a data frame, whose columns the formula names, not a ndarray. In a Pipeline let the steps "
+            "before give one: .set_output(transform='pandas')."
+        )
+    return frames.frame("X", X)
 
 
 def outcome_of(formula: Any, X: Any, y: Any) -> tuple[str, Any]:
@@ -199,6 +201,7 @@ def outcome_of(formula: Any, X: Any, y: Any) -> tuple[str, Any]:
     name = found["name"] or found["ticked"] or found["quoted"]
     if y is None:
         return name, column(frame, "the formula, and no y,", name).array
+    y = frames.plain(y)
     values = y.to_numpy() if isinstance(y, pd.DataFrame) else y
     if np.ndim(values) == 2 and np.shape(values)[1] == 1:
         values = np.asarray(values)[:, 0]

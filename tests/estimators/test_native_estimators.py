@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from samples import dataset, trial
 from sklearn.base import clone, is_classifier, is_regressor
@@ -276,3 +277,12 @@ def test_a_factor_keeps_its_levels():
     pigs = dataset("pigs")
     model = LmRegressor("conc ~ source", fit_options={"factors": {"source": ["soy", "fish", "skim"]}}).fit(pigs)
     assert list(model.model_.coefs.index) == ["Intercept", "source[T.fish]", "source[T.skim]"]
+
+
+def test_frames_of_polars_are_taken_in_folds_too():
+    rng = np.random.default_rng(3)
+    data = pd.DataFrame({"x": rng.normal(size=60), "g": np.repeat(["a", "b", "c"], 20)})
+    y = data["x"] + rng.normal(size=60)
+    scores = [cross_val_score(LmRegressor("y ~ x + g"), X, outcome, cv=KFold(3, shuffle=True, random_state=1))
+              for X, outcome in ((data, y), (pl.from_pandas(data), pl.Series(y)))]  # fmt: skip
+    np.testing.assert_array_equal(*scores)
