@@ -226,7 +226,7 @@ def _column(found: Any) -> Any:
         codes = found.to_native().to_physical().to_numpy()
         return pd.Categorical.from_codes(np.where(np.isnan(codes), -1, codes).astype(np.intp), list(dtype.categories))
     if dtype in (nw.Categorical, nw.String):
-        return _text(found.to_native(), dtype == nw.Categorical)
+        return _text(found, dtype == nw.Categorical)
     if isinstance(dtype, nw.Datetime) and dtype.time_zone is not None:
         return pd.Series(found.to_numpy()).dt.tz_localize("UTC").dt.tz_convert(dtype.time_zone).array
     temporal = (nw.Datetime, nw.Date, nw.Duration)
@@ -241,11 +241,11 @@ def _text(values: Any, is_category: bool) -> Any:
     The categories themselves are not asked for: polars shares them between columns, and their order there hangs on
     what else the process has seen.
     """
-    import polars as pl
+    import narwhals.stable.v2 as nw
 
-    coded = values.cast(pl.Categorical)
-    codes = pd.factorize(coded.to_physical().to_numpy())[0]
-    names = pd.Series(coded.unique(maintain_order=True).drop_nulls().cast(pl.String).to_list(), dtype=_TEXT)
+    coded = values.cast(nw.Categorical)
+    codes = pd.factorize(coded.to_native().to_physical().to_numpy())[0]
+    names = pd.Series(coded.unique(maintain_order=True).drop_nulls().cast(nw.String).to_list(), dtype=_TEXT)
     if is_category:
         return pd.Categorical.from_codes(codes, names)
     return names.array.take(codes, allow_fill=True)
