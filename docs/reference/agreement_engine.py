@@ -82,7 +82,7 @@ def designs(count: int) -> str:
     """Return the largest differences over random designs, and how often R's deviance is the higher one."""
     found = pd.DataFrame([compared(*random_case(seed), {}, reml) for seed in range(count) for reml in (True, False)])
     above = (found["deviance"] < -1e-6).sum()
-    most = ", ".join(f"{name} {found[name].max():.0e}" for name in ("deviance", "estimates", "variances"))
+    most = ", ".join(f"{name} {found[name].max():.0e}" for name in ("deviance", *QUANTITIES))
     least = -found["deviance"].min()
     higher = f"{above} of {len(found)} fits, at most by {least:.2g}"
     return f"{most}. The deviance of R is more than 10⁻⁶ above ours in {higher}."
