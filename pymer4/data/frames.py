@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -142,7 +142,7 @@ def _listed(argument: str, name: Any, values: Any) -> Any:
     found = plain(values)
     shape = getattr(found, "shape", None)
     shaped = isinstance(shape, tuple) and len(shape) != 1
-    if isinstance(found, (str, bytes, Mapping)) or not hasattr(found, "__len__") or shaped:
+    if isinstance(found, (str, bytes, Mapping, Set)) or not hasattr(found, "__len__") or shaped:
         told = f"an array of shape {shape}" if shaped and shape else f"a {type(values).__name__}"
         raise DataError(
             f"Column {name!r} of {argument} is {told}. In a dict every column is a list, an array or a Series with one "
@@ -206,7 +206,8 @@ def _collected(found: Any) -> pd.DataFrame:
         enums = made.select_dtypes("category")
         return made.assign(**{name: column.cat.as_unordered() for name, column in enums.items()})
     if not kind.is_polars():
-        return found.to_pandas()
+        made = found.to_pandas()
+        return made.copy() if kind.is_pandas() else made
     if not hasattr(found, "to_pandas"):
         found = found.collect()
     return pd.DataFrame({name: _column(found[name]) for name in found.columns}, index=pd.RangeIndex(len(found)))

@@ -186,6 +186,14 @@ def test_a_frame_in_memory_is_reduced_where_it_is_asked_for(kind):
 # ------------------------------------------------------------------ dicts
 
 
+def test_pandas_behind_narwhals_is_copied_and_keeps_its_index():
+    given = pd.DataFrame({"x": [1.0, 2.0]}, index=[5, 7])
+    found = frame("data", nw.from_native(given))
+    assert found.index.tolist() == [5, 7]
+    found.index, found.loc[:, "x"] = ["a", "b"], 9.0
+    assert given["x"].tolist() == [1, 2] and given.index.tolist() == [5, 7]
+
+
 def test_a_dict_is_copied_and_series_in_it_keep_their_index():
     x = np.array([1.0, 2.0])
     found = frame("data", {"x": x, "s": pd.Series([1, 2], index=["a", "b"]), "g": ("u", "v")})
@@ -204,6 +212,7 @@ def test_a_dict_is_copied_and_series_in_it_keep_their_index():
         ({"a": np.ones((2, 2))}, r"Column 'a' of data is an array of shape \(2, 2\)"),
         ({"a": pd.DataFrame({"b": [1]})}, r"an array of shape \(1, 1\)"),
         ({"a": (value for value in "ab")}, "is a generator"),
+        ({"a": {2, 1}}, "Column 'a' of data is a set"),
         ({"a": pd.Series([1]), "b": pd.Series([1], index=[5])}, "have different indexes"),
     ],
 )
