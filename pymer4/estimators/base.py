@@ -15,7 +15,7 @@ from pymer4.errors import DataError, FormulaError, MissingLibrary, OptionError, 
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-    from sklearn.metrics import accuracy_score, r2_score
+    from sklearn.metrics import r2_score
     from sklearn.utils.validation import check_is_fitted
 except ImportError as error:
     raise MissingLibrary('This needs the package scikit-learn: pip install "pymer4[sklearn]"') from error
@@ -62,7 +62,7 @@ class FormulaEstimator(BaseEstimator):
 
     def _scored(self, X: Any, y: Any, means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the outcome, and which rows have both it and a prediction."""
-        outcome = np.asarray(outcome_of(self.formula, X, y)[1])
+        outcome = np.asarray(outcome_of(self.formula, X, y)[1], dtype=object)
         there = ~(pd.isna(outcome) | np.isnan(means))
         if not there.any():
             raise DataError(f"None of these {len(means)} rows has both an outcome and a prediction: nothing to score.")
@@ -137,15 +137,13 @@ class Classifier(ClassifierMixin, FormulaEstimator):
             OptionError: arguments that are out of their range.
         """
         name, given = outcome_of(self.formula, X, y)
-        values = np.asarray(given)
-        there = ~pd.isna(values)
-        classes = np.unique(values[there])
+        codes, classes = _classes(given)
         if len(classes) != 2:
             raise DataError(
                 f"The outcome {name!r} has {len(classes)} class(es), and a binomial model has two. For counts of "
                 "several trials take the regressor with family='binomial'."
             )
-        found = self._fitted(X, name, np.where(there, values == classes[1], np.nan).astype(float))
+        found = self._fitted(X, name, np.where(codes < 0, np.nan, codes))
         self.classes_ = classes
         return found
 
@@ -175,7 +173,13 @@ class Classifier(ClassifierMixin, FormulaEstimator):
         means = self.predict_proba(X)[:, 1]
         outcome, there = self._scored(X, y, means)
         found = np.asarray(self.classes_)[(means[there] >= 0.5).astype(int)]
-        return float(accuracy_score(outcome[there], found))
+        return float(np.mean(outcome[there] == found))
+
+
+def _classes(outcome: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the place of each value among the classes, −1 where it is missing, and the classes, sorted."""
+    codes, found = pd.factorize(np.asarray(outcome, dtype=object), sort=True)
+    return codes, np.asarray(pd.Series(list(found)))
 
 
 def _frame(X: Any) -> pd.DataFrame:

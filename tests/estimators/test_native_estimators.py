@@ -153,6 +153,23 @@ def test_classes_are_of_any_kind(of, rows):
     assert model.score(rows, y) > 0.5
 
 
+@pytest.mark.parametrize("gap", [None, np.nan, pd.NA])
+@pytest.mark.parametrize("of", ["boolean", "string", "Int64", "category", object, "other objects"])
+def test_classes_with_gaps_are_those_of_the_rows_that_have_one(of, gap, rows):
+    low = (rows.b == "low").to_numpy()
+    values = {"string": ("no", "yes"), "category": ("no", "yes"), "Int64": (0, 1), "other objects": (1, "no")}
+    no, yes = values.get(of, (False, True))
+    y = pd.Series([yes if one else no for one in low], dtype=object)
+    y[3] = gap
+    y = y if of in (object, "other objects") else y.astype(of)
+    model = LmClassifier("b ~ x").fit(rows, y)
+    whole = np.delete(np.arange(len(rows)), 3)
+    wanted = LmClassifier("b ~ x").fit(rows.iloc[whole], low[whole])
+    assert list(model.classes_) == [no, yes]
+    np.testing.assert_allclose(model.predict_proba(rows), wanted.predict_proba(rows), rtol=1e-9)
+    assert model.score(rows, y) == wanted.score(rows.iloc[whole], low[whole])
+
+
 def test_groups_that_were_not_seen_have_the_mean_coefficients(rows):
     half = rows[rows.g.isin(sorted(rows.g.unique())[::2])]
     model = Lm2Regressor("y ~ x", "g").fit(half)
