@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from pymer4 import tables
 from pymer4.models import printing
@@ -95,9 +96,11 @@ class Pair(tuple[Any, ...]):
 def _texts(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table as texts, degrees of freedom with a decimal unless all are whole."""
     texts = printing.texts(table)
-    for name in (name for name in tables.DEGREES if name in table):
-        whole = all(value.is_integer() for value in table[name] if np.isfinite(value))
-        texts[name] = ["NaN" if np.isnan(value) else degrees(value, whole) for value in table[name]]
+    for place, name in enumerate(table.columns):
+        if name in tables.DEGREES and is_numeric_dtype(table.dtypes.iloc[place]):
+            values = table.iloc[:, place].to_numpy(float, na_value=np.nan)
+            whole = all(value.is_integer() for value in values if np.isfinite(value))
+            texts.isetitem(place, ["NaN" if np.isnan(value) else degrees(value, whole) for value in values])
     return texts
 
 

@@ -76,6 +76,17 @@ def test_it_equals_a_plain_frame(model):
     assert model.infer().loc["x", "SE"] != 5.0
 
 
+def test_a_table_is_shown_whatever_was_put_into_it(model):
+    table = model.infer()
+    whole = int(table.loc["x", "DF"])
+    for made in (table["DF"].map("{:.0f}".format), table["DF"].astype(int), table["DF"].astype("Int64")):
+        table["DF"] = made
+        assert f" {whole} " in next(line for line in repr(table).splitlines() if line.startswith("x "))
+    table.insert(0, "DF", 7.25, allow_duplicates=True)
+    row = next(line for line in repr(table).splitlines() if line.startswith("x ")).split()
+    assert float(row[1]) == pytest.approx(7.25, abs=0.06) and str(whole) in row
+
+
 def test_many_rows_are_shown_as_pandas_shows_them(model):
     table = model.infer(on="predictions")
     assert len(repr(table).splitlines()) < 20
