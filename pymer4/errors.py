@@ -176,11 +176,35 @@ def also_spelled(**names: str) -> Callable[[_Function], _Function]:
                         f"{function.__qualname__}() was given {name} and {other}, which are one argument. Give one."
                     )
                 kwargs[name] = kwargs.pop(other)
+            _require_parameters(function, kwargs)
             return function(*args, **kwargs)
 
         return cast(_Function, taken)
 
     return decorated
+
+
+def tells_keywords(**elsewhere: str) -> Callable[[_Function], _Function]:
+    """Let a function that is given a keyword it lacks tell those that it has; `keyword="where it is for"` of others."""
+
+    def decorated(function: _Function) -> _Function:
+        @functools.wraps(function)
+        def called(*args: Any, **kwargs: Any) -> Any:
+            for name in elsewhere.keys() & kwargs.keys():
+                raise TypeError(f"{function.__name__}() has no argument {name!r}. {elsewhere[name]}")
+            _require_parameters(function, kwargs)
+            return function(*args, **kwargs)
+
+        return cast(_Function, called)
+
+    return decorated
+
+
+def _require_parameters(function: Callable[..., Any], given: Mapping[str, Any]) -> None:
+    parameters = _parameters(function)
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        lacking = {name: value for name, value in given.items() if name not in parameters}
+        check_keywords(lacking, (), function, function.__name__)
 
 
 @functools.cache
@@ -197,8 +221,8 @@ def check_keywords(given: Mapping[str, Any], extra: Iterable[str], method: Calla
         method: the method.
         what: what it is called in the message; by default as it was defined.
     """
-    named = [name for name, p in _parameters(method).items() if p.kind is not p.VAR_KEYWORD]
-    known = [*named[1:], *extra]
+    named = [name for name, p in _parameters(method).items() if p.kind is not p.VAR_KEYWORD and name != "self"]
+    known = [*named, *extra]
     for name in given:
         if name not in extra:
             raise TypeError(

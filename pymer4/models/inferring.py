@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from pymer4 import tables
-from pymer4.errors import OptionError, issue_all
+from pymer4.errors import OptionError, issue_all, tells_keywords
 from pymer4.fit.robust_errors import Named
 from pymer4.infer import verb
 from pymer4.infer.asymptotic import Alternative
@@ -62,6 +62,7 @@ class Inferring(InferencePictures, Publishing):
         self.resamples = self.cv = self.cv_folds = self.profile = None
         self._latest, self._asked, self._simulated = "coefs", {}, None
 
+    @tells_keywords()
     def infer(
         self,
         how: How = "asymp",

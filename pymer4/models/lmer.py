@@ -129,7 +129,8 @@ class Lmer(LmerScript):
             factors: column to its levels in order, the first the reference (`["A", "B", "C"]`); to one contrast
                 (`{"A": 1, "B": -.5, "C": -.5}`), to several (`{"A": [1, 0], "B": [-1, 1], "C": [0, -1]}`), or to
                 several with names (`{"a_b": {"A": 1, "B": -1, "C": 0}, ...}`). Contrasts are weights of cell means;
-                those not written are solved for, orthogonal to the others. Numeric columns become factors.
+                those not written are solved for, orthogonal to the others. Levels are in the order in which the list
+                or the (first) contrast names them, in marginal means too. Numeric columns become factors.
             permute: number of shuffles of the outcome within clusters, whose statistics then give p; None for none.
             ordered: give `factors` with a list of levels orthogonal polynomials (`.L`, `.Q`, `.C`, `^4`).
             verbose: say what is fitted, and show the progress of draws and profiles on standard error; 2 has the

@@ -11,7 +11,7 @@ import pandas as pd
 from pymer4 import tables
 from pymer4.data import intake
 from pymer4.data.factors import present_levels
-from pymer4.errors import OptionError, count, issue_all, one_of, shown, verbosity, workers
+from pymer4.errors import OptionError, count, issue_all, one_of, shown, tells_keywords, verbosity, workers
 from pymer4.infer.compare import Likelihood
 from pymer4.infer.draws import from_null, inverted_p, percentiles
 from pymer4.models.base import Ddf
@@ -161,6 +161,7 @@ class LmerInference(LmerFolds):
             labels=self._frame.index,
         )
 
+    @tells_keywords()
     def confint(
         self,
         method: Method = "Wald",

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from pymer4.errors import tells_keywords
 from pymer4.models.lmer_options import Engine
 from pymer4.models.lmer_pictures import LmerPictures
 from pymer4.work import Seed
@@ -14,10 +15,14 @@ if TYPE_CHECKING:
     from pymer4.infer.many import Statistic
     from pymer4.models.many_result import ManyFits
 
+_OF_MANY = "It is for many outcomes of one design, fit_many(). Parts have designs of their own: fit an Lmer to each."
+_OF_MODEL = "Weights of parts are those of the model: Lmer(..., weights=)."
+
 
 class LmerMany(LmerPictures):
     """Fits of one model to many outcomes, or to parts of the data."""
 
+    @tells_keywords()
     def fit_many(
         self,
         Y: Any,
@@ -79,6 +84,7 @@ class LmerMany(LmerPictures):
         asked = Asked.of(engine, n_jobs, adjust, permute, cache, verbose, seed, statistic)
         return fit_outcomes(self, Y, weights, asked)
 
+    @tells_keywords(weights=_OF_MODEL, **dict.fromkeys(("permute", "cache", "seed", "statistic"), _OF_MANY))
     def fit_by(
         self,
         columns: str | Sequence[str],

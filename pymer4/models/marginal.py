@@ -9,7 +9,7 @@ import pandas as pd
 
 from pymer4 import tables
 from pymer4.data.ranks import Ranks, at_ranks
-from pymer4.errors import OptionError, issue_all, one_of, shown
+from pymer4.errors import OptionError, issue_all, one_of, shown, tells_keywords
 from pymer4.infer import grids
 from pymer4.infer.grids import Adjust, Family, Predictors, Scale
 from pymer4.infer.options import InferOptions
@@ -31,6 +31,7 @@ class Marginal(Model):
     one called name + " (variable)", with a warning.
     """
 
+    @tells_keywords()
     def emmeans(
         self,
         specs: str | Sequence[str],
@@ -89,6 +90,7 @@ class Marginal(Model):
             raise OptionError(f"specs names no variable. {self._grid_predictors().known()}")
         return self._ask_marginal(specs=specs, by=by, at=at, contrasts=contrasts, adjust=adjust, type=type, ddf=ddf)
 
+    @tells_keywords()
     def emtrends(
         self,
         var: str,

@@ -71,7 +71,8 @@ def test_bad_formulas_are_named_before_anything_is_fitted(case):
 BAD_DATA = {
     "no rows": (FORMULA, lambda d: d[:0], "empty", "0 rows"),
     "no columns": (FORMULA, lambda d: pd.DataFrame(), "empty"),
-    "a dict": (FORMULA, lambda d: d.to_dict(), "DataFrame", "dict"),
+    "a list": (FORMULA, lambda d: d.to_numpy().tolist(), "data has to be a pandas, polars or pyarrow frame", "a list"),
+    "a dict of dicts": (FORMULA, lambda d: d.to_dict(), "of data is a dict"),
     "twice a column": (FORMULA, lambda d: pd.concat([d, d[["x"]]], axis=1), "'x'", "Rename"),
     "one group": (FORMULA, lambda d: d.assign(g=7), "'g'", "one level", "1 | g"),
     "one group left": (FORMULA, lambda d: d.assign(x=d.x.where(d.g == 15)), "'g'", "one level"),
@@ -215,6 +216,27 @@ def test_an_unknown_keyword_suggests_the_near_one(given):
         Lmer(FORMULA, trial()).fit(**{given: False})
 
 
+@pytest.mark.parametrize(
+    ("method", "given", "told"),
+    [
+        ("confint", "level", r"confint\(\) has no argument 'level'. Did you mean 'conf_level'\? It takes: method, "),
+        ("confint", "nsim", "no argument 'nsim'. It takes: method, conf_level, n_boot"),
+        ("post_hoc", "dof_asymptotic_at", r"post_hoc\(\) has no argument .*It takes: marginal_vars, "),
+        ("infer", "nboot", "Did you mean 'n_boot'"),
+        ("emmeans", "spec", "Did you mean 'specs'"),
+        ("emtrends", "contrast", "Did you mean 'contrasts'"),
+        ("fit_many", "njobs", "Did you mean 'n_jobs'"),
+        ("fit_by", "njobs", "Did you mean 'n_jobs'"),
+        ("fit_by", "cache", r"no argument 'cache'. It is for many outcomes of one design, fit_many\(\)"),
+        ("fit_by", "permute", r"no argument 'permute'. .* fit_many\(\)"),
+        ("fit_by", "weights", r"no argument 'weights'. .*Lmer\(\.\.\., weights=\)"),
+    ],
+)
+def test_other_methods_tell_which_keywords_they_take(method, given, told, plain):
+    with pytest.raises(TypeError, match=told):
+        getattr(plain, method)(**{given: 1})
+
+
 BAD_ARGUMENTS = {
     "predict use_rfx": (lambda m: m.predict(trial(), "no"), "use_rfx='no'", "has to be True or False"),
     "predict pred_type": (lambda m: m.predict(trial(), pred_type="resp"), "pred_type", "'response'", "'link'"),
@@ -250,7 +272,8 @@ def rich() -> Lmer:
 UNFIT = {
     "a column lacks": (lambda d: d.drop(columns=["cond", "flag"]), "'cond'", "'flag'"),
     "a group lacks": (lambda d: d.drop(columns="g"), "'g'"),
-    "a dict": (lambda d: {"x": [1.0]}, "DataFrame"),
+    "a list": (lambda d: [[1.0]], "data has to be a pandas, polars or pyarrow frame", "a list"),
+    "a short dict": (lambda d: {"x": [1.0]}, "'cond'", "'flag'", "'g'"),
     "twice a column": (lambda d: pd.concat([d, d[["x"]]], axis=1), "'x'"),
     "a level": (lambda d: d.assign(cond=["a", "new"] * 120), "cond", "new"),
     "a number for text": (lambda d: d.assign(cond=1.5), "'cond'"),
