@@ -115,7 +115,9 @@ refuse_unknown_functions <- function(formula) {
   for (name in setdiff(called_functions(formula), structure_calls)) {
     if (exists(name, globalenv(), mode = "function")) next
     home <- Filter(function(p) name %in% getNamespaceExports(p), unique(c("splines", "lme4", loadedNamespaces())))
-    advice <- if (length(home)) paste0("write ", home[1], "::", name, "()") else {
+    advice <- if (name == "Q") {
+      "a name that needs quotes stands in backticks, as in `my column`"
+    } else if (length(home)) paste0("write ", home[1], "::", name, "()") else {
       "write it with its package, as in splines::ns(x, 3), or make a column of it first"
     }
     refuse_formula("R finds no function '", name, "', which the formula calls: ", advice, ".")

@@ -1,7 +1,8 @@
-"""The pages that set other software's calls beside ours: each call in a column headed `pymer4` runs."""
+"""The pages: each call in a column headed `pymer4`, beside other software's, runs; pictures stand alone."""
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import io
 import re
@@ -45,6 +46,28 @@ def test_the_calls_of_a_page_are_its_cells_and_columns() -> None:
     lines = ["```{code-cell} python", "a = 1", "```", "", "| R | pymer4 |", "| --- | --- |"]
     lines += ["| `x` | `f('a \\| b')`, `g()` |", "", "| R | so |", "| - | - |", "| `x` | `h` |"]
     assert list(calls("\n".join(lines))) == ["a = 1", "f('a | b')", "g()"]
+
+
+def bare_pictures(text: str) -> list[str]:
+    """Return the cells that end in a call which draws and show what it returns, beside the picture."""
+    cells = re.findall(r"^```\{code-cell\}[^\n]*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    found = []
+    for cell in cells:
+        code = re.sub(r"^:.*\n", "", cell, flags=re.MULTILINE).strip()
+        last = (ast.parse(code).body or [None])[-1]
+        call = last.value if isinstance(last, ast.Expr) else None
+        name = call.func.attr if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) else ""
+        if re.match("plot|legend|hist|set", name) and not code.endswith(";"):
+            found.append(code)
+    return found
+
+
+def test_a_cell_that_draws_shows_the_picture_alone() -> None:
+    text = "```{code-cell} python\n:tags: [x]\n\nm.plot_qq()%s\n```\n"
+    assert bare_pictures(text % "") == ["m.plot_qq()"] and not bare_pictures(text % ";")
+    pages = [path for path in DOCS.rglob("*.md") if "_build" not in path.parts]
+    assert len(pages) > 50
+    assert {path.name: found for path in pages if (found := bare_pictures(path.read_text("utf-8")))} == {}
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -9,7 +9,7 @@ import numpy as np
 
 from pymer4.data.columns import NUMBERS, Column
 from pymer4.data.rformula import Response
-from pymer4.errors import DataError, FormulaError
+from pymer4.errors import DataError, FormulaError, few
 
 
 def outcome(
@@ -87,8 +87,7 @@ def _check_values(family: str, name: str, column: Column, single: bool, weighted
         found = [column.levels[code - 1] for code in np.unique(column.values)]
         if family != "binomial":
             raise DataError(
-                f"The outcome {name!r} is a factor; family {family!r} takes numbers. Use family='binomial' for two "
-                "levels."
+                f"The outcome {name!r} is a factor; family {family!r} takes numbers. {_numbers_of(name, found)}"
             )
         if len(found) != 2:
             raise DataError(
@@ -97,6 +96,27 @@ def _check_values(family: str, name: str, column: Column, single: bool, weighted
             )
     elif family != "gaussian" and (column.kind != "logical" or family != "binomial"):
         _check_numbers(family, name, column.values.astype(float), single, weighted)
+
+
+def _numbers_of(name: str, levels: Sequence[str]) -> str:
+    """Return how numbers come of a factor with these levels."""
+    if len(levels) == 2:
+        return "Use family='binomial' for two levels."
+    if any(_is_number(level.replace(",", ".")) for level in levels) and not any(map(_is_number, levels)):
+        return "Its text has decimal commas: read it with pandas.read_csv(..., decimal=',')."
+    odd = [level for level in levels if not _is_number(level)]
+    if len(odd) == len(levels):
+        return f"It has {len(levels)} levels: {few(levels)}. Make a column of numbers."
+    coerced = f", errors='coerce'), which makes {few(odd)} missing." if odd else ")."
+    return f"Its levels are numbers as text: use pandas.to_numeric(data[{name!r}]{coerced}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_numbers(family: str, name: str, values: np.ndarray, single: bool, weighted: bool) -> None:

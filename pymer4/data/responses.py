@@ -62,8 +62,10 @@ def responses(Y: Any, data: pd.DataFrame) -> Responses:
         shape = found.shape[1:]
         values, labels = found.reshape(len(found), -1) if found.size else found.reshape(len(found), 0), _labels(shape)
     if len(values) != len(data):
+        turned = " Its columns are as many: give Y.T." if shape == (len(data),) else ""
         raise DataError(
             f"Y has {len(values)} rows and the data have {len(data)}: give one row an observation, in the same order."
+            f"{turned}"
         )
     if not values.shape[1]:
         raise DataError("Y has no columns: give at least one outcome.")

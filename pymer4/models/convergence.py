@@ -31,11 +31,16 @@ class Certificate:
     eigenvalues: np.ndarray | None = None
     deviance_gap: float | None = None
 
+    @property
+    def at_optimum(self) -> bool:
+        """Whether the deviance is the least one, as near as tells theta from it."""
+        return self.deviance_gap is not None and self.deviance_gap <= _NEAR
+
     def __str__(self) -> str:
         """Return one sentence."""
         if self.deviance_gap is None:
             return f"No certificate: {self.why}."
-        if self.deviance_gap <= _NEAR:
+        if self.at_optimum:
             above = f"{max(self.deviance_gap, 0):.1e} above the least that the native engine finds"
             return f"Certificate: the fit is at the optimum; its deviance is {above}."
         return (
@@ -120,6 +125,7 @@ _SIMPLIFY = (
     "without an effect whose variance is near 0."
 )
 _GO_ON = 'let the optimizer go on, with fit(control="optCtrl=list(maxfun=1e5)"), or rescale the predictors.'
+_FALSE_ALARM = "nothing has to be done, since the certificate shows a false alarm."
 _STEPS = {
     "boundary (singular)": _SIMPLIFY,
     **dict.fromkeys(("very different scales", "nearly unidentifiable"), _RESCALE),
@@ -129,11 +135,16 @@ _STEPS = {
 """Words of a warning of R's to what is to be tried; the first that is found counts."""
 
 
-def next_step(text: str, convergence: Convergence) -> str:
-    """Return one sentence on what to try after a warning of R; an empty text where it is about something else."""
+def next_step(text: str, convergence: Convergence, certificate: Certificate | None = None) -> str:
+    """Return one sentence on what to try after a warning of R; an empty text where it is about something else.
+
+    Where a certificate is given and shows the optimum, doubts of the optimizer's end need no other one.
+    """
     step = next((step for words, step in _STEPS.items() if words in text), None)
     if step is None:
         return ""
+    if step is _OTHER and certificate is not None and certificate.at_optimum:
+        step = _FALSE_ALARM
     terms = ", ".join(dict.fromkeys(convergence.singular_terms)) or "a random-effects term"
     return f"Next: {step.format(terms=terms, other='Nelder_Mead' if convergence.optimizer == 'bobyqa' else 'bobyqa')}"
 
@@ -144,6 +155,11 @@ _BARE = ("is not TRUE", "are not all TRUE", "valid starting values", "PIRLS", "D
 
 def way_out(message: str, family: str, link: str) -> str:
     """Return what to try after an error of a fit; an empty text where it is about something else."""
+    if "<= number of random effects" in message:
+        return (
+            "Next: take effects out on the left of the bar of that term. Its groups times its effects have to be fewer "
+            "than the rows."
+        )
     if not any(words in message for words in _BARE):
         return ""
     safe = {"gaussian": "identity", "binomial": "logit"}.get(family, "log")

@@ -292,12 +292,13 @@ class Lmer(LmerScript):
         if aliased:
             texts = [*texts, f"{LEFT_OUT}{', '.join(aliased)}"]
         record = self.convergence
-        certified = "" if self._options.no_warnings or not self._linear else "not yet"
+        certifies, certified = self._linear and not self._options.no_warnings, ""
         for text in texts:
             doubted = text in record.messages or "converge" in text
-            hint = next_step(text, record)
-            if doubted and certified == "not yet" and "singular" not in text:
-                certified = str(record.certificate)
+            seen = record.certificate if doubted and certifies and "singular" not in text else None
+            hint = next_step(text, record, seen)
+            if seen is not None and not certified:
+                certified = str(seen)
                 hint = f"{hint}\n{certified}"
             self._warn([text], ConvergenceWarning if doubted else ModelWarning, hint)
 

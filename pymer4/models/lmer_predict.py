@@ -257,9 +257,13 @@ class LmerPredictions(LmerState):
     ) -> pd.DataFrame:
         """Draw new outcomes from the fitted model.
 
+        By default they are of the same groups, whose random effects stay as they were estimated. A study of power needs
+        new groups, `use_rfx=False`: with the same ones, fits differ too little from each other, and power comes out too
+        high.
+
         Args:
             num_datasets: how many.
-            use_rfx: keep the groups' random effects; False draws new ones.
+            use_rfx: keep the groups' random effects; False draws new ones for each dataset.
             verbose: print R's warnings about the simulation.
             seed: makes the draws repeatable.
 

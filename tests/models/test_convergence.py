@@ -15,7 +15,7 @@ from against_r import inside, rinterface
 from samples import fitted, trial
 
 from pymer4.errors import ModelWarning
-from pymer4.models.convergence import Convergence, next_step
+from pymer4.models.convergence import Certificate, Convergence, next_step
 from pymer4.rbridge import bridge
 
 pytestmark = pytest.mark.r
@@ -208,6 +208,15 @@ def test_each_warning_of_the_optimizer_has_a_next_step(text):
     assert step.startswith("Next: ")
     assert step.count(". ") + step.endswith(".") == 1
     assert all(word in step for word in SAID[text])
+
+
+@pytest.mark.parametrize("gap, done", [(2e-7, True), (0.02, False), (None, False)])
+def test_a_certified_optimum_needs_no_other_optimizer(gap, done):
+    certificate = Certificate("", deviance_gap=gap)
+    step = next_step("Model failed to converge with max|grad| = 0.0178", ENDED, certificate)
+    assert ("nothing has to be done" in step) is done and ("allfit()" in step) is not done
+    rescale = next_step("Some predictor variables are on very different scales", ENDED, certificate)
+    assert "rescale" in rescale
 
 
 @pytest.mark.parametrize("text", ["NaNs produced", "Left out, since other terms add up to them: I(2 * x)", ""])

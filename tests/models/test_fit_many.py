@@ -196,6 +196,7 @@ def test_r_computes_what_functions_make_of_predictors_on_all_rows():
 
 REFUSED = {
     "short": ({"Y": np.ones((179, 2))}, DataError, "Y has 179 rows and the data have 180"),
+    "turned": ({"Y": np.ones((2, 180))}, DataError, r"give Y\.T"),
     "text": ({"Y": pd.DataFrame({"a": ["x"] * 180})}, DataError, "hold no numbers: 'a'"),
     "no array": ({"Y": "Reaction"}, DataError, "has to hold numbers"),
     "nothing": ({"Y": np.ones((180, 0))}, DataError, "Y has no columns"),

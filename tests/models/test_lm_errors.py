@@ -202,3 +202,19 @@ def test_numbers_whose_squares_are_infinite_are_named(kind, how, name, told):
 def test_an_offset_whose_square_is_infinite_is_named():
     with pytest.raises(DataError, match=r"offset holds 1e\+300, whose square is beyond"):
         Lm("y ~ z", data(), offset=np.full(24, 1e300)).fit(summarize=False)
+
+
+@pytest.mark.parametrize(
+    "values, told",
+    [
+        (["yes", "no"], r"Use family='binomial' for two levels"),
+        (["1.5", "2", "31e2"], r"Its levels are numbers as text: use pandas.to_numeric\(data\['text'\]\)\.$"),
+        (["1.5", "2", "n/a"], r"to_numeric\(data\['text'\], errors='coerce'\), which makes n/a missing"),
+        (["1,5", "2,25", "3,0"], r"has decimal commas: .*decimal=','"),
+        (["low", "mid", "high"], r"It has 3 levels: high, low, mid\. Make a column of numbers"),
+    ],
+)
+def test_text_as_an_outcome_is_told_how_numbers_come_of_it(values, told):
+    texts = pd.DataFrame({"text": np.resize(values, 12), "x": np.arange(12.0)})
+    with pytest.raises(DataError, match=told):
+        Lm("text ~ x", texts).fit(summarize=False)

@@ -80,6 +80,7 @@ def test_control_of_a_generalized_model(control):
         ("x > 0 are not all TRUE", "binomial", "log", "Use link='logit'"),
         ("all(xst != 0) is not TRUE", "binomial", "probit", "rescale"),
         ("(maxstephalfit) PIRLS step-halvings failed", "poisson", "log", "rescale"),
+        ("number of observations (=9) <= number of random effects (=12)", "gaussian", "identity", "left of the bar"),
         ("object 'z' not found", "gaussian", "inverse", ""),
     ],
 )
