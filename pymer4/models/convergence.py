@@ -160,6 +160,10 @@ def way_out(message: str, family: str, link: str) -> str:
             "Next: take effects out on the left of the bar of that term. Its groups times its effects have to be fewer "
             "than the rows."
         )
+    if "pwrssUpdate did not converge" in message:
+        apart = "check whether a predictor tells all successes from all failures, and take it out; otherwise "
+        told = apart if family == "binomial" else ""
+        return f"Next: {told}rescale the predictors, such as scale(x) in the formula."
     if not any(words in message for words in _BARE):
         return ""
     safe = {"gaussian": "identity", "binomial": "logit"}.get(family, "log")

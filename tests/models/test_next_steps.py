@@ -81,6 +81,8 @@ def test_control_of_a_generalized_model(control):
         ("all(xst != 0) is not TRUE", "binomial", "probit", "rescale"),
         ("(maxstephalfit) PIRLS step-halvings failed", "poisson", "log", "rescale"),
         ("number of observations (=9) <= number of random effects (=12)", "gaussian", "identity", "left of the bar"),
+        ("pwrssUpdate did not converge in (maxit) iterations", "binomial", "logit", "all successes from all failures"),
+        ("pwrssUpdate did not converge in (maxit) iterations", "poisson", "log", "Next: rescale"),
         ("object 'z' not found", "gaussian", "inverse", ""),
     ],
 )
