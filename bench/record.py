@@ -28,7 +28,7 @@ def write(table: str, found: dict[str, list[Row]]) -> None:
         "machine": _processor(),
         "load": round(os.getloadavg()[0], 1),
         "versions": _versions(),
-        "rows": [row | {"name": row["name"].strip()} for row in rows],
+        "rows": rows,
     }
     PAGE.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", "utf-8")
 

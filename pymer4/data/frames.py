@@ -98,6 +98,13 @@ def absent(name: object, data: pd.DataFrame, names: Collection[Any] | None = Non
     return hint
 
 
+def handed_out(data: pd.DataFrame) -> pd.DataFrame:
+    """Return a copy of a model's frame for its user, in whose hands it is no part of a lazy one any more."""
+    made = data.copy()
+    made.attrs.pop(_LAZY, None)
+    return made
+
+
 def _kind(given: Any) -> str:
     kind = type(given).__name__
     return f"{kind} of shape {given.shape}" if isinstance(given, np.ndarray) else kind

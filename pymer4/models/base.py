@@ -259,7 +259,7 @@ class Model:
 
     def _with_fits(self) -> pd.DataFrame:
         """Return a copy of the data with fits and residuals, once fitted, where their names are free."""
-        data = self._frame.copy()
+        data = frames.handed_out(self._frame)
         if self.fits is not None:
             for name, values in ((tables.FITS, self.fits), (tables.RESIDUALS, self.residuals)):
                 if name not in data.columns:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
@@ -14,6 +15,7 @@ from pymer4.work.interrupts import keep_interrupt_handler
 
 # With lme4, R has some 1.6 million cells: from less it collects garbage time and again until it has loaded it.
 _CELLS = "2500000"
+_RAISED = r"(?ms).*^  File .*?^(?=\S)(.*)"  # what a traceback ends in: the error below its last place
 
 
 def start() -> Any:
@@ -45,8 +47,8 @@ def start() -> Any:
 def unavailable(evidence: str) -> RUnavailable:
     """Return the error that says what keeps R from being used, by the text of what failed."""
     found, seen = machine.diagnose(evidence), evidence.strip()
-    if "Traceback (most recent call last):" in seen:
-        seen = seen.splitlines()[-1]
+    if raised := re.search(_RAISED, seen):
+        seen = raised[1]
     return RUnavailable(f"{found.what}\nSeen: {seen}\nMend it with:\n    {found.remedy}")
 
 

@@ -190,6 +190,12 @@ def test_a_name_that_comes_later_says_what_to_do(ask, data):
         ask(pl.from_pandas(data))
 
 
+def test_the_data_of_a_model_are_no_lazy_frame_any_more(data):
+    model = Lm("y ~ x", pl.from_pandas(data).lazy())
+    with pytest.raises(OptionError, match=r"weights='w' is not a column of the data\. Give the name"):
+        Lm("y ~ x", model.data).fit(weights="w")
+
+
 def test_outcomes_that_a_lazy_frame_has_left_are_told_of(data):
     model = Lmer("y ~ x + (1 | subject)", pl.from_pandas(data).lazy())
     with pytest.raises(DataError, match="made from a lazy frame"):

@@ -156,9 +156,11 @@ def test_without_r_it_ends_in_words(tmp_path):
     assert status == 1 and "R_HOME=/nowhere is no R" in found["R"]["note"] and found["R"]["remedy"]
 
 
-def test_a_traceback_is_told_by_its_last_line(bare):
-    text = str(start.unavailable('Traceback (most recent call last):\n  File "x.py"\nRuntimeError: no R_HOME'))
-    assert "Seen: RuntimeError: no R_HOME\n" in text and "File" not in text
+@pytest.mark.parametrize("error", ["RuntimeError: no R_HOME", "ImportError: no libR.so\n  It was built for 4.5\nMend it"])
+def test_a_traceback_is_told_by_its_error(bare, error):
+    places = 'Traceback (most recent call last):\n  File "x.py", line 1, in <module>\n    f()\n'
+    text = str(start.unavailable(f"{places}KeyError: 'R'\n\nDuring that:\n\n{places}{error}\n"))
+    assert f"Seen: {error}\n" in text and "File" not in text and "KeyError" not in text
 
 
 def test_errors_point_to_it():
