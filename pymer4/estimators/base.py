@@ -46,7 +46,14 @@ class FormulaEstimator(BaseEstimator):
         options = {} if self.fit_options is None else self.fit_options
         if not isinstance(options, Mapping):
             raise OptionError(f"fit_options={shown(options)} has to be a dict of arguments of fit(), or None.")
+        if options.get("rank"):
+            raise OptionError(
+                "fit_options={'rank': True} is not for an estimator: its predictions would be ranks, and scored as "
+                "outcomes. Rank the outcome and the predictors before."
+            )
         model, given = self._made(X.assign(**{outcome: values}))
+        for name in given.keys() & options.keys():
+            raise OptionError(f"fit_options has {name!r}, which the estimator has an argument for. Give one of them.")
         model.fit(**{**given, **options, "summarize": False})
         names = [str(name) for name in X.columns if name != outcome]
         self.model_, self.n_features_in_ = model, len(names)

@@ -39,7 +39,7 @@ class Effects(Marginal):
             pred_type: scale of what is predicted and compared; both are one for a linear model.
 
         Returns:
-            An object of the package: a `ModelAbstract` of it.
+            An object of the package: a `ModelAbstract` of it. It is of this fit: after another it says so.
 
         Raises:
             MissingLibrary: marginaleffects is not installed; the message has the command that installs it.

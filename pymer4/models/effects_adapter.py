@@ -40,6 +40,7 @@ def _adapter() -> Any:
 
         def __init__(self, handed: Handed):
             model, self.handed, self.df_resid = handed.model, handed, handed.df
+            self.asked = model._options  # of one fit: each has its own
             names = [handed.outcome, *handed.predictors]
             right = " + ".join(f"`{name}`" for name in handed.predictors) or "1"
             vault = ModelVault(
@@ -73,6 +74,11 @@ def _adapter() -> Any:
 
         def get_exog(self, newdata: Any) -> np.ndarray:
             """Return the fixed part of rows, shape (n, p), and the known part behind it where the model has one."""
+            if self.model._options is not self.asked:
+                raise OptionError(
+                    "The model was fitted again since to_marginaleffects(), and new rows would be coded for that fit. "
+                    "Call to_marginaleffects() again."
+                )
             frame = newdata.select([name for name in newdata.columns if name in self.handed.rows.columns]).to_pandas()
             X, known = self.model._fixed_rows(frame)
             return X if self.handed.is_plain else np.column_stack([X, known])

@@ -272,6 +272,12 @@ def test_a_name_in_quotes_is_a_column(rows):
         (lambda d: LmRegressor("y ~ x", weights="no").fit(d), DataError, "weights asks for the column 'no'"),
         (lambda d: LmRegressor("y ~ x", fit_options=3).fit(d), OptionError, "fit_options=3 has to be a dict"),
         (lambda d: LmRegressor("y ~ x", fit_options={"rubust": 1}).fit(d), TypeError, "no argument 'rubust'"),
+        (lambda d: LmRegressor("y ~ x", fit_options={"rank": True}).fit(d), OptionError, "predictions would be ranks"),
+        (
+            lambda d: LmRegressor("y ~ x", weights="w", fit_options={"weights": "g"}).fit(d),
+            OptionError,
+            "fit_options has 'weights', which the estimator has an argument for",
+        ),
         (lambda d: LmClassifier("y ~ x").fit(d), DataError, "'y' has 240 class"),
         (lambda d: LmRegressor("y ~ x").fit(d).score(d, np.full(240, np.nan)), DataError, "nothing to score"),
         (lambda d: LmRegressor("y ~ x").fit(d).predict(d.to_numpy()), DataError, "not a ndarray"),

@@ -206,6 +206,18 @@ def test_what_can_not_be_handed_over(make, told):
         make().to_marginaleffects()
 
 
+@pytest.mark.parametrize("kind", ["Lm", pytest.param("Lmer", marks=pytest.mark.r)])
+def test_a_fit_that_is_another_by_now_is_told(kind):
+    formula = "y ~ cond"
+    model = regression(formula, rows()) if kind == "Lm" else fitted(f"{formula} + (1 | g)", rows())
+    given = model.to_marginaleffects()
+    effects.avg_predictions(given, by="cond")
+    model.fit(factors={"cond": sorted(rows().cond.unique())[::-1]}, summarize=False)
+    with pytest.raises(OptionError, match=r"fitted again.*Call to_marginaleffects\(\) again"):
+        effects.avg_predictions(given, by="cond")
+    effects.avg_predictions(model.to_marginaleffects(), by="cond")
+
+
 def test_arguments_and_order():
     from pymer4 import Lm
 

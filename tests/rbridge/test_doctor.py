@@ -156,7 +156,7 @@ def test_without_r_it_ends_in_words(tmp_path):
     assert status == 1 and "R_HOME=/nowhere is no R" in found["R"]["note"] and found["R"]["remedy"]
 
 
-@pytest.mark.parametrize("error", ["RuntimeError: no R_HOME", "ImportError: no libR.so\n  It was built for 4.5\nMend it"])
+@pytest.mark.parametrize("error", ["RuntimeError: no R_HOME", "ImportError: no libR.so\n  Built for 4.5\nMend it"])
 def test_a_traceback_is_told_by_its_error(bare, error):
     places = 'Traceback (most recent call last):\n  File "x.py", line 1, in <module>\n    f()\n'
     text = str(start.unavailable(f"{places}KeyError: 'R'\n\nDuring that:\n\n{places}{error}\n"))
