@@ -16,7 +16,7 @@ MODULES = {
     "resampling": "Bootstrap, permutation and folds on arrays.",
     "sklearn": "The models as estimators of scikit-learn.",
     "utils": "Contrasts, matrices, tables.",
-    "doctor": "What is installed, and what mends it.",
+    "doctor": "What is installed, and what fixes it.",
     "errors": "What is raised, and what is warned of.",
 }
 # The first heading that takes a method, by how its name begins, has it.

@@ -1,4 +1,4 @@
-"""`python -m pymer4 doctor`: what pymer4 finds on this machine, and the command that mends what it lacks."""
+"""`python -m pymer4 doctor`: what pymer4 finds on this machine, and the command that fixes what it lacks."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Check:
         name: what was looked for.
         found: its version, empty where it is missing.
         note: where it lies, or what is wrong with it.
-        remedy: the command that mends it, empty where all is well.
+        remedy: the command that fixes it, empty where all is well.
     """
 
     name: str
@@ -151,7 +151,7 @@ def table(found: Iterable[Check]) -> str:
 
     Examples:
         >>> print(table([Check("R", "", "not found", "apt-get install r-base")]))
-        R               missing       mend  not found
+        R               missing       fix   not found
           -> apt-get install r-base
     """
     listed = items(found)
@@ -159,7 +159,7 @@ def table(found: Iterable[Check]) -> str:
         raise TypeError(f"table() lays out what checks() finds, not {shown(found)}.")
     lines = []
     for check in listed:
-        head = f"{check.name:<16}{check.found or 'missing':<14}{'mend' if check.remedy else 'ok':<6}"
+        head = f"{check.name:<16}{check.found or 'missing':<14}{'fix' if check.remedy else 'ok':<6}"
         lines += _beside(head, check.note)
         lines += [f"  -> {check.remedy}"] if check.remedy else []
     return "\n".join(lines)
@@ -187,7 +187,7 @@ def install(yes: bool = False) -> int:
         line = remedies[0]
         print(f"-> {line}", flush=True)
         if line in done or not _is_command(line):
-            print("It did not mend it." if line in done else "Do this by hand, then come back.")
+            print("It did not help." if line in done else "Do this by hand, then come back.")
             return 1
         if not (yes or _agreed()):
             return 1

@@ -74,7 +74,7 @@ class RError(Pymer4Error, RuntimeError):
 
 
 class RUnavailable(Pymer4Error, ImportError):
-    """R can't be used here; the message has the command that mends it, and ends with the one that shows all."""
+    """R can't be used here; the message has the command that fixes it, and ends with the one that shows all."""
 
     def __str__(self) -> str:
         return f"{super().__str__()}\nTo see all of it:  python -m pymer4 doctor"

@@ -30,7 +30,7 @@ class Lm(LmScript):
     Formulas are patsy's, and may use every function and variable that is visible where the model is made. Text and
     booleans are categories, a Categorical keeps its order, an ordered one has polynomial contrasts. Rows with a
     missing value are left out and come back as NaN in `fits`. A column that others add up to is left out, with a
-    warning that names it, as in R. Attributes that every model has are told of in `models.base.Model`.
+    warning that names it, as in R. Attributes that all models share are listed in `models.base.Model`.
 
     Args:
         formula: a patsy formula, such as `"y ~ x * C(g)"`, or a `patsy.ModelDesc` that text describes.

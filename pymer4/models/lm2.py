@@ -33,7 +33,7 @@ class Lm2(Lm2Script):
     This is the summary-statistics approach to data with repeated measures: intercept and slopes differ freely between
     groups, without the shrinkage of a mixed model. Formulas are patsy's, as in `Lm`. A group whose rows do not identify
     the coefficients (too few, or a predictor or factor level that does not vary there) has none, with a warning that
-    names it. Attributes that every model has are told of in `models.base.Model`.
+    names it. Attributes that all models share are listed in `models.base.Model`.
 
     Args:
         formula: a patsy formula, such as `"y ~ x * C(g)"`, or a `patsy.ModelDesc` that text describes.

@@ -36,7 +36,7 @@ class Lmer(LmerScript):
     """A mixed model in R's formula language, fitted by lme4 in embedded R, or by an engine of its own where asked.
 
     Text and bool columns are factors, a pandas Categorical keeps its order, rows with a missing value are left out and
-    come back as NaN in `fits`. Attributes that every model has are told of in `models.base.Model`.
+    come back as NaN in `fits`. Attributes that all models share are listed in `models.base.Model`.
 
     Args:
         formula: an lme4 formula, such as `"Reaction ~ Days + (Days | Subject)"`.
@@ -67,7 +67,7 @@ class Lmer(LmerScript):
         DataError: the data are no frame of a known kind, empty, or have duplicate columns.
         OptionError: unknown family, or a link that it does not have.
         RError: R makes no terms of the formula; its own words.
-        RUnavailable: R, which reads the formula, can't be used here; the message says what mends it.
+        RUnavailable: R, which reads the formula, can't be used here; the message says how to fix it.
 
     Examples:
         >>> from pymer4 import Lmer, load_dataset
@@ -162,7 +162,7 @@ class Lmer(LmerScript):
             OptionError: an argument out of its range.
             RError: R could not fit the model, or none of the draws or shuffles; its own words, and how often each. As
                 after any error, the model is as it was.
-            RUnavailable: R can't be used here; the message says what mends it.
+            RUnavailable: R can't be used here; the message says how to fix it.
 
         Examples:
             >>> from pymer4 import load_dataset

@@ -62,7 +62,7 @@ class Diagnosis:
     remedy: str = ""
 
     def __str__(self) -> str:
-        return f"{self.what}\nTo mend it:  {self.remedy}" if self.remedy else self.what
+        return f"{self.what}\nTo fix it:  {self.remedy}" if self.remedy else self.what
 
 
 def resource_path() -> Path:
