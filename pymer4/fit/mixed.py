@@ -149,7 +149,7 @@ def fit(blocks: Blocks, y: Array, start: Array | None = None) -> MixedFit:
     Args:
         blocks: the design.
         y: with the offset taken off.
-        start: theta of the given columns to begin at, shape (m,) or (R, m); by default lme4's.
+        start: theta of the given columns to begin at, shape (m,) or (R, m); by default that of `optimum`.
 
     Raises:
         Unsuited: one outcome whose deviance keeps too few digits.
