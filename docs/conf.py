@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import shutil
@@ -52,8 +51,6 @@ extensions = [
 exclude_patterns = ["_build", "**/.ipynb_checkpoints"]
 # Code that was not run is shown in plain black.
 suppress_warnings = ["myst-nb.lexer"]
-# A table of contents may name pages to come.
-logging.getLogger("sphinx.sphinx.directives.other").addFilter(lambda told: "toctree glob pattern" not in told.msg)
 
 # ------------------------------------------------------------------ pages
 
