@@ -12,7 +12,7 @@ from pymer4.data.columns import Column, level_name, places
 from pymer4.data.group_levels import nest
 from pymer4.data.ranks import Ranks
 from pymer4.data.sample import Sample
-from pymer4.errors import DataError, OptionError, few, one_of, shown
+from pymer4.errors import DataError, OptionError, few, one_of, shown, tells_keywords
 from pymer4.fit import overdispersion
 from pymer4.fit.distributions import distribution, link_function
 from pymer4.infer.grids import Predictors
@@ -37,6 +37,7 @@ class Lm2Groups(NativeModel):
     _options: Lm2Options
     _fit: Lm2Fit
 
+    @tells_keywords()
     def predict(
         self,
         data: Any,

@@ -12,7 +12,17 @@ from pymer4 import tables
 from pymer4.data.columns import places, real_array
 from pymer4.data.frames import plain
 from pymer4.data.intake import group_codes
-from pymer4.errors import DataError, ModelWarning, OptionError, also_spelled, issue, one_of, shown, truth
+from pymer4.errors import (
+    DataError,
+    ModelWarning,
+    OptionError,
+    also_spelled,
+    issue,
+    one_of,
+    shown,
+    tells_keywords,
+    truth,
+)
 from pymer4.fit.correlations import Kind, correlations
 from pymer4.fit.sandwich import welch_df
 from pymer4.infer.asymptotic import joint_df
@@ -25,6 +35,7 @@ from pymer4.models.lm_inference import LmInference
 class LmAnswers(LmInference):
     """The methods of `Lm` that ask a fit."""
 
+    @tells_keywords()
     def predict(
         self,
         data: Any,

@@ -26,6 +26,7 @@ Type = Literal[1, 2, 3]
 class LmerInference(LmerFolds):
     """The methods of `Lmer` that test and bound what was estimated."""
 
+    @tells_keywords()
     def anova(self, force_orthogonal: bool = False, *, type: Type = 3, ddf: Ddf | None = None) -> pd.DataFrame:
         """Test each term of the fixed part as a whole.
 

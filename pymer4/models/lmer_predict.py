@@ -14,7 +14,19 @@ from pymer4.data import frames, intake
 from pymer4.data.columns import NUMBERS, Column, normalise
 from pymer4.data.factors import conform
 from pymer4.data.ranks import on_ranks
-from pymer4.errors import DataError, ModelWarning, OptionError, count, few, issue, issue_all, one_of, truth, verbosity
+from pymer4.errors import (
+    DataError,
+    ModelWarning,
+    OptionError,
+    count,
+    few,
+    issue,
+    issue_all,
+    one_of,
+    tells_keywords,
+    truth,
+    verbosity,
+)
 from pymer4.models.base import Interval, spread
 from pymer4.models.lmer_state import LmerState
 from pymer4.rbridge import bridge
@@ -45,6 +57,7 @@ class LmerPredictions(LmerState):
 
     _predicted: Predicted | None
 
+    @tells_keywords()
     def predict(
         self,
         data: Any,
@@ -252,6 +265,7 @@ class LmerPredictions(LmerState):
             )
         return given
 
+    @tells_keywords()
     def simulate(
         self, num_datasets: int, use_rfx: bool = True, verbose: bool | int = False, *, seed: Seed = None
     ) -> pd.DataFrame:

@@ -151,6 +151,7 @@ class Marginal(Model):
         asked: dict[str, Any] = {"contrasts": contrasts, "adjust": adjust, "type": type, "ddf": ddf}
         return self._ask_marginal(specs=specs, by=by, at=at, trend=var, **asked)
 
+    @tells_keywords()
     def joint_tests(self, by: str | Sequence[str] | None = None, *, ddf: Ddf | None = None) -> pd.DataFrame:
         """Test each term of the fixed part as a whole, by contrasts of marginal means.
 

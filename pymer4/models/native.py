@@ -18,7 +18,7 @@ from pymer4.data.intake import RowValues, numbers_of
 from pymer4.data.sample import Sample, sample
 from pymer4.data.scope import Scope
 from pymer4.data.terms import Terms, named, parse
-from pymer4.errors import OptionError, count
+from pymer4.errors import OptionError, count, tells_keywords
 from pymer4.fit.glm import GeneralizedFit
 from pymer4.fit.grouped import GroupedFit
 from pymer4.fit.linear import LinearFit
@@ -269,6 +269,7 @@ class NativeModel(NativeMarginal):
         drawn = spread(values, found.used)
         return Residuals("Quantile residuals", self.fits, self._fits_named(), drawn, is_standard=True)
 
+    @tells_keywords()
     def simulate(self, num_datasets: int = 1, *, seed: Seed = None) -> pd.DataFrame:
         """Draw new outcomes from the fitted model, around the means of the rows that were fitted.
 

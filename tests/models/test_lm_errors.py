@@ -94,6 +94,16 @@ def test_unknown_keywords_are_told_with_the_near_one(wrong, near):
         Lm("y ~ x", data()).fit(**{wrong: True})
 
 
+@pytest.mark.parametrize("model", [Lm("y ~ x", data()), Lm2("y ~ x", data().assign(of=1), "of")])
+@pytest.mark.parametrize(
+    ("method", "wrong", "told"),
+    [("predict", "newdata", "data"), ("simulate", "seeds", "seed"), ("infer", "nboot", "n_boot")],
+)
+def test_so_are_those_of_other_methods(model, method, wrong, told):
+    with pytest.raises(TypeError, match=rf"{method}\(\) has no argument '{wrong}'. Did you mean '{told}'\? It takes: "):
+        getattr(model, method)(**{wrong: 1})
+
+
 @pytest.mark.parametrize(
     "formula, family, told",
     [
