@@ -21,6 +21,8 @@ Array: TypeAlias = np.ndarray
 
 PIVOT = 1e-10  # share of a column's square, or of the outcome's, below which digits are too few
 
+LARGEST = 1e140  # sum of weights, or one over it, up to which products of two stay in range
+
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
@@ -108,11 +110,14 @@ def blocks(
             Lambda is that of the scaled columns times one number.
 
     Raises:
-        Unsuited: a structure that would need too much memory or time, or columns of X that rounding makes dependent.
+        Unsuited: a structure that would need too much memory or time, columns of X that rounding makes dependent, or
+            weights of a size that products overflow at.
     """
     n, p = X.shape
     root = None if weights is None else np.sqrt(weights)
     T = scaling(X, root)
+    if weights is not None and not 1 / LARGEST < weights.sum() < LARGEST:
+        raise Unsuited(f"The weights add up to {weights.sum():.0e}, and products of them are out of a number's range")
     X_scaled = weighted(X @ T, root)
     scales = tuple(scaling(bar.Z, root, centred) for bar in bars)
     sizes = tuple(bar.Z.shape[1] for bar in bars)

@@ -307,3 +307,10 @@ def test_columns_that_rounding_makes_dependent_are_refused():
     near = np.column_stack([X, X[:, 1] * (1 + 1e-16)])
     with pytest.raises(mixed.Unsuited, match=r"added up, but for rounding.*engine='R'"):
         blocks(near, [bar(ONE, G)])
+
+
+@pytest.mark.parametrize("size", [1e300, 1e-300])
+def test_weights_whose_products_are_out_of_range_are_refused(size):
+    with pytest.raises(mixed.Unsuited, match=r"weights add up to 1e.*out of a number's range"):
+        blocks(X, STRUCTURES["slope"], np.full(N, size))
+    assert mixed.fit(blocks(X, STRUCTURES["slope"], np.full(N, size**0.02)), Y[:, 0]).converged.all()
