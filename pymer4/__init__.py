@@ -21,10 +21,10 @@ if TYPE_CHECKING:  # what editors and type checkers see of names that are loaded
     from pymer4.data.contrasts import R2con as R2con
     from pymer4.data.contrasts import con2R as con2R
     from pymer4.datasets import load_dataset as load_dataset
-    from pymer4.infer.compare import compare as compare
-    from pymer4.infer.compare import lrt as lrt
     from pymer4.io import load_model as load_model
     from pymer4.io import save_model as save_model
+    from pymer4.models.comparison import compare as compare
+    from pymer4.models.comparison import lrt as lrt
     from pymer4.models.lm import Lm as Lm
     from pymer4.models.lm2 import Lm2 as Lm2
     from pymer4.models.lmer import Lmer as Lmer
@@ -53,9 +53,9 @@ _HOMES = {
     "Lm": "pymer4.models.lm",
     "Lm2": "pymer4.models.lm2",
     "Lmer": "pymer4.models.lmer",
-    "compare": "pymer4.infer.compare",
+    "compare": "pymer4.models.comparison",
     "compare_table": "pymer4.models.paper_tables",
-    "lrt": "pymer4.infer.compare",
+    "lrt": "pymer4.models.comparison",
     "R2con": "pymer4.data.contrasts",
     "con2R": "pymer4.data.contrasts",
     "load_dataset": "pymer4.datasets",

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pymer4.infer.compare import lrt
+from pymer4.models.comparison import lrt
 from pymer4.simulate import discrete_inverse_logit
 from pymer4.statistics.bootstrap import boot_func, cohens_d
 from pymer4.statistics.equivalence import tost_equivalence

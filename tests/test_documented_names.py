@@ -26,7 +26,7 @@ _LISTED = {
     "datasets": "load_dataset",
     "doctor": "Check checks main table",
     "sklearn": "Lm2Classifier Lm2Regressor LmClassifier LmRegressor LmerClassifier LmerRegressor",
-    "infer.compare": "compare lrt",
+    "models.comparison": "compare lrt",
     "resampling": "BCa_MIN_NBOOT BootstrapResult build_ablated_formula build_lm_coefficient_operator "
     "collect_boot_samples compute_batched_glm_bootstrap compute_batched_ols_bootstrap compute_bootstrap_ci "
     "compute_bootstrap_ci_basic compute_bootstrap_ci_bca compute_bootstrap_ci_percentile compute_bootstrap_pvalue "

@@ -134,6 +134,24 @@ def _notes_of(found: Mapping[str, Any]) -> list[str]:
     return [text for text in dict.fromkeys([*said, *found["notes"]]) if not text.startswith(_SAID)]
 
 
+def terms(table: pd.DataFrame, linear: bool) -> Table:
+    """Return tests of the terms of a mixed model, of which `attrs` tell."""
+    note = f"F tests; df: {table.attrs['ddf']}." if linear else "Wald's chi-square tests."
+    return Table.of(table, f"Tests of terms, type {table.attrs['type']}", [note])
+
+
+def random_terms(table: pd.DataFrame, restricted: bool) -> Table:
+    """Return likelihood-ratio tests of random effects."""
+    note = f"Likelihood-ratio tests of the fit by {'REML' if restricted else 'ML'}; each row lacks that effect."
+    return Table.of(table, "Tests of random effects", [note])
+
+
+def compared(table: pd.DataFrame, refit: bool) -> Table:
+    """Return likelihood-ratio tests between models."""
+    how = "by maximum likelihood" if refit else "as the models were fitted"
+    return Table.of(table, "Comparison of models", [f"Likelihood-ratio tests against the row above, {how}."])
+
+
 def joint(table: pd.DataFrame) -> Table:
     """Return tests of terms."""
     return Table.of(table, "Joint tests of terms", [f"df: {table.attrs['ddf']}.", *_notes_of(table.attrs)])

@@ -14,6 +14,7 @@ from pymer4.data.factors import present_levels
 from pymer4.errors import OptionError, count, issue_all, one_of, shown, tells_keywords, verbosity, workers
 from pymer4.infer.compare import Likelihood
 from pymer4.infer.draws import from_null, inverted_p, percentiles
+from pymer4.models import answers
 from pymer4.models.base import Ddf
 from pymer4.models.lmer_folds import LmerFolds
 from pymer4.models.lmer_options import Method, check_kenward_roger, check_profile
@@ -74,8 +75,9 @@ class LmerInference(LmerFolds):
             self._fit_orthogonal()
         reply = bridge.call("anova_mixed", model=self._handle, type=type, ddf=ddf)
         issue_all((*reply.warnings, *reply.messages))
-        self.anova_results = tables.term_tests(reply.value["table"], self._linear)
-        self.anova_results.attrs |= {"type": type, "ddf": ddf}
+        found = tables.term_tests(reply.value["table"], self._linear)
+        found.attrs |= {"type": type, "ddf": ddf}
+        self.anova_results = answers.terms(found, self._linear)
         return self.anova_results
 
     def _fit_orthogonal(self) -> None:
@@ -141,7 +143,7 @@ class LmerInference(LmerFolds):
             )
         reply = bridge.call("ranova_mixed", model=self._handle)
         issue_all((*reply.warnings, *reply.messages))
-        return tables.random_tests(reply.value["table"])
+        return answers.random_terms(tables.random_tests(reply.value["table"]), self._options.REML)
 
     def _likelihood(self, refit: bool) -> Likelihood:
         """Return what a comparison needs of this model, refitted by ML where asked for; the model stays as it is."""

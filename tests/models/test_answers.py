@@ -11,7 +11,7 @@ import pytest
 from cases import case
 from samples import trial
 
-from pymer4 import Lm, Lm2, Lmer
+from pymer4 import Lm, Lm2, Lmer, compare, load_dataset, lrt
 from pymer4.errors import ModelWarning
 
 WAYS = [
@@ -150,3 +150,29 @@ def test_a_mixed_model():
     assert "limits where the deviance is up by 2." in repr(model.infer("profile", threshold=2.0))
     told = repr(model.joint_tests())
     assert "df: Satterthwaite." in told and "Degrees-of-freedom" not in told
+
+
+@pytest.mark.r
+def test_tests_of_terms_and_of_random_effects():
+    model: Lmer = case("slopes")
+    table = model.anova()
+    told = repr(table)
+    assert told.startswith("Tests of terms, type 3") and told.endswith("F tests; df: Satterthwaite.")
+    assert all(name in told for name in table.columns) and model.anova_results is table
+    told = repr(model.ranova())
+    assert told.startswith("Tests of random effects") and "Days in (Days | Subject)" in told and "by REML" in told
+    herds = Lmer("incidence / size ~ period + (1 | herd)", load_dataset("cbpp"), family="binomial", weights="size")
+    herds.fit(summarize=False)
+    assert repr(herds.anova()).endswith("Wald's chi-square tests.")
+
+
+def test_a_comparison_shows_all_its_columns():
+    models = [Lm(formula, trial()) for formula in ("y ~ 1", "y ~ x")]
+    for model in models:
+        model.fit(summarize=False)
+    table = compare(*models)
+    for found, how in ((table, "by maximum likelihood."), (lrt(models, refit=False), "as the models were fitted.")):
+        told = repr(found)
+        assert told.startswith("Comparison of models") and told.endswith(how)
+        assert all(name in told for name in found.columns) and max(map(len, told.splitlines())) <= 80
+    assert type(table.round(2)) is pd.DataFrame and type(table[["npar"]]) is pd.DataFrame

@@ -18,6 +18,7 @@ import pandas as pd
 import samples
 
 from pymer4 import Lmer, load_model, save_model
+from pymer4.models.answers import Table
 from pymer4.storage import pair
 
 LEGACY = Path(__file__).parents[1] / "legacy"
@@ -98,9 +99,13 @@ def printed(function: Any) -> str:
 
 
 def alike(a: Any, b: Any, where: str = "") -> None:
-    """Assert that two values are the same to the last bit, and in type but for NumPy's scalars."""
+    """Assert that two values are the same to the last bit, and in type but for NumPy's scalars.
+
+    A table that is shown with what it rests on is a plain frame in files and copies.
+    """
     a, b = (value.item() if isinstance(value, np.generic) else value for value in (a, b))
-    assert type(a) is type(b), (where, a, b)
+    kinds = [pd.DataFrame if type(value) is Table else type(value) for value in (a, b)]
+    assert kinds[0] is kinds[1], (where, a, b)
     if isinstance(a, pd.DataFrame):
         pd.testing.assert_frame_equal(a, b, check_exact=True, check_index_type="exact", check_column_type="exact")
         alike(a.attrs, b.attrs, f"{where}.attrs")
