@@ -56,8 +56,8 @@ def stated(name: str) -> str:
     """Return the licence that an installed package states: the expression, else the short field and the classifiers."""
     about = metadata.metadata(name)
     classifiers = [line for line in about.get_all("Classifier") or [] if line.startswith("License ::")]
-    field = (about["License"] or "").partition("\n")[0]
-    return about["License-Expression"] or " ".join([field, *classifiers])
+    field = (about.get("License") or "").partition("\n")[0]
+    return about.get("License-Expression") or " ".join([field, *classifiers])
 
 
 def test_the_page_lists_what_is_imported_and_what_users_may_ask_for():

@@ -231,8 +231,8 @@ def _column(found: Any) -> Any:
     dtype = found.dtype
     if isinstance(dtype, nw.Enum):
         # Sorted by its categories, an Enum is still no ordered factor: its levels are coded by treatment contrasts.
-        codes = found.to_native().to_physical().to_numpy()
-        return pd.Categorical.from_codes(np.where(np.isnan(codes), -1, codes).astype(np.intp), list(dtype.categories))
+        codes = found.to_native().to_physical().to_numpy().astype(float)
+        return pd.Categorical.from_codes(np.nan_to_num(codes, nan=-1).astype(np.intp), list(dtype.categories))
     if dtype in (nw.Categorical, nw.String):
         return _text(found, dtype == nw.Categorical)
     if isinstance(dtype, nw.Datetime) and dtype.time_zone is not None:

@@ -119,6 +119,7 @@ def test_on_windows(bare):
     found = machine.find_r()
     bare.patch.setattr(machine, "find_r", lambda: found)
     bare.patch.setattr(machine.sys, "platform", "win32")
+    bare.patch.setattr(machine.shutil, "which", lambda name: None)  # which asks Windows itself there
     install = "install.packages('lmerTest', repos = 'https://cloud.r-project.org')"
     require("package missing", f'"{home / "bin" / "Rscript"}" -e "{install}"')
 
