@@ -190,9 +190,12 @@ setup_lint() {
     printf '%s\n' "$tools" >.venv/lint-stamp
 }
 
-# Bring what one target alone needs: an extra of pyproject.toml. pip leaves alone what is there.
+# What an extra of pyproject.toml asks for; the comma within "polars>=1.26,<2" stays.
+requirements_of() { sed -n "/^$1 = \[/ { s/^[^[]*\[\(.*\)\]\$/\1/; s/\", /\" /g; s/\"//g; p; }" pyproject.toml; }
+
+# Bring what one target alone needs: an extra. pip leaves alone what is there.
 setup_extra() {
-    requirements=$(sed -n "s/^$1 = \[\(.*\)\]/\1/p" pyproject.toml | tr -d '",')
+    requirements=$(requirements_of "$1")
     # shellcheck disable=SC2086
     scripts/run.sh python -m pip install --quiet --disable-pip-version-check $requirements </dev/null
 }
@@ -228,7 +231,7 @@ setup_release() {
     need_python
     need_system venv
     venv_at .venv-release
-    tools=$(sed -n 's/^release = \[\(.*\)\]$/\1/p' pyproject.toml | tr -d '",')
+    tools=$(requirements_of release)
     [ "$(cat .venv-release/stamp 2>/dev/null)" = "$tools" ] && return
     # shellcheck disable=SC2086
     .venv-release/bin/python -m pip install --quiet --disable-pip-version-check $tools </dev/null

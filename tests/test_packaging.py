@@ -97,6 +97,15 @@ def test_lint_sets_up_what_it_runs_in_one_version_everywhere():
     assert f">={minor}," in ruff
 
 
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_an_extra_is_set_up_with_both_its_bounds(extra):
+    """`scripts/setup.sh docs` and its like read pyproject.toml: "polars>=1.26,<2" keeps its comma."""
+    function = re.search(r"^requirements_of\(\).*", SETUP, re.M)[0]
+    told = subprocess.run(["sh", "-c", f"{function}\nrequirements_of {extra}"],
+                          cwd=ROOT, capture_output=True, text=True, check=True)  # fmt: skip
+    assert told.stdout.split() == EXTRAS[extra]
+
+
 @pytest.mark.r
 @pytest.mark.parametrize("page", ["README.md", "docs/start/install.md"])
 def test_the_pages_choose_rpy2_as_the_package_does(page):
