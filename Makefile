@@ -7,7 +7,8 @@ VIA ?=
 SUITE ?= bookworm
 ARGS ?=
 IN = scripts/run.sh
-SITE = python -m sphinx --fail-on-warning --keep-going --jobs auto --quiet
+# Sphinx deals the pages out in lots: twice as many workers as processors end together, whichever lot is the longest.
+SITE = python -m sphinx --fail-on-warning --keep-going --jobs $$((2 * $$(getconf _NPROCESSORS_ONLN))) --quiet
 
 export PYTHON VIA ONLY
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import shutil
 import sys
@@ -27,6 +28,8 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
 # Pages run side by side: a thread each.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# A page's process ends before it gains what R takes to compile functions.
+os.environ.setdefault("R_ENABLE_JIT", "0")
 _PROFILE = DOCS / "_build" / "ipython" / "profile_default"
 _PROFILE.mkdir(parents=True, exist_ok=True)
 shutil.copy(DOCS / "kernel.py", _PROFILE / "ipython_kernel_config.py")
@@ -126,6 +129,15 @@ def keep_underscores(app, what, name, value, options, lines):
     lines[:] = [re.sub(r"^(:(?:ivar|vartype) \w*)_:", r"\1\\_:", line) for line in lines]
 
 
+# ------------------------------------------------------------------ the work, spread over processes
+
+
+def shuffle(app, env, names):
+    """Mix the pages that take long with those that run nothing: Sphinx cuts this list into lots."""
+    random.Random(1).shuffle(names)
+
+
 def setup(app):
     """Follow napoleon, which turns the headings of docstrings into fields."""
     app.connect("autodoc-process-docstring", keep_underscores, priority=600)
+    app.connect("env-before-read-docs", shuffle)

@@ -13,7 +13,7 @@ from pymer4 import Lm, Lm2, Lmer
 from pymer4.errors import OptionError
 from pymer4.infer.options import How, On
 
-QUICK: dict[str, dict[str, Any]] = {"boot": {"n_boot": 60, "seed": 1}, "perm": {"n_perm": 60, "seed": 1}}
+QUICK: dict[str, dict[str, Any]] = {"boot": {"n_boot": 50, "seed": 1}, "perm": {"n_perm": 19, "seed": 1}}
 QUICK["cv"] = {"k": 4, "seed": 1}
 
 
