@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from samples import dataset, trial
+from samples import trial
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.exceptions import NotFittedError
@@ -297,7 +297,7 @@ def test_a_fit_that_fails_leaves_the_estimator_as_it_was(rows):
 
 
 def test_a_factor_keeps_its_levels():
-    pigs = dataset("pigs")
+    pigs = pd.DataFrame({"conc": [27.8, 32.1, 38.0, 27.2, 39.3, 48.5], "source": ["fish", "soy", "skim"] * 2})
     model = LmRegressor("conc ~ source", fit_options={"factors": {"source": ["soy", "fish", "skim"]}}).fit(pigs)
     assert list(model.model_.coefs.index) == ["Intercept", "source[T.fish]", "source[T.skim]"]
 
