@@ -16,7 +16,7 @@ def test_simulated_responses_have_the_optimum_of_a_loop_in_r(name, count):
     judged(beside_loop(looped(name), count), count)
 
 
-@pytest.mark.parametrize("name", ["uncorrelated", "weighted", "offset term", "no intercept"])
+@pytest.mark.parametrize("name", ["nested", "uncorrelated", "weighted", "offset term", "no intercept"])
 def test_so_have_those_of_other_models(name):
     judged(beside_loop(case(name), 5), 5)
 
